@@ -1,0 +1,1 @@
+"""Medical benchmarks: questions, prompts, vLLM answers, scores, the report."""

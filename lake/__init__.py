@@ -1,0 +1,1 @@
+"""Ground floor: what every step shares. Imports nothing of the other rooms."""

@@ -1,0 +1,160 @@
+"""A step's folder: Parquet tables made of numbered parts, other files, and the manifest that marks completion.
+
+Local paths and every URI that `pyarrow.fs` opens (s3://, gs://, hdfs://) work alike. A file is written under a
+temporary name and moved, so a name that exists is whole.
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from lake.error import UserError
+
+MANIFEST = "manifest.json"
+PART = re.compile(r"part-(\d{5})\.parquet$")
+PARTITIONING = ds.partitioning(pa.schema([("source", pa.string())]), flavor="hive")
+
+
+@dataclass(frozen=True)
+class Output:
+    """The folder `root` (an absolute local path or a URI) of one step with one fingerprint."""
+
+    root: str
+
+    @cached_property
+    def _place(self) -> tuple[pafs.FileSystem, str]:
+        return pafs.FileSystem.from_uri(self.root)
+
+    def path(self, *names: str) -> str:
+        """The path or URI of something in the folder."""
+        return "/".join((self.root.rstrip("/"), *names))
+
+    def local(self, *names: str) -> Path:
+        """Likewise as a local path, for engines that map files into memory.
+
+        Raises:
+            UserError: the lake is on object storage.
+        """
+        if "://" in self.root and not self.root.startswith("file://"):
+            raise UserError(f"{self.root}: this step needs a lake on a local or mounted disk; set lake= to one")
+        return Path(self.root.removeprefix("file://"), *names)
+
+    # Files -----------------------------------------------------------------------------------------------------------
+
+    def exists(self, *names: str) -> bool:
+        fs, base = self._place
+        return fs.get_file_info("/".join((base, *names))).type != pafs.FileType.NotFound
+
+    def read_bytes(self, *names: str) -> bytes:
+        fs, base = self._place
+        with fs.open_input_stream("/".join((base, *names))) as stream:
+            return stream.read()
+
+    def write_bytes(self, data: bytes, *names: str) -> None:
+        """Write a whole file: under a temporary name first, then moved."""
+        fs, base = self._place
+        temporary, final = self._names(base, *names)
+        fs.create_dir(final.rpartition("/")[0], recursive=True)
+        with fs.open_output_stream(temporary) as stream:
+            stream.write(data)
+        fs.move(temporary, final)
+
+    def read_json(self, *names: str) -> Any:
+        return json.loads(self.read_bytes(*names))
+
+    def write_json(self, data: Any, *names: str) -> None:
+        self.write_bytes(json.dumps(data, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n", *names)
+
+    @staticmethod
+    def _names(base: str, *names: str) -> tuple[str, str]:
+        final = "/".join((base, *names))
+        folder, _, name = final.rpartition("/")
+        return f"{folder}/.{name}.{uuid.uuid4().hex[:8]}", final
+
+    # Tables ----------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def part_name(index: int, source: str | None = None) -> str:
+        """`part-00003.parquet`, below `source=papers/` for a table partitioned by source."""
+        return (f"source={source}/" if source is not None else "") + f"part-{index:05d}.parquet"
+
+    def has_part(self, table: str, index: int, source: str | None = None) -> bool:
+        return self.exists(table, self.part_name(index, source))
+
+    def write_part(self, table: str, index: int, rows: pa.Table, source: str | None = None) -> None:
+        """Write one part; equal rows give equal bytes. With `source`, that column moves to the folder's name."""
+        fs, base = self._place
+        temporary, final = self._names(base, table, self.part_name(index, source))
+        if source is not None and "source" in rows.column_names:
+            rows = rows.drop_columns(["source"])
+        fs.create_dir(final.rpartition("/")[0], recursive=True)
+        pq.write_table(rows, temporary, filesystem=fs, compression="zstd", row_group_size=65_536)
+        fs.move(temporary, final)
+
+    def parts(self, table: str, source: str | None = None) -> list[str]:
+        """Paths of a table's parts relative to the table, sorted; none where the table does not exist."""
+        fs, base = self._place
+        folder = f"{base}/{table}" + (f"/source={source}" if source is not None else "")
+        found = fs.get_file_info(pafs.FileSelector(folder, recursive=True, allow_not_found=True))
+        return sorted(info.path.removeprefix(f"{base}/{table}/") for info in found if PART.search(info.path))
+
+    def sources(self, table: str) -> list[str]:
+        """The sources a partitioned table holds, sorted."""
+        return sorted({name.split("/")[0].removeprefix("source=") for name in self.parts(table) if "/" in name})
+
+    def scan(self, table: str, source: str | None = None) -> ds.Dataset:
+        """A table as a lazily read dataset, its `source` column restored from the folders.
+
+        Raises:
+            UserError: the table has no part.
+        """
+        fs, base = self._place
+        names = self.parts(table, source)
+        if not names:
+            raise UserError(f"{self.path(table)}: no such table; run the step that writes it again")
+        paths = [f"{base}/{table}/{name}" for name in names]
+        return ds.dataset(
+            paths, filesystem=fs, format="parquet", partitioning=PARTITIONING, partition_base_dir=f"{base}/{table}"
+        )
+
+    def read_part(self, table: str, name: str, columns: list[str] | None = None) -> pa.Table:
+        """One part by a name that `parts` gave; a partitioned table's `source` column is restored."""
+        fs, base = self._place
+        found = ds.dataset(
+            [f"{base}/{table}/{name}"],
+            filesystem=fs,
+            format="parquet",
+            partitioning=PARTITIONING,
+            partition_base_dir=f"{base}/{table}",
+        )
+        return found.to_table(columns=columns)
+
+    def adopt_parts(self, table: str, written: Iterable[str], source: str | None = None) -> None:
+        """Move files that an engine wrote elsewhere below this folder to their part names, in the order given.
+
+        `written` are paths relative to the folder; what stood under the part names before is replaced.
+        """
+        fs, base = self._place
+        folder = f"{base}/{table}" + (f"/source={source}" if source is not None else "")
+        if fs.get_file_info(folder).type != pafs.FileType.NotFound:
+            fs.delete_dir(folder)
+        fs.create_dir(folder, recursive=True)
+        for index, name in enumerate(written):
+            fs.move(f"{base}/{name}", f"{base}/{table}/{self.part_name(index, source)}")
+
+    def delete(self, *names: str) -> None:
+        """Remove a folder below this one, if it is there."""
+        fs, base = self._place
+        folder = "/".join((base, *names))
+        if fs.get_file_info(folder).type == pafs.FileType.Directory:
+            fs.delete_dir(folder)

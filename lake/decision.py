@@ -1,0 +1,77 @@
+"""Keep or drop: one row for every document that enters a step, with the reason and its evidence."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+
+
+class Reason(StrEnum):
+    """Why a document left. The value is what tables, manifests and reports show."""
+
+    # read
+    MALFORMED_JSON = "malformed_json"
+    MALFORMED_XML = "malformed_xml"
+    HOSTILE_XML = "hostile_xml"
+    TRUNCATED_FILE = "truncated_file"
+    UNDECODABLE = "undecodable"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    TOO_LARGE = "too_large"
+    NO_BODY = "no_body"
+    # clean
+    REPEATED_ID = "repeated_id"
+    EMPTY = "empty"
+    TOO_SHORT = "too_short"
+    NON_ENGLISH = "non_english"
+    # dedup
+    EXACT_DUPLICATE = "exact_duplicate"
+    ID_DUPLICATE = "id_duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    # decontaminate
+    CONTAMINATED = "contaminated"
+    # mix
+    OVER_BUDGET = "over_budget"
+    # evaluate
+    PROMPT_TOO_LONG = "prompt_too_long"
+    MALFORMED_QUESTION = "malformed_question"
+
+
+DECISION = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("step", pa.string(), nullable=False),
+        pa.field("keep", pa.bool_(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("evidence", pa.string()),
+        pa.field("score", pa.float64()),
+    ]
+)
+"""`reason`, `evidence` and `score` are null where `keep` is true."""
+
+EVIDENCE_CHARS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A filter's verdict against a document; `score` is the measured value that decided, where there is one."""
+
+    reason: Reason
+    evidence: str
+    score: float | None = None
+
+
+def decision(step: str, document: str, source: str, drop: Drop | None) -> dict[str, Any]:
+    """One row of DECISION. Evidence is cut to EVIDENCE_CHARS and made valid UTF-8: it may quote hostile bytes."""
+    evidence = drop.evidence[:EVIDENCE_CHARS].encode("utf-8", "backslashreplace").decode() if drop else None
+    return {
+        "id": document,
+        "source": source,
+        "step": step,
+        "keep": drop is None,
+        "reason": drop.reason.value if drop else None,
+        "evidence": evidence,
+        "score": drop.score if drop else None,
+    }

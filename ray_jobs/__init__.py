@@ -1,0 +1,1 @@
+"""Ray steps, the order of all steps, and the `gap` command."""

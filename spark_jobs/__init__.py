@@ -1,0 +1,1 @@
+"""Spark steps; each file is also a spark-submit entry point."""

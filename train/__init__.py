@@ -1,0 +1,1 @@
+"""Megatron-core pretraining: recipe, model, data, loop, checkpoints, weight conversion."""
