@@ -1,6 +1,8 @@
 """The Ray cluster: embedded on a laptop, or the one whose address is set; tasks with back-pressure and progress."""
 
+import itertools
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -53,16 +55,11 @@ def each(work: Callable[[T], R], items: Sequence[T], step: str, unit: str) -> It
     """
     task = ray.remote(num_cpus=1, max_retries=3)(work)
     window = max(2, 2 * int(ray.cluster_resources().get("CPU", 1)))
-    pending: list[ray.ObjectRef] = []
     queue = iter(items)
+    pending = deque(task.remote(item) for item in itertools.islice(queue, window))
     with progress(step, len(items), unit) as bar:
-        for item in queue:
-            pending.append(task.remote(item))
-            if len(pending) == window:
-                break
         while pending:
-            result = ray.get(pending.pop(0))
-            if (item := next(queue, None)) is not None:
-                pending.append(task.remote(item))
+            result = ray.get(pending.popleft())
+            pending.extend(task.remote(item) for item in itertools.islice(queue, 1))
             bar.update()
             yield result

@@ -1,0 +1,253 @@
+"""`gap`: the command line over the pipeline."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from typing import Any
+
+import click
+
+from lake.config import load
+from lake.error import UserError
+from lake.step import Manifest, Step
+
+BAD_USE = 2
+CONFIG = click.argument("config", metavar="CONFIG")
+OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+
+
+def user_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """One line and exit code 2 for what the user can mend; anything else keeps its traceback."""
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except UserError as error:
+            # Ray hands on a task's error with the worker's traceback; its cause is the line to show.
+            click.echo(f"gap: {getattr(error, 'cause', error)}", err=True)
+            sys.exit(BAD_USE)
+
+    return guarded
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def main() -> None:
+    """Take a medical corpus from raw files to an evaluated language model.
+
+    A CONFIG is a YAML file with one section a step (see configs/demo.yaml, which runs on a laptop in minutes).
+    Any key of it can be set on the command line: `gap run configs/demo.yaml dedup.threshold=0.7 lake=/data/lake`.
+
+    \b
+    The way of the data:
+      read → clean → tokenizer → dedup → decontaminate → mix → shard → pretrain → export → evaluate → report
+
+    A finished step is a folder with a manifest.json. A step runs again only when its config, its code version or an
+    input has changed; a run that was killed goes on where it stopped.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _load(config: str, overrides: Sequence[str]) -> Any:
+    from ray_jobs.pipeline import Pipeline
+
+    return load(config, overrides, Pipeline)
+
+
+@main.command()
+@CONFIG
+@click.argument("words", nargs=-1, metavar="[STEP]... [KEY=VALUE]...")
+@user_errors
+def run(config: str, words: tuple[str, ...]) -> None:
+    """Run all steps, or those up to each STEP named.
+
+    Finished steps are not run again. Exit code 0: all is done; 2: the config or an input is wrong, told in one line.
+
+    \b
+    Examples:
+      gap run configs/demo.yaml
+      gap run configs/demo.yaml dedup dedup.threshold=0.7
+    """
+    from ray_jobs import pipeline
+
+    loaded = _load(config, [word for word in words if "=" in word])
+    started = time.monotonic()
+    pipeline.run(loaded, tuple(word for word in words if "=" not in word), say)
+    steps = pipeline.plan(loaded)
+    click.echo(f"All done in {_duration(time.monotonic() - started)}.")
+    if steps["report"].done:
+        for title, name in REPORTS:
+            click.echo(f"{title:<14}{steps['report'].output.path(name)}")
+        click.echo(f"{'Model':<14}{steps['export'].output.path('model')}")
+
+
+REPORTS = (("Report", "report.html"), ("Dataset card", "dataset_card.md"), ("Model card", "model_card.md"))
+
+
+def say(step: Step, manifest: Manifest | None, new: bool) -> None:
+    """One line a step: what starts, what came out of it."""
+    if manifest is None:
+        click.echo(f"{step.name:<14}{step.engine} …")
+    else:
+        click.echo(f"{step.name:<14}{_outcome(manifest)}{'' if new else '  (done before)'}")
+
+
+def _outcome(manifest: Manifest) -> str:
+    total = manifest.total
+    flow = f"{manifest.unit} in {total.entered:,}, kept {total.kept:,}" if total.entered else "done"
+    return f"{flow}{_reasons(manifest)}  {manifest.seconds:.1f} s"
+
+
+def _reasons(manifest: Manifest) -> str:
+    dropped = manifest.total.dropped
+    if not dropped:
+        return ""
+    return f", dropped {sum(dropped.values()):,} ({', '.join(f'{name} {n:,}' for name, n in dropped.items())})"
+
+
+@main.command()
+@CONFIG
+@OVERRIDES
+@user_errors
+def plan(config: str, overrides: tuple[str, ...]) -> None:
+    """Show the steps, which are done, and the documents, tokens and time to expect; run nothing."""
+    from ray_jobs import expect, pipeline
+
+    loaded = _load(config, overrides)
+    steps = pipeline.plan(loaded)
+    forecast = expect.forecast(loaded, steps)
+    rows = [
+        (name, step.engine, "done" if step.done else "to do", _duration(forecast.seconds[name]), step.fingerprint)
+        for name, step in steps.items()
+    ]
+    click.echo(table(("step", "engine", "state", "time", "fingerprint"), rows, right={3}))
+    click.echo(
+        f"\nRaw input {forecast.raw_bytes / 1e6:,.1f} MB; tokens {forecast.tokens:,} ({forecast.tokens_from}); "
+        f"still to run {_duration(sum(forecast.seconds[name] for name, step in steps.items() if not step.done))} "
+        f"({forecast.seconds_from})."
+    )
+    click.echo(f"Lake {loaded.lake}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+@main.command()
+@CONFIG
+@OVERRIDES
+@click.option("--json", "as_json", is_flag=True, help="Print the manifests as JSON instead of a table.")
+@user_errors
+def status(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show every step: state, documents in, kept and dropped by reason and source, speed."""
+    from ray_jobs import pipeline
+
+    steps = pipeline.plan(_load(config, overrides))
+    done = {name: step.manifest() for name, step in steps.items() if step.done}
+    if as_json:
+        click.echo(json.dumps({name: one.model_dump(by_alias=True) for name, one in done.items()}, indent=1))
+        return
+    click.echo(table(STATUS, [row for name, step in steps.items() for row in _status(step, done.get(name))], NUMBERS))
+
+
+STATUS = ("step", "source", "in", "kept", "dropped", "by reason", "time", "per second")
+NUMBERS = {2, 3, 4, 6, 7}
+
+
+def _status(step: Step, manifest: Manifest | None) -> list[tuple[str, ...]]:
+    if manifest is None:
+        state = "started" if step.output.exists() else "to do"
+        return [(step.name, state, "", "", "", "", "", "")]
+    total = manifest.total
+    speed = f"{total.entered / manifest.seconds:,.0f}" if total.entered and manifest.seconds else ""
+    seconds = f"{manifest.seconds:.1f} s"
+    if not total.entered:
+        return [(step.name, "done", "", "", "", "", seconds, "")]
+    rows = [(step.name, f"all {manifest.unit}", *_flow(total), seconds, speed)]
+    if len(manifest.accounts) > 1:
+        rows += [("", f"  {source}", *_flow(one), "", "") for source, one in manifest.accounts.items()]
+    return rows
+
+
+def _flow(account: Any) -> tuple[str, str, str, str]:
+    gone = account.dropped
+    reasons = ", ".join(f"{name} {count:,}" for name, count in gone.items())
+    return f"{account.entered:,}", f"{account.kept:,}", f"{sum(gone.values()):,}", reasons
+
+
+@main.command()
+@CONFIG
+@click.argument("document", metavar="ID|URL")
+@OVERRIDES
+@user_errors
+def trace(config: str, document: str, overrides: tuple[str, ...]) -> None:
+    """Tell one document's life: from its URL to split, shard and offset, or the step, reason and evidence of its drop.
+
+    The tokens at each place are decoded and compared with the document's text.
+    """
+    from ray_jobs import pipeline
+    from ray_jobs.trace import survivor
+    from ray_jobs.trace import trace as follow
+
+    steps = pipeline.plan(_load(config, overrides))
+    life = follow(steps, document)
+    lines = [("id", life.id)]
+    if life.document is not None:
+        fields = ("source", "title", "url", "license")
+        lines += [(name, life.document[name]) for name in fields if life.document.get(name)]
+    for row in life.decisions:
+        score = f" (score {row['score']:.3f})" if row["score"] is not None else ""
+        lines.append((row["step"], "kept" if row["keep"] else f"dropped: {row['reason']}{score}"))
+        if row["evidence"]:
+            lines.append(("", f"evidence: {row['evidence']}"))
+    if (other := survivor(steps, life)) is not None and life.document is not None:
+        lines += [("", f"this: {_first(life.document['text'])}"), ("", f"kept: {_first(other['text'])}")]
+    lines += [line for place in life.places for line in _place(steps, life.document, place)]
+    if life.drop is None and not life.places:
+        waiting = next(name for name in pipeline.STEPS if not steps[name].done)
+        lines.append(("next", f"{waiting} has not run yet"))
+    for name, value in lines:
+        click.echo(f"{name:<15}{value}")
+
+
+def _first(text: str) -> str:
+    return " ".join(text.split())[:90]
+
+
+def _place(steps: dict[str, Step], document: dict[str, Any] | None, place: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where a copy lies, and whether the tokens there decode to the document's text."""
+    from mixing.shards import read_tokens
+    from mixing.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(steps["tokenizer"].output.local("tokenizer"))
+    tokens = read_tokens(steps["shard"].output.local("shards", place["shard"]), place["offset"], place["tokens"])
+    text = tokenizer.decode(tokens[:-1])
+    same = document is not None and text == document["text"] and tokens[-1] == tokenizer.eod
+    return [
+        ("shard", f"{place['split']}, {place['shard']}.bin, document {place['document']}, token {place['offset']:,}"),
+        ("", f"{place['tokens']:,} tokens; decoded, they {'are' if same else 'are NOT'} the document's text"),
+        ("", f"“{_first(text)}…”"),
+    ]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> str:
+    """Text columns as wide as their widest cell; columns in `right` are aligned right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        sized = [cell.rjust(width) if column in right else cell.ljust(width) for column, (cell, width) in pairs(row)]
+        return "  ".join(sized).rstrip()
+
+    def pairs(row: Sequence[str]) -> Iterator[tuple[int, tuple[str, int]]]:
+        return enumerate(zip(row, widths, strict=True))
+
+    return "\n".join([line(head), "  ".join("─" * width for width in widths), *map(line, rows)])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Parts, atomic writes and tables partitioned by source."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from lake.dataset import Output
+from lake.error import UserError
+
+
+def rows(*ids: str, source: str = "papers") -> pa.Table:
+    return pa.table({"id": list(ids), "source": [source] * len(ids), "n": list(range(len(ids)))})
+
+
+def test_equal_rows_give_equal_bytes_and_no_temporary_file_stays(tmp_path: Path) -> None:
+    first, second = Output(str(tmp_path / "a")), Output(str(tmp_path / "b"))
+    for output in (first, second):
+        output.write_part("t", 3, rows("x", "y"))
+    assert first.parts("t") == ["part-00003.parquet"]
+    assert first.read_bytes("t", "part-00003.parquet") == second.read_bytes("t", "part-00003.parquet")
+    assert [path.name for path in (tmp_path / "a" / "t").iterdir()] == ["part-00003.parquet"]
+
+
+def test_partitioned_table_restores_its_source(tmp_path: Path) -> None:
+    output = Output(str(tmp_path))
+    output.write_part("t", 0, rows("x"), "papers")
+    output.write_part("t", 0, rows("y", source="replay"), "replay")
+    assert output.sources("t") == ["papers", "replay"]
+    assert output.has_part("t", 0, "papers")
+    assert not output.has_part("t", 1, "papers")
+    table = output.scan("t").to_table().sort_by("id")
+    assert table.column("source").to_pylist() == ["papers", "replay"]
+    assert output.scan("t", "replay").to_table()["id"].to_pylist() == ["y"]
+    part = output.read_part("t", "source=replay/part-00000.parquet", ["id", "source"])
+    assert part.to_pylist() == [{"id": "y", "source": "replay"}]
+
+
+def test_adopted_parts_take_the_place_of_older_ones(tmp_path: Path) -> None:
+    output = Output(str(tmp_path))
+    output.write_part("t", 7, rows("old"), "papers")
+    output.write_part("staging", 0, rows("a"))
+    output.write_part("staging", 1, rows("b"))
+    output.adopt_parts("t", [f"staging/{name}" for name in output.parts("staging")], "papers")
+    assert output.parts("t") == ["source=papers/part-00000.parquet", "source=papers/part-00001.parquet"]
+
+
+def test_missing_table_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such table"):
+        Output(str(tmp_path)).scan("t")
+
+
+def test_object_storage_has_no_local_path() -> None:
+    with pytest.raises(UserError, match="local or mounted disk"):
+        Output("s3://bucket/lake").local("x")
+
+
+def test_files(tmp_path: Path) -> None:
+    output = Output(str(tmp_path))
+    assert not output.exists("deep", "x.json")
+    output.write_json({"b": 1, "a": "é"}, "deep", "x.json")
+    assert output.read_json("deep", "x.json") == {"a": "é", "b": 1}
+    output.delete("deep")
+    output.delete("deep")
+    assert not output.exists("deep")
