@@ -16,7 +16,8 @@ env: $(READY) ## make the environment in .venv from requirements.lock
 $(READY): requirements.lock pyproject.toml
 	@echo "Installing the pinned environment into $(VENV): about 4 GB, a few minutes, once."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --no-deps --progress-bar off --disable-pip-version-check -q -r requirements.lock
+	$(BIN)/python -m pip install --no-deps --progress-bar off --disable-pip-version-check -q -r requirements.lock || \
+	  { echo "If torch==2.13.0+cpu was not found: set PIP_EXTRA_INDEX_URL to PyTorch's CPU index (README, Try it)."; exit 1; }
 	$(BIN)/python -m pip install --no-deps --no-build-isolation --disable-pip-version-check -q -e .
 	@touch $@
 

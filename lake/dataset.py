@@ -7,7 +7,8 @@ temporary name and moved, so a name that exists is whole.
 import json
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,6 +89,15 @@ class Output:
         """`part-00003.parquet`, below `source=papers/` for a table partitioned by source."""
         return (f"source={source}/" if source is not None else "") + f"part-{index:05d}.parquet"
 
+    @staticmethod
+    def part_place(name: str) -> tuple[int, str | None]:
+        """Index and source of a name that `parts` gave: the inverse of `part_name`."""
+        folder, _, file = name.rpartition("/")
+        found = PART.fullmatch(file)
+        if found is None:
+            raise ValueError(f"{name}: not the name of a part")
+        return int(found[1]), folder.removeprefix("source=") or None
+
     def has_part(self, table: str, index: int, source: str | None = None) -> bool:
         return self.exists(table, self.part_name(index, source))
 
@@ -99,6 +109,28 @@ class Output:
             rows = rows.drop_columns(["source"])
         fs.create_dir(final.rpartition("/")[0], recursive=True)
         pq.write_table(rows, temporary, filesystem=fs, compression="zstd", row_group_size=65_536)
+        fs.move(temporary, final)
+
+    @contextmanager
+    def part_writer(
+        self, table: str, index: int, schema: pa.Schema, source: str | None = None
+    ) -> Iterator[Callable[[pa.Table], None]]:
+        """Write one part in row groups, one for each table given to the writer, so that memory holds one at a time.
+
+        With `source`, that column moves to the folder's name. The part appears when the block ends; a block that
+        raises leaves none.
+        """
+        fs, base = self._place
+        temporary, final = self._names(base, table, self.part_name(index, source))
+        if source is not None:
+            schema = pa.schema([field for field in schema if field.name != "source"])
+        fs.create_dir(final.rpartition("/")[0], recursive=True)
+        try:
+            with pq.ParquetWriter(temporary, schema, filesystem=fs, compression="zstd") as writer:
+                yield lambda rows: writer.write_table(rows.select(schema.names).cast(schema))
+        except BaseException:
+            fs.delete_file(temporary)
+            raise
         fs.move(temporary, final)
 
     def parts(self, table: str, source: str | None = None) -> list[str]:

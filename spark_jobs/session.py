@@ -86,18 +86,24 @@ def read_table(spark: SparkSession, output: Output, table: str, columns: list[st
 
 
 def write_table(
-    frame: DataFrame, output: Output, table: str, parts: int, key: str = "id", source: str | None = None
+    frame: DataFrame,
+    output: Output,
+    table: str,
+    parts: int,
+    key: str | tuple[str, ...] = "id",
+    source: str | None = None,
 ) -> None:
     """Write a table as `parts` parts: rows by hash of `key`, sorted by it, so that equal rows give equal bytes.
 
-    With `source`, only that source's folder is written and the column is left to the folder's name. Rows with equal
-    keys need a further order of their own: `key` must be unique in `frame`.
+    With `source`, only that source's folder is written and the column is left to the folder's name. `key` must be
+    unique in `frame`: one column, or several, of which the first chooses the part.
     """
+    keys = (key,) if isinstance(key, str) else key
     staging = f".{table}-{source or 'all'}"
     output.delete(staging)
     if source is not None and "source" in frame.columns:
         frame = frame.drop("source")
-    frame.repartition(parts, key).sortWithinPartitions(key).write.parquet(output.path(staging))
+    frame.repartition(parts, keys[0]).sortWithinPartitions(*keys).write.parquet(output.path(staging))
     output.adopt_parts(table, [f"{staging}/{name}" for name in _written(output, staging)], source)
     output.delete(staging)
 

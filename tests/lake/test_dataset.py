@@ -45,6 +45,13 @@ def test_adopted_parts_take_the_place_of_older_ones(tmp_path: Path) -> None:
     assert output.parts("t") == ["source=papers/part-00000.parquet", "source=papers/part-00001.parquet"]
 
 
+def test_a_parts_name_tells_its_place() -> None:
+    for place in ((3, None), (12, "papers")):
+        assert Output.part_place(Output.part_name(*place)) == place
+    with pytest.raises(ValueError):
+        Output.part_place("source=papers/other.parquet")
+
+
 def test_missing_table_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such table"):
         Output(str(tmp_path)).scan("t")
