@@ -1,0 +1,43 @@
+"""What a user may choose of deduplication."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from dedup.bands import Bands, choose
+from lake.config import Settings
+
+
+class DedupSettings(Settings):
+    """Which documents are duplicates, and which one of them stays.
+
+    Attributes:
+        threshold: Jaccard of two documents' word n-grams from which they are near-duplicates.
+        recall: Share of the pairs exactly at the threshold that must be found; bands and rows follow from it.
+        ngram: Words in a shingle.
+        slots: Longest signature allowed. More slots buy fewer false candidates, which cost time but no mistakes.
+        policy: `star`: a removed near-duplicate is itself within the threshold of its survivor. `transitive`: one
+            document of every connected component stays, chains of drifting copies included.
+        prefer: Sources in the order in which their documents survive; those not named come last, as equals.
+        bucket_limit: Buckets of more documents than this are not compared pair by pair but along a linear number of
+            edges.
+    """
+
+    threshold: float = Field(default=0.8, gt=0, le=1)
+    recall: float = Field(default=0.999, gt=0, lt=1)
+    ngram: int = Field(default=5, ge=1, le=64)
+    slots: int = Field(default=128, ge=1, le=4096)
+    policy: Literal["star", "transitive"] = "star"
+    prefer: tuple[str, ...] = Field(default=(), max_length=250)
+    bucket_limit: int = Field(default=64, ge=2, le=2**16)
+
+    @property
+    def bands(self) -> Bands:
+        return choose(self.threshold, self.recall, self.slots)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _ = self.bands
+        if len(set(self.prefer)) != len(self.prefer):
+            raise ValueError("prefer names a source twice")
+        return self

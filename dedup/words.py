@@ -1,0 +1,212 @@
+"""Words of Arrow text as 64-bit hashes: the words of `re.findall(r"\\w+", text.lower())`, for all of Unicode.
+
+Compiled; no Python object is made per word. What Python calls a word character and how it lowers it comes from Python
+itself, as tables over all code points made once a process. The two cases that a table from one code point to one cannot
+hold are in the kernel: U+0130, which lowers to `i` and a combining dot that ends the word, and the capital sigma, whose
+form depends on its neighbours.
+"""
+
+import functools
+import re
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numba import njit, uint64
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Hashes = NDArray[np.uint64]
+Places = NDArray[np.int64]
+
+WORD, CASED, IGNORABLE = 1, 2, 4
+SIGMA, FINAL_SIGMA, SMALL_SIGMA, DOTTED_I, SMALL_I = 0x3A3, 0x3C2, 0x3C3, 0x130, 0x69
+_CODE_POINTS = sys.maxunicode + 1
+_PRIME = np.uint64(0x9E3779B97F4A7C15)
+_START = np.uint64(0x2545F4914F6CDD1D)
+_BASE = np.uint64(0xD6E8FEB86659FD93)
+
+
+class Unicode(NamedTuple):
+    """What the kernel knows of code points.
+
+    Attributes:
+        flags: uint8[0x110000], bits WORD (of the lower-cased character), CASED, IGNORABLE.
+        lower: int32[…], the lower-cased code point of each, up to the last that changes.
+        ascii: uint8[128], the lower-cased character, 0 where it is not part of a word.
+    """
+
+    flags: Bytes
+    lower: NDArray[np.int32]
+    ascii: Bytes
+
+
+@functools.cache
+def unicode_tables() -> Unicode:
+    """The tables of this Python's Unicode version, asked of `str.lower` and `re` in a few calls over all characters."""
+    points = [chr(point) for point in range(_CODE_POINTS)]
+    points[DOTTED_I] = "i"
+    lowered = "".join(points).lower().replace(chr(FINAL_SIGMA), chr(SMALL_SIGMA))
+    lower = np.frombuffer(lowered.encode("utf-32-le", "surrogatepass"), dtype=np.int32).copy()
+    lower[FINAL_SIGMA] = FINAL_SIGMA
+    flags = np.zeros(_CODE_POINTS, dtype=np.uint8)
+    for found in re.finditer(r"\w+", "".join(map(chr, lower.tolist()))):
+        flags[found.start() : found.end()] |= WORD
+    # Python tells cased and case-ignorable characters only through what a sigma becomes after them.
+    alone = _sigma_is_final([one + "Σ " for one in points], 3)
+    behind = _sigma_is_final(["A" + one + "Σ " for one in points], 4)
+    flags[alone] |= CASED
+    flags[behind & ~alone] |= IGNORABLE
+    changed = int(np.flatnonzero(lower != np.arange(_CODE_POINTS))[-1]) + 1
+    ascii_lower = np.where(flags[:128] & WORD, lower[:128], 0).astype(np.uint8)
+    return Unicode(flags, lower[:changed].copy(), ascii_lower)
+
+
+def _sigma_is_final(texts: list[str], width: int) -> NDArray[np.bool_]:
+    """For texts of `width` characters that end in a sigma and a space: whether it lowers to the final form."""
+    lowered = "".join(texts).lower().encode("utf-32-le", "surrogatepass")
+    return np.frombuffer(lowered, dtype=np.int32).reshape(-1, width)[:, width - 2] == FINAL_SIGMA
+
+
+def text_buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[Bytes, Places]:
+    """The UTF-8 bytes of a string or large_string array and the n + 1 offsets into them; a null is an empty text."""
+    if isinstance(texts, pa.ChunkedArray):
+        texts = texts.combine_chunks()
+    if not pa.types.is_large_string(texts.type):
+        texts = texts.cast(pa.large_string())
+    if texts.null_count:
+        texts = texts.fill_null("")
+    _, offsets, data = texts.buffers()
+    places = np.frombuffer(offsets, dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return np.frombuffer(data or b"", dtype=np.uint8), places
+
+
+@njit(uint64(uint64), cache=True, nogil=True, inline="always")
+def mix(value: int) -> int:
+    """A bijection of 64 bits whose every output bit depends on every input bit (Stafford's variant 13)."""
+    value = (value ^ (value >> uint64(30))) * uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> uint64(27))) * uint64(0x94D049BB133111EB)
+    return value ^ (value >> uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def decode(data: Bytes, at: int, stop: int) -> tuple[int, int]:
+    """The code point at a byte that starts no ASCII character, and its length; (-1, 1) where it is no UTF-8."""
+    lead = data[at]
+    if 0xC2 <= lead < 0xE0:
+        length, point = 2, lead & 0x1F
+    elif 0xE0 <= lead < 0xF0:
+        length, point = 3, lead & 0x0F
+    elif 0xF0 <= lead < 0xF5:
+        length, point = 4, lead & 0x07
+    else:
+        return -1, 1
+    if at + length > stop:
+        return -1, 1
+    value = int(point)
+    for step in range(1, length):
+        follow = data[at + step]
+        if follow & 0xC0 != 0x80:
+            return -1, 1
+        value = (value << 6) | int(follow & 0x3F)
+    least = 0x80 if length == 2 else 0x800 if length == 3 else 0x10000
+    return (int(value), length) if least <= value <= 0x10FFFF else (-1, 1)
+
+
+@njit(cache=True, nogil=True)
+def _sigma(data: Bytes, start: int, at: int, stop: int, flags: Bytes) -> int:
+    """The lower-case form of the capital sigma at `at`: final after a cased letter and before none."""
+    before = at - 1
+    while before >= start:
+        while before > start and data[before] & 0xC0 == 0x80:
+            before -= 1
+        point = int(data[before])
+        if point >= 128:
+            point, _ = decode(data, before, stop)
+        if point < 0 or not flags[point] & IGNORABLE:
+            if point < 0 or not flags[point] & CASED:
+                return SMALL_SIGMA
+            break
+        before -= 1
+    if before < start:
+        return SMALL_SIGMA
+    after = at + 2
+    while after < stop:
+        point, length = int(data[after]), 1
+        if point >= 128:
+            point, length = decode(data, after, stop)
+        if point < 0 or not flags[point] & IGNORABLE:
+            return SMALL_SIGMA if point >= 0 and flags[point] & CASED else FINAL_SIGMA
+        after += length
+    return FINAL_SIGMA
+
+
+@njit(cache=True, nogil=True)
+def scan(data: Bytes, start: int, stop: int, tables: Unicode, words: Hashes, begins: Places, ends: Places) -> int:
+    """Hash the words of the text in `data[start:stop]` and note where they stand; returns how many there are.
+
+    `words` needs room for one word every two bytes, rounded up; `begins` and `ends` (in bytes) likewise, or none at all
+    where their length is 0.
+    """
+    count = 0
+    places = begins.size > 0
+    value = _START
+    begin = -1
+    at = start
+    while at < stop:
+        byte = data[at]
+        length = 1
+        breaks = False
+        if byte < 128:
+            point = int(tables.ascii[byte])
+            inside = point != 0
+        else:
+            point, length = decode(data, at, stop)
+            inside = point >= 0 and tables.flags[point] & WORD != 0
+            if inside:
+                if point == SIGMA:
+                    point = _sigma(data, start, at, stop, tables.flags)
+                elif point == DOTTED_I:
+                    breaks = True
+                    point = SMALL_I
+                elif point < tables.lower.size:
+                    point = int(tables.lower[point])
+        if inside:
+            if begin < 0:
+                begin = at
+            value = (value ^ np.uint64(point)) * _PRIME
+        at += length
+        if begin >= 0 and (breaks or not inside or at >= stop):
+            words[count] = mix(value)
+            if places:
+                begins[count] = begin
+                ends[count] = at if inside else at - length
+            count += 1
+            value = _START
+            begin = -1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def grams(words: Hashes, count: int, length: int, out: Hashes) -> int:
+    """Hash every run of `length` words; returns how many runs there are, 0 where there are too few words."""
+    top = uint64(1)
+    for _ in range(length):
+        top *= _BASE
+    rolling = uint64(0)
+    for at in range(count):
+        rolling = rolling * _BASE + words[at]
+        if at >= length:
+            rolling -= words[at - length] * top
+        if at >= length - 1:
+            out[at - length + 1] = mix(rolling)
+    return max(0, count - length + 1)
+
+
+def word_hashes(text: str) -> Hashes:
+    """The hashes of one text's words, in order."""
+    data, places = text_buffers(pa.array([text], pa.large_string()))
+    words = np.empty(data.size // 2 + 1, dtype=np.uint64)
+    none = np.empty(0, dtype=np.int64)
+    return words[: scan(data, places[0], places[1], unicode_tables(), words, none, none)]

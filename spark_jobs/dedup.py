@@ -1,0 +1,205 @@
+"""Which documents are duplicates, and of which document that stays."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain, groupby, islice
+from operator import itemgetter
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from dedup.buckets import CANDIDATE, candidates
+from dedup.cluster import EVIDENCE, REASONS, Kind, star
+from dedup.minhash import jaccard
+from dedup.settings import DedupSettings
+from dedup.sign import COLUMNS, SIGNED, sets, sign
+from lake.dataset import Output
+from lake.step import Account, Outcome, Step, account
+from spark_jobs.components import components
+from spark_jobs.session import read_table, write_table
+
+STAGING = ".staging"
+ROWS_PER_PART = 1_000_000
+ROWS_PER_BATCH = 10_000
+PAIR = pa.schema([pa.field("a", pa.string()), pa.field("b", pa.string()), pa.field("jaccard", pa.float64())])
+STAR = pa.schema([pa.field("id", pa.string()), pa.field("survivor", pa.string()), pa.field("jaccard", pa.float64())])
+"""A near-duplicate that goes, the document it goes for, and their Jaccard."""
+
+
+def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
+    """Write `decisions` and `clusters` for every clean document; the rule is that of dedup.cluster.settle.
+
+    `clusters` has (id, cluster): the smallest id among the document's duplicates of any kind, whatever the policy. A
+    drop's evidence is `survivor=<id> kind=<exact|id|near>`, its score the exact Jaccard of document and survivor.
+    """
+    output = step.output
+    output.delete(STAGING)
+    documents = read_table(spark, step.input("clean"), "documents", list(COLUMNS))
+    signed = _stage(documents.mapInArrow(partial(sign, settings=settings), from_arrow_schema(SIGNED)), output, "signed")
+    copies = _copies(signed).localCheckpoint()
+    found = _stage(_candidates(signed.join(copies, "id", "left_anti"), settings), output, "candidates")
+    pairs = _stage(_jaccard(found.filter("a is not null").select("a", "b").distinct(), signed), output, "pairs")
+    near = pairs.filter(F.col("jaccard") >= settings.threshold)
+    links = copies.select(F.col("representative").alias("a"), F.col("id").alias("b")).unionByName(near.select("a", "b"))
+    clusters = components(links).localCheckpoint()
+    known = clusters.join(signed.select("id", "order"), "id")
+    removed = (_best if settings.policy == "transitive" else _stars)(near, known).localCheckpoint()
+    drops = _score(_drops(removed, copies), signed)
+
+    parts = 1 + signed.count() // ROWS_PER_PART
+    write_table(_decisions(signed, drops, step.name), output, "decisions", parts)
+    cluster = F.coalesce("cluster", "id").alias("cluster")
+    write_table(signed.select("id").join(clusters, "id", "left").select("id", cluster), output, "clusters", parts)
+    accounts = _accounts(read_table(spark, output, "decisions"), signed)
+    figures = _figures(read_table(spark, output, "clusters"), found, pairs, settings)
+    output.delete(STAGING)
+    return Outcome(accounts=accounts, figures=figures)
+
+
+def _stage(frame: DataFrame, output: Output, name: str) -> DataFrame:
+    """Write what several later stages read, so that it is made once and survives a lost executor."""
+    path = output.path(STAGING, name)
+    frame.write.mode("overwrite").parquet(path)
+    return frame.sparkSession.read.schema(frame.schema).parquet(path)
+
+
+def _copies(signed: DataFrame) -> DataFrame:
+    """Documents of the same words or ids as a preferred one: (id, representative, kind)."""
+    keys = F.explode(F.concat(F.array("content"), "keys")).alias("key")
+    preferred = F.first("id").over(Window.partitionBy("key").orderBy("order", "id"))
+    same = components(signed.select("id", "order", keys).select(preferred.alias("a"), F.col("id").alias("b")))
+    group = Window.partitionBy("cluster").orderBy("order", "id")
+    alike = F.col("content") == F.first("content").over(group)
+    return (
+        same.join(signed.select("id", "order", "content"), "id")
+        .select(
+            "id",
+            F.first("id").over(group).alias("representative"),
+            F.when(alike, Kind.EXACT.value).otherwise(Kind.ID.value).alias("kind"),
+        )
+        .filter(F.col("id") != F.col("representative"))
+    )
+
+
+def _candidates(signed: DataFrame, settings: DedupSettings) -> DataFrame:
+    """Rows of dedup.buckets.CANDIDATE: pairs that share a band, repeated for each, and the sizes of crowded buckets."""
+    band = F.explode(F.arrays_zip("bands", "sketches")).alias("band")
+    entries = signed.select("order", "id", "size", band).select(
+        F.col("band.bands").alias("band"), "order", "id", "size", F.col("band.sketches").alias("sketch")
+    )
+    compare = partial(candidates, threshold=settings.threshold, limit=settings.bucket_limit)
+    return (
+        entries.repartition("band")
+        .sortWithinPartitions("band", "order", "id")
+        .mapInArrow(compare, from_arrow_schema(CANDIDATE))
+    )
+
+
+def _jaccard(pairs: DataFrame, signed: DataFrame) -> DataFrame:
+    """The pairs (a, b) with the exact Jaccard of their shingles."""
+    left = signed.select(F.col("id").alias("a"), F.col("shingles").alias("left"))
+    right = signed.select(F.col("id").alias("b"), F.col("shingles").alias("right"))
+    sides = pairs.join(left, "a").join(right, "b").select("a", "b", "left", "right")
+    return sides.mapInArrow(_measure, from_arrow_schema(PAIR))
+
+
+def _measure(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        values = pa.array(jaccard(*sets(batch["left"]), *sets(batch["right"])))
+        yield pa.RecordBatch.from_arrays([batch["a"], batch["b"], values], schema=PAIR)
+
+
+def _best(near: DataFrame, known: DataFrame) -> DataFrame:
+    """Rows of STAR under the policy `transitive`: all but the best go, with the Jaccard where an edge tells it."""
+    alone = near.select(F.explode(F.array("a", "b")).alias("id")).distinct()
+    group = Window.partitionBy("cluster").orderBy("order", "id")
+    best = alone.join(known, "id").select("id", F.first("id").over(group).alias("survivor"))
+    edges = near.select(F.col("a").alias("survivor"), F.col("b").alias("id"), "jaccard")
+    gone = best.filter(F.col("id") != F.col("survivor"))
+    return gone.join(edges, ["id", "survivor"], "left").select(*STAR.names)
+
+
+def _stars(near: DataFrame, known: DataFrame) -> DataFrame:
+    """Rows of STAR under the policy `star`."""
+    edges = near.join(known.withColumnRenamed("id", "a"), "a").select("cluster", "order", "a", "b", "jaccard")
+    return (
+        edges.repartition("cluster")
+        .sortWithinPartitions("cluster", "order", "a")
+        .mapInArrow(_remove, from_arrow_schema(STAR))
+    )
+
+
+def _remove(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """dedup.cluster.star for every cluster of edges sorted by cluster and by preference of `a`."""
+    names = ("cluster", "a", "b", "jaccard")
+    edges = chain.from_iterable(zip(*(batch[name].to_pylist() for name in names), strict=True) for batch in batches)
+    clusters = (star(edge[1:] for edge in cluster) for _, cluster in groupby(edges, itemgetter(0)))
+    removed = chain.from_iterable(clusters)
+    while rows := list(islice(removed, ROWS_PER_BATCH)):
+        yield pa.RecordBatch.from_pylist([dict(zip(STAR.names, row, strict=True)) for row in rows], schema=STAR)
+
+
+def _drops(removed: DataFrame, copies: DataFrame) -> DataFrame:
+    """All that goes: (id, survivor, jaccard or null, kind). A copy's survivor is what its representative goes for."""
+    onward = removed.withColumnRenamed("id", "representative")
+    exact = F.col("kind") == Kind.EXACT.value
+    copied = copies.join(onward, "representative", "left").select(
+        "id",
+        F.coalesce("survivor", "representative").alias("survivor"),
+        F.when(exact & F.col("survivor").isNull(), 1.0).when(exact, F.col("jaccard")).alias("jaccard"),
+        "kind",
+    )
+    return removed.withColumn("kind", F.lit(Kind.NEAR.value)).unionByName(copied)
+
+
+def _score(drops: DataFrame, signed: DataFrame) -> DataFrame:
+    """The drops, all with their Jaccard."""
+    unknown = drops.filter("jaccard is null").select(F.col("survivor").alias("a"), F.col("id").alias("b"))
+    measured = _jaccard(unknown, signed).select(F.col("b").alias("id"), F.col("jaccard").alias("measured"))
+    return drops.join(measured, "id", "left").withColumn("score", F.coalesce("jaccard", "measured"))
+
+
+def _decisions(signed: DataFrame, drops: DataFrame, step: str) -> DataFrame:
+    reason = F.coalesce(*(F.when(F.col("kind") == kind.value, said.value) for kind, said in REASONS.items()))
+    return (
+        signed.select("id", "source")
+        .join(drops, "id", "left")
+        .select(
+            "id",
+            "source",
+            F.lit(step).alias("step"),
+            F.col("kind").isNull().alias("keep"),
+            reason.alias("reason"),
+            F.when(F.col("kind").isNotNull(), F.format_string(EVIDENCE, "survivor", "kind")).alias("evidence"),
+            "score",
+        )
+    )
+
+
+def _accounts(decisions: DataFrame, signed: DataFrame) -> dict[str, Account]:
+    verdicts = account(row.asDict() for row in decisions.groupBy("source", "keep", "reason").count().collect())
+    entered = {row["source"]: row["count"] for row in signed.groupBy("source").count().collect()}
+    return {source: Account.of(verdicts[source].kept, verdicts[source].dropped, entered[source]) for source in entered}
+
+
+def _figures(clusters: DataFrame, found: DataFrame, pairs: DataFrame, settings: DedupSettings) -> dict[str, Any]:
+    sizes = clusters.groupBy("cluster").count().groupBy(F.col("count").alias("size")).count().collect()
+    histogram = {str(size): count for size, count in sorted((row["size"], row["count"]) for row in sizes)}
+    crowds = found.agg(F.count("crowd"), F.coalesce(F.sum("crowd"), F.lit(0)), F.coalesce(F.max("crowd"), F.lit(0)))
+    compared = pairs.agg(F.count("*"), F.count_if(F.col("jaccard") >= settings.threshold))
+    crowded, rest = crowds.first(), compared.first()
+    assert crowded is not None
+    assert rest is not None
+    return {
+        "bands": settings.bands.bands,
+        "rows": settings.bands.rows,
+        "curve": settings.bands.curve(),
+        "candidates": rest[0],
+        "verified": rest[1],
+        "crowded_buckets": {"buckets": crowded[0], "documents": crowded[1], "largest": crowded[2]},
+        "clusters_by_size": histogram,
+        "kept_if_transitive": sum(histogram.values()),
+    }

@@ -1,0 +1,62 @@
+"""On a labelled corpus, near-duplicates are found all and alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dedup.buckets import ENTRY, candidates
+from dedup.cluster import Entry, components, settle
+from dedup.minhash import jaccard
+from dedup.settings import DedupSettings
+from dedup.sign import COLUMNS, SIGNED, sets, sign
+from lake.document import META
+
+
+def near_pairs(signed: pa.Table, settings: DedupSettings) -> list[tuple[str, str, float]]:
+    """What the Spark job does with its joins, in memory."""
+    rows = np.repeat(np.arange(signed.num_rows), settings.bands.bands)
+    columns = {name: signed[name].take(rows) for name in ("order", "id", "size")}
+    columns |= {"band": pc.list_flatten(signed["bands"]), "sketch": pc.list_flatten(signed["sketches"])}
+    entries = pa.table(columns).select(ENTRY.names).sort_by([(name, "ascending") for name in ("band", "order", "id")])
+    found = pa.Table.from_batches(candidates(entries.to_batches(), settings.threshold, settings.bucket_limit))
+    pairs = found.filter(pc.is_valid(found["a"])).group_by(["a", "b"]).aggregate([]).combine_chunks()
+    shingles, ids = signed["shingles"].combine_chunks(), signed["id"].combine_chunks()
+    sides = [shingles.take(pc.index_in(pairs[name].combine_chunks(), ids)) for name in ("a", "b")]
+    scores = jaccard(*sets(sides[0]), *sets(sides[1])).tolist()
+    return list(zip(pairs["a"].to_pylist(), pairs["b"].to_pylist(), scores, strict=True))
+
+
+def test_the_labelled_corpus(shared_data: Path) -> None:
+    corpus = pq.read_table(shared_data / "dedup" / "corpus.parquet")
+    labels = pq.read_table(shared_data / "dedup" / "pairs.parquet").to_pylist()
+    count = corpus.num_rows
+    documents = pa.table(
+        {
+            "id": corpus["id"].cast(pa.string()),
+            "source": pa.array(["web"] * count),
+            "text": corpus["text"],
+            "redistributable": pa.array([True] * count),
+            "meta": pa.nulls(count, META),
+        }
+    ).select(COLUMNS)
+    settings = DedupSettings(policy="transitive")
+    signed = pa.Table.from_batches(sign(documents.combine_chunks().to_batches(), settings), SIGNED)
+    pairs = near_pairs(signed, settings)
+
+    told = {(str(row["a"]), str(row["b"])): row["j"] for row in labels}
+    for a, b, score in pairs:
+        truth = told.get((a, b), told.get((b, a)))
+        assert abs(score - truth) < 1e-6 if truth is not None else score < 0.4
+
+    near = [pair for pair in pairs if pair[2] >= settings.threshold]
+    rows = zip(*(signed[name].to_pylist() for name in ("id", "order", "content")), strict=True)
+    dropped, clusters = settle({one: Entry(order, content) for one, order, content in rows}, near, transitive=True)
+    truth = components(pair for pair, j in told.items() if j >= np.float32(0.8))
+    expected = {one for one, cluster in truth.items() if one != cluster}
+    found = {one for one, cluster in clusters.items() if one != cluster}
+    hit = len(found & expected)
+    assert 2 * hit / (len(found) + len(expected)) >= 0.999
+    assert len(dropped) == len(found)

@@ -1,0 +1,181 @@
+"""The Spark job decides as the reference does, however the documents are laid out."""
+
+import itertools
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+
+from dedup.cluster import Duplicate, Edge, Entry, Kind, settle
+from dedup.cluster import components as reference_components
+from dedup.minhash import jaccard
+from dedup.settings import DedupSettings
+from dedup.sign import COLUMNS, SIGNED, sets, sign
+from lake.document import DOCUMENT, new_document
+from lake.step import Outcome, Step
+from spark_jobs.components import components
+from spark_jobs.dedup import dedup
+
+pytestmark = pytest.mark.engine
+
+SETTINGS = DedupSettings(prefer=("papers", "abstracts"), bucket_limit=8, ngram=3)
+WORDS = [f"w{number}" for number in range(3000)]
+
+
+def corpus() -> pa.Table:
+    """Documents with copies, shared ids, edits, chains of edits and a crowd around one boilerplate."""
+    chance = random.Random(5)
+    rows = []
+
+    def add(text: list[str], source: str = "", **meta: str) -> None:
+        native = str(len(rows))
+        source = source or chance.choice(["papers", "abstracts", "web"])
+        rows.append(new_document(source, native, " ".join(text), dict(meta), redistributable=chance.random() < 0.5))
+
+    for number in range(60):
+        base = chance.sample(WORDS, chance.choice([2, 8, 40, 90]))
+        add(base, pmid=str(number))
+        kind = number % 6
+        if kind == 0:
+            add([word.upper() for word in base])
+        elif kind == 1:
+            add(chance.sample(WORDS, 30), pmid=f"PMID:{number}", pmcid=f"PMC{number}")
+            add(chance.sample(WORDS, 12), "web", pmcid=f"{number}", doi=f"10.1000/{number}")
+            add(chance.sample(WORDS, 20), doi=f"https://doi.org/10.1000/{number}")
+        elif kind == 2:
+            for _ in range(6):
+                base = base[1:] + chance.sample(WORDS, 1)
+                add(base)
+        elif kind == 3:
+            add([*base, "more"])
+            add([*base, "more"], pmid=str(number))
+    boilerplate = chance.sample(WORDS, 60)
+    for _ in range(40):
+        add(boilerplate + chance.sample(WORDS, chance.randrange(1, 5)))
+    return pa.Table.from_pylist(rows, schema=DOCUMENT)
+
+
+def lay_out(lake: Path, documents: pa.Table, seed: int, parts: int) -> Step:
+    clean = Step("clean", "spark", 1, {"seed": seed}, str(lake))
+    rows = documents.to_pylist()
+    random.Random(seed).shuffle(rows)
+    for source in sorted(set(documents["source"].to_pylist())):
+        own = [row for row in rows if row["source"] == source]
+        for part in range(parts):
+            table = pa.Table.from_pylist(own[part::parts], schema=DOCUMENT)
+            clean.output.write_part("documents", part, table, source)
+    return clean
+
+
+def run(clean: Step, settings: DedupSettings, spark: SparkSession) -> tuple[Step, Outcome]:
+    step = Step("dedup", "spark", 1, settings.model_dump(mode="json"), clean.lake, (clean,))
+    return step, dedup(step, settings, spark)
+
+
+def table(step: Step, name: str) -> list[dict[str, Any]]:
+    return step.output.scan(name).to_table().to_pylist()
+
+
+def content(step: Step) -> dict[str, bytes]:
+    return {
+        f"{name}/{part}": step.output.read_bytes(name, part)
+        for name in ("decisions", "clusters")
+        for part in step.output.parts(name)
+    }
+
+
+def reference(
+    documents: pa.Table, settings: DedupSettings
+) -> tuple[dict[str, Duplicate], dict[str, str], dict[frozenset[str], float]]:
+    """The rule over the Jaccard of all pairs."""
+    batches = documents.select(COLUMNS).combine_chunks().to_batches()
+    signed = pa.Table.from_batches(sign(batches, settings), SIGNED).sort_by(
+        [("order", "ascending"), ("id", "ascending")]
+    )
+    ids, shingles = signed["id"].to_pylist(), signed["shingles"].combine_chunks()
+    left, right = zip(*itertools.combinations(range(len(ids)), 2), strict=True)
+    scores = jaccard(*sets(shingles.take(pa.array(left))), *sets(shingles.take(pa.array(right)))).tolist()
+    pairs: list[Edge] = [(ids[a], ids[b], score) for a, b, score in zip(left, right, scores, strict=True)]
+    entries = {row["id"]: Entry(row["order"], row["content"], tuple(row["keys"])) for row in signed.to_pylist()}
+    near = [pair for pair in pairs if pair[2] >= settings.threshold]
+    dropped, clusters = settle(entries, near, settings.policy == "transitive")
+    return dropped, clusters, {frozenset(pair[:2]): pair[2] for pair in pairs}
+
+
+@pytest.mark.parametrize("policy", ["star", "transitive"])
+def test_decisions_are_the_references(tmp_path: Path, spark: SparkSession, policy: str) -> None:
+    documents = corpus()
+    settings = SETTINGS.model_copy(update={"policy": policy})
+    step, outcome = run(lay_out(tmp_path, documents, 1, 3), settings, spark)
+    dropped, clusters, scores = reference(documents, settings)
+
+    decisions = table(step, "decisions")
+    assert sorted((row["id"], row["source"]) for row in decisions) == sorted(
+        (row["id"], row["source"]) for row in documents.to_pylist()
+    )
+    assert {(row["id"], row["cluster"]) for row in table(step, "clusters")} == set(clusters.items())
+    found = {row["id"]: (row["reason"], row["evidence"], row["score"]) for row in decisions if not row["keep"]}
+    assert found == {
+        one: (
+            f"{duplicate.kind}_duplicate",
+            f"survivor={duplicate.survivor} kind={duplicate.kind}",
+            scores[frozenset((one, duplicate.survivor))],
+        )
+        for one, duplicate in dropped.items()
+    }
+    assert {duplicate.kind for duplicate in dropped.values()} == set(Kind)
+    near = [one for one, duplicate in dropped.items() if duplicate.kind is Kind.NEAR]
+    assert policy == "transitive" or all(found[one][2] >= settings.threshold for one in near)
+
+    assert sum(one.entered for one in outcome.accounts.values()) == documents.num_rows
+    assert sum(sum(one.dropped.values()) for one in outcome.accounts.values()) == len(dropped)
+    assert all(one.lost == 0 for one in outcome.accounts.values())
+    figures = outcome.figures
+    assert figures["crowded_buckets"]["largest"] == 40
+    assert figures["candidates"] >= figures["verified"] > 0
+    assert figures["kept_if_transitive"] == len(set(clusters.values()))
+    assert sum(int(size) * count for size, count in figures["clusters_by_size"].items()) == documents.num_rows
+    assert not step.output.exists(".staging")
+
+
+def test_any_layout_gives_the_same_bytes(tmp_path: Path, spark: SparkSession) -> None:
+    documents = corpus()
+    one, first = run(lay_out(tmp_path, documents, 1, 3), SETTINGS, spark)
+    before = spark.conf.get("spark.sql.shuffle.partitions")
+    spark.conf.set("spark.sql.shuffle.partitions", "5")
+    spark.conf.set("spark.sql.adaptive.enabled", "false")
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "7")
+    try:
+        other, second = run(lay_out(tmp_path, documents, 2, 1), SETTINGS, spark)
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", before)
+        spark.conf.unset("spark.sql.adaptive.enabled")
+        spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+    assert content(one) == content(other)
+    assert (first.accounts, first.figures) == (second.accounts, second.figures)
+
+
+def test_a_corpus_without_duplicates(tmp_path: Path, spark: SparkSession) -> None:
+    documents = pa.Table.from_pylist([new_document("web", "1", "alone"), new_document("web", "2", "")], schema=DOCUMENT)
+    step, outcome = run(lay_out(tmp_path, documents, 1, 1), DedupSettings(), spark)
+    assert all(row["keep"] and row["score"] is None for row in table(step, "decisions"))
+    assert all(row["id"] == row["cluster"] for row in table(step, "clusters"))
+    assert outcome.figures["candidates"] == 0
+
+
+def test_components_of_every_graph(spark: SparkSession) -> None:
+    chance = random.Random(3)
+    links = []
+    for graph in range(300):
+        nodes = [f"{graph}-{chance.random()}" for _ in range(chance.randrange(2, 9))]
+        links += [(chance.choice(nodes), chance.choice(nodes)) for _ in range(chance.randrange(1, 10))]
+    path = [f"path-{chance.random()}" for _ in range(3000)]
+    links += itertools.pairwise(path)
+    links += [(path[0], f"leaf-{number}") for number in range(500)]
+    found = components(spark.createDataFrame(links, "a string, b string")).collect()
+    expected = reference_components((a, b) for a, b in links if a != b)
+    assert len(found) == len(expected)
+    assert {row["id"]: row["cluster"] for row in found} == expected
