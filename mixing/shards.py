@@ -1,0 +1,224 @@
+"""Shards: Megatron's indexed dataset, one document a sequence, written, checked and read without Megatron or torch.
+
+A shard is a pair of files. `.bin` holds the tokens and nothing else. `.idx` holds, little-endian: the magic, int64
+version 1, a byte that names the type of a token, the number of sequences, the number of documents + 1; then for each
+sequence its length (int32) and the byte where it starts (int64), and the bounds of the documents (int64). Byte for
+byte what megatron-core's IndexedDatasetBuilder writes.
+"""
+
+import hashlib
+import struct
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from lake.config import Settings
+from lake.error import UserError
+
+MAGIC = b"MMIDIDX\x00\x00"
+VERSION = 1
+HEAD = struct.Struct("<9sQBQQ")
+TYPES: dict[int, type[np.generic]] = {8: np.uint16, 4: np.int32}
+CODES = {dtype: code for code, dtype in TYPES.items()}
+UINT16_VOCABULARY = 65_500
+"""Megatron's bound: vocabularies below it take two bytes a token."""
+
+BLOCK = 1 << 24
+REMEDY = "delete the shard step's folder and run shard again"
+
+
+class ShardSettings(Settings):
+    """How plan and tokens become shards. There is nothing to choose yet: one shard a split and part of the corpus."""
+
+
+def token_type(vocab_size: int) -> type[np.uint16] | type[np.int32]:
+    return np.uint16 if vocab_size < UINT16_VOCABULARY else np.int32
+
+
+def shard_name(split: str, source: str, part: int) -> str:
+    return f"{split}-{source}-{part:05d}"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What was written: `tokens` include an end of document for each document."""
+
+    name: str
+    documents: int
+    tokens: int
+    bin_sha256: str
+    idx_sha256: str
+
+
+def write(folder: Path, name: str, documents: Iterable[npt.NDArray[Any]], vocab_size: int, eod: int) -> Shard:
+    """Write the shard `folder/name` from documents of token ids, each without its end, which is added.
+
+    Both files are written under temporary names; .bin gets its name first, .idx last. Memory holds one document.
+
+    Raises:
+        ValueError: a document is empty, or an id is not below `vocab_size`; no file appears.
+    """
+    dtype = token_type(vocab_size)
+    end = np.array([eod], dtype=dtype)
+    lengths: list[int] = []
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = uuid.uuid4().hex[:8]
+    data, index = folder / f".{name}.bin.{mark}", folder / f".{name}.idx.{mark}"
+    try:
+        with data.open("wb") as stream:
+            hashed = _Hashed(stream)
+            for ids in documents:
+                if not ids.size:
+                    raise ValueError(f"{name}: document {len(lengths)} has no tokens")
+                if int(ids.max()) >= vocab_size or int(ids.min()) < 0:
+                    raise ValueError(f"{name}: document {len(lengths)} has an id that is not below {vocab_size}")
+                hashed.write(ids.astype(dtype, copy=False).tobytes())
+                hashed.write(end.tobytes())
+                lengths.append(ids.size + 1)
+        index.write_bytes(packed := pack_index(lengths, dtype))
+        data.replace(folder / f"{name}.bin")
+        index.replace(folder / f"{name}.idx")
+    finally:
+        data.unlink(missing_ok=True)
+        index.unlink(missing_ok=True)
+    return Shard(name, len(lengths), sum(lengths), hashed.sha256, hashlib.sha256(packed).hexdigest())
+
+
+class _Hashed:
+    """A stream that hashes what it writes."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self._stream.write(data)
+        self._hash.update(data)
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
+def pack_index(lengths: Sequence[int] | npt.NDArray[Any], dtype: type[np.generic]) -> bytes:
+    """The .idx of documents of these lengths in tokens."""
+    sizes = np.asarray(lengths, dtype=np.int32)
+    return b"".join(
+        (
+            HEAD.pack(MAGIC, VERSION, CODES[dtype], sizes.size, sizes.size + 1),
+            sizes.tobytes(),
+            _starts(sizes, dtype).tobytes(),
+            np.arange(sizes.size + 1, dtype=np.int64).tobytes(),
+        )
+    )
+
+
+def _starts(sizes: npt.NDArray[np.int32], dtype: type[np.generic]) -> npt.NDArray[np.int64]:
+    """The byte of .bin at which each sequence starts."""
+    ends = np.cumsum(sizes, dtype=np.int64) * np.dtype(dtype).itemsize
+    return ends - sizes.astype(np.int64) * np.dtype(dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Index:
+    """A shard's .idx: the type of its tokens and its documents' lengths, ends included."""
+
+    dtype: type[np.generic]
+    lengths: npt.NDArray[np.int32]
+
+    @property
+    def tokens(self) -> int:
+        return int(self.lengths.sum(dtype=np.int64))
+
+
+def check_index(prefix: Path) -> Index:
+    """Read `prefix`.idx and hold it against the size of `prefix`.bin; reads no token.
+
+    Raises:
+        UserError: a file is missing, or the index is corrupt or does not fit the data.
+    """
+    index, data = prefix.with_name(prefix.name + ".idx"), prefix.with_name(prefix.name + ".bin")
+    for file in (index, data):
+        if not file.is_file():
+            raise UserError(f"{file}: this half of the shard is missing; {REMEDY}")
+    raw = index.read_bytes()
+    if len(raw) < HEAD.size:
+        raise _corrupt(index, f"{len(raw)} bytes are less than a header")
+    magic, version, code, sequences, bounds = HEAD.unpack_from(raw)
+    if magic != MAGIC or version != VERSION:
+        raise _corrupt(index, "it does not begin like a Megatron index")
+    if code not in TYPES:
+        raise _corrupt(index, f"token type {code} is neither uint16 (8) nor int32 (4)")
+    if bounds != sequences + 1:
+        raise _corrupt(index, f"{bounds} document bounds for {sequences} documents")
+    size = HEAD.size + sequences * 12 + bounds * 8
+    if len(raw) != size:
+        raise _corrupt(index, f"{len(raw)} bytes where {sequences} documents take {size}")
+    lengths = np.frombuffer(raw, np.int32, sequences, HEAD.size)
+    if sequences == 0 or lengths.min() < 1:
+        raise _corrupt(index, "it holds an empty document" if sequences else "it holds no document")
+    dtype = TYPES[code]
+    if not np.array_equal(np.frombuffer(raw, np.int64, sequences, HEAD.size + sequences * 4), _starts(lengths, dtype)):
+        raise _corrupt(index, "the starts of the documents are not the sums of the lengths before them")
+    if not np.array_equal(np.frombuffer(raw, np.int64, bounds, HEAD.size + sequences * 12), np.arange(bounds)):
+        raise _corrupt(index, "a document is not one sequence")
+    found = Index(dtype, lengths)
+    expected = found.tokens * np.dtype(dtype).itemsize
+    if data.stat().st_size != expected:
+        raise _corrupt(data, f"{data.stat().st_size} bytes where the index tells of {expected}")
+    return found
+
+
+def verify(prefix: Path, vocab_size: int, eod: int) -> Index:
+    """Check a shard whole: index, ids, and that each document ends with `eod` and holds it nowhere else.
+
+    Reads the data in blocks, so memory is bounded.
+
+    Raises:
+        UserError: names the file and what is wrong with it.
+    """
+    found = check_index(prefix)
+    file = prefix.with_name(prefix.name + ".bin")
+    if found.dtype is not token_type(vocab_size):
+        kind = np.dtype(found.dtype).name
+        raise _corrupt(
+            file, f"{kind} tokens, where a vocabulary of {vocab_size} takes {token_type(vocab_size).__name__}"
+        )
+    tokens = np.memmap(file, dtype=found.dtype, mode="r")
+    ends = 0
+    for start in range(0, tokens.size, BLOCK):
+        block = tokens[start : start + BLOCK]
+        if (wrong := np.flatnonzero((block >= vocab_size) | (block < 0))).size:
+            at = start + int(wrong[0])
+            raise _corrupt(file, f"token {at} is {int(tokens[at])}, not an id below {vocab_size}")
+        ends += int(np.count_nonzero(block == eod))
+    last = np.cumsum(found.lengths, dtype=np.int64) - 1
+    if (wrong := np.flatnonzero(tokens[last] != eod)).size:
+        raise _corrupt(file, f"document {int(wrong[0])} does not end with the end-of-document id {eod}")
+    if ends != found.lengths.size:
+        raise _corrupt(file, f"{ends} ends of document in {found.lengths.size} documents")
+    return found
+
+
+def _corrupt(file: Path, what: str) -> UserError:
+    return UserError(f"{file}: corrupt: {what}; {REMEDY}")
+
+
+def read_tokens(prefix: Path, offset: int, tokens: int) -> npt.NDArray[Any]:
+    """`tokens` ids from the shard's token `offset` on: with a row of the index table, one document and its end.
+
+    Raises:
+        UserError: the shard is corrupt or ends before.
+    """
+    found = check_index(prefix)
+    if offset < 0 or offset + tokens > found.tokens:
+        raise UserError(f"{prefix}: tokens {offset} to {offset + tokens} of {found.tokens} were asked for; {REMEDY}")
+    size = np.dtype(found.dtype).itemsize
+    with prefix.with_name(prefix.name + ".bin").open("rb") as stream:
+        stream.seek(offset * size)
+        return np.frombuffer(stream.read(tokens * size), dtype=found.dtype)

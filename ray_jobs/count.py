@@ -1,0 +1,111 @@
+"""Tokenizer: train or adopt it, then count the tokens of every clean document."""
+
+import os
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake.dataset import Output
+from lake.step import Account, Outcome, Step
+from mixing.split import stable_hash, within
+from mixing.tokenizer import FOLDER, JSON, Tokenizer, TokenizerSettings, adopt, train
+from ray_jobs.cluster import each
+
+COUNTS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("tokens", pa.int32(), nullable=False),
+    ]
+)
+"""`tokens` of the text, without end of document. A part holds the documents of the clean part of its number."""
+
+BATCH = 128
+
+
+def tokenizer(step: Step, settings: TokenizerSettings) -> Outcome:
+    """Make the tokenizer's folder, then the table `counts`, one task a part of the clean documents.
+
+    Raises:
+        UserError: the tokenizer to adopt is not there or not a fast tokenizer.
+    """
+    clean, output = step.input("clean"), step.output
+    if not output.exists(FOLDER, JSON):
+        for name, data in _make(clean, settings).items():
+            output.write_bytes(data, FOLDER, name)
+    made = Tokenizer.load(output.local(FOLDER))
+    entered: Counter[str] = Counter()
+    counted: Counter[str] = Counter()
+    tokens: Counter[str] = Counter()
+    for source, documents, rows, total in each(
+        lambda name: count_part(clean, output, name), clean.parts("documents"), step.name, "parts"
+    ):
+        entered[source] += documents
+        counted[source] += rows
+        tokens[source] += total
+    return Outcome(
+        accounts={source: Account.of(counted[source], entered=entered[source]) for source in sorted(entered)},
+        figures={
+            "vocab_size": made.vocab_size,
+            "fingerprint": made.fingerprint,
+            "end_of_document": made.end,
+            "tokens": tokens.total(),
+            "tokens_by_source": dict(sorted(tokens.items())),
+        },
+    )
+
+
+def _make(clean: Output, settings: TokenizerSettings) -> dict[str, bytes]:
+    if settings.train is None:
+        return adopt(settings).files()
+    sample = _sample(clean, settings.train.sample_mb * 1e6)
+    (files,) = each(lambda texts: _train(texts, settings), [sample], "tokenizer: train", "corpus")
+    return files
+
+
+def _train(sample: pa.Table, settings: TokenizerSettings) -> dict[str, bytes]:
+    texts = (text.as_py() for text in sample["text"])
+    return train(texts, settings).files()
+
+
+def _sample(clean: Output, size: float) -> pa.Table:
+    """Documents in the order of their ids: all, or a random part of about `size` bytes that is chosen by id alone."""
+    parts = clean.parts("documents")
+    share = size / max(1, _text_bytes(clean))
+
+    def chosen(name: str) -> pa.Table:
+        rows = clean.read_part("documents", name, ["id", "text"])
+        return rows.filter(pa.array(within(stable_hash(rows["id"].to_pylist(), "tokenizer"), share)))
+
+    return pa.concat_tables(each(chosen, parts, "tokenizer: sample", "parts")).sort_by("id")
+
+
+def _text_bytes(clean: Output) -> int:
+    """Bytes of all texts before compression, from the footers of the parts."""
+    total = 0
+    for fragment in clean.scan("documents").get_fragments():
+        groups = [fragment.metadata.row_group(position) for position in range(fragment.metadata.num_row_groups)]
+        columns = [group.column(position) for group in groups for position in range(group.num_columns)]
+        total += sum(one.total_uncompressed_size for one in columns if one.path_in_schema == "text")
+    return total
+
+
+def count_part(clean: Output, output: Output, name: str) -> tuple[str, int, int, int]:
+    """Write a part's counts unless they are there: its source, documents, rows counted and tokens."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    part, source = Output.part_place(name)
+    assert source is not None
+    rows = clean.read_part("documents", name, ["id", "text"])
+    if not output.has_part("counts", part, source):
+        output.write_part("counts", part, _count(rows, source, Tokenizer.load(output.local(FOLDER))), source)
+    counts = output.read_part("counts", name, ["tokens"])
+    return source, len(rows), len(counts), pc.sum(counts["tokens"]).as_py() or 0
+
+
+def _count(rows: pa.Table, source: str, made: Tokenizer) -> pa.Table:
+    tokens: list[int] = []
+    for batch in rows.to_batches(max_chunksize=BATCH):
+        tokens += [ids.size for ids in made.encode(batch["text"].to_pylist())]
+    found = {"id": rows["id"], "source": pa.array([source] * len(rows), pa.string()), "tokens": pa.array(tokens)}
+    return pa.table(found).cast(COUNTS)

@@ -1,0 +1,204 @@
+"""Mix: which documents are trained on and how often, which are held out, and the table of the mixture."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame, Row, SparkSession, Window
+from pyspark.sql import functions as F
+
+from lake.dataset import Output
+from lake.decision import DECISION, Reason
+from lake.step import Outcome, Step, account
+from mixing.mixture import Budget, MixSettings, Share, budgets, check_sources, copies, mixture_table
+from mixing.split import TRAIN, VALIDATION, in_validation, stable_hash
+from spark_jobs.session import read_table
+
+PLAN = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("copies", pa.int32(), nullable=False),
+        pa.field("tokens", pa.int32(), nullable=False),
+    ]
+)
+"""`tokens` of one copy, its end of document not counted."""
+
+SUMMARY = "source string, split string, keep boolean, reason string, documents long, tokens long"
+
+BUCKET_BITS = 10
+"""Each source's random order is cut into this many (2^10) stretches, so that running sums need no single task."""
+
+
+def mix(step: Step, settings: MixSettings, spark: SparkSession, seed: int) -> Outcome:
+    """Decide on every document that decontamination kept; plan those that stay.
+
+    The parts of `plan` and `decisions` have the numbers of the clean documents' parts, so whoever reads a part of
+    both reads the same documents. The driver sees sums by source and stretch, never a document.
+
+    Raises:
+        UserError: the corpus has a source that the settings lack.
+    """
+    check_sources(settings, step.input("tokenizer").sources("counts"))
+    for name in ("plan", "decisions"):
+        step.output.delete(name)
+    rows = _documents(step, settings, spark, seed).persist()
+    try:
+        stretches = _train_tokens(rows)
+        planned = budgets(settings, {source: int(tokens.sum()) for source, tokens in stretches.items()})
+        writer = PartWriter(step.output, step.name, planned, {one: _before(all_) for one, all_ in stretches.items()})
+        groups = _in_random_order(rows).groupBy("source", "part")
+        written = groups.applyInArrow(_by_part(writer), SUMMARY).groupBy("source", "split", "keep", "reason")
+        summary = written.agg(F.sum("documents").alias("documents"), F.sum("tokens").alias("tokens")).collect()
+    finally:
+        rows.unpersist()
+    table = mixture_table(_shares(summary), planned)
+    missing = {source: budget.missing for source, budget in planned.items() if budget.missing}
+    accounts = account(row.asDict() | {"count": row["documents"]} for row in summary)
+    return Outcome(accounts=accounts, figures={"mixture": table, "missing_tokens": missing})
+
+
+def _documents(step: Step, settings: MixSettings, spark: SparkSession, seed: int) -> DataFrame:
+    """Kept documents: id, source, part of the clean table, split, tokens with their end, place in the random order."""
+    shares = {source: one.validation for source, one in settings.sources.items()}
+
+    @F.arrow_udf("boolean")
+    def held_out(clusters: pa.Array, sources: pa.Array) -> pa.Array:
+        own = np.array([shares[source] for source in sources.to_pylist()], dtype=np.float64)
+        return pa.array(in_validation(clusters.to_pylist(), own, seed))
+
+    @F.arrow_udf("long")
+    def order(ids: pa.Array) -> pa.Array:
+        return pa.array(stable_hash(ids.to_pylist(), f"mix:{seed}"))
+
+    part = F.regexp_extract(F.col("_metadata.file_path"), r"part-(\d+)\.parquet$", 1).cast("int")
+    counts = read_table(spark, step.input("tokenizer"), "counts").select(
+        "id", F.col("source").cast("string"), part.alias("part"), "tokens"
+    )
+    kept = read_table(spark, step.input("decontaminate"), "decisions").where("keep").select("id")
+    clusters = read_table(spark, step.input("dedup"), "clusters").select("id", "cluster")
+    return (
+        counts.join(kept, "id")
+        .join(clusters, "id")
+        .select(
+            "id",
+            "source",
+            "part",
+            F.when(held_out("cluster", "source"), VALIDATION).otherwise(TRAIN).alias("split"),
+            # A document without tokens becomes no sequence, so it has no end either.
+            F.when(F.col("tokens") > 0, F.col("tokens") + 1).otherwise(0).cast("long").alias("tokens"),
+            order("id").alias("order"),
+        )
+    )
+
+
+def _train_tokens(rows: DataFrame) -> dict[str, npt.NDArray[np.int64]]:
+    """Train tokens of each source by stretch of its random order."""
+    stretch = F.shiftright("order", 63 - BUCKET_BITS).cast("int").alias("stretch")
+    sums = rows.where(F.col("split") == TRAIN).groupBy("source", stretch).agg(F.sum("tokens").alias("tokens"))
+    found: dict[str, npt.NDArray[np.int64]] = {}
+    for row in sums.collect():
+        found.setdefault(row["source"], np.zeros(1 << BUCKET_BITS, dtype=np.int64))[row["stretch"]] = row["tokens"]
+    return found
+
+
+def _before(stretches: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.cumsum(stretches) - stretches
+
+
+def _in_random_order(rows: DataFrame) -> DataFrame:
+    """Add the stretch of each document and, as `before`, the tokens ahead of it in that stretch."""
+    rows = rows.withColumn("stretch", F.shiftright("order", 63 - BUCKET_BITS).cast("int"))
+    ahead = (
+        Window.partitionBy("source", "split", "stretch")
+        .orderBy("order", "id")
+        .rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    )
+    return rows.withColumn("before", F.sum("tokens").over(ahead) - F.col("tokens")).drop("order")
+
+
+def _by_part(writer: "PartWriter") -> Callable[[tuple[pa.Scalar, ...], pa.Table], pa.Table]:
+    def write(key: tuple[pa.Scalar, ...], rows: pa.Table) -> pa.Table:
+        return writer.write(key[0].as_py(), key[1].as_py(), rows)
+
+    return write
+
+
+@dataclass(frozen=True)
+class PartWriter:
+    """Decides on the documents of one part and writes its `plan` and `decisions`.
+
+    `before` holds for each source the train tokens ahead of each stretch.
+    """
+
+    output: Output
+    step: str
+    planned: dict[str, Budget]
+    before: dict[str, npt.NDArray[np.int64]]
+
+    def write(self, source: str, part: int, rows: pa.Table) -> pa.Table:
+        """Returns what was decided, summed up in the shape of SUMMARY."""
+        rows = rows.sort_by("id")
+        tokens = rows["tokens"].to_numpy()
+        train = np.asarray(pc.equal(rows["split"], TRAIN))
+        before = rows["before"].to_numpy()
+        if source in self.before:
+            before = before + self.before[source][rows["stretch"].to_numpy()]
+        repeats = np.where(train, copies(tokens, before, self.planned[source]), 1)
+        repeats = np.where(tokens > 0, repeats, 0).astype(np.int32)
+        decisions = self._decisions(source, rows, repeats, before)
+        kept = pa.array(repeats > 0)
+        plan = rows.select(["id", "split"]).append_column("copies", pa.array(repeats))
+        plan = plan.append_column("tokens", pa.array((tokens - 1).astype(np.int32))).filter(kept)
+        self.output.write_part("decisions", part, decisions, source)
+        self.output.write_part("plan", part, _with_source(plan, source).select(PLAN.names).cast(PLAN), source)
+        summary = pa.table(
+            {
+                "split": rows["split"],
+                "keep": kept,
+                "reason": decisions["reason"],
+                "documents": pa.array(np.ones(len(rows), dtype=np.int64)),
+                "tokens": pa.array(tokens * repeats),
+            }
+        )
+        summed = summary.group_by(["split", "keep", "reason"]).aggregate([("documents", "sum"), ("tokens", "sum")])
+        summed = summed.rename_columns({"documents_sum": "documents", "tokens_sum": "tokens"})
+        return _with_source(summed, source).select(["source", "split", "keep", "reason", "documents", "tokens"])
+
+    def _decisions(
+        self, source: str, rows: pa.Table, repeats: npt.NDArray[np.int32], before: npt.NDArray[np.int64]
+    ) -> pa.Table:
+        budget = self.planned[source].tokens
+        columns: dict[str, list[object]] = {name: [] for name in ("keep", "reason", "evidence", "score")}
+        for count, tokens, position in zip(repeats.tolist(), rows["tokens"].to_pylist(), before.tolist(), strict=True):
+            over = not count and tokens > 0
+            columns["keep"].append(count > 0)
+            columns["reason"].append(None if count else (Reason.OVER_BUDGET if over else Reason.EMPTY).value)
+            columns["evidence"].append(
+                f"budget={budget} position={position} tokens={tokens}" if over else None if count else "tokens=0"
+            )
+            columns["score"].append(float(position) if over else None)
+        table = pa.table(
+            {"id": rows["id"], **{name: pa.array(all_, DECISION.field(name).type) for name, all_ in columns.items()}}
+        )
+        table = table.append_column("step", pa.array([self.step] * len(rows), pa.string()))
+        return _with_source(table, source).select(DECISION.names).cast(DECISION)
+
+
+def _with_source(table: pa.Table, source: str) -> pa.Table:
+    return table.append_column("source", pa.array([source] * len(table), pa.string()))
+
+
+def _shares(summary: Iterable[Row]) -> dict[tuple[str, str], Share]:
+    documents: Counter[tuple[str, str]] = Counter()
+    tokens: Counter[tuple[str, str]] = Counter()
+    for row in summary:
+        if row["keep"]:
+            documents[row["source"], row["split"]] += row["documents"]
+            tokens[row["source"], row["split"]] += row["tokens"]
+    return {key: Share(count, tokens[key]) for key, count in documents.items()}

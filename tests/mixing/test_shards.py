@@ -1,0 +1,158 @@
+"""Shards are Megatron's, byte for byte; every corruption is told."""
+
+import hashlib
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lake.error import UserError
+from mixing.shards import check_index, read_tokens, verify, write
+from mixing.tokenizer import Tokenizer, TokenizerSettings, TrainSettings, train
+
+VOCABULARY, EOD = 1000, 999
+
+
+def documents(*lengths: int, high: int = EOD) -> list[np.ndarray]:
+    random = np.random.default_rng(5)
+    return [random.integers(0, high, length) for length in lengths]
+
+
+@pytest.fixture(scope="module")
+def made() -> Tokenizer:
+    return train(["a short text of words"] * 9, TokenizerSettings(train=TrainSettings(vocab_size=400)))
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=8))
+@settings(max_examples=100, deadline=None)
+def test_any_text_comes_back_from_a_shard(made: Tokenizer, texts: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        written = write(Path(folder), "s", made.encode(texts), made.vocab_size, made.eod)
+        prefix = Path(folder, "s")
+        found = verify(prefix, made.vocab_size, made.eod)
+        assert (written.documents, written.tokens) == (len(texts), found.tokens)
+        offset = 0
+        for text, length in zip(texts, found.lengths.tolist(), strict=True):
+            *ids, end = read_tokens(prefix, offset, length)
+            assert made.decode(ids) == text
+            assert end == made.eod
+            offset += length
+
+
+@pytest.mark.parametrize("vocabulary", [VOCABULARY, 65_499, 65_500, 128_256])
+def test_bytes_are_megatrons(tmp_path: Path, vocabulary: int) -> None:
+    import torch
+    from megatron.core.datasets.indexed_dataset import DType, IndexedDataset, IndexedDatasetBuilder
+
+    eod = vocabulary - 1
+    given_ids = documents(1, 7, 300, 2, high=eod)
+    write(tmp_path, "ours", given_ids, vocabulary, eod)
+    builder = IndexedDatasetBuilder(str(tmp_path / "theirs.bin"), dtype=DType.optimal_dtype(vocabulary))
+    for ids in given_ids:
+        builder.add_document(torch.tensor([*ids.tolist(), eod]), [len(ids) + 1])
+    builder.finalize(str(tmp_path / "theirs.idx"))
+    for kind in ("bin", "idx"):
+        assert (tmp_path / f"ours.{kind}").read_bytes() == (tmp_path / f"theirs.{kind}").read_bytes()
+    theirs = IndexedDataset(str(tmp_path / "ours"))
+    assert [one.tolist() for one in theirs[0:4]] == [[*ids.tolist(), eod] for ids in given_ids]
+
+
+def test_what_was_written_is_told(tmp_path: Path) -> None:
+    found = write(tmp_path, "s", documents(3, 4), VOCABULARY, EOD)
+    assert (found.name, found.documents, found.tokens) == ("s", 2, 9)
+    assert found.bin_sha256 == hashlib.sha256((tmp_path / "s.bin").read_bytes()).hexdigest()
+    assert found.idx_sha256 == hashlib.sha256((tmp_path / "s.idx").read_bytes()).hexdigest()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.bin", "s.idx"]
+
+
+@pytest.mark.parametrize("wrong", [[], [5, VOCABULARY], [-1]])
+def test_a_wrong_document_leaves_no_file(tmp_path: Path, wrong: list[int]) -> None:
+    with pytest.raises(ValueError, match="document 1"):
+        write(tmp_path, "s", [np.array([1]), np.array(wrong, dtype=np.int64)], VOCABULARY, EOD)
+    assert list(tmp_path.iterdir()) == []
+
+
+def overwrite(name: str, at: int, data: bytes) -> Callable[[Path], None]:
+    def corrupt(folder: Path) -> None:
+        raw = bytearray((folder / name).read_bytes())
+        raw[at : at + len(data)] = data
+        (folder / name).write_bytes(raw)
+
+    return corrupt
+
+
+def cut(name: str, by: int) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-by]) and None
+
+
+# Three documents of 4, 5 and 6 tokens with their ends: sizes at byte 34, starts at 46, bounds at 70 to 102.
+CORRUPTIONS = {
+    "bad magic": (overwrite("s.idx", 0, b"BROKEN"), r"s\.idx: corrupt: it does not begin like"),
+    "bad version": (overwrite("s.idx", 9, struct.pack("<Q", 2)), r"s\.idx: corrupt: it does not begin like"),
+    "bad type": (overwrite("s.idx", 17, b"\x07"), r"s\.idx: corrupt: token type 7"),
+    "other type": (overwrite("s.idx", 17, b"\x04"), r"s\.idx: corrupt: the starts"),
+    "count": (overwrite("s.idx", 18, struct.pack("<Q", 2)), r"s\.idx: corrupt: 4 document bounds for 2"),
+    "huge count": (overwrite("s.idx", 18, struct.pack("<QQ", 2**60, 2**60 + 1)), r"s\.idx: corrupt: 102 bytes where"),
+    "short index": (cut("s.idx", 1), r"s\.idx: corrupt: 101 bytes where 3 documents take 102"),
+    "no header": (cut("s.idx", 90), r"s\.idx: corrupt: 12 bytes are less than a header"),
+    "length": (overwrite("s.idx", 34, struct.pack("<i", 5)), r"s\.idx: corrupt: the starts of the documents"),
+    "negative length": (overwrite("s.idx", 34, struct.pack("<i", -5)), r"s\.idx: corrupt: it holds an empty document"),
+    "last length": (
+        overwrite("s.idx", 42, struct.pack("<i", 7)),
+        r"s\.bin: corrupt: 30 bytes where the index tells of 32",
+    ),
+    "start": (overwrite("s.idx", 54, struct.pack("<q", 9)), r"s\.idx: corrupt: the starts of the documents"),
+    "bound": (overwrite("s.idx", 78, struct.pack("<q", 2)), r"s\.idx: corrupt: a document is not one sequence"),
+    "truncated data": (cut("s.bin", 2), r"s\.bin: corrupt: 28 bytes where the index tells of 30"),
+    "id out of range": (overwrite("s.bin", 2, struct.pack("<H", 1000)), r"s\.bin: corrupt: token 1 is 1000"),
+    "no end": (overwrite("s.bin", 6, struct.pack("<H", 5)), r"s\.bin: corrupt: document 0 does not end"),
+    "end inside": (overwrite("s.bin", 2, struct.pack("<H", EOD)), r"s\.bin: corrupt: 4 ends of document in 3"),
+    "no data": (lambda folder: (folder / "s.bin").unlink(), r"s\.bin: this half of the shard is missing"),
+    "no index": (lambda folder: (folder / "s.idx").unlink(), r"s\.idx: this half of the shard is missing"),
+}
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_every_corruption_is_told(tmp_path: Path, name: str) -> None:
+    corrupt, message = CORRUPTIONS[name]
+    write(tmp_path, "s", documents(3, 4, 5), VOCABULARY, EOD)
+    verify(tmp_path / "s", VOCABULARY, EOD)
+    corrupt(tmp_path)
+    with pytest.raises(UserError, match=message) as raised:
+        verify(tmp_path / "s", VOCABULARY, EOD)
+    assert "\n" not in str(raised.value)
+
+
+@given(st.integers(0, 101), st.integers(0, 255))
+@settings(max_examples=200, deadline=None)
+def test_no_byte_of_an_index_can_change_unseen(at: int, value: int) -> None:
+    with TemporaryDirectory() as folder:
+        write(Path(folder), "s", documents(3, 4, 5), VOCABULARY, EOD)
+        index = Path(folder, "s.idx")
+        if index.read_bytes()[at] == value:
+            return
+        overwrite("s.idx", at, bytes([value]))(Path(folder))
+        with pytest.raises(UserError):
+            check_index(Path(folder, "s"))
+
+
+def test_a_shard_of_a_larger_vocabulary_is_told(tmp_path: Path) -> None:
+    write(tmp_path, "s", documents(3), VOCABULARY, EOD)
+    with pytest.raises(UserError, match="uint16 tokens, where a vocabulary of 70000 takes int32"):
+        verify(tmp_path / "s", 70_000, EOD)
+
+
+def test_names_with_dots_stay_whole(tmp_path: Path) -> None:
+    write(tmp_path, "train-v1.5-00000", documents(3), VOCABULARY, EOD)
+    assert check_index(tmp_path / "train-v1.5-00000").tokens == 4
+
+
+def test_reading_past_the_end_is_told(tmp_path: Path) -> None:
+    write(tmp_path, "s", documents(3), VOCABULARY, EOD)
+    with pytest.raises(UserError, match="tokens 2 to 5 of 4"):
+        read_tokens(tmp_path / "s", 2, 3)
