@@ -1,0 +1,124 @@
+"""Pretrain: Ray Train starts the workers that run train/loop.py, and starts them again where one dies."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from lake.dataset import MANIFEST
+from lake.progress import progress
+from lake.step import Outcome, Step
+from mixing.split import TRAIN, VALIDATION
+from mixing.tokenizer import FOLDER, Tokenizer
+from ray_jobs.tokenize import FOLDER_OF_SHARDS
+from train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from train.data import Vocabulary
+
+POLL_SECONDS = 1.0
+
+
+def pretrain(step: Step, recipe: Recipe, seed: int) -> Outcome:
+    """Train to the recipe's end, from the newest checkpoint where there is one; a worker that dies is replaced.
+
+    Raises:
+        ray.train.TrainingFailedError: workers failed more often than the recipe allows.
+    """
+    from train import checkpoint
+    from train.data import Shards
+    from train.loop import CHECKPOINTS, PROGRESS, Job
+
+    folder = step.output.local()
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = step.input("shard").read_json(MANIFEST)["figures"]["shards"]
+    where = step.input("shard").local(FOLDER_OF_SHARDS)
+    known = vocabulary(Tokenizer.load(step.input("tokenizer").local(FOLDER)))
+    job = Job(recipe, seed, known, Shards.of(where, rows, TRAIN), Shards.of(where, rows, VALIDATION), folder)
+    with _watch(folder / PROGRESS, recipe.steps):
+        _fit(job, recipe, folder)
+    newest = checkpoint.latest(folder / CHECKPOINTS)
+    assert newest is not None, "training writes a checkpoint at its last step"
+    history = checkpoint.read_state(newest)
+    seconds = sum(row["seconds"] for row in history["losses"])
+    return Outcome(
+        figures={
+            "parameters": recipe.model.parameters(known.vocab_size),
+            "steps": recipe.steps,
+            "tokens": recipe.tokens,
+            "tokens_per_second": recipe.tokens / seconds,
+            "precision": recipe.precision,
+            "parallel": recipe.parallel.model_dump(),
+            "sequence_length": recipe.sequence,
+            "global_batch": recipe.batch.total,
+            **history,
+        }
+    )
+
+
+def vocabulary(made: Tokenizer) -> "Vocabulary":
+    """What training must know of the tokenizer."""
+    from train.data import Vocabulary
+
+    return Vocabulary(made.vocab_size, made.eod, made.pad, made.fingerprint)
+
+
+def _fit(job: Any, recipe: Recipe, folder: Path) -> None:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    workers = recipe.parallel.workers
+    resources = ray.cluster_resources()
+    gpus = resources.get("GPU", 0) >= workers
+    # On a laptop several workers may share a CPU.
+    cpus = min(1.0, resources.get("CPU", 1.0) / workers)
+    TorchTrainer(
+        _work,
+        train_loop_config={"job": job, "threads": max(1, int(resources.get("CPU", 1.0)) // workers)},
+        torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus, resources_per_worker={"CPU": cpus}),
+        run_config=RunConfig(
+            name="ray", storage_path=str(folder), failure_config=FailureConfig(max_failures=recipe.max_failures)
+        ),
+    ).fit()
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What Ray Train runs in each worker."""
+    # Tensor parallelism overlaps its communication only where CUDA keeps to one queue; Megatron asks for it.
+    os.environ["CUDA_DEVICE_MAX_CONNECTIONS"] = "1"
+    import torch
+
+    from train.loop import train
+
+    if not torch.cuda.is_available():
+        torch.set_num_threads(config["threads"])
+    train(config["job"])
+
+
+@contextmanager
+def _watch(told: Path, steps: int) -> Iterator[None]:
+    """Show the progress that the first worker leaves in a file."""
+    told.unlink(missing_ok=True)
+    over = threading.Event()
+
+    def show() -> None:
+        with progress("pretrain", steps, "steps") as bar:
+            while not over.wait(POLL_SECONDS):
+                if told.is_file():
+                    row = json.loads(told.read_text(encoding="utf-8"))
+                    bar.set_postfix_str(f"loss {row['loss']:.3f}", refresh=False)
+                    bar.update(row["step"] - bar.n)
+
+    watcher = threading.Thread(target=show, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()

@@ -1,0 +1,231 @@
+"""Pretraining on Ray Train, and export: layouts agree, a killed run ends alike, the export is what was trained."""
+
+import os
+import shutil
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lake.step import Manifest, Outcome, Step
+from mixing.shards import write
+from mixing.tokenizer import FOLDER, Tokenizer, TokenizerSettings, train
+from ray_jobs.export import export
+from ray_jobs.pretrain import pretrain
+from ray_jobs.tokenize import FOLDER_OF_SHARDS
+from train.checkpoint import read_state
+from train.convert import ExportSettings, ParityError
+from train.recipe import Recipe
+
+pytestmark = pytest.mark.engine
+
+SEED = 7
+STEPS = 60
+SENTENCE = "a dose of the drug was given daily to every patient with fever and cough until the night sweats stopped"
+WORDS = SENTENCE.split()
+
+
+def recipe(tensor: int = 1, data: int = 1, **changes: Any) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "model": {"layers": 2, "hidden": 64, "heads": 4, "kv_heads": 2, "ffn": 128},
+            "parallel": {"tensor": tensor, "data": data},
+            "sequence": 48,
+            "batch": {"total": 8, "micro": 2},
+            "steps": STEPS,
+            "optimizer": {"lr": 3e-3, "warmup": 5},
+            "validation": {"every": 20, "sequences": 5},
+            "checkpoint_every": 10,
+        }
+        | changes
+    )
+
+
+def sentences(chance: np.random.Generator) -> str:
+    start, stride = chance.integers(0, len(WORDS)), chance.integers(1, 4)
+    return " ".join(WORDS[(start + stride * step) % len(WORDS)] for step in range(chance.integers(8, 40)))
+
+
+@dataclass(frozen=True)
+class Before:
+    tokenizer: Step
+    shard: Step
+
+    def pretrain(self, root: Path, given: Recipe) -> Step:
+        return Step("pretrain", "ray train", 1, given.model_dump(mode="json"), str(root), (self.tokenizer, self.shard))
+
+    def trained(self, root: Path, given: Recipe) -> Step:
+        step = self.pretrain(root, given)
+        step.complete(lambda: pretrain(step, given, SEED))
+        return step
+
+
+@pytest.fixture(scope="module")
+def before(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Before:
+    root = str(tmp_path_factory.mktemp("before"))
+    chance = np.random.default_rng(3)
+    texts = [sentences(chance) for _ in range(300)]
+    made = train(texts, TokenizerSettings.model_validate({"train": {"vocab_size": 350}}))
+    tokenizer = Step("tokenizer", "ray", 1, {}, root)
+    made.save(tokenizer.output.local(FOLDER))
+    tokenizer.complete(Outcome)
+    shard = Step("shard", "ray", 1, {}, root, (tokenizer,))
+    rows = []
+    for split, source, chosen in (
+        ("train", "papers", texts[:150]),
+        ("train", "replay", texts[150:250]),
+        ("validation", "papers", texts[250:]),
+        # Less than a sequence: its one sequence is padded, and the padding must not count.
+        ("validation", "abstracts", texts[:1]),
+    ):
+        one = write(
+            shard.output.local(FOLDER_OF_SHARDS),
+            f"{split}-{source}-00000",
+            iter(made.encode(chosen)),
+            made.vocab_size,
+            made.eod,
+        )
+        rows.append({"split": split, "source": source, "name": one.name, "tokens": one.tokens})
+    shard.complete(lambda: Outcome(figures={"shards": rows}))
+    return Before(tokenizer, shard)
+
+
+@pytest.fixture(scope="module")
+def whole(before: Before, tmp_path_factory: pytest.TempPathFactory) -> Step:
+    """An undisturbed run with tensor parallelism."""
+    return before.trained(tmp_path_factory.mktemp("whole"), recipe(tensor=2))
+
+
+def losses(manifest: Manifest) -> list[float]:
+    return [row["loss"] for row in manifest.figures["losses"]]
+
+
+def test_loss_falls_and_every_step_is_told(whole: Step) -> None:
+    figures = whole.manifest().figures
+    found = losses(whole.manifest())
+    assert [row["step"] for row in figures["losses"]] == list(range(1, STEPS + 1))
+    assert found[0] == pytest.approx(np.log(384), abs=0.5)
+    assert np.mean(found[-5:]) < found[0] - 2
+    assert max(row["lr"] for row in figures["losses"]) == figures["losses"][4]["lr"] == pytest.approx(3e-3)
+    assert figures["tokens"] == STEPS * 8 * 48
+    assert figures["resumed_from"] == []
+
+
+def test_validation_is_told_by_source_and_falls(whole: Step) -> None:
+    rows = whole.manifest().figures["validation"]
+    assert [row["step"] for row in rows] == [0, 20, 40, 60]
+    assert all(set(row["losses"]) == {"papers", "abstracts"} for row in rows)
+    for source in ("papers", "abstracts"):
+        assert rows[-1]["losses"][source] < rows[0]["losses"][source] - 2
+
+
+@pytest.mark.parametrize(("tensor", "data"), [(1, 1), (1, 2)])
+def test_layouts_agree(whole: Step, before: Before, tmp_path: Path, tensor: int, data: int) -> None:
+    other = before.trained(tmp_path, recipe(tensor, data)).manifest()
+    assert losses(other)[:10] == pytest.approx(losses(whole.manifest())[:10], abs=1e-4)
+    last, same = (one.figures["validation"][-1]["losses"] for one in (other, whole.manifest()))
+    assert last == pytest.approx(same, abs=1e-2)
+
+
+def test_a_worker_killed_in_training_is_replaced_and_the_losses_are_the_same(
+    whole: Step, before: Before, tmp_path: Path
+) -> None:
+    given = recipe(tensor=2)
+    step = before.pretrain(tmp_path, given)
+    killer = threading.Thread(target=_kill_a_worker_after, args=(step.output.local("progress.json"), 15))
+    killer.start()
+    step.complete(lambda: pretrain(step, given, SEED))
+    killer.join()
+    assert step.manifest().figures["resumed_from"][-1] >= 10
+    assert losses(step.manifest()) == losses(whole.manifest())
+
+
+def _kill_a_worker_after(progress: Path, steps: int) -> None:
+    import json
+
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if progress.is_file() and json.loads(progress.read_text())["step"] >= steps:
+            os.kill(_workers()[0], signal.SIGKILL)
+            return
+        time.sleep(0.01)
+
+
+def _workers() -> list[int]:
+    """Processes that Ray Train trains in."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (entry / "cmdline").is_file():
+            name = (entry / "cmdline").read_bytes()
+            if b"RayTrainWorker" in name:
+                found.append(int(entry.name))
+    return found
+
+
+def test_a_run_that_lost_its_last_steps_ends_with_the_same_weights(whole: Step, before: Before, tmp_path: Path) -> None:
+    given = recipe(tensor=2)
+    step = before.pretrain(tmp_path, given)
+    shutil.copytree(whole.output.local(), step.output.local())
+    step.output.local("manifest.json").unlink()
+    shutil.rmtree(step.output.local("checkpoints", f"step-{STEPS:08d}"))
+    (step.output.local("checkpoints") / f".step-{STEPS:08d}").mkdir()
+    step.complete(lambda: pretrain(step, given, SEED))
+    assert step.manifest().figures["resumed_from"] == [STEPS - 10]
+    assert losses(step.manifest()) == losses(whole.manifest())
+    assert len(list(step.output.local("checkpoints").iterdir())) == 2
+    state = read_state(step.output.local("checkpoints", f"step-{STEPS:08d}"))
+    assert state["validation"] == whole.manifest().figures["validation"]
+
+
+def exporting(before: Before, whole: Step, root: Path, **settings: Any) -> Step:
+    step = Step("export", "ray + torch", 1, settings, str(root), (before.tokenizer, before.shard, whole))
+    step.complete(lambda: export(step, ExportSettings(**settings), recipe(tensor=2)))
+    return step
+
+
+@pytest.fixture(scope="module")
+def exported(before: Before, whole: Step, tmp_path_factory: pytest.TempPathFactory) -> Step:
+    return exporting(before, whole, tmp_path_factory.mktemp("export"))
+
+
+def test_the_export_is_a_model_that_transformers_loads(exported: Step, whole: Step) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = exported.output.local("model")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    figures = exported.manifest().figures
+    assert figures["max_logit_difference"] < 1e-3
+    assert figures["argmax_agreement"] == 1
+    assert figures["parameters"] == whole.manifest().figures["parameters"] == model.num_parameters()
+    assert len(tokenizer) == model.config.vocab_size == figures["vocab_size"]
+    assert set(figures["files"]) == {path.name for path in folder.iterdir()}
+    said = tokenizer.decode(model.generate(**tokenizer("a dose of the drug", return_tensors="pt"), max_new_tokens=8)[0])
+    assert len(set(said.split()) & set(WORDS)) >= 5
+
+
+def test_a_model_that_differs_by_more_than_the_tolerance_is_not_exported(
+    before: Before, whole: Step, tmp_path: Path
+) -> None:
+    with pytest.raises(ParityError, match=r"logits differ by up to .* more than export\.tolerance"):
+        exporting(before, whole, tmp_path, tolerance=1e-12)
+    (folder,) = tmp_path.iterdir()
+    assert not (folder / "model").exists()
+    assert not (folder / "manifest.json").exists()
+
+
+def test_tied_weights_and_another_precision_are_exported(before: Before, tmp_path: Path) -> None:
+    shape = recipe().model.model_copy(update={"tied": True})
+    small = {"steps": 3, "sequence": 16, "batch": {"total": 2, "micro": 2}, "optimizer": {"lr": 1e-3}}
+    given = recipe(model=shape, precision="bfloat16", **small)
+    trained = before.trained(tmp_path, given)
+    step = Step("export", "ray + torch", 1, {}, str(tmp_path), (before.tokenizer, before.shard, trained))
+    step.complete(lambda: export(step, ExportSettings(), given))
+    figures = step.manifest().figures
+    assert figures["config"]["tie_word_embeddings"]
+    assert figures["config"]["dtype"] == "bfloat16"
+    assert Tokenizer.load(step.output.local("model")).vocab_size == figures["vocab_size"]

@@ -1,0 +1,60 @@
+"""The recipe: published model sizes, and combinations that cannot train are told at once."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from train.recipe import Llama, Recipe, padded
+
+GOOD: dict[str, Any] = {
+    "model": {"layers": 2, "hidden": 64, "heads": 4, "kv_heads": 2, "ffn": 128},
+    "parallel": {"tensor": 2, "data": 2},
+    "sequence": 64,
+    "batch": {"total": 8, "micro": 2},
+    "steps": 10,
+    "optimizer": {"lr": 1e-3, "warmup": 2},
+    "validation": {"every": 5},
+}
+
+
+@pytest.mark.parametrize(
+    ("shape", "parameters"),
+    [
+        (Llama(layers=32, hidden=4096, heads=32, kv_heads=32, ffn=11008), 6_738_415_616),
+        (Llama(layers=80, hidden=8192, heads=64, kv_heads=8, ffn=28672), 68_976_648_192),
+    ],
+)
+def test_llama_2_has_its_published_size(shape: Llama, parameters: int) -> None:
+    assert shape.parameters(32_000) == parameters
+
+
+def test_a_tied_output_layer_is_counted_once() -> None:
+    smollm2 = Llama(layers=30, hidden=576, heads=9, kv_heads=3, ffn=1536, tied=True)
+    assert smollm2.parameters(49_152) == 134_515_008
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "said"),
+    [
+        ("model", {"heads": 5}, "hidden 64"),
+        ("model", {"kv_heads": 3}, "multiple of kv_heads 3"),
+        ("parallel", {"tensor": 4}, "parallel.tensor 4 must divide model.kv_heads 2"),
+        ("batch", {"total": 6}, "batch.total 6"),
+        ("optimizer", {"warmup": 10}, "warmup 10 must be less than steps 10"),
+        ("optimizer", {"min_lr": 1.0}, "min_lr 1.0 is above"),
+    ],
+)
+def test_what_cannot_train_is_told(section: str, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Recipe.model_validate(GOOD | {section: GOOD[section] | change})
+
+
+def test_how_often_is_saved_does_not_change_the_result_and_so_not_the_fingerprint() -> None:
+    one, other = (Recipe.model_validate(GOOD | {"checkpoint_every": every}) for every in (1, 5))
+    assert one.model_dump(mode="json") == other.model_dump(mode="json")
+    assert one.checkpoint_every != other.checkpoint_every
+
+
+def test_padding_of_the_vocabulary() -> None:
+    assert [padded(size) for size in (1, 128, 129, 32_016)] == [128, 128, 256, 32_128]

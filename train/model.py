@@ -1,0 +1,71 @@
+"""The model in Megatron-core: a Llama from its settings, for any tensor-parallel layout."""
+
+import warnings
+
+import torch
+
+from train.recipe import Llama, padded
+
+with warnings.catch_warnings():
+    # Megatron warns at import of every optional GPU package that is not there.
+    warnings.simplefilter("ignore")
+    from megatron.core import parallel_state, tensor_parallel
+    from megatron.core.models.gpt import GPTModel
+    from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
+    from megatron.core.transformer import TransformerConfig
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def initialise(tensor: int, seed: int) -> None:
+    """Megatron's process groups over torch's default one, and equal random states on all ranks of one model copy."""
+    parallel_state.initialize_model_parallel(tensor_model_parallel_size=tensor)
+    torch.manual_seed(seed)
+    tensor_parallel.model_parallel_cuda_manual_seed(seed)
+
+
+def build(shape: Llama, vocab_size: int, sequence: int, tensor: int, precision: str) -> GPTModel:
+    """A model with random weights, which depend on the seed and not on the layout: every rank draws each matrix whole
+    and keeps its slice. Call `initialise` before.
+    """
+    config = TransformerConfig(
+        num_layers=shape.layers,
+        hidden_size=shape.hidden,
+        ffn_hidden_size=shape.ffn,
+        num_attention_heads=shape.heads,
+        num_query_groups=shape.kv_heads,
+        kv_channels=shape.head_size,
+        normalization="RMSNorm",
+        layernorm_epsilon=shape.norm_eps,
+        activation_func=torch.nn.functional.silu,
+        gated_linear_unit=True,
+        add_bias_linear=False,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        tensor_model_parallel_size=tensor,
+        # The gradient is that of the sum over tokens, divided by their number over all workers: masked tokens count
+        # nowhere, and the result does not depend on how sequences fall on micro-batches and workers.
+        calculate_per_token_loss=True,
+        params_dtype=DTYPES[precision],
+        pipeline_dtype=DTYPES[precision],
+        bf16=precision == "bfloat16",
+        use_cpu_initialization=True,
+        # Fused kernels that exist for CUDA alone.
+        bias_activation_fusion=False,
+        bias_dropout_fusion=False,
+        masked_softmax_fusion=False,
+        apply_rope_fusion=False,
+        gradient_accumulation_fusion=False,
+        deallocate_pipeline_outputs=False,
+    )
+    model = GPTModel(
+        config=config,
+        transformer_layer_spec=get_gpt_layer_local_spec(normalization="RMSNorm"),
+        vocab_size=padded(vocab_size),
+        max_sequence_length=sequence,
+        share_embeddings_and_output_weights=shape.tied,
+        position_embedding_type="rope",
+        rotary_base=shape.rope_base,
+    )
+    # The norms come in float32 whatever params_dtype says, and Megatron's optimizer saves one kind of weights.
+    return model.to(DTYPES[precision])
