@@ -1,0 +1,198 @@
+"""Full papers in JATS XML, as PubMed Central and publishers give them out: one article a file, plain or gzip."""
+
+import gzip
+import html.entities
+import zlib
+from pathlib import Path
+from typing import Literal
+
+from lxml import etree
+from pydantic import Field
+
+from ingest.records import RawInput, Records, Rejected, article_url
+from ingest.sources.dates import iso_date
+from ingest.sources.jats_text import LANG, PaperText, children, first, local
+from ingest.sources.licence import licence
+from lake.decision import Drop, Reason
+from lake.document import Document, new_document
+
+ENTITY = b"<!ENTITY"
+ENCODING_FAULTS = {
+    etree.ErrorTypes.ERR_INVALID_ENCODING,
+    etree.ErrorTypes.ERR_UNKNOWN_ENCODING,
+    etree.ErrorTypes.ERR_UNSUPPORTED_ENCODING,
+    etree.ErrorTypes.I18N_CONV_FAILED,
+}
+TYPES = {
+    "research-article": "Journal Article",
+    "brief-report": "Journal Article",
+    "rapid-communication": "Journal Article",
+    "review-article": "Review",
+    "systematic-review": "Systematic Review",
+    "meta-analysis": "Meta-Analysis",
+    "case-report": "Case Reports",
+    "clinical-trial": "Clinical Trial",
+    "editorial": "Editorial",
+    "letter": "Letter",
+    "article-commentary": "Comment",
+    "discussion": "Comment",
+    "reply": "Comment",
+    "correction": "Published Erratum",
+    "addendum": "Published Erratum",
+    "retraction": "Retraction of Publication",
+    "retracted-article": "Retracted Publication",
+    "expression-of-concern": "Expression of Concern",
+    "guideline": "Guideline",
+    "practice-guideline": "Practice Guideline",
+    "news": "News",
+    "obituary": "Obituary",
+    "preprint": "Preprint",
+}
+"""JATS article types in the words of MEDLINE's publication types, which later steps score papers by."""
+
+
+class JatsInput(RawInput):
+    """Files of one JATS article each. `license` and `redistributable` hold for papers that state no licence.
+
+    Up to `files_per_part` papers make one part of the output.
+    """
+
+    format: Literal["jats"]
+    files_per_part: int = Field(default=500, ge=1)
+
+
+def read_jats(path: Path, name: str, settings: JatsInput) -> Records:
+    """The one record of a file; `name` is the file's name within the data folder."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            data = stream.read(settings.max_bytes + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        yield _rejected(name, Reason.TRUNCATED_FILE, str(error))
+        return
+    yield parse_paper(data, name, settings)
+
+
+def parse_paper(data: bytes, name: str, settings: JatsInput) -> Document | Rejected:
+    """One article as a document.
+
+    The parser loads no DTD, opens no file or connection and expands no entity. A document that declares entities of its
+    own is refused: none of the publishers' does, and they serve to read files or exhaust memory. An abstract alone is
+    not a paper. An article may stand in an envelope; a file of several is refused, for all but one would be lost.
+    """
+    if len(data) > settings.max_bytes:
+        return _rejected(name, Reason.TOO_LARGE, f"over {settings.max_bytes:,} bytes, the value of max_bytes")
+    # The parser finds declarations too, but a bomb in an attribute ends it before it can tell what they are.
+    if ENTITY in data.replace(b"\0", b"").partition(b"<article")[0]:
+        return _rejected(name, Reason.HOSTILE_XML, "declares entities of its own")
+    try:
+        root = etree.fromstring(data, _parser())
+        declared = root.getroottree().docinfo.internalDTD
+        if declared is not None and next(declared.iterentities(), None) is not None:
+            return _rejected(name, Reason.HOSTILE_XML, "declares entities of its own")
+        articles = list(root.iter("{*}article"))
+        if len(articles) != 1:
+            what = f"<{local(root)}> with {len(articles)} articles; a file is one <article>"
+            return _rejected(name, Reason.WRONG_TYPE, what)
+        _name_characters(articles[0])
+        paper = PaperText(articles[0])
+        body = paper.body()
+        if not body:
+            return _rejected(name, Reason.NO_BODY, "no text in <body>")
+        return _document(articles[0], paper, body, name, settings)
+    except etree.XMLSyntaxError as error:
+        reason = Reason.UNDECODABLE if error.code in ENCODING_FAULTS else Reason.MALFORMED_XML
+        return _rejected(name, reason, error.msg)
+    except RecursionError:
+        return _rejected(name, Reason.MALFORMED_XML, "elements are nested too deep to read")
+
+
+def _rejected(name: str, reason: Reason, what: str) -> Rejected:
+    return Rejected(name, Drop(reason, f"{name}: {what}"))
+
+
+def _parser() -> etree.XMLParser:
+    return etree.XMLParser(
+        resolve_entities=False, load_dtd=False, dtd_validation=False, attribute_defaults=False, no_network=True,
+        huge_tree=False, remove_comments=True, remove_pis=True,
+    )  # fmt: skip
+
+
+def _name_characters(article: etree._Element) -> None:
+    """Put characters for the entities of a DTD that was not loaded, as `&nbsp;`; U+FFFD for unknown ones."""
+    for node in list(article.iter(etree.Entity)):
+        text = html.entities.html5.get(f"{node.name};", "\ufffd") + (node.tail or "")
+        before, parent = node.getprevious(), node.getparent()
+        if before is not None:
+            before.tail = (before.tail or "") + text
+        else:
+            parent.text = (parent.text or "") + text
+        parent.remove(node)
+
+
+def _document(article: etree._Element, paper: PaperText, body: list[str], name: str, settings: JatsInput) -> Document:
+    front = first(article, "front")
+    about = first(front, "article-meta")
+    ids = _ids(about)
+    title = _title(paper, about)
+    stated, free = licence(about)
+    kind = article.get("article-type")
+    meta = ids | {
+        "journal": _journal(paper, first(front, "journal-meta")),
+        "published": _published(about),
+        "publication_types": [TYPES.get(kind, kind)] if kind else None,
+        "site": settings.site,
+    }
+    return new_document(
+        settings.source,
+        ids.get("pmcid") or ids.get("doi") or ids.get("pmid") or name,
+        "\n\n".join(filter(None, [title, *paper.abstract(), *body])),
+        meta,
+        title=title or None,
+        url=article_url(ids),
+        license=stated or settings.license,
+        redistributable=free if stated else settings.redistributable,
+        lang=(article.get(LANG) or "").lower().partition("-")[0] or None,
+    )
+
+
+def _title(paper: PaperText, about: etree._Element | None) -> str:
+    group = first(about, "title-group")
+    title, subtitle = (paper.plain.line(first(group, name)) for name in ("article-title", "subtitle"))
+    return f"{title.rstrip(':')}: {subtitle}" if title and subtitle else title
+
+
+def _ids(about: etree._Element | None) -> dict[str, str]:
+    """`pmid`, `pmcid` and `doi`, as far as they are given; a PMC id always begins with PMC."""
+    found: dict[str, str] = {}
+    for node in children(about, "article-id") if about is not None else ():
+        kind, value = node.get("pub-id-type") or "", (node.text or "").strip()
+        number = value.removeprefix("PMC")
+        if kind == "pmid" and value.isdigit():
+            found["pmid"] = value
+        elif kind in ("pmc", "pmcid") and number.isdigit():
+            found["pmcid"] = f"PMC{number}"
+        elif kind == "doi" and value:
+            found["doi"] = value
+    return found
+
+
+def _journal(paper: PaperText, about: etree._Element | None) -> str | None:
+    group = first(about, "journal-title-group")
+    title = paper.plain.line(first(group if group is not None else about, "journal-title"))
+    if not title and about is not None:
+        short = (node for node in children(about, "journal-id") if node.get("journal-id-type") == "nlm-ta")
+        title = paper.plain.line(next(short, None))
+    return title or None
+
+
+def _published(about: etree._Element | None) -> str | None:
+    """The earliest date of publication, in print or online; deposits in an archive do not count."""
+    dates = []
+    for node in children(about, "pub-date") if about is not None else ():
+        kind = node.get("pub-type") or node.get("date-type") or ""
+        if kind not in ("pmc-release", "nihms-submitted"):
+            parts = (first(node, part) for part in ("year", "month", "day"))
+            dates.append(iso_date(*("" if part is None else (part.text or "").strip() for part in parts)))
+    known = [date for date in dates if date]
+    # Of 2012 and 2012-07-19 the exact one is told; so a missing part counts as late.
+    return min(known, key=lambda date: date.ljust(10, "9")) if known else None

@@ -1,0 +1,368 @@
+"""The text of a JATS paper: headings, paragraphs, citations, captions and formulae in the format of the corpus.
+
+The format is MEDITRON's (arXiv 2311.16079): `# ` before a main section heading and `## ` before any other; in-text
+citations as `[bib_ref] title cut to 12 words, first author's last name [/bib_ref]`, in-text figure and table references
+as `[fig_ref] Figure 3: caption cut to 12 words [/fig_ref]`, captions as `[fig] … [/fig]` and `[table] … [/table]`,
+formulae as `[formula] … [/formula]`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+
+from lxml import etree
+
+from ingest.sources.mathml import math_text
+
+LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+
+WORDS = 12
+LONGEST_RANGE = 50
+DASHES = {"-", "–", "—", "−"}
+
+SKIPPED = frozenset(
+    """ack alt-text app-group array attrib author-notes bio contrib-group copyright-statement fn fn-group funding-group
+    glossary graphic index-term inline-graphic kwd-group media notes object-id permissions ref-list related-article
+    related-object sec-meta supplementary-material table trans-abstract""".split()  # noqa: SIM905
+)
+"""Elements that leave no text: bodies of tables, notes, bibliography, author lists, files beside the paper."""
+
+BLOCKS = frozenset(
+    """abstract app boxed-text caption def-list disp-formula-group disp-quote fig fig-group list p preformat code sec
+    speech statement table-wrap table-wrap-group verse-group answer explanation question question-wrap""".split()  # noqa: SIM905
+)
+"""Elements that start lines of their own, even within a paragraph."""
+
+FLOATS = {"fig": "fig", "fig-group": "fig", "table-wrap": "table", "table-wrap-group": "table"}
+
+CITATIONS = ("{*}element-citation", "{*}mixed-citation", "{*}nlm-citation", "{*}citation")
+
+MARKS = {"fn", "table-fn", "author-notes", "aff", "corresp", "contrib"}
+"""Kinds of reference whose text is a mere mark: a, *, †."""
+
+EXPONENT = re.compile(r"[−–+-]?\d")
+NUMBER = re.compile(r"[A-Z]?\d[\w.–,-]*\w|[A-Z]?\d")
+CITED = r"\[bib_ref\] (?:(?!\[/?bib_ref\]).)* \[/bib_ref\]"
+SEPARATOR = r"[\s,;–—−-]*"
+GONE = "\ue000"
+"""Stands for an unresolved citation until `tidy` takes it out together with what separated it from the next one."""
+
+TIDY: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"\s+"), " "),
+    (re.compile(rf"{GONE}{SEPARATOR}(?={GONE}|\[bib_ref\])"), ""),
+    (re.compile(rf"(\[/bib_ref\]){SEPARATOR}{GONE}"), r"\1"),
+    (re.compile(GONE), ""),
+    # Brackets that hold citations and nothing else, and the separators between those citations.
+    (re.compile(rf"[\[(]{SEPARATOR}({CITED}(?:{SEPARATOR}{CITED})*){SEPARATOR}[\])]"), r"\1"),
+    (re.compile(rf"(\[/bib_ref\]){SEPARATOR}(?=\[bib_ref\])"), r"\1 "),
+    # Brackets and separators that unresolved citations leave behind.
+    (re.compile(rf"\[{SEPARATOR}\]|\({SEPARATOR}\)"), ""),
+    (re.compile(r"([(\[])[\s,;]+"), r"\1"),
+    (re.compile(r"(?<![\s,;])[\s,;]+([)\]]|\.(?:\s|$))"), r"\1"),
+    (re.compile(r"(?<!,),(?:\s?,)+"), ","),
+    # "Table [fig_ref] Table 2: …" would say it twice.
+    (re.compile(r"\b(?:Fig(?:ure)?s?|Tables?)\b\.?\s*(?=\[fig_ref\])", re.IGNORECASE), ""),
+    (re.compile(r"(\[/(?:bib_ref|fig_ref|formula)\])(?=[\w(])"), r"\1 "),
+    (re.compile(r"(?<=[^\s(\[“‘/—–-])(\[(?:bib_ref|fig_ref|formula)\])"), r" \1"),
+    (re.compile(r"\s+([,.;:!?](?:\s|$))"), r"\1"),
+    (re.compile(r"\s+"), " "),
+)
+"""Applied in order. None of them looks at a run of characters from more than one start, so all are linear."""
+
+
+def local(node: etree._Element) -> str:
+    """The name of an element without its namespace; empty for comments and instructions."""
+    return etree.QName(node).localname if isinstance(node.tag, str) else ""
+
+
+def children(node: etree._Element, *names: str) -> Iterator[etree._Element]:
+    return (child for child in node if local(child) in names)
+
+
+def first(node: etree._Element | None, *names: str) -> etree._Element | None:
+    """The first child with one of the names."""
+    return None if node is None else next(children(node, *names), None)
+
+
+def cut(text: str, words: int = WORDS) -> str:
+    return " ".join(text.split()[:words]).rstrip(".,;:")
+
+
+class PaperText:
+    """Renders one parsed article; ids of references, figures and tables are looked up in the whole of it.
+
+    `plain` text has no special tokens: titles and captions that are cut to a few words must not be cut within a pair.
+    """
+
+    def __init__(self, article: etree._Element, plain: bool = False) -> None:
+        self._article = article
+        self._is_plain = plain
+        self.plain = self if plain else PaperText(article, plain=True)
+
+    # Blocks -----------------------------------------------------------------------------------------------------------
+
+    def abstract(self) -> list[str]:
+        """The abstracts in the paper's language, teasers and graphical ones left out."""
+        meta = first(first(self._article, "front"), "article-meta")
+        language = self._article.get(LANG)
+        blocks: list[str] = []
+        for node in children(meta, "abstract") if meta is not None else ():
+            kind = (node.get("abstract-type") or "").lower()
+            foreign = language and (node.get(LANG) or language) != language
+            if not foreign and kind not in {"toc", "teaser", "graphical", "precis", "web-summary"}:
+                heading = self.plain.line(first(node, "title")) or kind.replace("-", " ").capitalize() or "Abstract"
+                blocks += _under(f"# {heading}", self._all(node, 1))
+        return blocks
+
+    def body(self) -> list[str]:
+        """Body, appendices and floating figures. Empty where the article's body has no text."""
+        body = first(self._article, "body")
+        blocks = [] if body is None else self._all(body, 0)
+        if not blocks:
+            return []
+        appendices = first(first(self._article, "back"), "app-group")
+        for node in children(appendices, "app") if appendices is not None else ():
+            blocks += self._section(node, 0)
+        for node in children(self._article, "floats-group", "floats-wrap"):
+            blocks += self._all(node, 1)
+        return blocks
+
+    def _all(self, node: etree._Element, depth: int) -> list[str]:
+        """The blocks of a mixed content: running text is gathered into paragraphs between the blocks."""
+        blocks: list[str] = []
+        running = [node.text or ""]
+
+        def flush() -> None:
+            text = tidy("".join(running))
+            if text:
+                blocks.append(text)
+            running.clear()
+
+        for child in node:
+            name = local(child)
+            if name in BLOCKS:
+                flush()
+                blocks += self._block(child, name, depth)
+            elif name == "disp-formula" and local(node) != "p":
+                flush()
+                blocks += filter(None, [tidy(self.inline(child))])
+            elif name not in {"title", "label"}:
+                running.append(self._in_text(child, name, "".join(running[-3:])))
+            running.append(child.tail or "")
+        flush()
+        return blocks
+
+    def _block(self, node: etree._Element, name: str, depth: int) -> list[str]:
+        if name == "sec":
+            return self._section(node, depth)
+        if name in {"boxed-text", "app", "question-wrap"}:
+            # A box may keep its title in a caption.
+            return self._section(node, max(depth, 1))
+        if name in FLOATS:
+            caption = self._caption(node)
+            own = [f"[{FLOATS[name]}] {caption} [/{FLOATS[name]}]"] if caption else []
+            return own + [block for one in children(node, *FLOATS) for block in self._block(one, local(one), depth)]
+        if name in {"list", "def-list"}:
+            lines = self._list(node) if name == "list" else self._definitions(node)
+            return ["\n".join(lines)] if lines else []
+        if name == "verse-group":
+            return ["\n".join(filter(None, (self.line(one) for one in children(node, "verse-line"))))]
+        if name in {"preformat", "code"}:
+            return ["\n".join(line.rstrip() for line in "".join(node.itertext()).strip("\n").splitlines())]
+        heading = self.plain.line(first(node, "title", "label")) if name == "statement" else ""
+        return list(filter(None, [heading, *self._all(node, depth)]))
+
+    def _section(self, node: etree._Element, depth: int) -> list[str]:
+        title = first(node, "title")
+        if title is None:
+            title = first(first(node, "caption"), "title")
+        heading = self.plain.line(title)
+        blocks = self._all(node, depth + 1)
+        if not heading:
+            return blocks
+        return _under(f"{'#' if depth == 0 else '##'} {heading}", blocks)
+
+    def _list(self, node: etree._Element) -> list[str]:
+        lines: list[str] = []
+        ordered = (node.get("list-type") or "") not in {"", "bullet", "simple", "none"}
+        for number, item in enumerate(children(node, "list-item"), 1):
+            label = self.line(first(item, "label"))
+            bullet = f"{label} " if any(map(str.isalnum, label)) else f"{number}. " if ordered else "- "
+            blocks = self._all(item, 2)
+            lines += [f"{bullet}{blocks[0]}", *blocks[1:]] if blocks else []
+        return lines
+
+    def _definitions(self, node: etree._Element) -> list[str]:
+        lines = []
+        for item in children(node, "def-item"):
+            term = self.line(first(item, "term"))
+            meaning = " ".join(self.line(one) for one in children(item, "def"))
+            lines.append(f"- {term}: {meaning}" if term and meaning else f"- {term or meaning}")
+        return lines
+
+    # Running text -----------------------------------------------------------------------------------------------------
+
+    def line(self, node: etree._Element | None) -> str:
+        """An element's text on one line; empty for None."""
+        return "" if node is None else tidy(self.inline(node))
+
+    def inline(self, node: etree._Element) -> str:
+        name = local(node)
+        if name in {"disp-formula", "inline-formula", "tex-math", "math"}:
+            return self._formula(node, name)
+        parts = [node.text or ""]
+        chosen = [_alternative(node)] if name == "alternatives" else list(node)
+        for child in chosen:
+            if child is not None:
+                parts.append(self._in_text(child, local(child), "".join(parts[-3:])))
+                parts.append(child.tail or "" if name != "alternatives" else "")
+        return "".join(parts)
+
+    def _in_text(self, node: etree._Element, name: str, before: str) -> str:
+        """A child element within running text; `before` is what stands before it."""
+        if not name or name in SKIPPED:
+            return ""
+        if name == "xref":
+            return self._reference(node)
+        if name == "break":
+            return " "
+        text = self.inline(node)
+        if name == "sup" and EXPONENT.match(text) and before[-1:].isdigit():
+            # 10 to the power of 6 must not become 106.
+            return f"^{text}"
+        return f" {text} " if name in BLOCKS else text
+
+    def _formula(self, node: etree._Element, name: str) -> str:
+        """The formula's TeX, MathML or plain text; one that is only a picture keeps its place as an empty pair."""
+        within = {local(one): one for one in reversed(list(node.iter()))}
+        if not self._is_plain:
+            label = self.line(within.get("label")) if name == "disp-formula" else ""
+            return f" [formula] {' '.join(self.plain._formula(node, name).split())} [/formula] {label}"
+        if "tex-math" in within:
+            return _tex("".join(within["tex-math"].itertext()))
+        if "math" in within:
+            return math_text(within["math"])
+        parts = [node.text or ""]
+        for one in node:
+            if local(one) != "label":
+                parts.append(self._in_text(one, local(one), "".join(parts[-3:])))
+            parts.append(one.tail or "")
+        return "".join(parts)
+
+    # References -------------------------------------------------------------------------------------------------------
+
+    def _reference(self, node: etree._Element) -> str:
+        kind = node.get("ref-type") or ""
+        targets = (node.get("rid") or "").split()
+        if kind in MARKS:
+            return ""
+        if kind == "bibr":
+            names = [] if self._is_plain else [*self._between(node, targets), *targets]
+            return " ".join(f"[bib_ref] {self.cited[one]} [/bib_ref]" for one in names if self.cited.get(one)) or GONE
+        text = self.inline(node)
+        if self._is_plain:
+            return text
+        shown = [self._float(target, text) for target in targets if target in self.floats]
+        return " ".join(f"[fig_ref] {one} [/fig_ref]" for one in shown if one) or text
+
+    def _between(self, node: etree._Element, targets: list[str]) -> list[str]:
+        """References that a range leaves out: those between the citation before a dash and this one."""
+        before = node.getprevious()
+        if before is None or local(before) != "xref" or (before.tail or "").strip() not in DASHES:
+            return []
+        first_id, last_id = (before.get("rid") or "").split()[-1:], targets[:1]
+        ends = [self.order[one] for one in first_id + last_id if one in self.order]
+        if len(ends) != 2 or not 0 < ends[1] - ends[0] <= LONGEST_RANGE:
+            return []
+        return [one for one, position in self.order.items() if ends[0] < position < ends[1]]
+
+    @cached_property
+    def order(self) -> dict[str, int]:
+        """Position of every reference in the bibliography, by id."""
+        refs = (node for node in self._article.iter("{*}ref") if node.get("id"))
+        return {node.get("id", ""): position for position, node in enumerate(refs)}
+
+    @cached_property
+    def cited(self) -> dict[str, str]:
+        """`title cut to 12 words, last name` of every reference; empty for one without a title.
+
+        A reference may give one work in several forms, or several works; those of them that have an id are known by it.
+        """
+        found: dict[str, str] = {}
+        for ref in self._article.iter("{*}ref"):
+            entries = [(entry.get("id"), self._cited(entry)) for entry in ref.iter(*CITATIONS)]
+            found |= {name: cited for name, cited in entries if name}
+            found[ref.get("id", "")] = next((cited for _, cited in entries if cited), "")
+        return found
+
+    def _cited(self, entry: etree._Element) -> str:
+        nodes = (next(entry.iter(f"{{*}}{name}"), None) for name in ("article-title", "chapter-title", "source"))
+        title = next(filter(None, (cut(self.plain.line(node)) for node in nodes)), "")
+        name = self.plain.line(next(entry.iter("{*}surname", "{*}collab"), None))
+        return f"{title}, {name}" if title and name else title
+
+    @cached_property
+    def floats(self) -> dict[str, tuple[str, str]]:
+        """Label and short caption of every figure and table, by id."""
+        nodes = (node for node in self._article.iter(*(f"{{*}}{name}" for name in FLOATS)) if node.get("id"))
+        return {node.get("id", ""): (self._label(node), cut(self.plain._legend(node))) for node in nodes}
+
+    def _float(self, target: str, text: str) -> str:
+        """`Figure 3B: caption cut to 12 words`: the number as the text names it, for it may point at a panel."""
+        label, caption = self.floats[target]
+        named, own = NUMBER.search(text), NUMBER.search(label)
+        if named and own and named.group().startswith(own.group()):
+            label = label[: own.start()] + named.group()
+        elif own and len(text) <= 2 and text.isalpha():
+            label += text
+        return f"{label}: {caption}" if label and caption else label or caption
+
+    def _label(self, node: etree._Element) -> str:
+        label = self.line(first(node, "label")).rstrip(".: ")
+        word, number = ("Figure" if local(node).startswith("fig") else "Table"), NUMBER.search(label)
+        if not number:
+            return label
+        given = label[: number.start()].strip(" .")
+        if given and given.lower() not in {"fig", "figure", "table", "tab"}:
+            word = given
+        return f"{word} {label[number.start() :]}"
+
+    def _legend(self, node: etree._Element) -> str:
+        caption = first(node, "caption")
+        if caption is None:
+            return ""
+        title = self.line(first(caption, "title"))
+        if title and title[-1] not in ".?!:":
+            title += "."
+        return " ".join(filter(None, [title, *self._all(caption, 2)])).replace("\n", " ")
+
+    def _caption(self, node: etree._Element) -> str:
+        label, legend = self._label(node), self._legend(node)
+        return f"{label}: {legend}" if label and legend else legend or label
+
+
+def tidy(text: str) -> str:
+    """Running text on one line, without the brackets and separators that stood around citations."""
+    for pattern, replacement in TIDY:
+        text = pattern.sub(replacement, text)
+    return text.strip()
+
+
+def _under(heading: str, blocks: Iterable[str]) -> list[str]:
+    """A heading over its blocks; a section without text has no heading."""
+    blocks = list(blocks)
+    return [heading, *blocks] if blocks else []
+
+
+def _tex(text: str) -> str:
+    """TeX without the document and the dollar signs that some publishers wrap around every formula."""
+    _, opened, after = text.partition(r"\begin{document}")
+    return (after.partition(r"\end{document}")[0] if opened else text).strip().strip("$").strip()
+
+
+def _alternative(node: etree._Element) -> etree._Element | None:
+    """Of several forms of one thing the one that reads best as text."""
+    for name in ("tex-math", "math", "textual-form"):
+        if (found := first(node, name)) is not None:
+            return found
+    return next(iter(node), None)

@@ -1,0 +1,134 @@
+"""MathML presentation markup on one line of plain text."""
+
+import re
+
+from lxml import etree
+
+SPACED = set("=+−-±×<>≤≥≈≠≡∈∼~→←⇒∝·*/|")
+SCRIPTS = {"msub": "_", "msup": "^", "munder": "_", "mover": "^"}
+ACCENTS = {
+    mark: name
+    for name, marks in (
+        ("bar", "¯ˉ‾_-−–—―̄̅"),
+        ("hat", "^ˆ̂"),
+        ("tilde", "~˜∼̃"),
+        ("vec", "→⃗"),
+        ("dot", "˙.̇"),
+        ("ddot", "¨̈"),
+    )
+    for mark in marks
+}
+BRACKETS = {"(": ")", "[": "]", "{": "}"}
+ROWS = {"mtr", "mlabeledtr"}
+IGNORED = {"annotation", "annotation-xml", "mphantom", "maligngroup", "malignmark", "none"}
+
+APPLY = "\u2061"
+"""MathML's own sign between a function's name and its argument."""
+
+INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2062\u2063\u2064\ufeff"))
+SINGLE = re.compile(r"\d+(?:[.,]\d+)?|[^\W\d_]+|.")
+"""A number, a word or one sign."""
+
+TIDY = (
+    (re.compile(rf"{APPLY}[\s{APPLY}]*"), APPLY),
+    (re.compile(rf"{APPLY}(?=[()\[\]{{}}_^,;.]|$)"), ""),
+    (re.compile(rf"[\s{APPLY}]+"), " "),
+    (re.compile(r"(?<=[(\[{]) | (?=[)\]},;])"), ""),
+    # A sign that has no left operand belongs to the number after it.
+    (re.compile(r"(^ ?|[(\[{,;=] ?)([−+±-]) (?=\S)"), r"\1\2"),
+)
+
+
+def math_text(math: etree._Element) -> str:
+    """A formula as text: fractions as `(a)/(b)`, sub- and superscripts with `_` and `^`, rows of a table with `;`."""
+    text = _render(math)
+    for pattern, replacement in TIDY:
+        text = pattern.sub(replacement, text)
+    return text.strip()
+
+
+def _render(node: etree._Element) -> str:
+    name = etree.QName(node).localname
+    if name in IGNORED:
+        return ""
+    parts = [child for child in node if isinstance(child.tag, str) and etree.QName(child).localname not in IGNORED]
+    if not parts:
+        return _token(name, " ".join((node.text or "").translate(INVISIBLE).split()))
+    if name == "semantics":
+        return _render(parts[0])
+    if name == "mfrac" and len(parts) == 2:
+        return f" {_operand(parts[0])}/{_operand(parts[1])} "
+    if name == "mover" and len(parts) == 2 and (accent := ACCENTS.get(_render(parts[1]).strip())):
+        return f"{accent}({_render(parts[0]).strip()})"
+    if name in SCRIPTS and len(parts) == 2:
+        return _base(parts[0]) + _script(SCRIPTS[name], parts[1])
+    if name in ("msubsup", "munderover") and len(parts) == 3:
+        return _base(parts[0]) + _script("_", parts[1]) + _script("^", parts[2])
+    if name == "mmultiscripts":
+        return _multiscripts(node)
+    if name == "mroot" and len(parts) == 2:
+        return f"root_{_operand(parts[1])}({_render(parts[0]).strip()})"
+    if name == "msqrt":
+        return f"sqrt({''.join(map(_render, parts)).strip()})"
+    if name == "mfenced":
+        inside = node.get("separators", ",").strip()[:1].join(map(_render, parts))
+        return f"{node.get('open', '(')}{inside}{node.get('close', ')')}"
+    if name == "mtable":
+        rows = [_render(row).strip() for row in parts]
+        return " ".join(row if row.endswith((",", ";", ".")) else f"{row};" for row in rows).removesuffix(";")
+    if name in ROWS:
+        return " ".join(_render(cell).strip() for cell in parts)
+    return _loose(node.text) + "".join(_render(part) + _loose(part.tail) for part in parts)
+
+
+def _loose(text: str | None) -> str:
+    """Words between elements, where only space should be."""
+    return f" {text} " if text and text.strip() else ""
+
+
+def _token(name: str, text: str) -> str:
+    """An element without elements in it: a sign, a name, a number or words, spaced as one reads it."""
+    if name == "mspace" or (name == "mo" and text in SPACED) or (name == "mtext" and any(map(str.isalpha, text))):
+        return f" {text} "
+    # Names of several letters, as cos, stand apart from what is before and after.
+    return f" {text}{APPLY}" if name == "mi" and text[1:].isalpha() else text
+
+
+def _multiscripts(node: etree._Element) -> str:
+    """Scripts in pairs of lower and upper, those after <mprescripts> standing before the base: `_6^14 C`."""
+    base, *rest = (child for child in node if isinstance(child.tag, str))
+    names = [etree.QName(child).localname for child in rest]
+    split = names.index("mprescripts") if "mprescripts" in names else len(rest)
+    after, before = (
+        "".join(_script("_^"[place % 2], one) for place, one in enumerate(side))
+        for side in (rest[:split], rest[split + 1 :])
+    )
+    return f"{before} {_base(base)}{after}"
+
+
+def _base(node: etree._Element) -> str:
+    """What carries a script, in brackets where only its end would seem to carry it."""
+    text = _render(node)
+    bare = text.strip()
+    return f"({bare})" if any(sign in bare for sign in " /") and not _is_bracketed(bare) else text.rstrip()
+
+
+def _script(mark: str, node: etree._Element) -> str:
+    """A sub- or superscript; nothing for an empty one, which holds a place."""
+    return f"{mark}{_operand(node)}" if _render(node).strip() else ""
+
+
+def _operand(node: etree._Element) -> str:
+    """An operand, in brackets where it is longer than one number, name or sign."""
+    text = _render(node).strip(f" {APPLY}")
+    return text if SINGLE.fullmatch(text) else f"({text})"
+
+
+def _is_bracketed(text: str) -> bool:
+    """Whether the first bracket closes at the very end."""
+    depth = 0
+    for place, sign in enumerate(text):
+        depth += (sign in BRACKETS) - (sign in BRACKETS.values())
+        if depth <= 0:
+            return place == len(text) - 1 and place > 0
+    return False

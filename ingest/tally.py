@@ -1,0 +1,61 @@
+"""What cleaning counted, part by part, and the accounts and figures that add up from it."""
+
+from collections import Counter
+from typing import Any
+
+import pyarrow as pa
+
+from lake.step import Account
+
+TALLY = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("figure", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
+    ]
+)
+"""Of all documents: entered, kept and dropped (key: reason); of those long enough: language (key: its code); of those
+kept: license and site (keys: their names), redistributable and characters. Where there is no key it is empty."""
+
+Counts = Counter[tuple[str, str]]
+"""By figure and key."""
+
+
+def tally_table(source: str, counts: Counts) -> pa.Table:
+    """Rows of TALLY, sorted. That none entered is told too, so that no source is forgotten."""
+    found = {("entered", ""): 0} | counts
+    rows = [{"source": source, "figure": one[0], "key": one[1], "count": n} for one, n in sorted(found.items())]
+    return pa.Table.from_pylist(rows, TALLY)
+
+
+class Tally:
+    """The tallies of all parts, added up by source, figure and key."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._counts: dict[str, dict[str, Counter[str]]] = {}
+        for row in rows.select(TALLY.names).sort_by([(name, "ascending") for name in TALLY.names]).to_pylist():
+            own = self._counts.setdefault(row["source"], {})
+            own.setdefault(row["figure"], Counter())[row["key"]] += row["count"]
+
+    def accounts(self) -> dict[str, Account]:
+        """Accounts by source."""
+        kept, entered, dropped = self._total("kept"), self._total("entered"), self._by_key("dropped")
+        return {source: Account.of(kept[source], dropped[source], entered[source]) for source in self._counts}
+
+    def figures(self) -> dict[str, Any]:
+        """What the cards tell of the corpus: `sites` where documents name one, the rest for every source."""
+        languages = sum((own.get("language", Counter()) for own in self._counts.values()), Counter())
+        return {
+            "licenses": self._by_key("license"),
+            "redistributable": self._total("redistributable"),
+            "sites": {source: sites for source, sites in self._by_key("site").items() if sites},
+            "characters": self._total("characters"),
+            "languages": dict(sorted(languages.items())),
+        }
+
+    def _by_key(self, figure: str) -> dict[str, dict[str, int]]:
+        return {source: dict(own.get(figure, {})) for source, own in self._counts.items()}
+
+    def _total(self, figure: str) -> dict[str, int]:
+        return {source: sum(counts.values()) for source, counts in self._by_key(figure).items()}
