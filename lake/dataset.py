@@ -128,7 +128,7 @@ class Output:
         try:
             with pq.ParquetWriter(temporary, schema, filesystem=fs, compression="zstd") as writer:
                 yield lambda rows: writer.write_table(rows.select(schema.names).cast(schema))
-        except BaseException:
+        except BaseException:  # whatever ended the block, its half-written file must go
             fs.delete_file(temporary)
             raise
         fs.move(temporary, final)

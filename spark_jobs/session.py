@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from pathlib import Path
 
@@ -22,6 +23,9 @@ exec "{java}" "$@"
 """
 _LOG = """rootLogger.level = error
 rootLogger.appenderRef.stderr.ref = stderr
+# Spark would print a notice of its own where this class's level is not the root's.
+logger.gateway.name = org.apache.spark.api.python.PythonGatewayServer
+logger.gateway.level = error
 appender.stderr.type = Console
 appender.stderr.name = stderr
 appender.stderr.target = SYSTEM_ERR
@@ -31,7 +35,10 @@ appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
 
 
 class SparkSettings(Settings):
-    """How Spark runs. None of it changes what a step writes, so none of it is part of a fingerprint."""
+    """How Spark runs. None of it changes what a step writes, so none of it is part of a fingerprint.
+
+    Under spark-submit only `options` counts: master, memory and partitions are those of spark-submit.
+    """
 
     master: str = "local[*]"
     memory: str = "2g"
@@ -39,33 +46,55 @@ class SparkSettings(Settings):
     options: dict[str, str] = Field(default_factory=dict)
 
 
+Session = SparkSession
+"""For rooms that hand a session on without knowing Spark."""
+
+RELIED_ON = {
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.parquet.compression.codec": "zstd",
+}
+"""What the steps rely on, wherever they run."""
+
+
 def start(settings: SparkSettings) -> SparkSession:
     """A session on this machine, or the one that spark-submit made. Embedded, it listens on loopback only."""
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    _find_java()
-    if "SPARK_CONF_DIR" not in os.environ:
-        folder = Path(tempfile.mkdtemp(prefix="gap-spark-"))
-        (folder / "log4j2.properties").write_text(_LOG, encoding="utf-8")
-        os.environ["SPARK_CONF_DIR"] = str(folder)
-    options = {
-        "spark.driver.memory": settings.memory,
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.execution.arrow.pyspark.enabled": "true",
-        "spark.sql.parquet.compression.codec": "zstd",
-        "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir(), "gap-spark-warehouse")),
-    }
-    builder = SparkSession.builder.appName("gap-replay").master(settings.master)
+    builder = SparkSession.builder.appName("gap-replay")
+    options = RELIED_ON
+    # spark-submit has started the JVM and tells Python where; embedded, PySpark starts it later.
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        _prepare_environment()
+        builder = builder.master(settings.master)
+        options = options | _embedded(settings)
     for key, value in (options | settings.options).items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
 
 
-def _find_java() -> None:
+def _embedded(settings: SparkSettings) -> dict[str, str]:
+    return {
+        "spark.driver.memory": settings.memory,
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
+        "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir(), "gap-spark-warehouse")),
+    }
+
+
+def _prepare_environment() -> None:
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    # Workers would be started with the `python3` of the path, which need not be this one.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    find_java()
+    if "SPARK_CONF_DIR" not in os.environ:
+        folder = Path(tempfile.mkdtemp(prefix="gap-spark-"))
+        (folder / "log4j2.properties").write_text(_LOG, encoding="utf-8")
+        os.environ["SPARK_CONF_DIR"] = str(folder)
+
+
+def find_java() -> None:
     """Leave JAVA_HOME and java on the path as they are; where there is neither, use the packaged one."""
     if "JAVA_HOME" in os.environ or shutil.which("java"):
         return

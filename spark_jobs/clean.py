@@ -1,0 +1,101 @@
+"""Clean: the documents as they stay, and why the others went."""
+
+if __name__ == "__main__":
+    import sys
+    from pathlib import Path
+
+    # spark-submit puts this folder first on the path, where dedup.py hides the room of that name.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from ray_jobs.cli import main
+
+    main(["run", *sys.argv[1:2], "clean", *sys.argv[2:]])
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from ingest.clean import CleanSettings, PartCleaner, regroup
+from ingest.tally import Tally
+from lake.dataset import Output
+from lake.decision import DECISION
+from lake.document import DOCUMENT
+from lake.step import Outcome, Step
+from spark_jobs.session import read_table
+
+COMPRESSION = 3
+"""How much larger text is than its zstd in the parts of `read`, about."""
+
+
+def clean(step: Step, settings: CleanSettings, spark: SparkSession) -> Outcome:
+    """Write `documents`, clean and partitioned by source, `decisions` for all that entered, and the `tally` of both.
+
+    The hash of a document's id gives its part, which is sorted by id. Each text is moved once, as it was read, to be
+    cleaned and written where it arrives. Records of one id meet there, in the order of a hash of all their fields.
+    """
+    read, output = step.input("read"), step.output
+    for source in read.sources("documents"):
+        writer = PartWriter(output, step.name, source, settings)
+        parts = _parts(read, source, settings)
+        missing = [part for part in range(parts) if not output.has_part("tally", part, source)]
+        if missing:
+            _write(read, writer, parts, missing, spark)
+        for part in missing:
+            if not output.has_part("tally", part, source):
+                writer.write(part, iter(()))
+    tally = Tally(output.scan("tally").to_table())
+    return Outcome(accounts=tally.accounts(), figures=tally.figures())
+
+
+def _parts(read: Output, source: str, settings: CleanSettings) -> int:
+    """How many parts a source gets. It depends on the size of what was read, so on nothing of this run."""
+    found = read.scan("documents", source)
+    size = sum(info.size for info in found.filesystem.get_file_info(found.files))
+    return 1 + int(size * COMPRESSION / (settings.part_mb * 1e6))
+
+
+def _write(read: Output, writer: "PartWriter", parts: int, missing: list[int], spark: SparkSession) -> None:
+    rows = read_table(spark, read, "documents").where(F.col("source") == writer.source).drop("source")
+    record = F.xxhash64(*(name for name in DOCUMENT.names if name not in ("id", "source")))
+    part = F.pmod(F.xxhash64("id"), F.lit(parts)).cast("int")
+    placed = rows.withColumns({"part": part, "record": record}).where(F.col("part").isin(missing))
+    ordered = placed.repartitionById(parts, "part").sortWithinPartitions("id", "record").drop("record")
+    ordered.mapInArrow(_to_part(writer), "part int").collect()
+
+
+def _to_part(writer: "PartWriter") -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        given = (batch for batch in batches if batch.num_rows)
+        first = next(given, None)
+        if first is not None:
+            part = first["part"][0].as_py()
+            writer.write(part, chain([first], given))
+            yield pa.RecordBatch.from_pydict({"part": pa.array([part], pa.int32())})
+
+    return write
+
+
+@dataclass(frozen=True)
+class PartWriter:
+    """Cleans and writes a part's rows, which come sorted by id."""
+
+    output: Output
+    step: str
+    source: str
+    settings: CleanSettings
+
+    def write(self, part: int, batches: Iterator[pa.RecordBatch]) -> None:
+        """Memory holds some ten MB of text at a time. The tally comes last: where it is, the part is whole."""
+        cleaner = PartCleaner(self.source, self.settings, self.step)
+        with (
+            self.output.part_writer("documents", part, DOCUMENT, self.source) as store,
+            self.output.part_writer("decisions", part, DECISION, self.source) as decide,
+        ):
+            for rows in regroup(batches):
+                documents, decisions = cleaner.clean(rows)
+                store(documents)
+                decide(decisions)
+        self.output.write_part("tally", part, cleaner.tally(), self.source)

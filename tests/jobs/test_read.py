@@ -1,0 +1,196 @@
+"""Read on Ray: every record has its document or its reason, whatever the workers and wherever it was killed."""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ingest.inputs import ReadSettings, units
+from lake.dataset import Output
+from lake.decision import DECISION, Reason
+from lake.document import DOCUMENT, document_id
+from lake.error import UserError
+from lake.step import Account, Step
+from ray_jobs import read as job
+from ray_jobs.cluster import RaySettings, start
+from ray_jobs.read import UnitReader, read
+
+pytestmark = pytest.mark.engine
+
+READ = {reason.value for reason in list(Reason)[: list(Reason).index(Reason.NO_BODY) + 1]}
+
+
+def read_step(lake: Path, settings: ReadSettings, data: str) -> Step:
+    step = Step("read", "ray", 1, settings.model_dump(mode="json"), str(lake))
+    step.complete(lambda: read(step, settings, data))
+    return step
+
+
+@pytest.fixture(scope="module")
+def step(
+    ray_cluster: None, tmp_path_factory: pytest.TempPathFactory, sample_inputs: ReadSettings, samples: str
+) -> Step:
+    return read_step(tmp_path_factory.mktemp("lake"), sample_inputs, samples)
+
+
+def content(step: Step) -> dict[str, bytes]:
+    root = step.output.local()
+    files = sorted(path for path in root.rglob("*") if path.is_file() and path.name != "manifest.json")
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+def test_every_planted_record_leaves_for_its_reason_and_no_other(step: Step, samples: str) -> None:
+    expected = json.loads(Path(samples, "expected.json").read_text(encoding="utf-8"))
+    wanted = {
+        document_id(source, native): reason
+        for source, natives in expected.items()
+        for native, reason in natives.items()
+        if reason in READ
+    }
+    rows = step.output.scan("decisions").to_table().to_pylist()
+    assert {row["id"]: row["reason"] for row in rows if not row["keep"]} == wanted
+    assert set(wanted.values()) == READ
+    assert all(row["evidence"] for row in rows if not row["keep"])
+    assert {row["step"] for row in rows} == {"read"}
+
+
+def test_every_record_has_one_decision_and_every_kept_one_a_document(step: Step) -> None:
+    rows = step.output.scan("decisions").to_table().to_pylist()
+    documents = step.output.scan("documents").to_table().to_pylist()
+    kept = sorted((row["id"], row["source"]) for row in rows if row["keep"])
+    assert kept == sorted((row["id"], row["source"]) for row in documents)
+    total = step.manifest().total
+    assert (total.entered, total.kept) == (len(rows), len(documents))
+    assert total.entered == 213
+    assert step.manifest().accounts["papers"].dropped == {"hostile_xml": 1, "malformed_xml": 1, "no_body": 1}
+
+
+def test_tables_have_their_schema_and_figures_count_the_files(step: Step, samples: str) -> None:
+    # Of the first seven papers by name three are rejected.
+    for table, schema, rows in (("documents", DOCUMENT, 4), ("decisions", DECISION, 7)):
+        assert set(step.output.scan(table).schema.names) == set(schema.names)
+        name = step.output.parts(table, "papers")[0]
+        stored = step.output.read_part(table, name, schema.names)
+        assert stored.cast(schema).num_rows == rows
+    figures = step.manifest().figures
+    assert figures["files_by_source"] == {"abstracts": 1, "guidelines": 3, "papers": 20, "replay": 1}
+    folders = (Path(samples, source) for source in figures["files_by_source"])
+    assert figures["bytes"] == sum(path.stat().st_size for folder in folders for path in folder.iterdir())
+    assert figures["files"] == 25
+
+
+def test_a_unit_is_a_part(step: Step, sample_inputs: ReadSettings, samples: str) -> None:
+    places = [(one.part, sample_inputs.inputs[one.input].source) for one in units(sample_inputs, samples)]
+    for table in ("documents", "decisions"):
+        assert sorted(Output.part_place(name) for name in step.output.parts(table)) == sorted(places)
+
+
+def test_killed_it_resumes_with_the_parts_that_lack_decisions(
+    step: Step, sample_inputs: ReadSettings, samples: str, tmp_path: Path
+) -> None:
+    root = tmp_path / step.output.local().name
+    shutil.copytree(step.output.local(), root)
+    (root / "manifest.json").unlink()
+    # One worker died between the two parts of a unit, another in the middle of a file.
+    (root / "decisions" / Output.part_name(0, "guidelines")).unlink()
+    lost = root / "documents" / Output.part_name(4, "papers")
+    (root / "decisions" / Output.part_name(4, "papers")).unlink()
+    lost.rename(lost.with_name(f".{lost.name}.0123abcd"))
+    untouched = root / "decisions" / Output.part_name(3, "papers")
+    written_at = untouched.stat().st_mtime_ns
+    other = read_step(tmp_path, sample_inputs, samples)
+    lost.with_name(f".{lost.name}.0123abcd").unlink()
+    assert content(other) == content(step)
+    assert untouched.stat().st_mtime_ns == written_at
+    assert other.manifest().accounts == step.manifest().accounts
+
+
+def test_memory_holds_a_batch_and_row_groups_are_batches(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sample_inputs: ReadSettings, samples: str
+) -> None:
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(job, "BATCH_ROWS", 10)
+    reader = UnitReader(Output(str(tmp_path)), "read", sample_inputs, samples)
+    unit = next(one for one in units(sample_inputs, samples) if "abstracts" in str(one.files[0]))
+    assert sum(row["count"] for row in reader.read(unit)) == 76
+    groups = pq.ParquetFile(reader.output.local("decisions", Output.part_name(unit.part, "abstracts"))).metadata
+    assert [groups.row_group(n).num_rows for n in range(groups.num_row_groups)] == [10] * 7 + [6]
+
+
+def test_files_without_a_record_are_read_in_silence(ray_cluster: None, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "blank.jsonl").write_bytes(b"\n\r\n  \n")
+    (data / "empty.jsonl").write_bytes(b"")
+    (data / "packed.jsonl.gz").write_bytes(gzip.compress(b""))
+    (data / "zero.jsonl.gz").write_bytes(b"")
+    settings = ReadSettings.model_validate({"inputs": [{"format": "jsonl", "source": "web", "paths": ["*"]}]})
+    step = read_step(tmp_path, settings, str(data))
+    assert step.manifest().accounts == {"web": Account.of(0, {"truncated_file": 1})}
+    assert step.output.scan("documents").to_table().num_rows == 0
+    assert len(step.output.parts("documents", "web")) == 4
+
+
+def test_bad_records_raise_nothing(ray_cluster: None, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    lines = [
+        b'{"text": "\\ud800 half a pair", "title": "\\udfff", "url": "\\ud83d"}',
+        b'{"text": "a", "citations": 99999999999}',
+        b'{"text": "a", "citations": "' + b"9" * 5000 + b'"}',
+        b'{"text": "a", "citations": ' + b"9" * 5000 + b"}",
+        b"[" * 100_000,
+        b'{"text": {"a": 1}}',
+        b'{"text": "a", "fetched_at": "0001-01-01T00:00:00+14:00"}',
+        b'{"text": "a", "mesh": [1, null]}',
+        b"\xff\xfe",
+        b"\x00",
+        b"NaN",
+        b'{"text": "nul \\u0000"}',
+    ]
+    (data / "bad.jsonl").write_bytes(b"\n".join(lines))
+    fields = {name: name for name in ("text", "title", "url", "citations", "fetched_at", "mesh")}
+    one = {"format": "jsonl", "source": "web", "paths": ["*"], "fields": fields}
+    step = read_step(tmp_path, ReadSettings.model_validate({"inputs": [one]}), str(data))
+    assert (step.manifest().total.entered, step.manifest().total.kept) == (12, 2)
+
+
+def test_a_file_that_cannot_be_read_is_one_line_from_the_worker(ray_cluster: None, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "a.jsonl").write_bytes(b"")
+    settings = ReadSettings.model_validate({"inputs": [{"format": "jsonl", "source": "web", "paths": ["*"]}]})
+    (unit,) = units(settings, str(data))
+    (data / "a.jsonl").unlink()
+    output = Output(str(tmp_path / "out"))
+    with pytest.raises(UserError, match=r"a\.jsonl: No such file"):
+        UnitReader(output, "read", settings, str(data)).read(unit)
+    assert output.parts("documents") == output.parts("decisions") == []
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_one_cpu_writes_the_same_bytes(step: Step, sample_inputs: ReadSettings, samples: str, tmp_path: Path) -> None:
+    import ray
+
+    ray.shutdown()
+    start(RaySettings(cpus=1))
+    try:
+        assert content(read_step(tmp_path, sample_inputs, samples)) == content(step)
+    finally:
+        ray.shutdown()
+        start(RaySettings(cpus=2))
+
+
+def test_rows_that_repeat_a_record_are_all_counted(ray_cluster: None, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "a.jsonl").write_bytes(b'{"id": 1, "text": "a"}\n' * 3)
+    one = {"format": "jsonl", "source": "web", "paths": ["*"], "fields": {"id": "id", "text": "text"}}
+    step = read_step(tmp_path, ReadSettings.model_validate({"inputs": [one]}), str(data))
+    assert step.manifest().accounts == {"web": Account.of(3)}
+    decisions: pa.Table = step.output.scan("decisions").to_table()
+    assert decisions["id"].to_pylist() == [document_id("web", "1")] * 3
