@@ -1,0 +1,249 @@
+"""Plots as inline SVG, which takes its colours from the page's style sheet, so that it is right on dark and on light.
+
+Every plot is one picture to a screen reader, told by its description; the figures are in a table beside it. Text that
+comes from data is escaped. Equal input gives equal text.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+COLOURS = 8
+"""Colours of the style sheet: classes c0 to c7. A ninth series begins again, with another dash where it is a line."""
+
+GONE = "gone"
+LABEL_CHARS = 44
+ROW, BAR_TOP, BAR_HEIGHT = 44, 19, 14
+POINTS = 400
+
+
+def colour(position: int) -> str:
+    """The class of the series at this position."""
+    return f"c{position % COLOURS}"
+
+
+def shortened(text: str) -> str:
+    """One line of at most LABEL_CHARS."""
+    text = " ".join(text.split())
+    return text if len(text) <= LABEL_CHARS else f"{text[: LABEL_CHARS - 1]}…"
+
+
+BARS = Markup('<svg role="img" aria-label="{}" class="bars" width="100%" height="{}">{}</svg>')
+PLOT = Markup('<svg role="img" aria-label="{}" class="plot" viewBox="0 0 {} {}">{}</svg>')
+WORDS = Markup('<text x="{}" y="{}" class="{}" text-anchor="{}">{}</text>')
+
+
+def _joined(pieces: Sequence[Markup]) -> Markup:
+    return Markup("").join(pieces)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a bar; `style` is a colour class or GONE."""
+
+    amount: float
+    style: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A row: its label on the left, its value on the right, the bar below them."""
+
+    label: str
+    value: str
+    segments: Sequence[Segment]
+
+
+def bars(description: str, rows: Sequence[Bar]) -> Markup:
+    """Horizontal stacked bars on one scale, as wide as the page lets them be; text keeps its size."""
+    longest = max((sum(part.amount for part in row.segments) for row in rows), default=0) or 1
+    body = [piece for position, row in enumerate(rows) for piece in _bar(row, position * ROW, longest)]
+    return BARS.format(description, len(rows) * ROW, _joined(body))
+
+
+def _bar(row: Bar, top: int, longest: float) -> list[Markup]:
+    pieces = [
+        WORDS.format("0", top + 12, "label", "start", shortened(row.label)),
+        WORDS.format("100%", top + 12, "value", "end", row.value),
+        _rect(0, 100, top + BAR_TOP, "track"),
+    ]
+    start = 0.0
+    for part in row.segments:
+        if part.amount > 0:
+            width = part.amount / longest * 100
+            pieces.append(_rect(start, width, top + BAR_TOP, part.style))
+            start += width
+    return pieces
+
+
+def _rect(start: float, width: float, top: int, style: str) -> Markup:
+    rect = Markup('<rect x="{:.2f}%" y="{}" width="{:.2f}%" height="{}" class="{}"/>')
+    return rect.format(start, top, width, BAR_HEIGHT, style)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A row: a value between `low` and `high`, and values to compare it with; all are shares of one or None."""
+
+    label: str
+    value: str
+    at: float | None
+    low: float
+    high: float
+    chance: float | None
+    majority: float | None
+
+
+def intervals(description: str, rows: Sequence[Interval]) -> Markup:
+    """A point with its interval in every row, chance as a bar across and majority as a diamond, from 0 to 100 %."""
+    height = len(rows) * ROW
+    body = []
+    line = Markup('<line x1="{0}%" x2="{0}%" y1="0" y2="{1}" class="grid"/>')
+    for tick, anchor in ((0, "start"), (25, "middle"), (50, "middle"), (75, "middle"), (100, "end")):
+        body += [line.format(tick, height), WORDS.format(f"{tick}%", height + 14, "tick", anchor, f"{tick} %")]
+    for position, row in enumerate(rows):
+        body += _interval(row, position * ROW)
+    return BARS.format(description, height + 20, _joined(body))
+
+
+def _interval(row: Interval, top: int) -> list[Markup]:
+    pieces = [
+        WORDS.format("0", top + 13, "label halo", "start", shortened(row.label)),
+        WORDS.format("100%", top + 13, "value halo", "end", row.value),
+    ]
+    middle = top + 28
+    if row.at is None:
+        return pieces
+    for share, shape, style in ((row.chance, "M0-9V9", "chance"), (row.majority, "M0-6L6 0L0 6L-6 0Z", "majority")):
+        if share is not None:
+            mark = Markup('<svg x="{:.2f}%" y="{}" overflow="visible"><path d="{}" class="{}"/></svg>')
+            pieces.append(mark.format(share * 100, middle, shape, style))
+    line = Markup('<line x1="{0:.2f}%" x2="{1:.2f}%" y1="{2}" y2="{2}" class="interval"/>')
+    point = Markup('<circle cx="{:.2f}%" cy="{}" r="5" class="point"/>')
+    pieces.append(line.format(row.low * 100, row.high * 100, middle))
+    pieces.append(point.format(row.at * 100, middle))
+    return pieces
+
+
+@dataclass(frozen=True)
+class Line:
+    """A series of points (x, y); `position` gives its colour and dash."""
+
+    points: Sequence[tuple[float, float]]
+    position: int
+    dots: bool = False
+
+
+WIDTH, HEIGHT = 400, 230
+LEFT, RIGHT, TOP, BOTTOM = 42, 388, 26, 194
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What the axes are called, values of y that must be in view, and values of x to mark with a word."""
+
+    x: str
+    y: str
+    include: Sequence[float] = ()
+    marks: Sequence[tuple[float, str]] = ()
+    marks_below: bool = False
+
+
+def lines(description: str, series: Sequence[Line], axes: Axes) -> Markup:
+    """Lines on linear axes. Points that are not finite are left out, and of very many a regular choice is drawn."""
+    drawn = [(one, _thin([point for point in one.points if all(map(math.isfinite, point))])) for one in series]
+    points = [point for _, kept in drawn for point in kept]
+    if not points:
+        return PLOT.format(description, WIDTH, 40, _text(LEFT, 24, "tick", "no data"))
+    x_ticks = ticks(min(x for x, _ in points), max(x for x, _ in points))
+    heights = [*(y for _, y in points), *axes.include]
+    y_ticks = ticks(min(heights), max(heights))
+    scale = _Scale(x_ticks[0], x_ticks[-1], y_ticks[0], y_ticks[-1])
+    body = [*_grid(x_ticks, y_ticks, scale), *_titles(axes)]
+    for at, word in axes.marks:
+        x = scale.x(at)
+        body.append(Markup('<path d="M{:.1f} {}V{}" class="mark"/>').format(x, TOP, BOTTOM))
+        anchor, shift = ("end", -4) if x > (LEFT + RIGHT) / 2 else ("start", 4)
+        body.append(_text(x + shift, BOTTOM - 6 if axes.marks_below else TOP + 9, "tick halo", word, anchor))
+    for one, kept in drawn:
+        body += _line(one, kept, scale)
+    return PLOT.format(description, WIDTH, HEIGHT, _joined(body))
+
+
+def _thin(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """At most about POINTS of them, evenly spaced, the last one always among them."""
+    if len(points) <= POINTS:
+        return points
+    stride = math.ceil(len(points) / POINTS)
+    return [*points[:-1:stride], points[-1]]
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """From values to places in the plot."""
+
+    left: float
+    right: float
+    low: float
+    high: float
+
+    def x(self, value: float) -> float:
+        return LEFT + (value - self.left) / (self.right - self.left) * (RIGHT - LEFT)
+
+    def y(self, value: float) -> float:
+        return BOTTOM - (value - self.low) / (self.high - self.low) * (BOTTOM - TOP)
+
+
+def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Round values from at or below `low` to at or above `high`, at least two and about `wanted`."""
+    if low == high:
+        low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+    rough = (high - low) / wanted
+    magnitude = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [position * step for position in range(first, last + 1)]
+
+
+def _grid(x_ticks: Sequence[float], y_ticks: Sequence[float], scale: _Scale) -> list[Markup]:
+    body = []
+    for value in y_ticks:
+        y = scale.y(value)
+        body.append(Markup('<path d="M{} {:.1f}H{}" class="grid"/>').format(LEFT, y, RIGHT))
+        body.append(_text(LEFT - 6, y + 3.5, "tick", _tick(value), "end"))
+    body.append(Markup('<path d="M{} {}H{}" class="axis"/>').format(LEFT, BOTTOM, RIGHT))
+    for value in x_ticks:
+        body.append(_text(scale.x(value), BOTTOM + 15, "tick", _tick(value), "middle"))
+    return body
+
+
+def _titles(axes: Axes) -> list[Markup]:
+    return [
+        _text((LEFT + RIGHT) / 2, HEIGHT - 8, "title", axes.x, "middle"),
+        _text(0, 9, "title", axes.y),
+    ]
+
+
+def _tick(value: float) -> str:
+    if abs(value) >= 10_000:
+        return f"{value / 1e6:g}M" if abs(value) >= 1e6 else f"{value / 1e3:g}K"
+    return f"{value:.6g}"
+
+
+def _text(x: float, y: float, style: str, said: str, anchor: str = "start") -> Markup:
+    return WORDS.format(f"{x:.1f}", f"{y:.1f}", style, anchor, said)
+
+
+def _line(one: Line, points: Sequence[tuple[float, float]], scale: _Scale) -> list[Markup]:
+    if not points:
+        return []
+    places = [(scale.x(x), scale.y(y)) for x, y in points]
+    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+    style = f"line {colour(one.position)} d{one.position % 3}"
+    drawn = [Markup('<path d="M{}" class="{}"/>').format(path, style)]
+    if one.dots or len(places) == 1:
+        dot = Markup('<circle cx="{:.1f}" cy="{:.1f}" r="2.5" class="{}"/>')
+        drawn += [dot.format(x, y, colour(one.position)) for x, y in places]
+    return drawn

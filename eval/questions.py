@@ -1,0 +1,285 @@
+"""The questions of the benchmarks that a config names, from the authors' files to one shape."""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import Field, field_validator
+
+from eval.task import Task, load_task, task_file
+from lake.config import Settings
+from lake.decision import EVIDENCE_CHARS, Drop, Reason
+from lake.error import UserError
+
+MOST_OPTIONS = 26
+LONGEST_LABEL = 16
+
+
+class BenchmarkSettings(Settings):
+    """A benchmark to ask.
+
+    Attributes:
+        task: Name of a file in eval/tasks, or the path of a task's YAML.
+        limit: Ask this many: those of the smallest hash of their id, so a random sample that only grows with the limit.
+        files: Instead of the task's own files, below the data folder; each must be there.
+    """
+
+    task: str
+    limit: int | None = Field(default=None, ge=1)
+    files: tuple[str, ...] = ()
+
+    @field_validator("task")
+    @classmethod
+    def _known(cls, task: str) -> str:
+        try:
+            task_file(task)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return task
+
+    @property
+    def name(self) -> str:
+        """What tables and reports call the benchmark."""
+        return Path(self.task).stem if self.task.endswith(".yaml") else self.task
+
+
+class EvaluateSettings(Settings):
+    """What the model is asked, zero-shot, and how.
+
+    Attributes:
+        benchmarks: In the order of the report.
+        dtype: Of weights and arithmetic; `auto` is bfloat16 on a GPU and on a CPU with AVX-512, else float32.
+        max_length: Tokens of the longest prompt with its answer; by default what the model's config says.
+    """
+
+    benchmarks: tuple[BenchmarkSettings, ...] = Field(min_length=1)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    max_length: int | None = Field(default=None, ge=16)
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _once(cls, benchmarks: tuple[BenchmarkSettings, ...]) -> tuple[BenchmarkSettings, ...]:
+        names = [one.name for one in benchmarks]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"{twice} is named twice")
+        return benchmarks
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question, known by benchmark and id. `options` is label → text; `answer` the right label.
+
+    With `drop`, the record was malformed and the other fields are empty.
+    """
+
+    benchmark: str
+    id: str
+    text: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    answer: str = ""
+    context: str = ""
+    drop: Drop | None = None
+
+
+class MalformedError(Exception):
+    """A record that is no question; says why."""
+
+
+def raw_files(settings: EvaluateSettings, data: str) -> list[Path]:
+    """The files that decide what is asked and how: each task's YAML, its questions and its truth.
+
+    Raises:
+        UserError: a benchmark has no file below `data`.
+    """
+    return [path for one in settings.benchmarks for path in (task_file(one.task), *_files(one, data))]
+
+
+def _files(benchmark: BenchmarkSettings, data: str) -> list[Path]:
+    task = load_task(benchmark.task)
+    wanted = [Path(data, name) for name in benchmark.files or task.files]
+    here = [path for path in wanted if path.is_file()]
+    missing = [path for path in wanted if path not in here] if benchmark.files or not here else []
+    if task.truth is not None:
+        truth = Path(data, task.truth)
+        here.append(truth)
+        missing += [] if truth.is_file() else [truth]
+    if missing:
+        where = f"evaluate.benchmarks: {benchmark.name}"
+        raise UserError(f"{where}: no file {missing[0]}; set data= to the folder that holds it")
+    return here
+
+
+def load_questions(settings: EvaluateSettings, data: str) -> list[Question]:
+    """Every record of every benchmark, in the order of config and files; no limit is applied yet.
+
+    Raises:
+        UserError: a file is missing or is not of its format at all.
+    """
+    return [question for one in settings.benchmarks for question in _load(one, data)]
+
+
+def _load(benchmark: BenchmarkSettings, data: str) -> Iterator[Question]:
+    task = load_task(benchmark.task)
+    files = _files(benchmark, data)
+    truth = None
+    if task.truth is not None:
+        truth = {_encodable(key): answer for key, answer in _json_object(files.pop()).items()}
+    seen: set[str] = set()
+    for where, record in (pair for path in files for pair in _records(path, task)):
+        key = record.get(task.fields.id) if task.fields.id and isinstance(record, dict) else where
+        usable = isinstance(key, str | int) and str(key).strip() != ""
+        native = _encodable(str(key) if usable else where)
+        if truth is not None and native not in truth:
+            continue
+        try:
+            if isinstance(record, MalformedError):
+                raise record
+            if not usable or native in seen:
+                raise MalformedError(f"the id {native} occurs before" if usable else f"no {task.fields.id}")
+            question = _question(benchmark.name, native, record, task, truth)
+        except MalformedError as error:
+            question = _malformed(benchmark.name, where if native in seen else native, f"{where}: {error}")
+        seen.add(native)
+        yield question
+    for native in sorted((truth or {}).keys() - seen):
+        yield _malformed(benchmark.name, native, f"{task.truth} has {native}, the questions do not")
+
+
+def _malformed(benchmark: str, native: str, evidence: str) -> Question:
+    return Question(benchmark, native, drop=Drop(Reason.MALFORMED_QUESTION, evidence[:EVIDENCE_CHARS]))
+
+
+def _question(
+    benchmark: str, native: str, record: dict[str, Any], task: Task, truth: Mapping[str, Any] | None
+) -> Question:
+    options = _options(record, task)
+    given = truth[native] if truth is not None else record.get(task.fields.answer or "")
+    said = str(given).strip() if isinstance(given, str | int) else ""
+    answer = task.answers.get(said, "") if task.answers else said
+    if answer not in options:
+        raise MalformedError(f"the answer {given!r:.40} is none of {', '.join(options)}")
+    text = _text(record, task.fields.question)
+    return Question(benchmark, native, text, options, answer, _context(record, task))
+
+
+def _options(record: dict[str, Any], task: Task) -> dict[str, str]:
+    """Label → text of the options, two or more."""
+    if isinstance(task.options, tuple):
+        return {label: label for label in task.options}
+    if isinstance(task.options, dict):
+        return {label: _text(record, name) for label, name in task.options.items()}
+    held = record.get(task.options)
+    if not isinstance(held, dict) or not 2 <= len(held) <= MOST_OPTIONS or not all(map(_is_label, held)):
+        raise MalformedError(f"{task.options} is not a map of 2 to {MOST_OPTIONS} short labels to texts")
+    return {label: _text(held, label) for label in held}
+
+
+def _is_label(label: str) -> bool:
+    return 0 < len(label) <= LONGEST_LABEL and label.isprintable() and label == label.strip()
+
+
+def _text(record: dict[str, Any], name: str) -> str:
+    value = record.get(name)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise MalformedError(f"{name} is missing, empty or not text")
+    return _encodable(value.strip())
+
+
+def _encodable(text: str) -> str:
+    """Half of a surrogate pair, which JSON can spell, is no text that a tokenizer or a table takes."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _context(record: dict[str, Any], task: Task) -> str:
+    if task.fields.context is None:
+        return ""
+    value = record.get(task.fields.context)
+    paragraphs = value if isinstance(value, list) and value else [value]
+    return "\n".join(_text({task.fields.context: one}, task.fields.context) for one in paragraphs)
+
+
+def _records(path: Path, task: Task) -> Iterator[tuple[str, Any]]:
+    """Where a record stands, and the record: an object, or the error that it is none."""
+    if task.format == "json":
+        for key, value in _json_object(path).items():
+            yield key, value if isinstance(value, dict) else MalformedError("not an object")
+        return
+    if task.format == "csv":
+        yield from _rows(path, task.columns)
+        return
+    for number, line in enumerate(_read(path).split(b"\n"), 1):
+        if line.strip():
+            yield f"{path.name}:{number}", _parse(line)
+
+
+def _parse(line: bytes) -> Any:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return MalformedError(f"not JSON: {error}")
+    return record if isinstance(record, dict) else MalformedError("not an object")
+
+
+def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    # Strict, for a quote that is never closed would swallow all questions after it.
+    reader = csv.reader(io.StringIO(_read(path).decode("utf-8", "replace"), newline=""), strict=True)
+    try:
+        for row in filter(None, reader):
+            whole = len(row) == len(columns)
+            error = MalformedError(f"{len(row)} columns instead of {len(columns)}")
+            yield f"{path.name}:{reader.line_num}", dict(zip(columns, row, strict=True)) if whole else error
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num}: not CSV: {error}; get the file anew") from None
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        held = json.loads(_read(path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON: {error}; get the file anew") from None
+    if not isinstance(held, dict):
+        raise UserError(f"{path}: a JSON object of id → record is needed; get the file anew")
+    return held
+
+
+def _read(path: Path) -> bytes:
+    """The whole file: a benchmark cut short would give a wrong score, not a smaller one."""
+    try:
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: not a whole gzip file: {error}; get it anew") from None
+
+
+def sample(settings: EvaluateSettings, questions: Iterable[Question]) -> dict[str, list[Question]]:
+    """The questions to ask by benchmark, each benchmark cut to its limit, in the order they came in."""
+    asked: dict[str, list[Question]] = {one.name: [] for one in settings.benchmarks}
+    for question in questions:
+        asked[question.benchmark].append(question)
+    for one in settings.benchmarks:
+        if one.limit is not None:
+            all_ = asked[one.name]
+            places = sorted(range(len(all_)), key=[_order(question) for question in all_].__getitem__)
+            asked[one.name] = [all_[place] for place in sorted(places[: one.limit])]
+    return asked
+
+
+def _order(question: Question) -> bytes:
+    return hashlib.sha256(f"{question.benchmark}\x00{question.id}".encode()).digest()
+
+
+def question_table(questions: Iterable[Question]) -> pa.Table:
+    """Usable questions as (benchmark, question: its id, text), for decontamination; options and context left out."""
+    schema = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("benchmark", "question", "text")])
+    usable = [one for one in questions if one.drop is None]
+    columns = [[one.benchmark for one in usable], [one.id for one in usable], [one.text for one in usable]]
+    return pa.table([pa.array(column, pa.string()) for column in columns], schema=schema)

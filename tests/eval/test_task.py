@@ -1,0 +1,106 @@
+"""Tasks are data, and a wrong one is told in one line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from eval.prompts import ending
+from eval.task import Task, known_tasks, load_task, task_file
+from lake.error import UserError
+
+PLAIN: dict[str, Any] = {
+    "title": "Plain",
+    "hub": "none",
+    "license": "MIT",
+    "files": ["plain.jsonl"],
+    "format": "jsonl",
+    "fields": {"id": "id", "question": "q", "answer": "a"},
+    "options": {"A": "a1", "B": "b1"},
+    "prompt": "{question}\n{options}\nAnswer:",
+}
+
+
+def written(folder: Path, **changes: Any) -> str:
+    file = folder / "plain.yaml"
+    file.write_text(yaml.safe_dump(PLAIN | changes), encoding="utf-8")
+    return str(file)
+
+
+def test_the_known_tasks_are_those_of_the_page() -> None:
+    assert known_tasks() == ["medmcqa", "medqa-4", "mmlu-medical", "pubmedqa", "sample-qa"]
+
+
+@pytest.mark.parametrize("name", known_tasks())
+def test_every_task_that_comes_with_the_project_loads(name: str) -> None:
+    task = load_task(name)
+    assert ending(task.prompt) == "Answer:"
+    assert all(file.startswith("benchmarks/") for file in (*task.files, *filter(None, [task.truth])))
+
+
+def test_a_task_of_ones_own_is_a_path(tmp_path: Path) -> None:
+    assert load_task(written(tmp_path)).title == "Plain"
+    assert task_file("pubmedqa").name == "pubmedqa.yaml"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("medqq", "did you mean medqa-4"),
+        ("../tasks/pubmedqa", "no such benchmark"),
+        ("nowhere.yaml", "no such task file"),
+        ("pubmedqa.yaml", "no such task file"),
+    ],
+)
+def test_an_unknown_task_is_told_with_the_nearest(name: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        task_file(name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"prompt": "{options}\nAnswer:"}, "it holds {question}"),
+        ({"prompt": "{question} {options} {hint}\nAnswer:"}, "nothing else in braces"),
+        ({"prompt": "{question} {options} {}\nAnswer:"}, "nothing else in braces"),
+        ({"prompt": "{context} {question}\n{options}\nAnswer:"}, "go together"),
+        ({"fields": {**PLAIN["fields"], "context": "c"}}, "go together"),
+        ({"prompt": "{question}\nAnswer:"}, "unless the labels are the options themselves"),
+        ({"options": ["yes", "no"]}, "unless the labels are the options themselves"),
+        ({"prompt": "{options}\n{question}"}, "its last line leads to the answer"),
+        ({"truth": "truth.json"}, "give one of the two"),
+        ({"fields": {"question": "q", "id": "id"}}, "give one of the two"),
+        ({"fields": {"question": "q"}, "truth": "truth.json"}, "needs fields.id"),
+        ({"format": "csv"}, "needed for csv"),
+        ({"columns": ["a"]}, "needed for csv"),
+        ({"files": []}, "files"),
+        ({"format": "parquet"}, "format"),
+        ({"shots": 5}, "shots"),
+    ],
+)
+def test_a_wrong_task_is_told_in_one_line(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said) as told:
+        load_task(written(tmp_path, **changes))
+    assert "plain.yaml" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b"- a list", b"", b"prompt: '{question'"])
+def test_a_file_that_is_no_task_is_told(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"own\.yaml"):
+        load_task(str(file))
+
+
+@pytest.mark.parametrize("prompt", ["{question\nAnswer:", "question}\nAnswer:", "{question!z} {options}\nAnswer:"])
+def test_an_unbalanced_brace_in_a_prompt_is_told(prompt: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"plain\.yaml"):
+        load_task(written(tmp_path, prompt=prompt))
+
+
+def test_a_task_does_not_change() -> None:
+    task = Task.model_validate(PLAIN)
+    with pytest.raises(ValueError, match="frozen"):
+        task.title = "Other"  # type: ignore[misc]
