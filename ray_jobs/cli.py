@@ -168,7 +168,7 @@ def _status(step: Step, manifest: Manifest | None) -> list[tuple[str, ...]]:
     seconds = f"{manifest.seconds:.1f} s"
     if not total.entered:
         return [(step.name, "done", "", "", "", "", seconds, "")]
-    rows = [(step.name, f"all {manifest.unit}", *_flow(total), seconds, speed)]
+    rows: list[tuple[str, ...]] = [(step.name, f"all {manifest.unit}", *_flow(total), seconds, speed)]
     if len(manifest.accounts) > 1:
         rows += [("", f"  {source}", *_flow(one), "", "") for source, one in manifest.accounts.items()]
     return rows

@@ -2,16 +2,15 @@
 
 import json
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
+from tqdm import tqdm
 
 from lake.dataset import MANIFEST
-from lake.progress import progress
+from lake.progress import watched
 from lake.step import Outcome, Step
 from mixing.split import TRAIN, VALIDATION
 from mixing.tokenizer import FOLDER, Tokenizer
@@ -20,8 +19,6 @@ from train.recipe import Recipe
 
 if TYPE_CHECKING:
     from train.data import Vocabulary
-
-POLL_SECONDS = 1.0
 
 
 def pretrain(step: Step, recipe: Recipe, seed: int) -> Outcome:
@@ -101,24 +98,14 @@ def _work(config: dict[str, Any]) -> None:
     train(config["job"])
 
 
-@contextmanager
-def _watch(told: Path, steps: int) -> Iterator[None]:
+def _watch(told: Path, steps: int) -> AbstractContextManager[None]:
     """Show the progress that the first worker leaves in a file."""
     told.unlink(missing_ok=True)
-    over = threading.Event()
 
-    def show() -> None:
-        with progress("pretrain", steps, "steps") as bar:
-            while not over.wait(POLL_SECONDS):
-                if told.is_file():
-                    row = json.loads(told.read_text(encoding="utf-8"))
-                    bar.set_postfix_str(f"loss {row['loss']:.3f}", refresh=False)
-                    bar.update(row["step"] - bar.n)
+    def look(bar: tqdm) -> None:
+        if told.is_file():
+            row = json.loads(told.read_text(encoding="utf-8"))
+            bar.set_postfix_str(f"loss {row['loss']:.3f}", refresh=False)
+            bar.update(row["step"] - bar.n)
 
-    watcher = threading.Thread(target=show, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
+    return watched("pretrain", steps, "steps", look)

@@ -1,5 +1,15 @@
 """Which documents quote evaluation questions."""
 
+if __name__ == "__main__":
+    import sys
+    from pathlib import Path
+
+    # spark-submit puts this folder first on the path, where dedup.py hides the room of that name.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from ray_jobs.cli import main
+
+    main(["run", *sys.argv[1:2], "decontaminate", *sys.argv[2:]])
+
 from functools import partial
 from typing import Any
 

@@ -1,5 +1,15 @@
 """Which documents are duplicates, and of which document that stays."""
 
+if __name__ == "__main__":
+    import sys
+    from pathlib import Path
+
+    # spark-submit puts this folder first on the path, where dedup.py hides the room of that name.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from ray_jobs.cli import main
+
+    main(["run", *sys.argv[1:2], "dedup", *sys.argv[2:]])
+
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain, groupby, islice
@@ -22,6 +32,9 @@ from spark_jobs.components import components
 from spark_jobs.session import read_table, write_table
 
 STAGING = ".staging"
+WRITTEN = "_SUCCESS"
+"""The file that Spark writes last."""
+
 ROWS_PER_PART = 1_000_000
 ROWS_PER_BATCH = 10_000
 PAIR = pa.schema([pa.field("a", pa.string()), pa.field("b", pa.string()), pa.field("jaccard", pa.float64())])
@@ -36,7 +49,6 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     drop's evidence is `survivor=<id> kind=<exact|id|near>`, its score the exact Jaccard of document and survivor.
     """
     output = step.output
-    output.delete(STAGING)
     documents = read_table(spark, step.input("clean"), "documents", list(COLUMNS))
     signed = _stage(documents.mapInArrow(partial(sign, settings=settings), from_arrow_schema(SIGNED)), output, "signed")
     copies = _copies(signed).localCheckpoint()
@@ -60,9 +72,10 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
 
 
 def _stage(frame: DataFrame, output: Output, name: str) -> DataFrame:
-    """Write what several later stages read, so that it is made once and survives a lost executor."""
+    """Write what several later stages read, so that it is made once and survives a lost executor and a killed run."""
     path = output.path(STAGING, name)
-    frame.write.mode("overwrite").parquet(path)
+    if not output.exists(STAGING, name, WRITTEN):
+        frame.write.mode("overwrite").parquet(path)
     return frame.sparkSession.read.schema(frame.schema).parquet(path)
 
 

@@ -1,7 +1,5 @@
 """Contaminated documents are dropped with what they quote, and no other."""
 
-from pathlib import Path
-
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession

@@ -14,10 +14,11 @@ from dedup.cluster import components as reference_components
 from dedup.minhash import jaccard
 from dedup.settings import DedupSettings
 from dedup.sign import COLUMNS, SIGNED, sets, sign
+from lake.dataset import Output
 from lake.document import DOCUMENT, new_document
 from lake.step import Outcome, Step
 from spark_jobs.components import components
-from spark_jobs.dedup import dedup
+from spark_jobs.dedup import STAGING, WRITTEN, _stage, dedup
 
 pytestmark = pytest.mark.engine
 
@@ -179,3 +180,16 @@ def test_components_of_every_graph(spark: SparkSession) -> None:
     expected = reference_components((a, b) for a, b in links if a != b)
     assert len(found) == len(expected)
     assert {row["id"]: row["cluster"] for row in found} == expected
+
+
+def test_a_stage_that_was_written_whole_is_not_made_again(tmp_path: Path, spark: SparkSession) -> None:
+    output = Output(str(tmp_path))
+
+    def staged(number: int) -> list[Any]:
+        return [row["n"] for row in _stage(spark.createDataFrame([(number,)], "n int"), output, "numbers").collect()]
+
+    assert staged(1) == [1]
+    assert staged(2) == [1]
+    # A run that is killed while it writes leaves no mark.
+    (tmp_path / STAGING / "numbers" / WRITTEN).unlink()
+    assert staged(3) == [3]

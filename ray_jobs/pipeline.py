@@ -1,0 +1,240 @@
+"""The steps in order: which config, which inputs, which engine. The whole config and the whole way on one page."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, field_validator
+
+from dedup.decontaminate import DecontaminateSettings
+from dedup.settings import DedupSettings
+from eval.questions import EvaluateSettings, Question, load_questions, question_table
+from eval.questions import raw_files as question_files
+from ingest.clean import CleanSettings
+from ingest.inputs import ReadSettings, raw_files
+from lake.config import Settings
+from lake.error import UserError
+from lake.files import digest
+from lake.step import Manifest, Outcome, Step
+from mixing.mixture import MixSettings
+from mixing.shards import ShardSettings
+from mixing.tokenizer import TokenizerSettings
+from ray_jobs.cluster import RaySettings
+from spark_jobs.session import Session, SparkSettings
+from train.convert import ExportSettings
+from train.recipe import Recipe
+
+STEPS = (
+    "read",
+    "clean",
+    "tokenizer",
+    "dedup",
+    "decontaminate",
+    "mix",
+    "shard",
+    "pretrain",
+    "export",
+    "evaluate",
+    "report",
+)
+
+
+class Pipeline(Settings):
+    """The whole config: one section a step, named as the step.
+
+    `data` is the folder of raw files and benchmarks, `lake` the folder or URI that takes every step's output.
+    `ray` and `spark` say how the engines run, which changes no output.
+    """
+
+    name: str
+    data: str
+    lake: str
+    seed: int = 1234
+    ray: RaySettings = Field(default_factory=RaySettings)
+    spark: SparkSettings = Field(default_factory=SparkSettings)
+    read: ReadSettings
+    clean: CleanSettings = Field(default_factory=CleanSettings)
+    tokenizer: TokenizerSettings
+    dedup: DedupSettings = Field(default_factory=DedupSettings)
+    decontaminate: DecontaminateSettings = Field(default_factory=DecontaminateSettings)
+    mix: MixSettings
+    shard: ShardSettings = Field(default_factory=ShardSettings)
+    pretrain: Recipe
+    export: ExportSettings = Field(default_factory=ExportSettings)
+    evaluate: EvaluateSettings
+
+    @field_validator("lake")
+    @classmethod
+    def _absolute(cls, lake: str) -> str:
+        return lake if "://" in lake else str(Path(lake).resolve())
+
+
+def plan(config: Pipeline) -> dict[str, Step]:
+    """Every step in order, with its fingerprint; reads no more of the raw files than their digests.
+
+    Raises:
+        UserError: a raw file or a benchmark is missing.
+    """
+    steps: dict[str, Step] = {}
+
+    def add(name: str, engine: str, version: int, after: tuple[str, ...] = (), **more: Any) -> None:
+        section = getattr(config, name, None)
+        settings = section.model_dump(mode="json") if section is not None else {}
+        settings |= more.pop("settings", {})
+        inputs = tuple(steps[one] for one in after)
+        steps[name] = Step(name, engine, version, settings, config.lake, inputs, **more)
+
+    seed = {"seed": config.seed}
+    raw = [[position, path.name, digest(path)] for position, path in raw_files(config.read, config.data)]
+    asked = [[path.name, digest(path)] for path in question_files(config.evaluate, config.data)]
+    benchmarks = {"benchmarks": config.evaluate.model_dump(mode="json")["benchmarks"]}
+    add("read", "ray", 1, identity=raw)
+    add("clean", "spark", 1, ("read",), follows="read")
+    add("tokenizer", "ray", 1, ("clean",), follows="clean")
+    add("dedup", "spark", 1, ("clean",), follows="clean")
+    add("decontaminate", "spark", 1, ("clean", "dedup"), follows="dedup", identity=asked, settings=benchmarks)
+    add("mix", "spark", 1, ("tokenizer", "dedup", "decontaminate"), follows="decontaminate", settings=seed)
+    add("shard", "ray", 1, ("clean", "tokenizer", "mix"), follows="mix", settings=seed)
+    add("pretrain", "ray train", 1, ("tokenizer", "shard"), settings=seed)
+    add("export", "ray + torch", 1, ("tokenizer", "shard", "pretrain"))
+    add("evaluate", "ray + vllm", 1, ("export", "decontaminate"), identity=asked)
+    add("report", "python", 1, tuple(steps), settings={"name": config.name})
+    return steps
+
+
+class Engines:
+    """Spark and Ray, each started when the first step needs it."""
+
+    def __init__(self, config: Pipeline) -> None:
+        self._config = config
+        self._spark: Session | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    @property
+    def spark(self) -> Session:
+        if self._spark is None:
+            from spark_jobs.session import start
+
+            self._spark = start(self._config.spark)
+        return self._spark
+
+    def ray(self) -> None:
+        from ray_jobs.cluster import start
+
+        start(self._config.ray)
+
+    def __exit__(self, *_: object) -> None:
+        if self._spark is not None:
+            self._spark.stop()
+        if "ray" in sys.modules:
+            sys.modules["ray"].shutdown()
+
+
+def work(step: Step, config: Pipeline, engines: Engines, questions: list[Question]) -> Outcome:
+    """Run one step's function on its engine. Engines and the modules that need them are loaded here and no earlier."""
+    if step.engine == "spark":
+        from spark_jobs.watch import watch
+
+        with watch(engines.spark, step.name):
+            return _work(step, config, engines, questions)
+    if step.engine.startswith("ray"):
+        engines.ray()
+    return _work(step, config, engines, questions)
+
+
+def _work(step: Step, config: Pipeline, engines: Engines, questions: list[Question]) -> Outcome:
+    match step.name:
+        case "read":
+            from ray_jobs.read import read
+
+            return read(step, config.read, config.data)
+        case "clean":
+            from spark_jobs.clean import clean
+
+            return clean(step, config.clean, engines.spark)
+        case "tokenizer":
+            from ray_jobs.count import tokenizer
+
+            return tokenizer(step, config.tokenizer)
+        case "dedup":
+            from spark_jobs.dedup import dedup
+
+            return dedup(step, config.dedup, engines.spark)
+        case "decontaminate":
+            from spark_jobs.decontaminate import decontaminate
+
+            return decontaminate(step, config.decontaminate, engines.spark, question_table(questions))
+        case "mix":
+            from spark_jobs.mix import mix
+
+            return mix(step, config.mix, engines.spark, config.seed)
+        case "shard":
+            from ray_jobs.tokenize import shard
+
+            return shard(step, config.shard, config.seed)
+        case "pretrain":
+            from ray_jobs.pretrain import pretrain
+
+            return pretrain(step, config.pretrain, config.seed)
+        case "export":
+            from ray_jobs.export import export
+
+            return export(step, config.export, config.pretrain)
+        case "evaluate":
+            from ray_jobs.evaluate import evaluate
+
+            return evaluate(step, config.evaluate, questions)
+        case "report":
+            from ray_jobs.cards import report
+
+            return report(step, config.name, [one.manifest() for one in step.inputs])
+    raise AssertionError(step.name)
+
+
+def wanted(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The steps to run, in order: all, or those named and what they need.
+
+    Raises:
+        UserError: a name is not a step.
+    """
+    for name in names:
+        if name not in STEPS:
+            raise UserError(f"{name}: no such step; the steps are {', '.join(STEPS)}")
+    return STEPS[: max(STEPS.index(name) for name in names) + 1] if names else STEPS
+
+
+def run(config: Pipeline, names: tuple[str, ...], said: Callable[[Step, Manifest | None, bool], None]) -> None:
+    """Run what is not done yet. `said` hears of each step before (no manifest) and after, and whether it was new.
+
+    Raises:
+        UserError: an input, benchmark or shard is missing or broken; found before any engine starts.
+    """
+    steps = plan(config)
+    chosen = [steps[name] for name in wanted(names)]
+    questions = load_questions(config.evaluate, config.data)
+    check(steps)
+    with Engines(config) as engines:
+        for step in chosen:
+            if step.done:
+                said(step, step.manifest(), False)
+                continue
+            said(step, None, True)
+            said(step, step.complete(partial(work, step, config, engines, questions)), True)
+
+
+def check(steps: dict[str, Step]) -> None:
+    """Look at the shards that are there, for a broken one costs hours when training meets it.
+
+    Raises:
+        UserError: a shard's index does not open or does not fit its data.
+    """
+    from mixing.shards import check_index
+
+    shard = steps["shard"]
+    if shard.done and not steps["pretrain"].done:
+        for one in shard.manifest().figures["shards"]:
+            check_index(shard.output.local("shards", one["name"]))

@@ -1,0 +1,53 @@
+"""What a user can do wrong is told in one line, with exit code 2, before an engine starts."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = "configs/demo.yaml"
+
+
+def gap(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ray_jobs.cli", *words], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "nowhere.yaml"), "nowhere.yaml: no such config file"),
+        (("run", DEMO, "dedup.treshold=0.7"), "dedup.treshold: unknown key; did you mean threshold?"),
+        (("run", DEMO, "dedup.threshold=high"), "dedup.threshold: Input should be a valid number"),
+        (("run", DEMO, "pretrain.parallel.tensor=7"), "pretrain"),
+        (("run", DEMO, "data=/nowhere"), "no file matches /nowhere/guidelines"),
+        (("run", DEMO, "dedupe"), "dedupe: no such step; the steps are read, clean"),
+        (("run", DEMO, "evaluate.benchmarks=[{task: medqq}]"), "medqq"),
+        (("plan", DEMO, "seed"), "an override is written key.key=value"),
+        (("status", DEMO, "lake="), "lake"),
+        (("trace", DEMO, "0" * 32, "lake=/nowhere/lake"), "nothing has been read yet"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(words: tuple[str, ...], said: str) -> None:
+    done = gap(*words)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_plan_tells_all_steps_without_an_engine(tmp_path: Path) -> None:
+    done = gap("plan", DEMO, f"lake={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    for step in ("read", "dedup", "pretrain", "report", "tokens"):
+        assert step in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_teaches() -> None:
+    for words in ((), ("run",), ("plan",), ("status",), ("trace",)):
+        done = gap(*words, "--help")
+        assert done.returncode == 0
+        assert len(done.stdout.split()) > 15

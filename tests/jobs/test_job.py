@@ -1,0 +1,99 @@
+"""A step as a job on a Ray cluster that somebody else started, as the README says."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.engine
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+TOKEN = secrets.token_hex(32)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[str]:
+    """The address for jobs of a Ray head with two CPUs, ended with all its processes afterwards."""
+    jobs = free_port()
+    folder = tempfile.mkdtemp(prefix="r")
+    words = ["start", "--head", "--block", "--num-cpus=2", "--node-ip-address=127.0.0.1", f"--temp-dir={folder}"]
+    process = subprocess.Popen(
+        [str(BIN / "ray"), *words, f"--port={free_port()}", f"--dashboard-port={jobs}"],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    address = f"http://127.0.0.1:{jobs}"
+    try:
+        await_answer(f"{address}/api/version", process)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def environment() -> dict[str, str]:
+    """As with the environment activated, and no Ray of this process."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    return kept | {"PATH": f"{BIN}:{os.environ['PATH']}", "RAY_USAGE_STATS_ENABLED": "0"} | token
+
+
+def await_answer(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the head ended at once"
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except urllib.error.HTTPError:
+            return  # it asks for the token that Ray's own tools send
+        except OSError:
+            time.sleep(0.5)
+        else:
+            return
+    raise AssertionError(f"{url} did not answer")
+
+
+def test_ray_job_submit_runs_a_step_on_the_cluster(head: str, tmp_path: Path) -> None:
+    job = ["job", "submit", f"--address={head}", "--working-dir", ".", "--"]
+    done = subprocess.run(
+        [
+            str(BIN / "ray"),
+            *job,
+            "python",
+            "-m",
+            "ray_jobs.cli",
+            "run",
+            "configs/demo.yaml",
+            "read",
+            f"lake={tmp_path}",
+        ],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "documents in 213, kept 201" in done.stdout
+    assert list(tmp_path.glob("read-*/manifest.json"))

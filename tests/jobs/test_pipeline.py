@@ -1,0 +1,176 @@
+"""The demo, end to end, once; every other question is asked of that run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lake.decision import Reason
+from lake.document import document_id
+from lake.step import Manifest
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = "configs/demo.yaml"
+SLOW = 900
+
+pytestmark = pytest.mark.engine
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "ray_jobs.cli", *words]
+
+
+def gap(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, timeout=SLOW)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake in which the whole demo has run."""
+    folder = tmp_path_factory.mktemp("lake")
+    done = gap("run", DEMO, f"lake={folder}")
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def manifests(lake: Path) -> dict[str, Manifest]:
+    done = gap("status", DEMO, f"lake={lake}", "--json")
+    assert done.returncode == 0, done.stderr
+    return {name: Manifest.model_validate(one) for name, one in json.loads(done.stdout).items()}
+
+
+def folder(lake: Path, step: str) -> Path:
+    (found,) = lake.glob(f"{step}-*")
+    return found
+
+
+def test_every_step_accounts_for_every_document(manifests: dict[str, Manifest]) -> None:
+    assert len(manifests) == 11
+    chain = ["read", "clean", "dedup", "decontaminate", "mix", "shard"]
+    for before, after in pairwise(chain):
+        assert manifests[before].total.kept == manifests[after].total.entered
+    for one in manifests.values():
+        assert all(account.lost == 0 for account in one.accounts.values())
+    assert manifests["read"].total.entered >= 200
+
+
+def test_every_reason_occurs(manifests: dict[str, Manifest]) -> None:
+    found = {reason for one in manifests.values() for reason in one.total.dropped}
+    assert found == {reason.value for reason in Reason}
+
+
+def test_planted_documents_meet_their_reason(lake: Path) -> None:
+    import pyarrow.dataset as ds
+
+    decisions: dict[str, str] = {}
+    for step in ("read", "clean", "dedup", "decontaminate"):
+        for row in ds.dataset(folder(lake, step) / "decisions").to_table().to_pylist():
+            if not row["keep"]:
+                decisions[row["id"]] = row["reason"]
+    expected = json.loads((ROOT / "samples" / "expected.json").read_text(encoding="utf-8"))
+    wrong = {
+        f"{source}/{native}": (reason, decisions.get(document_id(source, native)))
+        for source, planted in expected.items()
+        for native, reason in planted.items()
+        if decisions.get(document_id(source, native)) != reason
+    }
+    assert wrong == {}
+
+
+def test_running_again_does_nothing(lake: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()}
+    started = time.monotonic()
+    done = gap("run", DEMO, f"lake={lake}")
+    assert done.returncode == 0
+    assert done.stdout.count("(done before)") == 11
+    assert time.monotonic() - started < 60
+    assert before == {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()}
+
+
+def test_a_changed_threshold_reruns_dedup_and_what_follows(lake: Path) -> None:
+    done = gap("plan", DEMO, f"lake={lake}", "dedup.threshold=0.7")
+    states = {line.split()[0]: "to do" in line for line in done.stdout.splitlines()[2:13]}
+    assert [step for step, to_do in states.items() if not to_do] == ["read", "clean", "tokenizer"]
+
+
+def test_trace_of_a_kept_document(lake: Path) -> None:
+    import pyarrow.dataset as ds
+
+    kept = ds.dataset(folder(lake, "shard") / "index").head(1)["id"][0].as_py()
+    done = gap("trace", DEMO, kept, f"lake={lake}")
+    assert done.returncode == 0, done.stderr
+    assert "decoded, they are the document's text" in done.stdout
+    url = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("url"))
+    assert gap("trace", DEMO, url, f"lake={lake}").stdout == done.stdout
+
+
+@pytest.mark.parametrize("reason", ["malformed_json", "too_short", "near_duplicate", "contaminated"])
+def test_trace_of_a_dropped_document(lake: Path, reason: str) -> None:
+    expected = json.loads((ROOT / "samples" / "expected.json").read_text(encoding="utf-8"))
+    source, native = next((s, n) for s, planted in expected.items() for n, r in planted.items() if r == reason)
+    done = gap("trace", DEMO, document_id(source, native), f"lake={lake}")
+    assert f"dropped: {reason}" in done.stdout
+    assert "evidence: " in done.stdout
+
+
+def test_killed_and_resumed_with_one_worker_gives_the_same_bytes(lake: Path, tmp_path: Path) -> None:
+    words = ("run", DEMO, "shard", f"lake={tmp_path}", "ray.cpus=1", "spark.master=local[1]")
+    for step in ("clean", "shard"):
+        kill_when(words, lambda step=step: any(tmp_path.glob(f"{step}-*/*/*")))
+        assert not any(tmp_path.glob(f"{step}-*/manifest.json"))
+    done = gap(*words)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert content(tmp_path, "mix", "plan") == content(lake, "mix", "plan")
+    assert content(tmp_path, "shard", "shards") == content(lake, "shard", "shards")
+    assert content(tmp_path, "clean", "documents") == content(lake, "clean", "documents")
+
+
+def kill_when(words: tuple[str, ...], reached: Callable[[], bool]) -> None:
+    """Run `gap`, and SIGKILL it with all its children as soon as `reached()`."""
+    process = subprocess.Popen(
+        command(*words), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + SLOW
+    while not reached():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def content(lake: Path, step: str, name: str) -> dict[str, bytes]:
+    below = folder(lake, step) / name
+    return {str(path.relative_to(below)): path.read_bytes() for path in sorted(below.rglob("*")) if path.is_file()}
+
+
+def test_a_corrupt_shard_is_told_before_training(lake: Path, tmp_path: Path) -> None:
+    (index, *_) = sorted(folder(lake, "shard").glob("shards/*.idx"))
+    whole = index.read_bytes()
+    index.write_bytes(b"BROKEN" + whole[6:])
+    try:
+        done = gap("run", DEMO, "pretrain", f"lake={lake}", "pretrain.steps=7")
+    finally:
+        index.write_bytes(whole)
+    assert done.returncode == 2, done.stderr[-4000:]
+    assert index.stem in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_report_and_cards_are_whole(lake: Path, manifests: dict[str, Manifest]) -> None:
+    report = (folder(lake, "report") / "report.html").read_text(encoding="utf-8")
+    for reason in manifests["dedup"].total.dropped:
+        assert reason in report
+    assert "<svg" in report
+    assert "http-equiv" not in report
+    card: Any = (folder(lake, "report") / "model_card.md").read_text(encoding="utf-8")
+    assert "randomised controlled trials" in card

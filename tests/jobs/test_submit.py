@@ -1,0 +1,95 @@
+"""A step through spark-submit: its settings hold, and what is done is not done again."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lake.step import Manifest
+from spark_jobs.session import find_java
+
+pytestmark = pytest.mark.engine
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+DEMO = "configs/demo.yaml"
+
+
+def submit(events: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:
+    find_java()
+    settings = {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": events.as_uri(),
+        "spark.eventLog.compress": "false",
+        "spark.eventLog.rolling.enabled": "false",
+        "spark.ui.enabled": "false",
+        "spark.driver.host": "localhost",
+        "spark.sql.shuffle.partitions": "3",
+        "spark.master": "local[1]",
+        "spark.driver.memory": "900m",
+    }
+    options = [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]
+    return subprocess.run(
+        [str(BIN / "spark-submit"), *options, f"spark_jobs/{script}.py", *words],
+        cwd=ROOT,
+        env=os.environ | {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which dedup has been submitted once: `lake`, and Spark's `events`."""
+    folder = tmp_path_factory.mktemp("submit")
+    (folder / "events").mkdir()
+    done = submit(folder / "events", "dedup", DEMO, f"lake={folder / 'lake'}")
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "All done" in done.stdout
+    return folder
+
+
+def manifests(folder: Path) -> dict[str, Manifest]:
+    files = (folder / "lake").glob("*/manifest.json")
+    found = [Manifest.model_validate_json(file.read_bytes()) for file in files]
+    return {one.step: one for one in found}
+
+
+def test_the_steps_up_to_the_submitted_one_are_done(folder: Path) -> None:
+    found = manifests(folder)
+    assert found.keys() == {"read", "clean", "tokenizer", "dedup"}
+    assert found["dedup"].total.dropped.keys() == {"exact_duplicate", "id_duplicate", "near_duplicate"}
+    assert found["dedup"].total.entered == found["clean"].total.kept
+
+
+def test_the_settings_are_those_of_spark_submit_and_the_rest_ours(folder: Path) -> None:
+    (log,) = (folder / "events").iterdir()
+    events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    (told,) = [one["Spark Properties"] for one in events if one["Event"] == "SparkListenerEnvironmentUpdate"]
+    assert (told["spark.master"], told["spark.driver.memory"]) == ("local[1]", "900m")
+    assert (told["spark.driver.host"], told["spark.sql.shuffle.partitions"]) == ("localhost", "3")
+    assert told["spark.sql.session.timeZone"] == "UTC"
+    assert told["spark.app.name"] == "gap-replay"
+
+
+@pytest.mark.parametrize("script", ["clean", "dedup"])
+def test_what_is_done_is_not_done_again(script: str, folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (folder / "lake").rglob("*")}
+    done = submit(folder / "events", script, DEMO, f"lake={folder / 'lake'}")
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.stdout.count("(done before)") == {"clean": 2, "dedup": 4}[script]
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "lake").rglob("*")}
+
+
+@pytest.mark.parametrize("script", ["clean", "dedup", "decontaminate", "mix"])
+def test_wrong_use_is_one_line_and_exit_code_2(script: str, tmp_path: Path) -> None:
+    done = submit(tmp_path, script, DEMO, "dedup.treshold=0.7")
+    assert done.returncode == 2, done.stdout
+    # spark-submit hands on what Python says on both streams as its output.
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("gap: ")
+    assert "dedup.treshold: unknown key; did you mean threshold?" in line
