@@ -135,7 +135,7 @@ def test_decisions_are_the_references(tmp_path: Path, spark: SparkSession, polic
     assert sum(sum(one.dropped.values()) for one in outcome.accounts.values()) == len(dropped)
     assert all(one.lost == 0 for one in outcome.accounts.values())
     figures = outcome.figures
-    assert figures["crowded_buckets"]["largest"] == 40
+    assert settings.bucket_limit < figures["crowded_buckets"]["largest"] <= 40
     assert figures["candidates"] >= figures["verified"] > 0
     assert figures["kept_if_transitive"] == len(set(clusters.values()))
     assert sum(int(size) * count for size, count in figures["clusters_by_size"].items()) == documents.num_rows
