@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from eval.task import Task, load_task, task_file
+from lake import bundled
 from lake.config import Settings
 from lake.decision import EVIDENCE_CHARS, Drop, Reason
 from lake.error import UserError
@@ -48,7 +49,7 @@ class BenchmarkSettings(Settings):
     @property
     def name(self) -> str:
         """What tables and reports call the benchmark."""
-        return Path(self.task).stem if self.task.endswith(".yaml") else self.task
+        return bundled.tag(self.task)
 
 
 class EvaluateSettings(Settings):

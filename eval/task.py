@@ -1,15 +1,13 @@
 """A benchmark as data: a YAML file that says where its questions are, how to read them and how to ask them."""
 
-import difflib
 import string
 from pathlib import Path
 from typing import Literal, Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from lake import bundled
 from lake.config import Settings
-from lake.error import UserError
 
 TASKS = Path(__file__).parent / "tasks"
 
@@ -79,34 +77,14 @@ class Task(Settings):
 
 def known_tasks() -> list[str]:
     """Names of the tasks that come with the project."""
-    return sorted(path.stem for path in TASKS.glob("*.yaml"))
+    return bundled.names(TASKS)
 
 
 def task_file(name: str) -> Path:
-    """The YAML of a task: one of ours by its name, any other by a path that ends in `.yaml`.
-
-    Raises:
-        UserError: there is none.
-    """
-    if name in known_tasks():
-        return TASKS / f"{name}.yaml"
-    if not name.endswith(".yaml"):
-        near = difflib.get_close_matches(name, known_tasks(), n=1)
-        advice = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"{name}: no such benchmark; the known ones are {', '.join(known_tasks())}{advice}")
-    if not Path(name).is_file():
-        raise UserError(f"{name}: no such task file; a benchmark's name or the path of a .yaml is needed")
-    return Path(name)
+    """The YAML of a task, by name or path. Raises UserError where there is none."""
+    return bundled.locate(name, TASKS, "benchmark")
 
 
 def load_task(name: str) -> Task:
     """Raises UserError where the task does not exist or its YAML is wrong."""
-    path = task_file(name)
-    try:
-        return Task.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+    return bundled.read(task_file(name), Task)

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from lake.error import UserError
 
 MANIFEST = "manifest.json"
+TEMPORARY = re.compile(r"\.[^/]+\.[0-9a-f]{8}$")
 PART = re.compile(r"part-(\d{5})\.parquet$")
 PARTITIONING = ds.partitioning(pa.schema([("source", pa.string())]), flavor="hive")
 
@@ -183,6 +184,13 @@ class Output:
         fs.create_dir(folder, recursive=True)
         for index, name in enumerate(written):
             fs.move(f"{base}/{name}", f"{base}/{table}/{self.part_name(index, source)}")
+
+    def sweep(self) -> None:
+        """Remove what a killed run left half-written under temporary names."""
+        fs, base = self._place
+        for info in fs.get_file_info(pafs.FileSelector(base, recursive=True, allow_not_found=True)):
+            if info.type == pafs.FileType.File and TEMPORARY.fullmatch(info.base_name):
+                fs.delete_file(info.path)
 
     def delete(self, *names: str) -> None:
         """Remove a folder below this one, if it is there."""

@@ -144,6 +144,7 @@ class Step:
         """
         if self.done:
             return self.manifest()
+        self.output.sweep()
         started = time.monotonic()
         outcome = work()
         self._check(outcome)

@@ -61,8 +61,6 @@ def shard(step: Step, settings: ShardSettings, seed: int) -> Outcome:
     """
     output = step.output
     folder = output.local(FOLDER_OF_SHARDS)
-    for left in folder.glob(".*"):
-        left.unlink()
     planned = [row for row in step.input("mix").read_json(MANIFEST)["figures"]["mixture"] if row["source"] != "total"]
     if not any(row[f"{split}_documents"] for row in planned for split in SPLITS):
         raise UserError(f"{step.input('mix').root}: the plan keeps no document; gap status tells where they went")

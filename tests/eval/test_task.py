@@ -49,8 +49,8 @@ def test_a_task_of_ones_own_is_a_path(tmp_path: Path) -> None:
     [
         ("medqq", "did you mean medqa-4"),
         ("../tasks/pubmedqa", "no such benchmark"),
-        ("nowhere.yaml", "no such task file"),
-        ("pubmedqa.yaml", "no such task file"),
+        ("nowhere.yaml", "no such benchmark file"),
+        ("pubmedqa.yaml", "no such benchmark file"),
     ],
 )
 def test_an_unknown_task_is_told_with_the_nearest(name: str, said: str) -> None:

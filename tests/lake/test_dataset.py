@@ -45,6 +45,16 @@ def test_adopted_parts_take_the_place_of_older_ones(tmp_path: Path) -> None:
     assert output.parts("t") == ["source=papers/part-00000.parquet", "source=papers/part-00001.parquet"]
 
 
+def test_what_a_killed_run_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    output = Output(str(tmp_path))
+    output.write_bytes(b"whole", "t", "a.json")
+    (tmp_path / "t" / ".a.json.0123abcd").write_bytes(b"ha")
+    (tmp_path / "t" / ".keep").write_bytes(b"")
+    output.sweep()
+    assert sorted(path.name for path in (tmp_path / "t").iterdir()) == [".keep", "a.json"]
+    Output(str(tmp_path / "nowhere")).sweep()
+
+
 def test_a_parts_name_tells_its_place() -> None:
     for place in ((3, None), (12, "papers")):
         assert Output.part_place(Output.part_name(*place)) == place

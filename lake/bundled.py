@@ -1,0 +1,52 @@
+"""YAML files that come with the package, one a benchmark or site: found by name, or by the path of one's own."""
+
+import difflib
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from lake.config import S
+from lake.error import UserError
+
+SUFFIX = ".yaml"
+
+
+def names(folder: Path) -> list[str]:
+    """The names that `locate` knows."""
+    return sorted(path.stem for path in folder.glob(f"*{SUFFIX}"))
+
+
+def locate(name: str, folder: Path, what: str) -> Path:
+    """The file of a name in `folder`; any other by a path that ends in `.yaml`. `what` is used in messages.
+
+    Raises:
+        UserError: there is none.
+    """
+    known = names(folder)
+    if name in known:
+        return folder / f"{name}{SUFFIX}"
+    if not name.endswith(SUFFIX):
+        near = difflib.get_close_matches(name, known, n=1)
+        advice = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"{name}: no such {what}; the known ones are {', '.join(known)}{advice}")
+    if not Path(name).is_file():
+        raise UserError(f"{name}: no such {what} file; a {what}'s name or the path of a {SUFFIX} is needed")
+    return Path(name)
+
+
+def tag(name: str) -> str:
+    """The name that tables and folders carry: that of the file where a path was given."""
+    return Path(name).stem if name.endswith(SUFFIX) else name
+
+
+def read(path: Path, model: type[S]) -> S:
+    """Raises UserError where the file is not YAML or not what `model` takes."""
+    try:
+        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
