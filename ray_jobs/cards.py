@@ -78,7 +78,7 @@ def model_card(name: str, steps: Manifests) -> str:
         library_name="transformers",
         pipeline_tag="text-generation",
         **_licence(held),
-        tags=["medical", "continued-pretraining", "megatron", "llama"],
+        tags=["medical", "pretraining", "megatron", "llama"],
         eval_results=results or None,
     )
     return _card("model_card.jinja", head, _facts(name, steps, held))
