@@ -21,17 +21,27 @@ Edge = tuple[str, str, float]
 
 
 class Kind(StrEnum):
-    """How a duplicate was found: the same words, the same work by its ids, or a Jaccard from the threshold up."""
+    """How a duplicate was found: the same words, the same work by its ids, a Jaccard from the threshold up; or, among
+    those that stay, the same title on one site, or an overview there that stands for it (dedup.titles).
+    """
 
     EXACT = "exact"
     ID = "id"
     NEAR = "near"
+    TITLE = "title"
+    OVERVIEW = "overview"
 
 
 EVIDENCE = "survivor=%s kind=%s"
 """The evidence of a drop: the id of the survivor and the kind."""
 
-REASONS = {Kind.EXACT: Reason.EXACT_DUPLICATE, Kind.ID: Reason.ID_DUPLICATE, Kind.NEAR: Reason.NEAR_DUPLICATE}
+REASONS = {
+    Kind.EXACT: Reason.EXACT_DUPLICATE,
+    Kind.ID: Reason.ID_DUPLICATE,
+    Kind.NEAR: Reason.NEAR_DUPLICATE,
+    Kind.TITLE: Reason.SAME_TITLE,
+    Kind.OVERVIEW: Reason.SUB_PAGE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +146,24 @@ def settle(
         jaccard = (onward.jaccard if onward else 1.0) if exact else None
         dropped[one] = Duplicate(survivor, Kind.EXACT if exact else Kind.ID, jaccard)
     return dropped, {one: clusters.get(one, one) for one in documents}
+
+
+def settle_titles(
+    dropped: Mapping[str, Duplicate], clusters: Mapping[str, str], titled: Mapping[str, tuple[str, Kind]]
+) -> tuple[dict[str, Duplicate], dict[str, str]]:
+    """What `settle` gave, with the documents that leave by their title: id → the document that stays, and the kind.
+
+    What had one of these as its survivor now has the document that stays for it.
+    """
+    onward = {
+        one: Duplicate(titled[drop.survivor][0], drop.kind, None) if drop.survivor in titled else drop
+        for one, drop in dropped.items()
+    }
+    merged = components((clusters[one], clusters[survivor]) for one, (survivor, _) in titled.items())
+    return (
+        onward | {one: Duplicate(survivor, kind, None) for one, (survivor, kind) in titled.items()},
+        {one: merged.get(cluster, cluster) for one, cluster in clusters.items()},
+    )
 
 
 def _best(groups: Mapping[str, str], preference: Callable[[str], tuple[int, str]]) -> dict[str, str]:

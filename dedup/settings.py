@@ -19,6 +19,7 @@ class DedupSettings(Settings):
         policy: `star`: a removed near-duplicate is itself within the threshold of its survivor. `transitive`: one
             document of every connected component stays, chains of drifting copies included.
         prefer: Sources in the order in which their documents survive; those not named come last, as equals.
+        titles: Sources in which documents of one site and title are duplicates, among those that are none otherwise.
         bucket_limit: Buckets of more documents than this are not compared pair by pair but along a linear number of
             edges.
     """
@@ -29,6 +30,7 @@ class DedupSettings(Settings):
     slots: int = Field(default=128, ge=1, le=4096)
     policy: Literal["star", "transitive"] = "star"
     prefer: tuple[str, ...] = Field(default=(), max_length=250)
+    titles: tuple[str, ...] = ("guidelines",)
     bucket_limit: int = Field(default=64, ge=2, le=2**16)
 
     @property

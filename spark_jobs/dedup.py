@@ -26,6 +26,7 @@ from dedup.cluster import EVIDENCE, REASONS, Kind, star
 from dedup.minhash import jaccard
 from dedup.settings import DedupSettings
 from dedup.sign import COLUMNS, SIGNED, sets, sign
+from dedup.titles import SITES_WITH_OVERVIEWS, Titled, TitleDrop, title_drops
 from lake.dataset import Output
 from lake.step import Account, Outcome, Step, account
 from spark_jobs.components import components
@@ -46,7 +47,8 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     """Write `decisions` and `clusters` for every clean document; the rule is that of dedup.cluster.settle.
 
     `clusters` has (id, cluster): the smallest id among the document's duplicates of any kind, whatever the policy. A
-    drop's evidence is `survivor=<id> kind=<exact|id|near>`, its score the exact Jaccard of document and survivor.
+    drop's evidence is `survivor=<id> kind=<exact|id|near|title|overview>`, its score the exact Jaccard of document and
+    survivor.
     """
     output = step.output
     documents = read_table(spark, step.input("clean"), "documents", list(COLUMNS))
@@ -59,7 +61,10 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     clusters = components(links).localCheckpoint()
     known = clusters.join(signed.select("id", "order"), "id")
     removed = (_best if settings.policy == "transitive" else _stars)(near, known).localCheckpoint()
-    drops = _score(_drops(removed, copies), signed)
+    by_text = _drops(removed, copies).localCheckpoint()
+    titled = _titled(step.input("clean"), signed.join(by_text, "id", "left_anti"), settings).localCheckpoint()
+    drops = _score(_with_titles(by_text, titled), signed)
+    clusters = _with_title_clusters(clusters, titled)
 
     parts = 1 + signed.count() // ROWS_PER_PART
     write_table(_decisions(signed, drops, step.name), output, "decisions", parts)
@@ -166,6 +171,49 @@ def _drops(removed: DataFrame, copies: DataFrame) -> DataFrame:
         "kind",
     )
     return removed.withColumn("kind", F.lit(Kind.NEAR.value)).unionByName(copied)
+
+
+def _titled(clean: Output, staying: DataFrame, settings: DedupSettings) -> DataFrame:
+    """What leaves by its title, of documents that stay otherwise: (id, survivor, kind). A site goes to one task."""
+    pages = read_table(staying.sparkSession, clean, "documents", ["id", "source", "title", "url", "meta.site"])
+    mine = pages.filter(F.col("source").isin(*settings.titles) & F.col("site").isNotNull())
+    rows = mine.join(staying.select("id", "order"), "id").select("site", *Titled._fields)
+    return rows.groupBy("site").applyInArrow(_by_title, "id string, survivor string, kind string")
+
+
+def _by_title(key: tuple[pa.Scalar, ...], rows: pa.Table) -> pa.Table:
+    titles = (Titled(**row) for row in rows.select(Titled._fields).to_pylist())
+    drops = list(title_drops(titles, overviews=key[0].as_py() in SITES_WITH_OVERVIEWS))
+    schema = pa.schema([(name, pa.string()) for name in TitleDrop._fields])
+    return pa.Table.from_pylist([drop._asdict() for drop in drops], schema=schema)
+
+
+def _with_titles(by_text: DataFrame, titled: DataFrame) -> DataFrame:
+    """All that goes: what had a document as its survivor that leaves by its title has that one's survivor."""
+    onward = titled.select(F.col("id").alias("survivor"), F.col("survivor").alias("stays"))
+    text = by_text.join(onward, "survivor", "left").select(
+        "id",
+        F.coalesce("stays", "survivor").alias("survivor"),
+        F.when(F.col("stays").isNull(), F.col("jaccard")).alias("jaccard"),
+        "kind",
+    )
+    return text.unionByName(titled.withColumn("jaccard", F.lit(None).cast("double")))
+
+
+def _with_title_clusters(clusters: DataFrame, titled: DataFrame) -> DataFrame:
+    """Clusters (id, cluster), joined where a title joins them."""
+    name = clusters.select("id", "cluster")
+    sides = titled.join(name, "id", "left").select(
+        F.coalesce("cluster", "id").alias("a"), F.col("survivor").alias("id")
+    )
+    pairs = sides.join(name, "id", "left").select("a", F.coalesce("cluster", "id").alias("b"))
+    merged = components(pairs).select(F.col("id").alias("cluster"), F.col("cluster").alias("whole"))
+    alone = merged.join(name, "cluster", "left_anti").select(
+        F.col("cluster").alias("id"), F.col("whole").alias("cluster")
+    )
+    joined = name.join(merged, "cluster", "left").select("id", F.coalesce("whole", "cluster").alias("cluster"))
+    # A document that only its title links has no cluster yet but the one named by itself.
+    return joined.unionByName(alone)
 
 
 def _score(drops: DataFrame, signed: DataFrame) -> DataFrame:

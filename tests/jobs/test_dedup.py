@@ -9,11 +9,12 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from dedup.cluster import Duplicate, Edge, Entry, Kind, settle
+from dedup.cluster import REASONS, Duplicate, Edge, Entry, Kind, settle, settle_titles
 from dedup.cluster import components as reference_components
 from dedup.minhash import jaccard
 from dedup.settings import DedupSettings
 from dedup.sign import COLUMNS, SIGNED, sets, sign
+from dedup.titles import Titled, title_drops
 from lake.dataset import Output
 from lake.document import DOCUMENT, new_document
 from lake.step import Outcome, Step
@@ -36,6 +37,10 @@ def corpus() -> pa.Table:
         source = source or chance.choice(["papers", "abstracts", "web"])
         rows.append(new_document(source, native, " ".join(text), dict(meta), redistributable=chance.random() < 0.5))
 
+    def paged(title: str | None, text: list[str], site: str) -> None:
+        native, body = f"page {len(rows)}", " ".join(text)
+        rows.append(new_document("guidelines", native, body, {"site": site}, title=title))
+
     for number in range(60):
         base = chance.sample(WORDS, chance.choice([2, 8, 40, 90]))
         add(base, pmid=str(number))
@@ -56,6 +61,16 @@ def corpus() -> pa.Table:
     boilerplate = chance.sample(WORDS, 60)
     for _ in range(40):
         add(boilerplate + chance.sample(WORDS, chance.randrange(1, 5)))
+    for site, title in (("nice", "Asthma"), ("nice", "ASTHMA."), ("who", "Asthma"), ("nice", "Asthma"), ("nice", None)):
+        paged(title, chance.sample(WORDS, 30), site)
+    for title in ("Gout overview", "Gout causes", "Gout diet", "Gout causes"):
+        paged(title, chance.sample(WORDS, 30), "wikidoc")
+    # A copy of a page that leaves by its title, and a near copy of the page that stays.
+    again = chance.sample(WORDS, 40)
+    paged("Rabies overview", [*again[:35], *chance.sample(WORDS, 40)], "wikidoc")
+    paged("Rabies causes", again, "wikidoc")
+    paged("Something else", again, "nice")
+    paged("Rabies overview", [*again, "more"], "cdc")
     return pa.Table.from_pylist(rows, schema=DOCUMENT)
 
 
@@ -103,6 +118,17 @@ def reference(
     entries = {row["id"]: Entry(row["order"], row["content"], tuple(row["keys"])) for row in signed.to_pylist()}
     near = [pair for pair in pairs if pair[2] >= settings.threshold]
     dropped, clusters = settle(entries, near, settings.policy == "transitive")
+    pages: dict[str, list[Titled]] = {}
+    order = {row["id"]: row["order"] for row in signed.to_pylist()}
+    for row in documents.to_pylist():
+        if row["source"] == "guidelines" and row["id"] not in dropped:
+            pages.setdefault(row["meta"]["site"], []).append(Titled(row["id"], row["title"], None, order[row["id"]]))
+    titled = {
+        drop.id: (drop.survivor, drop.kind)
+        for site, own in pages.items()
+        for drop in title_drops(own, overviews=site == "wikidoc")
+    }
+    dropped, clusters = settle_titles(dropped, clusters, titled)
     return dropped, clusters, {frozenset(pair[:2]): pair[2] for pair in pairs}
 
 
@@ -121,7 +147,7 @@ def test_decisions_are_the_references(tmp_path: Path, spark: SparkSession, polic
     found = {row["id"]: (row["reason"], row["evidence"], row["score"]) for row in decisions if not row["keep"]}
     assert found == {
         one: (
-            f"{duplicate.kind}_duplicate",
+            REASONS[duplicate.kind],
             f"survivor={duplicate.survivor} kind={duplicate.kind}",
             scores[frozenset((one, duplicate.survivor))],
         )
