@@ -1,0 +1,192 @@
+"""A page as a tree of blocks: the text of each, how much of it is prose and how much links, what names say of it."""
+
+import re
+from typing import Final
+
+from lxml import etree
+
+from ingest.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHOLE_ARTICLE, judged, words
+
+NAME_CHARS: Final = 300
+"""Longer attributes are cut before they are looked at."""
+
+DEPTH: Final = 200
+"""Elements below this depth count as text of the block at it."""
+
+PROSE: Final = 40
+"""A block with more characters than this outside links is prose; a shorter one may be a label, a date or a name."""
+
+NEVER = words(
+    """
+    script style noscript template svg head iframe object embed applet canvas audio video map button select
+    option datalist input textarea progress meter dialog link meta title annotation annotation-xml
+    """
+)
+INLINE = words(
+    """
+    a abbr acronym b bdi bdo big center cite code data del dfn em font hi i img ins kbd label mark nobr picture
+    q rb ref rp rt ruby s samp small source span strike strong sub sup time tt u var wbr math mfrac mi mn mo
+    mover mroot mrow mspace msqrt msub msubsup msup mtext munder munderover semantics
+    """
+)
+LISTS = frozenset(["ul", "ol", "dl", "menu"])
+BOXES = words("body main article section div td tr tbody table form center")
+"""What may hold the main content of a page."""
+
+HEADINGS = {"h1": "# ", "h2": "## ", "h3": "### ", "h4": "### ", "h5": "### ", "h6": "### "}
+LEAVES = frozenset([*HEADINGS, "p", "li", "blockquote"])
+
+SUSPECT_TAGS = {"nav": CERTAIN, "footer": CERTAIN, "aside": STRONG, "form": STRONG} | dict.fromkeys(
+    ("figure", "figcaption", "fieldset", "address"), WEAK
+)
+SUSPECT_ROLES = words(
+    "alert alertdialog banner complementary contentinfo dialog form menu menubar navigation search toolbar"
+)
+
+HIDDEN = re.compile(r"(?:display\s{0,9}:\s{0,9}none|visibility\s{0,9}:\s{0,9}hidden)", re.IGNORECASE)
+
+CLAIMING_TAGS = {"article": WHOLE_ARTICLE, "main": MAIN}
+
+
+class Block:
+    """A block element.
+
+    Attributes:
+        parts: Its texts and child blocks, in order. A line end is a <br>, or one within <pre>.
+        claim: What it says it holds; 0 if nothing.
+        suspect: How sure it is no content; 0 if nothing tells so.
+        own, own_linked: Characters of its own texts, and of those in links.
+        total, linked, prose: Characters, those in links and those of prose, in it and all it holds.
+        dropped: It is no part of the content; its parent's sums are without it.
+    """
+
+    __slots__ = (
+        "children",
+        "claim",
+        "dropped",
+        "linked",
+        "own",
+        "own_linked",
+        "parts",
+        "prose",
+        "suspect",
+        "tag",
+        "total",
+    )
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        self.parts: list[str | Block] = []
+        self.children: list[Block] = []
+        self.claim = self.suspect = self.own = self.own_linked = self.total = self.linked = self.prose = 0
+        self.dropped = False
+
+    def weigh(self) -> None:
+        """Add up what is in it and not dropped."""
+        total, linked = self.own, self.own_linked
+        prose = total - linked
+        if prose < PROSE or linked > prose:
+            prose = 0
+        for child in self.children:
+            if not child.dropped:
+                child.weigh()
+                total += child.total
+                linked += child.linked
+                prose += child.prose
+        self.total, self.linked, self.prose = total, linked, prose
+
+
+def blocks(root: etree._Element, whole: bool = False) -> Block:
+    """The tree of an element, weighed; with `whole`, for known content, parts with suspect names stay in it."""
+    top = Block("body")
+    _fill(root, top, False, 0, CERTAIN if whole else STRONG)
+    top.weigh()
+    return top
+
+
+def _fill(element: etree._Element, block: Block, linked: bool, depth: int, sure: int) -> None:
+    text = element.text
+    if text:
+        _add(block, text, linked)
+    for child in element:
+        tag = child.tag
+        if tag in INLINE:
+            name = child.get("class")
+            if depth >= DEPTH:
+                _flatten(child, block, linked)
+            elif name is None or judged(name[:NAME_CHARS])[0] < sure:
+                _fill(child, block, linked or tag == "a", depth + 1, sure)
+        elif tag == "br":
+            block.parts.append("\n")
+        elif tag not in NEVER:
+            inner = Block(tag)
+            _judge(child, inner)
+            # A suspect without a paragraph is not looked into: menus and lists of links are half of many pages.
+            if inner.suspect < sure or (inner.suspect < CERTAIN and next(child.iter("p"), None) is not None):
+                block.parts.append(inner)
+                block.children.append(inner)
+                if depth >= DEPTH:
+                    _flatten(child, inner, linked)
+                else:
+                    _fill(child, inner, linked, depth + 1, sure)
+        text = child.tail
+        if text:
+            _add(block, text, linked)
+
+
+def _flatten(element: etree._Element, block: Block, linked: bool) -> None:
+    """All text of an element that is nested too deep, without recursion."""
+    for one in element.iter(etree.Element):
+        if one.tag not in NEVER and one.text:
+            _add(block, one.text, linked)
+        if one is not element and one.tail:
+            _add(block, one.tail, linked)
+
+
+def _add(block: Block, text: str, linked: bool) -> None:
+    if text.isspace():
+        parts = block.parts
+        if block.tag == "pre":
+            parts.append(text)
+        elif parts and parts[-1].__class__ is str:
+            parts.append(" ")
+        return
+    length = len(text)
+    if "\n" in text and block.tag != "pre":
+        length = len(" ".join(text.split()))
+        text = text.replace("\n", " ")
+    block.parts.append(text)
+    block.own += length
+    if linked:
+        block.own_linked += length
+
+
+def _judge(element: etree._Element, block: Block) -> None:
+    """What tag and attributes say of a block."""
+    tag = block.tag
+    suspect = SUSPECT_TAGS.get(tag, 0)
+    claim = CLAIMING_TAGS.get(tag, 0)
+    get = element.get
+    name = get("class")
+    if tag in BOXES:
+        identity = get("id")
+        if identity:
+            name = f"{name} {identity}" if name else identity
+    if name:
+        of_name, claimed = judged(name[:NAME_CHARS])
+        if of_name > suspect:
+            suspect = of_name
+        if claimed > claim and tag in BOXES:
+            claim = claimed
+    role = get("role")
+    if role:
+        if role in SUSPECT_ROLES:
+            suspect = max(suspect, STRONG)
+        elif role == "main":
+            claim = max(claim, MAIN)
+    style = get("style")
+    if (style and HIDDEN.search(style[:NAME_CHARS])) or get("hidden") is not None or get("aria-hidden") == "true":
+        suspect = max(suspect, COLLAPSED)
+    if get("itemprop") == "articleBody":
+        claim = BODY
+    block.suspect, block.claim = suspect, claim

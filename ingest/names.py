@@ -1,0 +1,102 @@
+"""What the names of a page's parts, in `class` and `id`, tell: that a part is no content, or that it holds the content.
+
+Names are judged word by word, so that `post-meta` is suspect and `metabolism` is not.
+"""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+COLLAPSED: Final = 1
+WEAK: Final = 2
+STRONG: Final = 3
+CERTAIN: Final = 4
+"""How sure name, tag or state tell that a block is no content. A collapsed one may be a section that a click opens."""
+
+POST: Final = -1
+"""The name is that of a whole post."""
+
+BODY: Final = 3
+WHOLE_ARTICLE: Final = 2
+MAIN: Final = 1
+"""What a block says it holds: the body of an article, an article, or the main part of the page."""
+
+
+def words(text: str) -> frozenset[str]:
+    """Words parted by blanks."""
+    return frozenset(text.split())
+
+
+STRONG_WORDS = words(
+    """
+    ad addtoany ads adsense adv advert advertisement advertising anzeige breadcrumb breadcrumbs comment
+    commentlist comments consent cookie cookies crumbs disqus donate donation dropdown feedback footer gdpr
+    kommentar login masthead menu menus modal nav navbar navi navigation newsletter newsletters outbrain pager
+    pagination paging partager paywall popup promo promos recommendation recommendations recommended related
+    replies respond share sharedaddy sharer shares sharing sidebar sidebars signin signup skip social socials
+    sponsor sponsored subscribe subscription subscriptions taboola tagcloud teilen toolbar trending upsell
+    werbung
+    """
+)
+WEAK_WORDS = words(
+    """
+    aside author authors autor banner bio biography button buttons byline caption carousel categories category
+    copyright credit credits cta date datetime disclaimer follow hidden keywords legal meta metadata noprint
+    overlay popular postinfo postmeta promotion rating ratings readmore rss slider slideshow tag tags teaser
+    teasers timestamp toc topbar topics vote widget widgets
+    """
+)
+RUN_TOGETHER = re.compile(
+    "addthis|articlefooter|articlemeta|authorbio|authorbox|authorinfo|breadcrumb|catlinks|commentform|commentlist|cookie|"
+    "entrymeta|jump-?to-?nav|kommentar|mw-editsection|mw-jump|navbar|newsletter|outbrain|printfooter|relatedpost|"
+    "screen-reader|sharethis|social(?:icon|link|media|share)|sr-only|subscribe|taboola|visually-?hidden"
+)
+WORDPRESS = re.compile("hentry|status-publish|type-post")
+"""A post of WordPress carries its tags and category in its class."""
+
+NO_NAMES = words("col elementor field grid has is js no one with without wp")
+"""A class that begins with such a word tells of layout or state, as `has-sidebar` of a page beside one."""
+
+WORD = re.compile("[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]*")
+
+ARTICLE = re.compile(
+    r"(?:^|[_-])(?:(?:article|entry|post|story|blog|news|recipe|artikel|beitrag)[_-]{0,2}"
+    r"(?:body|content|text|copy|main|inner|entry|detail|inhalt)"
+    r"|storytext|mw-parser-output|field-name-body|field--name-body|available-content)(?:$|[_-])"
+)
+CONTENT = re.compile(
+    r"(?:^|[_-])(?:(?:main|page|node|single|content|body|text|rich|detail)[_-]{0,2}"
+    r"(?:content|body|text|copy|main|inner|inhalt)"
+    r"|content|inhalt)(?:$|[_-])"
+)
+
+
+@lru_cache(32_768)
+def judged(name: str) -> tuple[int, int]:
+    """What class and id, parted by blanks, say of an element: how sure it is no content, and what it claims to hold."""
+    suspect = claim = 0
+    for one in name.split():
+        of_one, claimed = _judged_word(one)
+        if of_one == POST:
+            return 0, max(claim, claimed)
+        if of_one > suspect:
+            suspect = of_one
+        if claimed > claim:
+            claim = claimed
+    return suspect, claim
+
+
+@lru_cache(32_768)
+def _judged_word(name: str) -> tuple[int, int]:
+    low = name.lower()
+    claim = BODY if ARTICLE.search(low) else MAIN if CONTENT.search(low) else 0
+    if WORDPRESS.search(low):
+        return POST, claim
+    if RUN_TOGETHER.search(low):
+        return STRONG, claim
+    parts = [part.lower() for part in WORD.findall(name)]
+    if not parts or parts[0] in NO_NAMES:
+        return 0, claim
+    if not STRONG_WORDS.isdisjoint(parts):
+        return STRONG, claim
+    return 0 if WEAK_WORDS.isdisjoint(parts) else WEAK, claim

@@ -1,0 +1,171 @@
+"""Lines of a PDF's page, from the boxes of its characters, in reading order."""
+
+import ctypes
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import pypdfium2.raw as pdfium
+from pypdfium2 import PdfTextPage
+
+HYPHENS = (0x02, 0xAD, 0xFFFE)
+"""What pdfium gives for a hyphen at the end of a line, beside U+002D."""
+
+LINE_ENDS = (0x0A, 0x0D)
+
+GAP: Final = 1.0
+"""Blank wider than this many font sizes may part columns."""
+
+CELL: Final = 2.0
+"""Blank wider than this many font sizes parts the cells of a row."""
+
+STRIPS: Final = 200
+DEEPEST: Final = 3
+"""A page is cut at most so often, one column within another."""
+
+FEWEST: Final = 4
+PROSE: Final = 15
+"""A column has at least so many pieces, of so many characters in the mean; what has fewer is a table's."""
+
+
+@dataclass(slots=True)
+class Piece:
+    """Text on one baseline without a wide gap. In points; `bottom` and `top` count upwards from the page's foot."""
+
+    text: str
+    left: float
+    right: float
+    bottom: float
+    top: float
+    size: float
+
+    @property
+    def middle(self) -> float:
+        return (self.bottom + self.top) / 2
+
+
+def page_lines(text: PdfTextPage, most: int) -> list[Piece]:
+    """The lines of a page, columns one after the other; cells of a table's row stand in one, parted by ` | `.
+
+    Text that runs in another direction than most of the page's, such as a stamp in the margin, is left out. Of a page
+    with more than `most` characters only so many are read.
+    """
+    return _in_order(_pieces(text, most), 0)
+
+
+def _pieces(text: PdfTextPage, most: int) -> list[Piece]:
+    raw, box = text.raw, pdfium.FS_RECTF()
+    by_turn: dict[int, list[Piece]] = {}
+    piece: Piece | None = None
+    blank, turn = True, 0
+    for index in range(min(text.count_chars(), most)):
+        code = pdfium.FPDFText_GetUnicode(raw, index)
+        if code in LINE_ENDS:
+            piece = None
+        elif code in (0x09, 0x20, 0xA0):
+            blank = True
+        elif code > 0x20 or code in HYPHENS:
+            pdfium.FPDFText_GetLooseCharBox(raw, index, ctypes.byref(box))
+            if piece is None:
+                turn = round(pdfium.FPDFText_GetCharAngle(raw, index) / (math.pi / 2)) % 4
+            left, right, bottom, top = _upright(box, turn)
+            character = "-" if code in HYPHENS else chr(code)
+            if piece is not None and _follows(piece, left, bottom, top):
+                piece.text += f" {character}" if blank or left - piece.right > 0.3 * piece.size else character
+                piece.right = max(piece.right, right)
+            else:
+                piece = Piece(character, left, right, bottom, top, max(top - bottom, 1.0))
+                by_turn.setdefault(turn, []).append(piece)
+            blank = False
+    return max(by_turn.values(), key=lambda some: sum(len(one.text) for one in some), default=[])
+
+
+def _upright(box: pdfium.FS_RECTF, turn: int) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top as if the page were turned so that text with this angle, in quarters, is level."""
+    if turn == 1:
+        return box.bottom, box.top, -box.right, -box.left
+    if turn == 2:
+        return -box.right, -box.left, -box.top, -box.bottom
+    if turn == 3:
+        return -box.top, -box.bottom, box.left, box.right
+    return box.left, box.right, box.bottom, box.top
+
+
+def _follows(piece: Piece, left: float, bottom: float, top: float) -> bool:
+    """Whether a character goes on a piece: on its line (a raised index counts), not far right of it, nor back."""
+    level = bottom < piece.middle < top or piece.bottom < (bottom + top) / 2 < piece.top
+    return level and -piece.size < left - piece.right < GAP * piece.size
+
+
+def _in_order(pieces: list[Piece], depth: int) -> list[Piece]:
+    """Where a gutter parts them, the left column before the right; what crosses it parts both from what is below."""
+    gutter = _gutter(pieces) if depth < DEEPEST else None
+    if gutter is None:
+        return _rows(pieces)
+    ordered: list[Piece] = []
+    band: list[Piece] = []
+    for piece in sorted(pieces, key=lambda piece: -piece.middle):
+        if piece.left < gutter < piece.right:
+            ordered += _sides(band, gutter, depth)
+            ordered.append(piece)
+            band = []
+        else:
+            band.append(piece)
+    return ordered + _sides(band, gutter, depth)
+
+
+def _sides(pieces: list[Piece], gutter: float, depth: int) -> list[Piece]:
+    left = [piece for piece in pieces if piece.right <= gutter]
+    right = [piece for piece in pieces if piece.left >= gutter]
+    return _in_order(left, depth + 1) + _in_order(right, depth + 1)
+
+
+def _gutter(pieces: list[Piece]) -> float | None:
+    """Where a vertical line crosses few pieces and has columns of prose at both sides: amid the widest strip."""
+    if len(pieces) < 2 * FEWEST:
+        return None
+    start, end = min(piece.left for piece in pieces), max(piece.right for piece in pieces)
+    strip = max((end - start) / STRIPS, 0.01)
+    steps = [0] * (STRIPS + 2)
+    for piece in pieces:
+        steps[min(int((piece.left - start) / strip), STRIPS)] += 1
+        steps[min(int((piece.right - start) / strip), STRIPS) + 1] -= 1
+    crossed, covering = 0, []
+    for step in steps:
+        crossed += step
+        covering.append(crossed)
+    inner = range(STRIPS // 6, STRIPS - STRIPS // 6)
+    least = min(covering[at] for at in inner)
+    if least > 0.25 * len(pieces):
+        return None
+    runs: list[tuple[int, int]] = []
+    for at in inner:
+        if covering[at] == least:
+            length = runs[-1][0] + 1 if runs and covering[at - 1] == least and at - 1 in inner else 1
+            runs.append((length, at))
+    length, last = max(runs)
+    gutter = start + (last - (length - 1) / 2 + 0.5) * strip
+    sides = ([one for one in pieces if one.right <= gutter], [one for one in pieces if one.left >= gutter])
+    prose = all(len(side) >= FEWEST and sum(len(one.text) for one in side) >= PROSE * len(side) for side in sides)
+    return gutter if prose else None
+
+
+def _rows(pieces: list[Piece]) -> list[Piece]:
+    """Pieces on one baseline joined, from the top down."""
+    rows: list[list[Piece]] = []
+    for piece in sorted(pieces, key=lambda piece: -piece.middle):
+        if rows and rows[-1][0].bottom < piece.middle < rows[-1][0].top:
+            rows[-1].append(piece)
+        else:
+            rows.append([piece])
+    return [_joined(sorted(row, key=lambda piece: piece.left)) for row in rows]
+
+
+def _joined(row: list[Piece]) -> Piece:
+    text = row[0].text
+    for before, piece in pairwise(row):
+        cell = piece.left - before.right > CELL * before.size and len(before.text) > 2
+        text += (" | " if cell else " ") + piece.text
+    longest = max(row, key=lambda piece: len(piece.text))
+    return Piece(text, row[0].left, row[-1].right, longest.bottom, longest.top, longest.size)

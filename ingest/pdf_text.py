@@ -1,0 +1,130 @@
+"""Lines of a PDF's pages to paragraphs, headings and items."""
+
+import re
+from collections import Counter
+from itertools import pairwise
+from typing import Final
+
+from ingest.pdf_lines import Piece
+
+LARGER: Final = 1.12
+"""A line so many times the size of the body's letters is a heading."""
+
+LONGEST_HEADING: Final = 200
+
+NEW_PARAGRAPH: Final = 1.45
+"""Distance between lines, in usual distances, from which on a new paragraph begins."""
+
+BULLET = re.compile(r"[•‣⁃∙▪▫●○◦■□◆▸▶➢➤\uf0b7\uf0a7\uf076]\s?|[–—*]\s(?=\D)|-\s(?=\D)")
+NUMBERED = re.compile(r"(?:[0-9]{1,2}|[a-zA-Z])[.)]\s")
+LEADERS = re.compile(r"(?:\s?[.…]){5,}\s?[0-9ivxlc]{0,6}\Z")
+"""The dots of a table of contents."""
+
+COMPOUND = re.compile(r"\w+-\w+")
+BROKEN_WORD = re.compile(r"(\w+)-\Z")
+FIRST_WORD = re.compile(r"\w+")
+SENTENCE_END = re.compile(r"[.!?:;][\"'”’)\]]*\Z")
+
+
+def flow(pages: list[list[Piece]]) -> tuple[str | None, str]:
+    """The title, which is the largest heading of the first page, and the text: blocks with empty lines between."""
+    body, distance = _usual(pages)
+    compounds = {word.casefold() for lines in pages for line in lines for word in COMPOUND.findall(line.text)}
+    levels = _levels(pages, body)
+    blocks: list[str] = []
+    before: Piece | None = None
+    for lines in pages:
+        crossing = True
+        for line in lines:
+            text = line.text.strip()
+            if LEADERS.search(text):
+                continue
+            mark = _mark(line, text, body, levels)
+            bullet = None if mark else BULLET.match(text)
+            if bullet:
+                text = "- " + text[bullet.end() :]
+            if (
+                blocks
+                and before is not None
+                and not bullet
+                and _goes_on(line, mark, before, blocks[-1], distance, crossing)
+            ):
+                blocks[-1] = _append(blocks[-1], text, compounds)
+            else:
+                blocks.append(mark + text)
+            before, crossing = line, False
+    return _title(blocks), _join(blocks)
+
+
+def _usual(pages: list[list[Piece]]) -> tuple[float, float]:
+    """The size of most letters, and the distance of most lines, in points."""
+    sizes: Counter[float] = Counter()
+    distances: Counter[float] = Counter()
+    for lines in pages:
+        for line in lines:
+            sizes[_size(line)] += len(line.text)
+        for above, line in pairwise(lines):
+            if 0 < above.middle - line.middle < 4 * line.size:
+                distances[round(above.middle - line.middle)] += 1
+    body = sizes.most_common(1)[0][0] if sizes else 10.0
+    return body, distances.most_common(1)[0][0] if distances else 1.2 * body
+
+
+def _size(line: Piece) -> float:
+    return round(2 * line.size) / 2
+
+
+def _levels(pages: list[list[Piece]], body: float) -> dict[float, str]:
+    """Marks of headings by size; the three largest sizes differ, all smaller ones are third."""
+    larger = sorted({_size(line) for lines in pages for line in lines if _is_larger(line, body)}, reverse=True)
+    return {size: "#" * min(rank, 3) + " " for rank, size in enumerate(larger, 1)}
+
+
+def _is_larger(line: Piece, body: float) -> bool:
+    enough = sum(character.isalpha() for character in line.text) > 2
+    return enough and _size(line) >= LARGER * body and len(line.text) <= LONGEST_HEADING
+
+
+def _mark(line: Piece, text: str, body: float, levels: dict[float, str]) -> str:
+    return levels.get(_size(line), "") if _is_larger(line, body) and not BULLET.match(text) else ""
+
+
+def _goes_on(line: Piece, mark: str, before: Piece, block: str, distance: float, crossing: bool) -> bool:
+    """Whether a line goes on the block of the line before it."""
+    heading = block.startswith("#")
+    if mark or heading:
+        return bool(mark) and heading and block.startswith(mark) and 0 < before.middle - line.middle < 2 * line.size
+    if " | " in line.text or " | " in before.text:
+        return False
+    down = before.middle - line.middle
+    if crossing or down < 0:
+        return not SENTENCE_END.search(block) and line.text[:1].islower()
+    if down > NEW_PARAGRAPH * max(distance, line.size) or NUMBERED.match(line.text):
+        return False
+    indented = line.left - before.left > line.size and SENTENCE_END.search(block) is not None
+    return not (indented and not block.startswith("- "))
+
+
+def _append(block: str, text: str, compounds: set[str]) -> str:
+    """A line after what stands before it; a word broken at the line's end is made whole.
+
+    The hyphen stays where the document has the word with a hyphen elsewhere, or where no small letter follows.
+    """
+    broken, rest = BROKEN_WORD.search(block[-60:]), FIRST_WORD.match(text)
+    if broken is None or rest is None:
+        return f"{block} {text}"
+    if not text[0].islower() or f"{broken[1]}-{rest[0]}".casefold() in compounds:
+        return block + text
+    return block[:-1] + text
+
+
+def _title(blocks: list[str]) -> str | None:
+    return next((block.removeprefix("# ") for block in blocks[:10] if block.startswith("# ")), None)
+
+
+def _join(blocks: list[str]) -> str:
+    parts: list[str] = []
+    for before, block in zip(["", *blocks], blocks, strict=False):
+        tight = (before.startswith("- ") and block.startswith("- ")) or (" | " in before and " | " in block)
+        parts.append(("\n" if tight else "\n\n") + block)
+    return "".join(parts).strip()
