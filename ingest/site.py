@@ -1,0 +1,192 @@
+"""A guideline site as data: a YAML file that says where its documents are listed, how to read them, what to expect."""
+
+import html
+import json
+import re
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from lake import bundled
+from lake.config import Settings
+
+SITES = Path(__file__).parent / "sites"
+
+
+class Paging(Settings):
+    """`{page}` in an index URL becomes `first`, `first + step`, … at most `most` pages, until one has no new link."""
+
+    first: NonNegativeInt = 1
+    step: PositiveInt = 1
+    most: PositiveInt = 100
+
+
+class Index(Settings):
+    """Where a site lists its documents.
+
+    Attributes:
+        urls: Index pages; more of them where `{page}` or `{letter}` (a to z) stands in a URL.
+        paging: What `{page}` becomes.
+        next: CSS selector of the link to the following index page, where there is one.
+        links: CSS selector of the links to documents, or, with `through`, to pages that hold such links.
+        through: CSS selector of the links to documents on the pages that `links` lead to.
+        match: Regular expression that a document's URL must contain.
+        pdf: The index page is itself a PDF, whose link annotations lead to the documents.
+        find: For an index that is no HTML, such as JSON or an XML sitemap: regular expression with one group, the link,
+            which is searched in the text instead of `links`; see `listed`.
+        put_in: What `find` found stands in this URL where `{found}` is.
+        more: Regular expression: links found that contain it are index pages too, such as the parts of a sitemap.
+    """
+
+    urls: tuple[str, ...] = ()
+    paging: Paging | None = None
+    next: str | None = None
+    links: str = "a[href]"
+    through: str | None = None
+    match: str | None = None
+    pdf: bool = False
+    find: str | None = None
+    put_in: str | None = None
+    more: str | None = None
+
+    @field_validator("match", "find", "more")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"not a regular expression: {error}") from None
+        return pattern
+
+    @model_validator(mode="after")
+    def _paged(self) -> Self:
+        if (self.paging is not None) != any("{page}" in url for url in self.urls):
+            raise ValueError("paging and {page} in urls go together")
+        return self
+
+    @model_validator(mode="after")
+    def _found(self) -> Self:
+        if self.find is None and (self.put_in is not None or self.more is not None):
+            raise ValueError("put_in and more need find")
+        if self.find is not None and re.compile(self.find).groups != 1:
+            raise ValueError("find needs one group in round brackets, the link")
+        if self.put_in is not None and "{found}" not in self.put_in:
+            raise ValueError("put_in needs {found} where the link goes")
+        return self
+
+    def listed(self, page: str) -> list[str]:
+        """Links that `find` finds in the text of an index page, each once, in order, as they stand in `put_in`.
+
+        Escapes of JSON and entities of XML are resolved. Empty where there is no `find`.
+        """
+        if self.find is None:
+            return []
+        links = dict.fromkeys(_unescaped(found[1]) for found in re.finditer(self.find, page) if found[1])
+        return [link if self.put_in is None else self.put_in.replace("{found}", link) for link in links]
+
+
+def _unescaped(found: str) -> str:
+    if "\\" in found:
+        try:
+            found = str(json.loads(f'"{found}"'))
+        except ValueError:
+            return found
+    return html.unescape(found)
+
+
+class SiteCleaning(Settings):
+    """What of a document stays, line by line. How lines are compared is told by ingest.sitelines.
+
+    Attributes:
+        start_at: Headings; the text begins at the first that occurs.
+        stop_at: Headings; the text ends before the first that occurs after the start and some prose.
+        skip: Headings of sections that go, each with all below it up to the next heading of its level or above.
+        drop: Beginnings of lines that go.
+    """
+
+    start_at: tuple[str, ...] = ()
+    stop_at: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+    @field_validator("start_at", "stop_at", "skip", "drop")
+    @classmethod
+    def _no_blank(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not line.strip(" *") for line in lines):
+            raise ValueError("an empty line would match every line")
+        return lines
+
+
+class Expected(Settings):
+    """What a healthy crawl of the whole site yields, about.
+
+    Attributes:
+        documents: Documents with text.
+        words: Their words.
+        at_least: Below this share of `documents`, or of the usual words of a document, something is wrong.
+        empty: Share of documents that may have no text.
+    """
+
+    documents: PositiveInt
+    words: PositiveInt
+    at_least: float = Field(default=0.5, gt=0, le=1)
+    empty: float = Field(default=0.1, ge=0, lt=1)
+
+
+class Site(Settings):
+    """One site of the guidelines corpus.
+
+    Attributes:
+        name: What the source is called in full.
+        audience: For whom it writes.
+        license: Its licence or the words of its terms.
+        redistributable: Whether a data set may carry its text.
+        mode: `html`: a page a document; `pdf`: a file a document; `chapters`: pages of one document, joined in order;
+            `browser`: a page that builds its content with JavaScript.
+        index: Where documents are listed.
+        seeds: Documents that no index lists.
+        content: CSS selector of the main content. Without it the content is found by its structure.
+        title: CSS selector of the title; by default the page's heading or <title>.
+        chapters: CSS selector, on a document's first page, of the links to its chapters.
+        wait_for: CSS selector that a browser waits for.
+        clean: Which lines stay.
+        expect: What a whole crawl yields.
+        rate: Requests a second at the most; robots.txt may ask for less.
+        checked: When and how this file was last held against the site, or why it could not be.
+    """
+
+    name: str
+    audience: Literal["doctor", "patient", "both"]
+    license: str
+    redistributable: bool
+    mode: Literal["html", "pdf", "chapters", "browser"]
+    index: Index = Index()
+    seeds: tuple[str, ...] = ()
+    content: str | None = None
+    title: str | None = None
+    chapters: str | None = None
+    wait_for: str | None = None
+    clean: SiteCleaning = SiteCleaning()
+    expect: Expected
+    rate: PositiveFloat = Field(default=1.0, le=50)
+    checked: str
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if not self.index.urls and not self.seeds:
+            raise ValueError("index.urls, seeds: give at least one")
+        if (self.mode == "chapters") != (self.chapters is not None):
+            raise ValueError("chapters: needed in mode chapters, and in no other")
+        return self
+
+
+def known_sites() -> list[str]:
+    """Tags of the sites that come with the project."""
+    return bundled.names(SITES)
+
+
+def load_site(name: str) -> Site:
+    """A site by its tag, or by the path of a YAML file of one's own. Raises UserError where it is missing or wrong."""
+    return bundled.read(bundled.locate(name, SITES, "site"), Site)
