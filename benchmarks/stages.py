@@ -28,7 +28,6 @@ from dedup.minhash import shingle, signatures
 from eval.questions import load_questions, question_table
 from ingest.clean import PartCleaner
 from ingest.inputs import records, units
-from ingest.records import Rejected
 from lake.config import load
 from lake.document import DOCUMENT, Document
 from mixing.shards import token_type, write
@@ -82,7 +81,7 @@ def read(config: Pipeline) -> tuple[list[Figure], list[Document]]:
 
         def parse(mine: list[Any] = mine) -> list[Document]:
             read = chain.from_iterable(records(unit, config.read, config.data) for unit in mine)
-            return [one for one in read if not isinstance(one, Rejected)]
+            return [one for one in read if isinstance(one, dict)]
 
         found = parse()
         took = seconds(parse)

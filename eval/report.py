@@ -16,9 +16,19 @@ from lake.step import Manifest
 
 KNOWN = {
     "read": ("inputs",),
-    "clean": ("length", "length_by_source", "language", "keep_layout", "part_mb"),
+    "clean": (
+        "length",
+        "length_by_source",
+        "keep_layout",
+        "format_tokens",
+        "language",
+        "quality",
+        "mask",
+        "join",
+        "part_mb",
+    ),
     "tokenizer": ("train", "path", "package", "eos_token"),
-    "dedup": ("threshold", "recall", "ngram", "slots", "policy", "prefer", "bucket_limit"),
+    "dedup": ("threshold", "recall", "ngram", "slots", "policy", "prefer", "titles", "bucket_limit"),
     "decontaminate": ("run", "gram", "share", "shortest", "benchmarks"),
     "mix": ("sources", "seed"),
     "shard": ("seed",),

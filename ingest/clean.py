@@ -1,15 +1,19 @@
-"""Documents as they were read to clean ones: normal form, length, language, one document an id."""
+"""Documents as they were read to clean ones: normal form, length, language, quality, one document an id."""
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from ingest.language import LanguageSettings, detect, verdict
+from ingest import language, pii, quality
+from ingest.language import LanguageSettings
+from ingest.marks import break_marks
+from ingest.metadata import JoinSettings, complete
 from ingest.normalise import normalise
+from ingest.quality import QualitySettings
 from ingest.tally import Counts, tally_table
 from lake.config import Settings
 from lake.decision import DECISION, Drop, Reason, decision
@@ -42,42 +46,89 @@ class CleanSettings(Settings):
     """The defaults suit English prose.
 
     `length` holds for every source that has no entry of its own in `length_by_source`. Sources of `keep_layout` have
-    code among their texts, so blanks and bullets stay as they are. Documents are stored in parts of about
-    `part_mb` MB of text.
+    code among their texts, so blanks and bullets stay as they are. Only the readers of `format_tokens` write the marks
+    of a paper's format, `[fig]` and the like; in any other source they are made plain words. Documents are stored in
+    parts of about `part_mb` MB of text.
+
+    `quality` has the quality rules of a source, laid over those of its corpus (ingest/quality.py); a source without an
+    entry has none, `off` switches a corpus off, and one threshold is `clean.quality.guidelines.stop_words=1`. `mask`
+    names, by source, what personal data is masked: any of email, phone, record. By default nothing is.
     """
 
     length: LengthSettings = Field(default_factory=LengthSettings)
     length_by_source: dict[str, LengthSettings] = Field(default_factory=dict)
     keep_layout: tuple[str, ...] = ("replay",)
+    format_tokens: tuple[str, ...] = ("papers",)
     language: LanguageSettings = Field(default_factory=LanguageSettings)
+    quality: dict[str, QualitySettings | None] = Field(default={}, validate_default=True)
+    mask: dict[str, tuple[pii.Kind, ...]] = Field(default_factory=dict)
+    join: JoinSettings = Field(default_factory=JoinSettings)
     part_mb: float = Field(default=200, gt=0)
+
+    @field_validator("quality", mode="before")
+    @classmethod
+    def _by_corpus(cls, given: Any) -> Any:
+        return quality.by_corpus(given)
 
     def length_of(self, source: str) -> LengthSettings:
         return self.length_by_source.get(source, self.length)
 
 
 class Cleaned(NamedTuple):
-    """A document's clean text and title, its language where it was looked at, and why it goes, if it does."""
+    """A document's clean text and title, its language where it was looked at, and why it goes, if it does.
+
+    `changes` counts by figure and key what was done to the text beside its normal form.
+    """
 
     text: str
     title: str | None
     lang: str | None
     drop: Drop | None
+    changes: Mapping[tuple[str, str], int] = {}
 
 
 def clean_document(text: str, title: str | None, source: str, settings: CleanSettings) -> Cleaned:
-    """Judge one document by itself. A title at the head of the text counts for neither length nor language."""
-    title = " ".join(normalise(title or "").split()) or None
-    clean = normalise(text, source in settings.keep_layout)
-    body = _body(clean, title)
-    drop = _too_little(body, len(text), settings.length_of(source))
-    if drop is not None:
-        return Cleaned(clean, title, None, drop)
-    language = detect(body, settings.language.characters)
-    return Cleaned(clean, title, language.code, verdict(language, settings.language))
+    """Judge one document by itself. A title at the head of the text counts for neither length, language nor quality.
+
+    The text is changed before it is judged, so that no evidence quotes what is masked. Cheap rules come first, and the
+    first that a document breaks drops it.
+    """
+    raw = len(text)
+    rules = settings.quality.get(source)
+    title, _ = _rewrite(" ".join(normalise(title or "").split()), source, settings)
+    text, changes = _rewrite(normalise(text, source in settings.keep_layout), source, settings)
+    body = _body(text, title)
+    if rules is not None and rules.remove_lines:
+        kept, taken = quality.keep_lines(body, rules.remove_lines)
+        if taken:
+            head = text[: len(text) - len(body)]
+            text = normalise(head + kept, source in settings.keep_layout)
+            body = _body(text, title)
+            changes |= {("lines_removed", rule): count for rule, count in taken.items()}
+    told: str | None = None
+    drop = _too_little(body, raw, settings.length_of(source))
+    if drop is None:
+        found = language.detect(body, settings.language.characters)
+        told, drop = found.code, language.verdict(found, settings.language)
+    if drop is None and rules is not None:
+        drop = quality.verdict(body, rules)
+    return Cleaned(text, title or None, told, drop, changes)
 
 
-def _body(text: str, title: str | None) -> str:
+def _rewrite(text: str, source: str, settings: CleanSettings) -> tuple[str, dict[tuple[str, str], int]]:
+    """Foreign marks broken and personal data masked."""
+    changes: dict[tuple[str, str], int] = {}
+    if source not in settings.format_tokens:
+        text, broken = break_marks(text)
+        if broken:
+            changes["marks_broken", ""] = broken
+    if kinds := settings.mask.get(source):
+        text, masked = pii.mask(text, kinds)
+        changes |= {("masked", kind): count for kind, count in masked.items()}
+    return text, changes
+
+
+def _body(text: str, title: str) -> str:
     first, _, rest = text.partition("\n")
     return rest.lstrip("\n") if title and first == title else text
 
@@ -97,10 +148,11 @@ class PartCleaner:
     """Cleans the documents of one part, which come sorted by id, and counts.
 
     Of the records of one id that pass by themselves, the first stays, so a broken copy never pushes out a good one. In
-    what order records of one id come is the caller's to fix.
+    what order records of one id come is the caller's to fix. `known`, rows of KNOWN, is what other sources tell.
     """
 
-    def __init__(self, source: str, settings: CleanSettings, step: str) -> None:
+    def __init__(self, source: str, settings: CleanSettings, step: str, known: pa.Table | None = None) -> None:
+        self._known = known
         self._source = source
         self._settings = settings
         self._step = step
@@ -110,10 +162,15 @@ class PartCleaner:
 
     def clean(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Some rows of DOCUMENT, `source` not needed, to those kept, cleaned, and to rows of DECISION for all."""
+        drops: Sequence[Drop | None] = [None] * len(rows)
+        if self._known is not None:
+            rows, drops = complete(rows, self._known, self._source, self._settings.join)
         ids, texts, titles = rows["id"].to_pylist(), _strings(rows["text"]), _strings(rows["title"])
         cleaned = [
-            self._once(identity, clean_document(text or "", title, self._source, self._settings))
-            for identity, text, title in zip(ids, texts, titles, strict=True)
+            Cleaned(text or "", title, None, drop)
+            if drop is not None
+            else self._once(identity, clean_document(text or "", title, self._source, self._settings))
+            for identity, text, title, drop in zip(ids, texts, titles, drops, strict=True)
         ]
         verdicts = zip(ids, cleaned, strict=True)
         decisions = [decision(self._step, identity, self._source, one.drop) for identity, one in verdicts]
@@ -147,6 +204,9 @@ class PartCleaner:
         counts.update(("license", name or UNKNOWN) for name in _strings(documents["license"]))
         sites = pc.struct_field(documents["meta"], "site")
         counts.update(("site", name) for name in _strings(sites) if name)
+        for one in cleaned:
+            if one.drop is None:
+                counts.update(one.changes)
         counts["redistributable", ""] += sum(documents["redistributable"].to_pylist())
         counts["characters", ""] += sum(len(one.text) for one in cleaned if one.drop is None)
 

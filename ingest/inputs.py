@@ -2,20 +2,27 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from ingest.records import Records
-from ingest.sources.jats import JatsInput, read_jats
+from ingest.records import Records, Unsampled
+from ingest.sources.hub import HubInput, need_datasets, read_hub
+from ingest.sources.jats import JatsInput, is_archive, read_jats
 from ingest.sources.jsonl import JsonlInput, read_jsonl
+from ingest.sources.medline import MedlineInput, read_medline
+from ingest.sources.redpajama import RedpajamaInput, read_redpajama
+from ingest.sources.s2orc import S2Input, read_s2
+from ingest.sources.warc import WarcInput, read_warc
 from lake.config import Settings
 from lake.error import UserError
 from lake.files import find
 
-RawFormat = Annotated[JsonlInput | JatsInput, Field(discriminator="format")]
+RawFormat = Annotated[
+    JsonlInput | JatsInput | RedpajamaInput | HubInput | S2Input | MedlineInput | WarcInput,
+    Field(discriminator="format"),
+]
 
 
 class ReadSettings(Settings):
@@ -26,11 +33,15 @@ class ReadSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What one task reads, in this order, to one part of the output; `input` is the position in the settings."""
+    """What one task reads, in this order, to one part of the output.
+
+    `input` is the position in the settings, `turn` counts the units of that input.
+    """
 
     part: int
     input: int
     files: tuple[Path, ...]
+    turn: int = 0
 
 
 def raw_files(settings: ReadSettings, data: str) -> list[tuple[int, Path]]:
@@ -49,25 +60,33 @@ def units(settings: ReadSettings, data: str) -> list[Unit]:
         UserError: a pattern matches nothing.
     """
     cut = [
-        (position, files)
+        (position, files, turn)
         for position, one in enumerate(settings.inputs)
-        for files in _groups(one, _files(settings, position, data))
+        for turn, files in enumerate(_groups(one, _files(settings, position, data)))
     ]
-    return [Unit(part, position, files) for part, (position, files) in enumerate(cut)]
+    return [Unit(part, *one) for part, one in enumerate(cut)]
 
 
 def _files(settings: ReadSettings, position: int, data: str) -> list[Path]:
-    return find(list(settings.inputs[position].paths), data, f"read.inputs.{position}.paths")
+    one = settings.inputs[position]
+    if isinstance(one, HubInput):
+        need_datasets()
+    return find(list(one.paths), data, f"read.inputs.{position}.paths")
 
 
 def _groups(settings: RawFormat, files: list[Path]) -> Iterator[tuple[Path, ...]]:
-    if isinstance(settings, JatsInput):
+    if isinstance(settings, JatsInput) and not any(map(is_archive, files)):
         papers = files[: settings.limit]
         for start in range(0, len(papers), settings.files_per_part):
             yield tuple(papers[start : start + settings.files_per_part])
+    elif isinstance(settings, HubInput) and not files:
+        yield from ((),) * settings.parts
     elif settings.limit is not None:
         # Where one file's records end, the next one's count: only one reader can tell.
         yield tuple(files)
+    elif isinstance(settings, JatsInput):
+        yield from ((path,) for path in files if is_archive(path))
+        yield from _groups(settings, [path for path in files if not is_archive(path)])
     else:
         yield from ((path,) for path in files)
 
@@ -79,15 +98,35 @@ def records(unit: Unit, settings: ReadSettings, data: str) -> Records:
         UserError: a file cannot be read at all. A bad record raises nothing: it is rejected.
     """
     one = settings.inputs[unit.input]
+    if isinstance(one, HubInput):
+        return _first(read_hub(unit.files, unit.turn, one), one.limit)
     found = (record for path in unit.files for record in _read(path, path.relative_to(data).as_posix(), one))
-    return islice(found, one.limit)
+    return _first(found, one.limit)
+
+
+def _first(found: Records, limit: int | None) -> Records:
+    """As many as `limit` says; what a sample passed over does not count."""
+    taken = 0
+    for record in found:
+        yield record
+        taken += not isinstance(record, Unsampled)
+        if taken == limit:
+            return
 
 
 def _read(path: Path, name: str, settings: RawFormat) -> Records:
     try:
         if isinstance(settings, JatsInput):
             yield from read_jats(path, name, settings)
-        else:
+        elif isinstance(settings, RedpajamaInput):
+            yield from read_redpajama(path, name, settings)
+        elif isinstance(settings, S2Input):
+            yield from read_s2(path, name, settings)
+        elif isinstance(settings, MedlineInput):
+            yield from read_medline(path, name, settings)
+        elif isinstance(settings, WarcInput):
+            yield from read_warc(path, name, settings)
+        elif isinstance(settings, JsonlInput):
             yield from read_jsonl(path, name, settings)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}; make the file readable or take it out of paths") from None

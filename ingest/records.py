@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints, field_validator
 
@@ -29,9 +29,25 @@ class Rejected:
 
     native: str
     drop: Drop
+    about: "Metadata | None" = None
+    """What the record tells of its paper all the same."""
 
 
-Records = Iterator[Document | Rejected]
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """A record that tells of a paper and has no text: a row of METADATA (ingest/metadata.py). It gets no decision."""
+
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsampled:
+    """So many records in a row that a sample passed over; they are no document and get no decision."""
+
+    count: int
+
+
+Records = Iterator[Document | Rejected | Metadata | Unsampled]
 """Every record of a raw file exactly once, in the file's order."""
 
 
@@ -42,6 +58,9 @@ class RawInput(Settings):
     name their own. A record over `max_bytes` is dropped. `limit` takes no more than the first so many records, files
     being sorted by name.
     """
+
+    describes: ClassVar[bool] = False
+    """Whether records tell of papers that others have the text of, or are completed by such."""
 
     source: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
     paths: tuple[str, ...] = Field(min_length=1)

@@ -16,7 +16,8 @@ TALLY = pa.schema(
     ]
 )
 """Of all documents: entered, kept and dropped (key: reason); of those long enough: language (key: its code); of those
-kept: license and site (keys: their names), redistributable and characters. Where there is no key it is empty."""
+kept: license and site (keys: their names), redistributable and characters, and what was changed in their texts: masked
+(key: kind), lines_removed (key: rule), marks_broken. Where there is no key it is empty."""
 
 Counts = Counter[tuple[str, str]]
 """By figure and key."""
@@ -44,18 +45,23 @@ class Tally:
         return {source: Account.of(kept[source], dropped[source], entered[source]) for source in self._counts}
 
     def figures(self) -> dict[str, Any]:
-        """What the cards tell of the corpus: `sites` where documents name one, the rest for every source."""
+        """What the cards tell of the corpus: sites and changes where there are any, the rest for every source."""
         languages = sum((own.get("language", Counter()) for own in self._counts.values()), Counter())
         return {
             "licenses": self._by_key("license"),
             "redistributable": self._total("redistributable"),
-            "sites": {source: sites for source, sites in self._by_key("site").items() if sites},
+            "sites": self._by_key("site", some=True),
             "characters": self._total("characters"),
             "languages": dict(sorted(languages.items())),
+            "masked": self._by_key("masked", some=True),
+            "lines_removed": self._by_key("lines_removed", some=True),
+            "marks_broken": {source: n for source, n in self._total("marks_broken").items() if n},
         }
 
-    def _by_key(self, figure: str) -> dict[str, dict[str, int]]:
-        return {source: dict(own.get(figure, {})) for source, own in self._counts.items()}
+    def _by_key(self, figure: str, some: bool = False) -> dict[str, dict[str, int]]:
+        """By source; with `some`, of the sources that have any."""
+        found = {source: dict(own.get(figure, {})) for source, own in self._counts.items()}
+        return {source: counts for source, counts in found.items() if counts or not some}
 
     def _total(self, figure: str) -> dict[str, int]:
         return {source: sum(counts.values()) for source, counts in self._by_key(figure).items()}

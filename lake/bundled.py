@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from lake.config import S
+from lake.config import S, explain
 from lake.error import UserError
 
 SUFFIX = ".yaml"
@@ -47,6 +47,4 @@ def read(path: Path, model: type[S]) -> S:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise UserError(f"{path}: {explain(error, model)}") from None

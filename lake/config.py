@@ -42,7 +42,7 @@ def load(path: str | Path, overrides: Sequence[str], model: type[S]) -> S:
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error, model)}") from None
+        raise UserError(f"{path}: {explain(error, model)}") from None
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -81,7 +81,7 @@ def _index(node: list[Any], key: str, where: str) -> int:
     return int(key)
 
 
-def _explain(error: ValidationError, model: type[BaseModel]) -> str:
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """The first fault in one line, with the nearest known key where one was misspelt."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])

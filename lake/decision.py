@@ -20,15 +20,52 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong_type"
     TOO_LARGE = "too_large"
     NO_BODY = "no_body"
+    # read, of PubMed
+    NO_ABSTRACT = "no_abstract"
+    MALFORMED_ANNOTATION = "malformed_annotation"
+    # read, of WARC files
+    MALFORMED_WARC = "malformed_warc"
+    NOT_A_PAGE = "not_a_page"
+    # read, of web pages and PDFs
+    NO_CONTENT = "no_content"
+    MALFORMED_PDF = "malformed_pdf"
+    ENCRYPTED_PDF = "encrypted_pdf"
+    SCANNED_PDF = "scanned_pdf"
     # clean
     REPEATED_ID = "repeated_id"
     EMPTY = "empty"
     TOO_SHORT = "too_short"
     NON_ENGLISH = "non_english"
+    # clean, of PubMed; read tells the first, too, where the record has all its ids
+    NO_PUBMED_ID = "no_pubmed_id"
+    ABSTRACT_OF_FULL_TEXT = "abstract_of_full_text"
+    DELETED_CITATION = "deleted_citation"
+    SUPERSEDED = "superseded"
+    # clean, by quality rules
+    TOO_LONG = "too_long"
+    CURLY_BRACKET = "curly_bracket"
+    LOREM_IPSUM = "lorem_ipsum"
+    SYMBOLS = "symbols"
+    BULLET_LINES = "bullet_lines"
+    ELLIPSIS_LINES = "ellipsis_lines"
+    JAVASCRIPT_LINES = "javascript_lines"
+    POLICY_LINES = "policy_lines"
+    NO_TERMINAL_PUNCTUATION = "no_terminal_punctuation"
+    WORD_LENGTH = "word_length"
+    FEW_ALPHABETIC_WORDS = "few_alphabetic_words"
+    FEW_STOP_WORDS = "few_stop_words"
+    FEW_SENTENCES = "few_sentences"
+    DUPLICATE_LINES = "duplicate_lines"
+    DUPLICATE_PARAGRAPHS = "duplicate_paragraphs"
+    TOP_NGRAM = "top_ngram"
+    DUPLICATE_NGRAMS = "duplicate_ngrams"
     # dedup
     EXACT_DUPLICATE = "exact_duplicate"
     ID_DUPLICATE = "id_duplicate"
     NEAR_DUPLICATE = "near_duplicate"
+    # dedup by title
+    SAME_TITLE = "same_title"
+    SUB_PAGE = "sub_page"
     # decontaminate
     CONTAMINATED = "contaminated"
     # mix

@@ -17,9 +17,11 @@ META = pa.struct(
         pa.field("mesh", pa.list_(pa.string())),
         pa.field("citations", pa.int32()),
         pa.field("site", pa.string()),
+        pa.field("revision", pa.string()),
     ]
 )
-"""`published` is an ISO 8601 date of the precision known: 2012, 2012-07 or 2012-07-19."""
+"""`published` is an ISO 8601 date of the precision known: 2012, 2012-07 or 2012-07-19. Of records of one id that have a
+`revision`, the one with the greatest is what their source says today."""
 
 DOCUMENT = pa.schema(
     [

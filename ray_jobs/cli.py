@@ -5,14 +5,16 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
 
 from lake.config import load
 from lake.error import UserError
-from lake.step import Manifest, Step
+from lake.step import Account, Manifest, Step
 
 BAD_USE = 2
 CONFIG = click.argument("config", metavar="CONFIG")
@@ -110,6 +112,114 @@ def _reasons(manifest: Manifest) -> str:
 
 @main.command()
 @CONFIG
+@click.argument("words", nargs=-1, metavar="[SITE]... [KEY=VALUE]...")
+@click.option("--refresh", is_flag=True, help="Ask again for pages that are stale; unchanged ones are not sent again.")
+@user_errors
+def crawl(config: str, words: tuple[str, ...], refresh: bool) -> None:
+    """Fetch the sites of the section `crawl`, or those named, into the data folder as WARC.
+
+    Only what is missing is fetched, politely: robots.txt, one host at its rate. A crawl that was killed goes on where
+    it stopped. At the end the yield is checked as by `gap check`. Exit code 1: a scraper is at fault.
+
+    \b
+    Examples:
+      gap crawl configs/guidelines.yaml nice who
+      gap crawl configs/guidelines.yaml nice --refresh crawl.limit=20
+    """
+    from ray_jobs import check as health
+    from ray_jobs import crawl as web
+
+    loaded, sites = _load_crawl(config, words)
+    web.chosen(loaded.crawl, sites)
+    with _ray(loaded):
+        for tag, manifest in web.crawl(loaded.crawl, loaded.data, sites, refresh).items():
+            for kind, found in manifest["accounts"].items():
+                click.echo(f"{tag:<14}{kind:<10}{_reached(Account.model_validate(found))}")
+        _tell_health(health.check(loaded.crawl, loaded.data, sites, keep=True))
+
+
+@main.command()
+@CONFIG
+@click.argument("words", nargs=-1, metavar="[SITE]... [KEY=VALUE]...")
+@user_errors
+def check(config: str, words: tuple[str, ...]) -> None:
+    """Tell whether the scrapers of crawled sites still find what they should; nothing is fetched.
+
+    Yield, words and empty extractions are held against the site's expectations and the crawl before. Exit code 1: a
+    fault, with the page that shows it and what to do.
+    """
+    from ray_jobs import check as health
+
+    loaded, sites = _load_crawl(config, words)
+    with _ray(loaded):
+        _tell_health(health.check(loaded.crawl, loaded.data, sites))
+
+
+@main.command()
+@CONFIG
+@OVERRIDES
+@user_errors
+def fetch(config: str, overrides: tuple[str, ...]) -> None:
+    """Fetch Semantic Scholar's datasets into DATA/s2/RELEASE/DATASET, for inputs of `format: s2orc`.
+
+    The API key is read from the environment variable S2_API_KEY and never shown. Parts are fetched side by side; what
+    is there is checked and not fetched again, and a part that broke off goes on where it stopped.
+
+    \b
+    Example:
+      S2_API_KEY=… gap fetch CONFIG s2.release=2023-08-01 'data=/data'
+    """
+    from ingest.s2 import fetch as get
+
+    loaded = _load(config, overrides)
+    get(loaded.s2, Path(loaded.data, "s2"), click.echo)
+
+
+def _load_crawl(config: str, words: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
+    """The config, which must have a section `crawl`, and the sites named."""
+    loaded = _load(config, [word for word in words if "=" in word])
+    if loaded.crawl is None:
+        raise UserError(f"{config}: no section crawl; give crawl.sites and crawl.contact")
+    return loaded, tuple(word for word in words if "=" not in word)
+
+
+@contextmanager
+def _ray(config: Any) -> Iterator[None]:
+    from ray_jobs.pipeline import Engines
+
+    with Engines(config) as engines:
+        engines.ray()
+        yield
+
+
+def _reached(found: Account) -> str:
+    missed = ", ".join(f"{name} {count:,}" for name, count in found.dropped.items())
+    return f"URLs {found.entered:,}, kept {found.kept:,}" + (f", missed: {missed}" if missed else "")
+
+
+def _tell_health(checked: Sequence[Any]) -> None:
+    rows = [
+        (
+            one.found.site,
+            f"{one.found.documents:,}",
+            f"{one.row['documents_expected']:,}",
+            f"{one.found.words:,}",
+            f"{one.row['words_expected']:,}",
+            f"{one.found.empty:,} of {one.found.looked:,}",
+            "at fault" if one.faults else "well",
+        )
+        for one in checked
+    ]
+    click.echo(table(("site", "documents", "expected", "words", "expected", "empty", "health"), rows, {1, 2, 3, 4, 5}))
+    faults = [fault for one in checked for fault in one.faults]
+    for fault in faults:
+        click.echo(f"gap: {fault}", err=True)
+    if faults:
+        sys.exit(1)
+
+
+@main.command()
+@CONFIG
 @OVERRIDES
 @user_errors
 def plan(config: str, overrides: tuple[str, ...]) -> None:
@@ -174,7 +284,7 @@ def _status(step: Step, manifest: Manifest | None) -> list[tuple[str, ...]]:
     return rows
 
 
-def _flow(account: Any) -> tuple[str, str, str, str]:
+def _flow(account: Account) -> tuple[str, str, str, str]:
     gone = account.dropped
     reasons = ", ".join(f"{name} {count:,}" for name, count in gone.items())
     return f"{account.entered:,}", f"{account.kept:,}", f"{sum(gone.values()):,}", reasons

@@ -13,7 +13,9 @@ from dedup.settings import DedupSettings
 from eval.questions import EvaluateSettings, Question, load_questions, question_table
 from eval.questions import raw_files as question_files
 from ingest.clean import CleanSettings
+from ingest.crawl import CrawlSettings
 from ingest.inputs import ReadSettings, raw_files
+from ingest.s2 import S2Settings
 from lake.config import Settings
 from lake.error import UserError
 from lake.files import digest
@@ -44,7 +46,8 @@ STEPS = (
 class Pipeline(Settings):
     """The whole config: one section a step, named as the step.
 
-    `data` is the folder of raw files and benchmarks, `lake` the folder or URI that takes every step's output.
+    `data` is the folder of raw files and benchmarks, `lake` the folder or URI that takes every step's output. `crawl`
+    and `s2` are no steps: they say what `gap crawl` and `gap fetch` get into the data folder, where `read` finds it.
     `ray` and `spark` say how the engines run, which changes no output.
     """
 
@@ -54,6 +57,8 @@ class Pipeline(Settings):
     seed: int = 1234
     ray: RaySettings = Field(default_factory=RaySettings)
     spark: SparkSettings = Field(default_factory=SparkSettings)
+    crawl: CrawlSettings | None = None
+    s2: S2Settings = Field(default_factory=S2Settings)
     read: ReadSettings
     clean: CleanSettings = Field(default_factory=CleanSettings)
     tokenizer: TokenizerSettings
@@ -90,8 +95,8 @@ def plan(config: Pipeline) -> dict[str, Step]:
     raw = [[position, path.name, digest(path)] for position, path in raw_files(config.read, config.data)]
     asked = [[path.name, digest(path)] for path in question_files(config.evaluate, config.data)]
     benchmarks = {"benchmarks": config.evaluate.model_dump(mode="json")["benchmarks"]}
-    add("read", "ray", 1, identity=raw)
-    add("clean", "spark", 1, ("read",), follows="read")
+    add("read", "ray", 2, identity=raw)
+    add("clean", "spark", 2, ("read",), follows="read")
     add("tokenizer", "ray", 1, ("clean",), follows="clean")
     add("dedup", "spark", 1, ("clean",), follows="clean")
     add("decontaminate", "spark", 1, ("clean", "dedup"), follows="dedup", identity=asked, settings=benchmarks)

@@ -1,6 +1,7 @@
 """Read: raw files to documents, one task a unit, and a decision for every record."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from ingest.inputs import ReadSettings, Unit, records, units
-from ingest.records import Records, Rejected
+from ingest.metadata import METADATA
+from ingest.records import Metadata, Records, Rejected, Unsampled
+from ingest.sources.sampling import SampledInput
 from lake.dataset import Output
 from lake.decision import DECISION, decision
 from lake.document import DOCUMENT, Document, document_id
@@ -18,9 +21,17 @@ from ray_jobs.cluster import each
 BATCH_ROWS = 10_000
 BATCH_CHARACTERS = 16 * 2**20
 
+UNSAMPLED = pa.schema([pa.field("count", pa.int64(), nullable=False)])
+"""A part has one row: the records that the sample of a unit passed over."""
+
 
 def read(step: Step, settings: ReadSettings, data: str) -> Outcome:
     """Write `documents`, partitioned by source, and `decisions`, likewise, with a row for every record.
+
+    A record enters where it is drawn: of an input that is sampled, those passed over have no row in `decisions` and are
+    not among the accounts, for at `keep: 0.0004` they are 2,500 times what is read. They are counted by unit in the
+    table `unsampled`, and by source in the figure of that name. Records that tell of papers and have no text go to the
+    table `metadata`, from which `clean` completes documents.
 
     Raises:
         UserError: a pattern matches no file, or a file cannot be read.
@@ -36,8 +47,18 @@ def read(step: Step, settings: ReadSettings, data: str) -> Outcome:
             "files": len(files),
             "bytes": sum(path.stat().st_size for _, path in files),
             "files_by_source": {name: sum(source == name for source, _ in files) for name in sources},
+            "unsampled": _unsampled(step.output),
+            "metadata": step.output.scan("metadata").count_rows() if step.output.parts("metadata") else 0,
         },
     )
+
+
+def _unsampled(output: Output) -> dict[str, int]:
+    """Records that were passed over, by source, where a source was sampled."""
+    if not output.parts("unsampled"):
+        return {}
+    found = output.scan("unsampled").to_table().group_by("source").aggregate([("count", "sum")])
+    return dict(sorted(zip(found["source"].to_pylist(), found["count_sum"].to_pylist(), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -65,15 +86,23 @@ class UnitReader:
 
     def _write(self, unit: Unit, source: str) -> None:
         part, output = unit.part, self.output
+        passed = 0
+        given = self.settings.inputs[unit.input]
         with (
             # The inner part appears first: where the decisions are, the documents are too.
             output.part_writer("decisions", part, DECISION, source) as decide,
             output.part_writer("documents", part, DOCUMENT, source) as store,
+            output.part_writer("metadata", part, METADATA) if given.describes else nullcontext() as tell,
         ):
             for batch in _batches(records(unit, self.settings, self.data)):
-                documents = [one for one in batch if not isinstance(one, Rejected)]
-                store(pa.Table.from_pylist(documents, DOCUMENT))
-                decide(pa.Table.from_pylist([self._decision(one, source) for one in batch], DECISION))
+                entered = [one for one in batch if not isinstance(one, Unsampled | Metadata)]
+                passed += sum(one.count for one in batch if isinstance(one, Unsampled))
+                store(pa.Table.from_pylist([one for one in entered if not isinstance(one, Rejected)], DOCUMENT))
+                decide(pa.Table.from_pylist([self._decision(one, source) for one in entered], DECISION))
+                if tell is not None:
+                    tell(pa.Table.from_pylist(_told(batch), METADATA))
+            if isinstance(given, SampledInput):
+                output.write_part("unsampled", part, pa.table({"count": [passed]}, UNSAMPLED), source)
 
     def _decision(self, record: Document | Rejected, source: str) -> dict[str, Any]:
         if isinstance(record, Rejected):
@@ -81,12 +110,18 @@ class UnitReader:
         return decision(self.step, record["id"], source, None)
 
 
-def _batches(found: Records) -> Iterator[list[Document | Rejected]]:
-    batch: list[Document | Rejected] = []
+def _told(batch: Iterable[Document | Rejected | Metadata | Unsampled]) -> list[dict[str, Any]]:
+    """What records without text tell of papers; what a document tells stands in its own meta."""
+    found = (one.about if isinstance(one, Rejected) else one for one in batch)
+    return [one.row for one in found if isinstance(one, Metadata)]
+
+
+def _batches(found: Records) -> Iterator[list[Document | Rejected | Metadata | Unsampled]]:
+    batch: list[Document | Rejected | Metadata | Unsampled] = []
     characters = 0
     for record in found:
         batch.append(record)
-        characters += 0 if isinstance(record, Rejected) else len(record["text"])
+        characters += len(record["text"]) if isinstance(record, dict) else 0
         if len(batch) >= BATCH_ROWS or characters >= BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0

@@ -58,7 +58,6 @@ ETHICS = (
 def paper_xml(study: Study, extra: dict[str, list[str]], topic: dict[str, list[str]], titles: list[str]) -> str:
     """`extra` holds the paper's own sentences, `topic` those on its condition, `titles` what it may cite."""
     dice = Dice(f"paper {study.title}")
-    number = study.doi[-4:]
     cited = dice.some([title for title in titles if title != study.title], 5)
     known = dice.some([sentence for key in "DCSE" for sentence in topic[key]], 4)
     advice = dice.some(topic["P"] + topic["N"], 2)
@@ -100,7 +99,7 @@ def paper_xml(study: Study, extra: dict[str, list[str]], topic: dict[str, list[s
 </journal-meta>
 <article-meta>
 <article-id pub-id-type="pmid">{study.pmid}</article-id>
-<article-id pub-id-type="pmc">PMC9900{number}</article-id>
+<article-id pub-id-type="pmc">{study.pmcid}</article-id>
 <article-id pub-id-type="doi">{study.doi}</article-id>
 <title-group><article-title>{escape(study.title)}</article-title></title-group>
 <contrib-group>

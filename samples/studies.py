@@ -1,6 +1,4 @@
-"""An invented study: its numbers, its abstract, its record."""
-
-from typing import Any
+"""An invented study: its numbers and its abstract."""
 
 from samples.bank import PHRASES, TOPICS, Block, Dice
 
@@ -58,6 +56,8 @@ class Study:
         self.told["result"] = self.phrase(f"{self.effect}.result")
         self.told["limits"] = self.phrase("limits")
         self.abstract = self._abstract()
+        self.mesh = ["Humans", self.condition, "Adult" if self.dice.number(0, 1) else "Surveys and Questionnaires"]
+        self.month = self.dice.number(1, 12)
 
     def phrase(self, name: str) -> str:
         options = PHRASES.get(name) or PHRASES[name.replace("review.", "cohort.")]
@@ -76,9 +76,11 @@ class Study:
             return "\n".join(f"{label}: {' '.join(sentences)}" for label, sentences in parts.items())
         return "\n".join(" ".join(sentences) for sentences in parts.values())
 
-    def record(self) -> dict[str, Any]:
-        mesh = ["Humans", self.condition, "Adult" if self.dice.number(0, 1) else "Surveys and Questionnaires"]
-        return {
-            "pmid": self.pmid, "title": self.title, "abstract": self.abstract, "mesh": mesh, "year": self.year,
-            "journal": self.journal, "publication_types": TYPES[self.kind],
-        }  # fmt: skip
+    @property
+    def pmcid(self) -> str:
+        return f"PMC9900{self.doi[-4:]}"
+
+    @property
+    def types(self) -> list[str]:
+        """Publication types, in MEDLINE's words."""
+        return TYPES[self.kind]

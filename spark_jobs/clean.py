@@ -19,11 +19,13 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from ingest.clean import CleanSettings, PartCleaner, regroup
+from ingest.metadata import KNOWN
 from ingest.tally import Tally
 from lake.dataset import Output
 from lake.decision import DECISION
 from lake.document import DOCUMENT
 from lake.step import Outcome, Step
+from spark_jobs.pubmed import part_of, write_known
 from spark_jobs.session import read_table
 
 COMPRESSION = 3
@@ -35,11 +37,14 @@ def clean(step: Step, settings: CleanSettings, spark: SparkSession) -> Outcome:
 
     The hash of a document's id gives its part, which is sorted by id. Each text is moved once, as it was read, to be
     cleaned and written where it arrives. Records of one id meet there, in the order of a hash of all their fields.
+    Where `read` found metadata, what it tells of each document is written first: the table `known`, in the same parts.
     """
     read, output = step.input("read"), step.output
-    for source in read.sources("documents"):
+    counts = {source: _parts(read, source, settings) for source in read.sources("documents")}
+    if read.parts("metadata"):
+        write_known(read, output, settings.join, counts, spark)
+    for source, parts in counts.items():
         writer = PartWriter(output, step.name, source, settings)
-        parts = _parts(read, source, settings)
         missing = [part for part in range(parts) if not output.has_part("tally", part, source)]
         if missing:
             _write(read, writer, parts, missing, spark)
@@ -60,8 +65,9 @@ def _parts(read: Output, source: str, settings: CleanSettings) -> int:
 def _write(read: Output, writer: "PartWriter", parts: int, missing: list[int], spark: SparkSession) -> None:
     rows = read_table(spark, read, "documents").where(F.col("source") == writer.source).drop("source")
     record = F.xxhash64(*(name for name in DOCUMENT.names if name not in ("id", "source")))
-    part = F.pmod(F.xxhash64("id"), F.lit(parts)).cast("int")
-    placed = rows.withColumns({"part": part, "record": record}).where(F.col("part").isin(missing))
+    placed = rows.withColumns({"part": part_of("id", F.lit(parts)), "record": record}).where(
+        F.col("part").isin(missing)
+    )
     ordered = placed.repartitionById(parts, "part").sortWithinPartitions("id", "record").drop("record")
     ordered.mapInArrow(_to_part(writer), "part int").collect()
 
@@ -89,7 +95,10 @@ class PartWriter:
 
     def write(self, part: int, batches: Iterator[pa.RecordBatch]) -> None:
         """Memory holds some ten MB of text at a time. The tally comes last: where it is, the part is whole."""
-        cleaner = PartCleaner(self.source, self.settings, self.step)
+        known = None
+        if self.output.has_part("known", part, self.source):
+            known = self.output.read_part("known", Output.part_name(part, self.source), KNOWN.names).cast(KNOWN)
+        cleaner = PartCleaner(self.source, self.settings, self.step, known)
         with (
             self.output.part_writer("documents", part, DOCUMENT, self.source) as store,
             self.output.part_writer("decisions", part, DECISION, self.source) as decide,

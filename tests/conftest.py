@@ -1,8 +1,13 @@
 """Engines are started once a session; fast tests run first."""
 
 import os
-from collections.abc import Iterator
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,3 +49,86 @@ def ray_cluster() -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("engine") is not None)
+
+
+@pytest.fixture
+def web() -> Iterator["Web"]:
+    """An HTTP server on loopback that plays a site and remembers who asked for what, and when."""
+    server = Web()
+    yield server
+    server.close()
+
+
+class Web:
+    """Pages by path (with the query, where it has one); a page is a function that is given the request.
+
+    `asked` holds time, path and headers of every request in the order of their arrival.
+    """
+
+    def __init__(self) -> None:
+        web = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                web.asked.append((time.monotonic(), self.path, dict(self.headers)))
+                try:
+                    web.pages.get(self.path, missing)(self)
+                except ConnectionError:
+                    web.hung_up.append(self.path)
+                    self.close_connection = True
+
+            def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name.replace("_", "-"), value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        def missing(request: "Handler") -> None:
+            request.answer(404, b"no such page", Content_Type="text/html")
+
+        self.asked: list[tuple[float, str, dict[str, str]]] = []
+        self.hung_up: list[str] = []
+        self.pages: dict[str, Callable[[Any], None]] = {}
+
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, *_: object) -> None:
+                if not isinstance(sys.exception(), ConnectionError):
+                    raise
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def page(self, path: str, body: str | bytes, kind: str = "text/html; charset=utf-8", **headers: str) -> None:
+        """A page that is always there."""
+        data = body.encode() if isinstance(body, str) else body
+        self.pages[path] = lambda request: request.answer(200, data, Content_Type=kind, **headers)
+
+    def status(self, path: str, *statuses: int, body: str = "<p>at last</p>", **headers: str) -> None:
+        """Answers of these statuses, one after the other; the last stays. A 200 has the body."""
+        left = list(statuses)
+
+        def answer(request: Any) -> None:
+            status = left.pop(0) if len(left) > 1 else left[0]
+            request.answer(status, body.encode() if status == 200 else b"", Content_Type="text/html", **headers)
+
+        self.pages[path] = answer
+
+    def redirect(self, path: str, to: str, status: int = 302) -> None:
+        self.pages[path] = lambda request: request.answer(status, Location=to)
+
+    def paths(self, robots: bool = False) -> list[str]:
+        """What was asked for, in order."""
+        return [path for _, path, _ in self.asked if robots or path != "/robots.txt"]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()

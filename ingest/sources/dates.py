@@ -1,6 +1,7 @@
 """Dates of publication as ISO 8601, to the precision that is known."""
 
 import re
+from collections.abc import Iterable
 from datetime import date
 
 NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -21,3 +22,8 @@ def iso_date(year: str, month: str = "", day: str = "") -> str | None:
         return date(int(year), int(month), int(day)).isoformat()
     except ValueError:
         return f"{year}-{month}"
+
+
+def earliest(dates: Iterable[str | None]) -> str | None:
+    """The first of several dates in ISO 8601. Of 2012 and 2012-07-19 it is the exact one: a missing part is late."""
+    return min((date for date in dates if date), key=lambda date: date.ljust(10, "9"), default=None)

@@ -1,7 +1,6 @@
 """Full papers in JATS XML, as PubMed Central and publishers give them out: one article a file, plain or gzip."""
 
 import gzip
-import html.entities
 import zlib
 from pathlib import Path
 from typing import Literal
@@ -10,19 +9,15 @@ from lxml import etree
 from pydantic import Field
 
 from ingest.records import RawInput, Records, Rejected, article_url
-from ingest.sources.dates import iso_date
+from ingest.sources.dates import earliest, iso_date
 from ingest.sources.jats_text import LANG, PaperText, children, first, local
 from ingest.sources.licence import licence
+from ingest.sources.tar import BrokenArchiveError, members
+from ingest.sources.xml_guard import DECLARES, ENCODING_FAULTS, ENTITY, SAFE, declares_entities, name_characters
 from lake.decision import Drop, Reason
 from lake.document import Document, new_document
 
-ENTITY = b"<!ENTITY"
-ENCODING_FAULTS = {
-    etree.ErrorTypes.ERR_INVALID_ENCODING,
-    etree.ErrorTypes.ERR_UNKNOWN_ENCODING,
-    etree.ErrorTypes.ERR_UNSUPPORTED_ENCODING,
-    etree.ErrorTypes.I18N_CONV_FAILED,
-}
+PAPERS = (".xml", ".nxml")
 TYPES = {
     "research-article": "Journal Article",
     "brief-report": "Journal Article",
@@ -52,17 +47,25 @@ TYPES = {
 
 
 class JatsInput(RawInput):
-    """Files of one JATS article each. `license` and `redistributable` hold for papers that state no licence.
+    """Files of one JATS article each, and `.tar.gz` or `.tar` archives of such files, which are read as they are.
 
-    Up to `files_per_part` papers make one part of the output.
+    `license` and `redistributable` hold for papers that state no licence. Up to `files_per_part` papers make one part
+    of the output; an archive makes one of its own.
     """
 
     format: Literal["jats"]
     files_per_part: int = Field(default=500, ge=1)
 
 
+def is_archive(path: Path) -> bool:
+    return path.name.endswith((".tar.gz", ".tgz", ".tar"))
+
+
 def read_jats(path: Path, name: str, settings: JatsInput) -> Records:
-    """The one record of a file; `name` is the file's name within the data folder."""
+    """The one record of a file, or every paper of an archive; `name` is the file's name within the data folder."""
+    if is_archive(path):
+        yield from _read_archive(path, name, settings)
+        return
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             data = stream.read(settings.max_bytes + 1)
@@ -70,6 +73,24 @@ def read_jats(path: Path, name: str, settings: JatsInput) -> Records:
         yield _rejected(name, Reason.TRUNCATED_FILE, str(error))
         return
     yield parse_paper(data, name, settings)
+
+
+def _read_archive(path: Path, name: str, settings: JatsInput) -> Records:
+    """Memory holds one paper. Files that are no XML, such as pictures, are no records.
+
+    An archive that ends early or is corrupt yields what was readable, then one rejected record.
+    """
+    with path.open("rb") if path.suffix == ".tar" else gzip.open(path) as stream:
+        try:
+            for member in members(stream, settings.max_bytes, PAPERS):
+                native = f"{name}!{member.name}"
+                if member.data is None:
+                    what = f"{member.size:,} bytes; max_bytes is {settings.max_bytes:,}"
+                    yield _rejected(native, Reason.TOO_LARGE, what)
+                else:
+                    yield parse_paper(member.data, native, settings)
+        except (EOFError, zlib.error, gzip.BadGzipFile, BrokenArchiveError) as error:
+            yield _rejected(name, Reason.TRUNCATED_FILE, f"nothing readable from here on: {error}")
 
 
 def parse_paper(data: bytes, name: str, settings: JatsInput) -> Document | Rejected:
@@ -83,17 +104,16 @@ def parse_paper(data: bytes, name: str, settings: JatsInput) -> Document | Rejec
         return _rejected(name, Reason.TOO_LARGE, f"over {settings.max_bytes:,} bytes, the value of max_bytes")
     # The parser finds declarations too, but a bomb in an attribute ends it before it can tell what they are.
     if ENTITY in data.replace(b"\0", b"").partition(b"<article")[0]:
-        return _rejected(name, Reason.HOSTILE_XML, "declares entities of its own")
+        return _rejected(name, Reason.HOSTILE_XML, DECLARES)
     try:
-        root = etree.fromstring(data, _parser())
-        declared = root.getroottree().docinfo.internalDTD
-        if declared is not None and next(declared.iterentities(), None) is not None:
-            return _rejected(name, Reason.HOSTILE_XML, "declares entities of its own")
+        root = etree.fromstring(data, etree.XMLParser(**SAFE))
+        if declares_entities(root):
+            return _rejected(name, Reason.HOSTILE_XML, DECLARES)
         articles = list(root.iter("{*}article"))
         if len(articles) != 1:
             what = f"<{local(root)}> with {len(articles)} articles; a file is one <article>"
             return _rejected(name, Reason.WRONG_TYPE, what)
-        _name_characters(articles[0])
+        name_characters(articles[0])
         paper = PaperText(articles[0])
         body = paper.body()
         if not body:
@@ -108,25 +128,6 @@ def parse_paper(data: bytes, name: str, settings: JatsInput) -> Document | Rejec
 
 def _rejected(name: str, reason: Reason, what: str) -> Rejected:
     return Rejected(name, Drop(reason, f"{name}: {what}"))
-
-
-def _parser() -> etree.XMLParser:
-    return etree.XMLParser(
-        resolve_entities=False, load_dtd=False, dtd_validation=False, attribute_defaults=False, no_network=True,
-        huge_tree=False, remove_comments=True, remove_pis=True,
-    )  # fmt: skip
-
-
-def _name_characters(article: etree._Element) -> None:
-    """Put characters for the entities of a DTD that was not loaded, as `&nbsp;`; U+FFFD for unknown ones."""
-    for node in list(article.iter(etree.Entity)):
-        text = html.entities.html5.get(f"{node.name};", "\ufffd") + (node.tail or "")
-        before, parent = node.getprevious(), node.getparent()
-        if before is not None:
-            before.tail = (before.tail or "") + text
-        else:
-            parent.text = (parent.text or "") + text
-        parent.remove(node)
 
 
 def _document(article: etree._Element, paper: PaperText, body: list[str], name: str, settings: JatsInput) -> Document:
@@ -193,6 +194,4 @@ def _published(about: etree._Element | None) -> str | None:
         if kind not in ("pmc-release", "nihms-submitted"):
             parts = (first(node, part) for part in ("year", "month", "day"))
             dates.append(iso_date(*("" if part is None else (part.text or "").strip() for part in parts)))
-    known = [date for date in dates if date]
-    # Of 2012 and 2012-07-19 the exact one is told; so a missing part counts as late.
-    return min(known, key=lambda date: date.ljust(10, "9")) if known else None
+    return earliest(dates)

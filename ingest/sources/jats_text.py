@@ -1,24 +1,15 @@
-"""The text of a JATS paper: headings, paragraphs, citations, captions and formulae in the format of the corpus.
-
-The format is MEDITRON's (arXiv 2311.16079): `# ` before a main section heading and `## ` before any other; in-text
-citations as `[bib_ref] title cut to 12 words, first author's last name [/bib_ref]`, in-text figure and table references
-as `[fig_ref] Figure 3: caption cut to 12 words [/fig_ref]`, captions as `[fig] … [/fig]` and `[table] … [/table]`,
-formulae as `[formula] … [/formula]`.
-"""
+"""The text of a JATS paper: headings, paragraphs, citations, captions and formulae in the format of the corpus."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 
 from lxml import etree
 
 from ingest.sources.mathml import math_text
+from ingest.sources.paper_text import DASHES, GONE, LONGEST_RANGE, captioned, citation, cut, named, pointer, tidy, under
 
 LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-
-WORDS = 12
-LONGEST_RANGE = 50
-DASHES = {"-", "–", "—", "−"}
 
 SKIPPED = frozenset(
     """ack alt-text app-group array attrib author-notes bio contrib-group copyright-statement fn fn-group funding-group
@@ -41,33 +32,6 @@ MARKS = {"fn", "table-fn", "author-notes", "aff", "corresp", "contrib"}
 """Kinds of reference whose text is a mere mark: a, *, †."""
 
 EXPONENT = re.compile(r"[−–+-]?\d")
-NUMBER = re.compile(r"[A-Z]?\d[\w.–,-]*\w|[A-Z]?\d")
-CITED = r"\[bib_ref\] (?:(?!\[/?bib_ref\]).)* \[/bib_ref\]"
-SEPARATOR = r"[\s,;–—−-]*"
-GONE = "\ue000"
-"""Stands for an unresolved citation until `tidy` takes it out together with what separated it from the next one."""
-
-TIDY: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"\s+"), " "),
-    (re.compile(rf"{GONE}{SEPARATOR}(?={GONE}|\[bib_ref\])"), ""),
-    (re.compile(rf"(\[/bib_ref\]){SEPARATOR}{GONE}"), r"\1"),
-    (re.compile(GONE), ""),
-    # Brackets that hold citations and nothing else, and the separators between those citations.
-    (re.compile(rf"[\[(]{SEPARATOR}({CITED}(?:{SEPARATOR}{CITED})*){SEPARATOR}[\])]"), r"\1"),
-    (re.compile(rf"(\[/bib_ref\]){SEPARATOR}(?=\[bib_ref\])"), r"\1 "),
-    # Brackets and separators that unresolved citations leave behind.
-    (re.compile(rf"\[{SEPARATOR}\]|\({SEPARATOR}\)"), ""),
-    (re.compile(r"([(\[])[\s,;]+"), r"\1"),
-    (re.compile(r"(?<![\s,;])[\s,;]+([)\]]|\.(?:\s|$))"), r"\1"),
-    (re.compile(r"(?<!,),(?:\s?,)+"), ","),
-    # "Table [fig_ref] Table 2: …" would say it twice.
-    (re.compile(r"\b(?:Fig(?:ure)?s?|Tables?)\b\.?\s*(?=\[fig_ref\])", re.IGNORECASE), ""),
-    (re.compile(r"(\[/(?:bib_ref|fig_ref|formula)\])(?=[\w(])"), r"\1 "),
-    (re.compile(r"(?<=[^\s(\[“‘/—–-])(\[(?:bib_ref|fig_ref|formula)\])"), r" \1"),
-    (re.compile(r"\s+([,.;:!?](?:\s|$))"), r"\1"),
-    (re.compile(r"\s+"), " "),
-)
-"""Applied in order. None of them looks at a run of characters from more than one start, so all are linear."""
 
 
 def local(node: etree._Element) -> str:
@@ -82,10 +46,6 @@ def children(node: etree._Element, *names: str) -> Iterator[etree._Element]:
 def first(node: etree._Element | None, *names: str) -> etree._Element | None:
     """The first child with one of the names."""
     return None if node is None else next(children(node, *names), None)
-
-
-def cut(text: str, words: int = WORDS) -> str:
-    return " ".join(text.split()[:words]).rstrip(".,;:")
 
 
 class PaperText:
@@ -111,7 +71,7 @@ class PaperText:
             foreign = language and (node.get(LANG) or language) != language
             if not foreign and kind not in {"toc", "teaser", "graphical", "precis", "web-summary"}:
                 heading = self.plain.line(first(node, "title")) or kind.replace("-", " ").capitalize() or "Abstract"
-                blocks += _under(f"# {heading}", self._all(node, 1))
+                blocks += under(f"# {heading}", self._all(node, 1))
         return blocks
 
     def body(self) -> list[str]:
@@ -180,7 +140,7 @@ class PaperText:
         blocks = self._all(node, depth + 1)
         if not heading:
             return blocks
-        return _under(f"{'#' if depth == 0 else '##'} {heading}", blocks)
+        return under(f"{'#' if depth == 0 else '##'} {heading}", blocks)
 
     def _list(self, node: etree._Element) -> list[str]:
         lines: list[str] = []
@@ -297,9 +257,8 @@ class PaperText:
 
     def _cited(self, entry: etree._Element) -> str:
         nodes = (next(entry.iter(f"{{*}}{name}"), None) for name in ("article-title", "chapter-title", "source"))
-        title = next(filter(None, (cut(self.plain.line(node)) for node in nodes)), "")
-        name = self.plain.line(next(entry.iter("{*}surname", "{*}collab"), None))
-        return f"{title}, {name}" if title and name else title
+        title = next(filter(cut, (self.plain.line(node) for node in nodes)), "")
+        return citation(title, self.plain.line(next(entry.iter("{*}surname", "{*}collab"), None)))
 
     @cached_property
     def floats(self) -> dict[str, tuple[str, str]]:
@@ -308,24 +267,12 @@ class PaperText:
         return {node.get("id", ""): (self._label(node), cut(self.plain._legend(node))) for node in nodes}
 
     def _float(self, target: str, text: str) -> str:
-        """`Figure 3B: caption cut to 12 words`: the number as the text names it, for it may point at a panel."""
         label, caption = self.floats[target]
-        named, own = NUMBER.search(text), NUMBER.search(label)
-        if named and own and named.group().startswith(own.group()):
-            label = label[: own.start()] + named.group()
-        elif own and len(text) <= 2 and text.isalpha():
-            label += text
-        return f"{label}: {caption}" if label and caption else label or caption
+        return pointer(label, caption, text)
 
     def _label(self, node: etree._Element) -> str:
-        label = self.line(first(node, "label")).rstrip(".: ")
-        word, number = ("Figure" if local(node).startswith("fig") else "Table"), NUMBER.search(label)
-        if not number:
-            return label
-        given = label[: number.start()].strip(" .")
-        if given and given.lower() not in {"fig", "figure", "table", "tab"}:
-            word = given
-        return f"{word} {label[number.start() :]}"
+        word = "Figure" if local(node).startswith("fig") else "Table"
+        return named(self.line(first(node, "label")), word)
 
     def _legend(self, node: etree._Element) -> str:
         caption = first(node, "caption")
@@ -337,21 +284,7 @@ class PaperText:
         return " ".join(filter(None, [title, *self._all(caption, 2)])).replace("\n", " ")
 
     def _caption(self, node: etree._Element) -> str:
-        label, legend = self._label(node), self._legend(node)
-        return f"{label}: {legend}" if label and legend else legend or label
-
-
-def tidy(text: str) -> str:
-    """Running text on one line, without the brackets and separators that stood around citations."""
-    for pattern, replacement in TIDY:
-        text = pattern.sub(replacement, text)
-    return text.strip()
-
-
-def _under(heading: str, blocks: Iterable[str]) -> list[str]:
-    """A heading over its blocks; a section without text has no heading."""
-    blocks = list(blocks)
-    return [heading, *blocks] if blocks else []
+        return captioned(self._label(node), self._legend(node))
 
 
 def _tex(text: str) -> str:

@@ -1,11 +1,8 @@
-"""JSON Lines, plain or gzip: one record a line, its keys mapped to the fields of a document by the config."""
+"""JSON Lines, plain or packed: one record a line, its keys mapped to the fields of a document by the config."""
 
-import gzip
-import io
 import json
 import re
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,24 +11,22 @@ from pydantic import Field, model_validator
 
 from ingest.records import RawInput, Records, Rejected, article_url
 from ingest.sources.dates import iso_date
+from ingest.sources.lines import raw_lines
 from lake.decision import Drop, Reason
 from lake.document import META, Document, new_document
 
-BOM = b"\xef\xbb\xbf"
-CHUNK = 2**20
 DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class JsonlInput(RawInput):
-    """Files of JSON objects, one a line; a name that ends in `.gz` is gzip.
+class MappedInput(RawInput):
+    """Records whose keys are mapped to the fields of a document.
 
     `fields` maps a field of the document, or of its `meta`, to a key of the record; `a.b` is key b of the object a.
     `text` may have several keys, whose values are joined by line ends. Where `id` is not mapped, a record is known by
     its file and line. With `title_in_text` the text a model learns from is title, blank line, body.
     """
 
-    format: Literal["jsonl"]
     fields: dict[str, str | tuple[str, ...]] = Field(default={"text": "text"})
     title_in_text: bool = False
 
@@ -51,6 +46,12 @@ class JsonlInput(RawInput):
         return self
 
 
+class JsonlInput(MappedInput):
+    """Files of JSON objects, one a line; a name that ends in `.gz` is gzip, one in `.zst` Zstandard."""
+
+    format: Literal["jsonl"]
+
+
 class FieldError(Exception):
     """A record's field is missing or of the wrong type."""
 
@@ -63,42 +64,27 @@ def read_jsonl(path: Path, name: str, settings: JsonlInput) -> Records:
     """Every record of a file. Memory holds one line of at most `max_bytes`.
 
     `name` is the file's name within the data folder, which evidence and ids without a mapped key carry. Blank lines
-    are no records. A gzip stream that ends early or is corrupt yields what was readable, then one rejected record;
-    so does a gzip file without a byte, which Python takes for an empty stream.
+    are no records.
     """
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-        number = 0
-        try:
-            if path.suffix == ".gz" and not path.stat().st_size:
-                raise EOFError("the file is empty")
-            for number, line in _lines(stream, settings.max_bytes):
-                native = f"{name}:{number}"
-                if isinstance(line, int):
-                    evidence = f"{native}: a line of {line:,} bytes; max_bytes is {settings.max_bytes:,}"
-                    yield Rejected(native, Drop(Reason.TOO_LARGE, evidence, float(line)))
-                elif line.strip():
-                    yield parse_record(line, native, settings)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            native = f"{name}:{number + 1}"
-            yield Rejected(native, Drop(Reason.TRUNCATED_FILE, f"{native}: nothing readable from here on: {error}"))
+    for line in raw_lines(path, name, settings.max_bytes):
+        yield line if isinstance(line, Rejected) else parse_record(line.data, line.native, settings)
 
 
-def _lines(stream: gzip.GzipFile | io.BufferedReader, max_bytes: int) -> Iterator[tuple[int, bytes | int]]:
-    """Lines with their numbers from 1; of a line over `max_bytes` only its length, for it was never held whole."""
-    number = 0
-    while line := stream.readline(max_bytes + 1):
-        number += 1
-        if len(line) <= max_bytes:
-            yield number, line.removeprefix(BOM) if number == 1 else line
-            continue
-        length = len(line)
-        while not line.endswith(b"\n") and (line := stream.readline(CHUNK)):
-            length += len(line)
-        yield number, length
+def parse_record(line: bytes, native: str, settings: MappedInput) -> Document | Rejected:
+    """One line as a document; `native` is the `file:line` it stood on, and its id where none is mapped."""
+    record = parse_object(line, native)
+    if isinstance(record, Rejected):
+        return record
+    try:
+        values = {field: _value(record, field, keys) for field, keys in settings.fields.items()}
+        return _document(values, native, settings)
+    except FieldError as error:
+        drop = Drop(error.drop.reason, f"{native}: {error.drop.evidence}")
+        return Rejected(native, drop)
 
 
-def parse_record(line: bytes, native: str, settings: JsonlInput) -> Document | Rejected:
-    """One line as a document; `native` is the `file:line` it stood on."""
+def parse_object(line: bytes, native: str) -> dict[str, Any] | Rejected:
+    """One line as a JSON object."""
     try:
         record = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -108,15 +94,10 @@ def parse_record(line: bytes, native: str, settings: JsonlInput) -> Document | R
     if not isinstance(record, dict):
         what = f"{native}: a record is an object, this is {_kind(record)}: {_quote(line)}"
         return Rejected(native, Drop(Reason.WRONG_TYPE, what))
-    try:
-        values = {field: _value(record, field, keys) for field, keys in settings.fields.items()}
-        return _document(values, native, settings)
-    except FieldError as error:
-        drop = Drop(error.drop.reason, f"{native}: {error.drop.evidence}")
-        return Rejected(native, drop)
+    return record
 
 
-def _document(values: dict[str, Any], native: str, settings: JsonlInput) -> Document:
+def _document(values: dict[str, Any], native: str, settings: MappedInput) -> Document:
     text = values.pop("text")
     identity = values.pop("id", native)
     known = {"license": settings.license, "redistributable": settings.redistributable, "site": settings.site}

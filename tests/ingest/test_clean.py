@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 
 from ingest.clean import CleanSettings, PartCleaner, clean_document, regroup
 from ingest.tally import Tally
-from lake.decision import DECISION, Reason
+from lake.decision import DECISION, Drop, Reason
 from lake.document import DOCUMENT, document_id, new_document
 
 SETTINGS = CleanSettings()
 LINE = "The patient should drink enough water and return to the clinic when the fever lasts longer than three days."
+ANOTHER = "Older people and those with a disease of the heart should be examined by a doctor on the first day of fever."
+THIRD = (
+    "Nobody needs an antibiotic against a virus, which is what most infections of the throat are caused by in winter."
+)
 LONG = " ".join([LINE] * 4)
 FRENCH = "Le patient doit boire assez d'eau et revenir à la clinique si la fièvre dure plus de trois jours. " * 4
 
@@ -28,8 +32,8 @@ def table(*rows: dict[str, Any]) -> pa.Table:
 
 
 def test_a_paragraph_of_english_stays() -> None:
-    clean = clean_document(f"• {LONG}\r\n", None, "abstracts", SETTINGS)
-    assert clean == (f"- {LONG}", None, "en", None)
+    clean = clean_document(f"• {LONG}\r\n", None, "web", SETTINGS)
+    assert clean == (f"- {LONG}", None, "en", None, {})
 
 
 @pytest.mark.parametrize("text", ["", " \n\t ", "\ufffd\x00", "A title", "A title\n\n \u200b"])
@@ -53,7 +57,7 @@ def test_length_is_told_with_what_was_wanted() -> None:
     assert drop.drop.evidence == "words=48 of 0, lines of more than 10 words=2 of 3"
     assert drop.drop.score == 48.0
     assert drop.lang is None
-    assert reason("\n".join([LINE] * 3), source="guidelines", settings=settings) is None
+    assert reason(f"{LINE}\n{ANOTHER}\n{THIRD}", source="guidelines", settings=settings) is None
     assert reason(LINE) == "too_short"
 
 
@@ -66,11 +70,87 @@ def test_other_languages_go_and_the_code_is_known() -> None:
 
 @given(st.text(st.characters(categories=None)), st.none() | st.text(st.characters(categories=None)))
 def test_no_text_raises_and_a_clean_one_stays_as_it_is(text: str, title: str | None) -> None:
-    settings = CleanSettings.model_validate({"length": {"words": 0}})
+    every = {"remove_lines": ["javascript", "policy", "no_terminal", "few_words"]}
+    settings = CleanSettings.model_validate(
+        {"length": {"words": 0}, "quality": {"web": every}, "mask": {"web": ["email", "phone", "record"]}}
+    )
     once = clean_document(text, title, "web", settings)
     again = clean_document(once.text, once.title, "web", settings)
     assert again[:3] == once[:3]
+    assert again.changes == {}
     assert (again.drop and again.drop.reason) == (once.drop and once.drop.reason)
+
+
+def test_quality_is_judged_after_language_by_the_rules_of_the_corpus() -> None:
+    assert reason(LONG, source="guidelines") == "duplicate_ngrams"
+    assert reason(FRENCH, source="guidelines") == "non_english"
+    assert reason(f"{LONG} {{", source="web") is None
+    settings = CleanSettings.model_validate({"quality": {"guidelines": None, "web": {}}})
+    assert reason(LONG, source="guidelines", settings=settings) is None
+    drop = clean_document(f"{LONG} {{", None, "web", settings).drop
+    assert drop == Drop(Reason.CURLY_BRACKET, "curly_brackets=1, at most 0", 1.0)
+
+
+def test_a_title_counts_not_for_quality() -> None:
+    settings = CleanSettings.model_validate({"quality": {"web": {"top_ngrams": None, "duplicate_ngrams": None}}})
+    assert reason(f"Title {{\n\n{LONG}", "Title {", settings=settings) is None
+    assert reason(f"{LONG}\n\nTitle {{", settings=settings) == "curly_bracket"
+
+
+def test_foreign_marks_are_broken_but_in_the_sources_that_write_them() -> None:
+    text = f"{LONG} See [fig] and [/bib_ref]."
+    assert clean_document(text, "On [fig]", "web", SETTINGS)[:2] == (
+        f"{LONG} See [ fig ] and [ /bib_ref ].",
+        "On [ fig ]",
+    )
+    assert clean_document(text, None, "papers", SETTINGS).text == text
+    settings = CleanSettings.model_validate({"format_tokens": ["web"]})
+    assert clean_document(text, None, "web", settings).text == text
+
+
+def test_nothing_is_masked_unless_it_is_asked_for() -> None:
+    text = f"Ask Jane at j@x.org\n\n{LONG} Call 301-496-5717 or write to j@x.org."
+    assert clean_document(text, None, "web", SETTINGS).text == text
+    settings = CleanSettings.model_validate({"mask": {"web": ["email", "phone"]}})
+    clean = clean_document(text, "Ask Jane at  j@x.org", "web", settings)
+    assert clean.text == f"Ask Jane at <email>\n\n{LONG} Call <phone> or write to <email>."
+    assert clean.title == "Ask Jane at <email>"
+    assert clean.changes == {("masked", "email"): 2, ("masked", "phone"): 1}
+
+
+def test_no_evidence_quotes_what_is_masked() -> None:
+    text = " ".join(f"Write to the j@x.org, {word}." for word in LONG.split())
+    settings = CleanSettings.model_validate({"quality": {"web": {}}, "mask": {"web": ["email"]}})
+    drop = clean_document(text, None, "web", settings).drop
+    assert drop is not None
+    assert drop.reason is Reason.TOP_NGRAM
+    assert "<email>" in drop.evidence
+    assert "@" not in drop.evidence
+
+
+def test_lines_are_removed_where_the_config_says_so() -> None:
+    text = f"A title\n\n# Heading\n\nEnable javascript.\n\n{LONG}\nno end"
+    settings = CleanSettings.model_validate(
+        {"quality": {"web": {"remove_lines": ["javascript", "no_terminal"], "duplicate_ngrams": None}}}
+    )
+    clean = clean_document(text, "A title", "web", settings)
+    assert clean.text == f"A title\n\n# Heading\n\n{LONG}"
+    assert clean.changes == {("lines_removed", "javascript"): 1, ("lines_removed", "no_terminal"): 1}
+    assert reason("Enable javascript.", settings=settings) == "empty"
+
+
+def test_changes_are_counted_of_what_is_kept() -> None:
+    settings = CleanSettings.model_validate({
+        "mask": {"web": ["email"]},
+        "quality": {"web": {"remove_lines": ["policy"], "top_ngrams": None, "duplicate_ngrams": None}},
+    })  # fmt: skip
+    cleaner = PartCleaner("web", settings, "clean")
+    texts = (f"a@b.org [fig] {LONG}\nWe use cookies.", f"a@b.org c@d.org {LONG}", "a@b.org [fig]")
+    cleaner.clean(table(*(new_document("web", str(n), text) for n, text in enumerate(texts))))
+    figures = Tally(cleaner.tally()).figures()
+    assert figures["masked"] == {"web": {"email": 3}}
+    assert figures["lines_removed"] == {"web": {"policy": 1}}
+    assert figures["marks_broken"] == {"web": 1}
 
 
 def test_of_one_id_the_first_that_passes_stays() -> None:
@@ -123,6 +203,9 @@ def test_the_tally_adds_up_to_accounts_and_figures() -> None:
         "sites": {"web": {"who": 1}},
         "characters": {"papers": 0, "web": 2 * len(LONG)},
         "languages": {"en": 2, "fr": 1},
+        "masked": {},
+        "lines_removed": {},
+        "marks_broken": {},
     }
 
 

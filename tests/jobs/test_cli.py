@@ -23,7 +23,7 @@ def gap(*words: str) -> subprocess.CompletedProcess[str]:
         (("run", DEMO, "dedup.treshold=0.7"), "dedup.treshold: unknown key; did you mean threshold?"),
         (("run", DEMO, "dedup.threshold=high"), "dedup.threshold: Input should be a valid number"),
         (("run", DEMO, "pretrain.parallel.tensor=7"), "pretrain"),
-        (("run", DEMO, "data=/nowhere"), "no file matches /nowhere/guidelines"),
+        (("run", DEMO, "data=/nowhere"), "read.inputs.0.paths: no file matches /nowhere/"),
         (("run", DEMO, "dedupe"), "dedupe: no such step; the steps are read, clean"),
         (("run", DEMO, "evaluate.benchmarks=[{task: medqq}]"), "medqq"),
         (("plan", DEMO, "seed"), "an override is written key.key=value"),

@@ -61,6 +61,14 @@ def test_every_step_accounts_for_every_document(manifests: dict[str, Manifest]) 
     for one in manifests.values():
         assert all(account.lost == 0 for account in one.accounts.values())
     assert manifests["read"].total.entered >= 200
+    assert set(manifests["read"].figures["unsampled"]) == {"replay"}
+    assert manifests["clean"].figures["masked"] == {"replay": {"email": 2, "phone": 2, "record": 2}}
+    assert set(manifests["clean"].figures["sites"]["guidelines"]) > {
+        "example-agency",
+        "example-clinic",
+        "example-institute",
+        "example-society",
+    }
 
 
 def test_every_reason_occurs(manifests: dict[str, Manifest]) -> None:
@@ -111,7 +119,9 @@ def test_trace_of_a_kept_document(lake: Path) -> None:
     assert gap("trace", DEMO, url, f"lake={lake}").stdout == done.stdout
 
 
-@pytest.mark.parametrize("reason", ["malformed_json", "too_short", "near_duplicate", "contaminated"])
+@pytest.mark.parametrize(
+    "reason", ["malformed_json", "no_content", "too_short", "symbols", "near_duplicate", "same_title", "contaminated"]
+)
 def test_trace_of_a_dropped_document(lake: Path, reason: str) -> None:
     expected = json.loads((ROOT / "samples" / "expected.json").read_text(encoding="utf-8"))
     source, native = next((s, n) for s, planted in expected.items() for n, r in planted.items() if r == reason)

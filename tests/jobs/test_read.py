@@ -20,7 +20,7 @@ from ray_jobs.read import UnitReader, read
 
 pytestmark = pytest.mark.engine
 
-READ = {reason.value for reason in list(Reason)[: list(Reason).index(Reason.NO_BODY) + 1]}
+READ = {reason.value for reason in list(Reason)[: list(Reason).index(Reason.REPEATED_ID)]} | {Reason.NO_PUBMED_ID.value}
 
 
 def read_step(lake: Path, settings: ReadSettings, data: str) -> Step:
@@ -42,17 +42,12 @@ def content(step: Step) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
-def test_every_planted_record_leaves_for_its_reason_and_no_other(step: Step, samples: str) -> None:
-    expected = json.loads(Path(samples, "expected.json").read_text(encoding="utf-8"))
-    wanted = {
-        document_id(source, native): reason
-        for source, natives in expected.items()
-        for native, reason in natives.items()
-        if reason in READ
-    }
+def test_every_planted_record_leaves_for_its_reason_and_no_other(
+    step: Step, planted: dict[str, dict[str, str]]
+) -> None:
     rows = step.output.scan("decisions").to_table().to_pylist()
-    assert {row["id"]: row["reason"] for row in rows if not row["keep"]} == wanted
-    assert set(wanted.values()) == READ
+    assert {row["id"]: row["reason"] for row in rows if not row["keep"]} == planted["read"]
+    assert set(planted["read"].values()) == READ
     assert all(row["evidence"] for row in rows if not row["keep"])
     assert {row["step"] for row in rows} == {"read"}
 
@@ -64,22 +59,25 @@ def test_every_record_has_one_decision_and_every_kept_one_a_document(step: Step)
     assert kept == sorted((row["id"], row["source"]) for row in documents)
     total = step.manifest().total
     assert (total.entered, total.kept) == (len(rows), len(documents))
-    assert total.entered == 213
-    assert step.manifest().accounts["papers"].dropped == {"hostile_xml": 1, "malformed_xml": 1, "no_body": 1}
+    assert total.entered == 249
+    gone = ("hostile_xml", "malformed_annotation", "malformed_xml", "no_body", "no_pubmed_id")
+    assert step.manifest().accounts["papers"].dropped == dict.fromkeys(gone, 1)
 
 
 def test_tables_have_their_schema_and_figures_count_the_files(step: Step, samples: str) -> None:
-    # Of the first seven papers by name three are rejected.
+    # Of the first seven loose papers by name, which follow the archive, three are rejected.
     for table, schema, rows in (("documents", DOCUMENT, 4), ("decisions", DECISION, 7)):
         assert set(step.output.scan(table).schema.names) == set(schema.names)
-        name = step.output.parts(table, "papers")[0]
+        name = step.output.parts(table, "papers")[1]
         stored = step.output.read_part(table, name, schema.names)
         assert stored.cast(schema).num_rows == rows
     figures = step.manifest().figures
-    assert figures["files_by_source"] == {"abstracts": 1, "guidelines": 3, "papers": 20, "replay": 1}
-    folders = (Path(samples, source) for source in figures["files_by_source"])
-    assert figures["bytes"] == sum(path.stat().st_size for folder in folders for path in folder.iterdir())
-    assert figures["files"] == 25
+    assert figures["files_by_source"] == {"abstracts": 3, "guidelines": 6, "papers": 13, "replay": 1}
+    folders = ("abstracts", "guidelines", "papers", "replay", "s2")
+    raw = [path for name in folders for path in Path(samples, name).rglob("*.*")]
+    raw += Path(samples).glob("crawl/*/*.warc*")
+    assert figures["bytes"] == sum(path.stat().st_size for path in raw)
+    assert figures["files"] == 23
 
 
 def test_a_unit_is_a_part(step: Step, sample_inputs: ReadSettings, samples: str) -> None:
@@ -96,10 +94,10 @@ def test_killed_it_resumes_with_the_parts_that_lack_decisions(
     (root / "manifest.json").unlink()
     # One worker died between the two parts of a unit, another in the middle of a file.
     (root / "decisions" / Output.part_name(0, "guidelines")).unlink()
-    lost = root / "documents" / Output.part_name(4, "papers")
-    (root / "decisions" / Output.part_name(4, "papers")).unlink()
+    lost = root / "documents" / Output.part_name(8, "papers")
+    (root / "decisions" / Output.part_name(8, "papers")).unlink()
     lost.rename(lost.with_name(f".{lost.name}.0123abcd"))
-    untouched = root / "decisions" / Output.part_name(3, "papers")
+    untouched = root / "decisions" / Output.part_name(7, "papers")
     written_at = untouched.stat().st_mtime_ns
     other = read_step(tmp_path, sample_inputs, samples)
     assert not lost.with_name(f".{lost.name}.0123abcd").exists()
@@ -115,10 +113,10 @@ def test_memory_holds_a_batch_and_row_groups_are_batches(
 
     monkeypatch.setattr(job, "BATCH_ROWS", 10)
     reader = UnitReader(Output(str(tmp_path)), "read", sample_inputs, samples)
-    unit = next(one for one in units(sample_inputs, samples) if "abstracts" in str(one.files[0]))
-    assert sum(row["count"] for row in reader.read(unit)) == 76
+    unit = next(one for one in units(sample_inputs, samples) if one.files[0].name == "pubmed26n0001.xml.gz")
+    assert sum(row["count"] for row in reader.read(unit)) == 62
     groups = pq.ParquetFile(reader.output.local("decisions", Output.part_name(unit.part, "abstracts"))).metadata
-    assert [groups.row_group(n).num_rows for n in range(groups.num_row_groups)] == [10] * 7 + [6]
+    assert [groups.row_group(n).num_rows for n in range(groups.num_row_groups)] == [10] * 6 + [2]
 
 
 def test_files_without_a_record_are_read_in_silence(ray_cluster: None, tmp_path: Path) -> None:
@@ -194,3 +192,28 @@ def test_rows_that_repeat_a_record_are_all_counted(ray_cluster: None, tmp_path: 
     assert step.manifest().accounts == {"web": Account.of(3)}
     decisions: pa.Table = step.output.scan("decisions").to_table()
     assert decisions["id"].to_pylist() == [document_id("web", "1")] * 3
+
+
+def test_what_a_sample_passes_over_is_counted_and_no_decision(ray_cluster: None, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    lines = [json.dumps({"text": f"Text {n}.", "meta": {"source": "c4"}}) + "\n" for n in range(2000)]
+    (data / "a.jsonl").write_text("".join(lines[:1500]), encoding="utf-8")
+    (data / "b.jsonl").write_text("".join(lines[1500:]), encoding="utf-8")
+    (data / "all.json").write_text("".join(lines), encoding="utf-8")
+    steps = []
+    for paths in (["*.jsonl"], ["all.json"]):
+        one = {"format": "redpajama", "source": "replay", "paths": paths, "keep": 0.05}
+        plain = {"format": "jsonl", "source": "web", "paths": ["b.jsonl"], "limit": 3}
+        settings = ReadSettings.model_validate({"inputs": [one, plain]})
+        steps.append(read_step(tmp_path / paths[0].strip("*."), settings, str(data)))
+    accounts = steps[0].manifest().accounts
+    drawn = accounts["replay"].entered
+    assert 50 <= drawn <= 150
+    assert steps[0].manifest().figures["unsampled"] == {"replay": 2000 - drawn}
+    assert steps[0].output.scan("decisions", "replay").count_rows() == drawn
+    assert len(steps[0].output.parts("unsampled")) == 2
+    ids = [set(step.output.scan("documents", "replay").to_table()["id"].to_pylist()) for step in steps]
+    assert ids[0] == ids[1]
+    assert steps[1].manifest().figures["unsampled"] == steps[0].manifest().figures["unsampled"]
+    assert steps[1].manifest().accounts == accounts

@@ -1,0 +1,157 @@
+"""Pages that need JavaScript, built by Chromium through Playwright (the extra `browser`).
+
+The browser builds and never fetches: every request that a page makes is answered by the crawler, so that robots.txt,
+rates and limits hold for scripts and data as for pages, and whatever slips by meets a proxy that is not there.
+"""
+
+import asyncio
+import importlib.util
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lake.error import UserError
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser as Chromium
+    from playwright.async_api import Playwright, Route
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--proxy-server=127.0.0.1:9",
+    "--proxy-bypass-list=<-loopback>",
+)
+NEEDLESS = {"image", "media", "font", "stylesheet", "manifest", "other"}
+"""Kinds of requests that add no text."""
+
+METHODS = {"GET", "HEAD", "POST"}
+SENT = ("accept", "content-type", "x-requested-with", "authorization", "cookie", "origin", "referer")
+"""Headers of a page's request that go on to the host; the others are the browser's own."""
+
+DROPPED = ("content-encoding", "content-length", "transfer-encoding", "connection", "content-security-policy")
+"""Headers of an answer that do not hold for the unpacked body, or would keep the page from being built."""
+
+
+class BrowserError(Exception):
+    """A page was not built, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a page asks for; `kind` is script, fetch, xhr, document …"""
+
+    url: str
+    kind: str
+    method: str
+    headers: dict[str, str]
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What it is given."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+Load = Callable[[Request], Awaitable[Loaded | None]]
+
+
+def check_browser(executable: str) -> None:
+    """Raises UserError where Playwright or the browser is missing: to be called before work starts."""
+    if importlib.util.find_spec("playwright") is None:
+        raise UserError("a site of mode browser needs Playwright; install it: pip install 'gap-replay[browser]'")
+    if shutil.which(executable) is None:
+        raise UserError(f"{executable}: no such browser; install Chromium or set crawl.chromium to its path")
+
+
+class Browser:
+    """Chromium, started with the first page and used for all; pages share nothing."""
+
+    def __init__(self, executable: str, user_agent: str) -> None:
+        self._executable = executable
+        self._user_agent = user_agent
+        self._starting = asyncio.Lock()
+        self._playwright: Playwright | None = None
+        self._chromium: Chromium | None = None
+
+    async def _start(self) -> "Chromium":
+        from playwright.async_api import async_playwright
+
+        async with self._starting:
+            if self._playwright is None:
+                self._playwright = await async_playwright().start()
+            if self._chromium is None or not self._chromium.is_connected():
+                self._chromium = await self._playwright.chromium.launch(
+                    executable_path=self._executable, args=list(FLAGS), ignore_default_args=["--headless=old"]
+                )
+        return self._chromium
+
+    async def build(self, url: str, first: Loaded, wait_for: str | None, seconds: float, load: Load) -> bytes:
+        """The HTML, as UTF-8, of the page at `url` once its scripts ran and `wait_for`, a CSS selector, is there.
+
+        `first` answers the page's own request, `load` every further one; where that gives None, the request fails.
+
+        Raises:
+            BrowserError: the browser failed, or `wait_for` did not appear within `seconds`.
+        """
+        from playwright.async_api import Error
+
+        try:
+            async with asyncio.timeout(seconds):
+                chromium = await self._start()
+                context = await chromium.new_context(user_agent=self._user_agent, service_workers="block")
+                try:
+                    await context.route("**/*", lambda route: _answer(route, url, first, load))
+                    page = await context.new_page()
+                    page.set_default_timeout(1000 * seconds)
+                    await page.goto(url, wait_until="domcontentloaded" if wait_for else "networkidle")
+                    if wait_for:
+                        await page.wait_for_selector(wait_for, state="attached")
+                    return (await page.content()).encode("utf-8", "replace")
+                finally:
+                    await context.close()
+        except TimeoutError:
+            what = f"{wait_for} did not appear" if wait_for else "the page did not come to rest"
+            raise BrowserError(f"{what} within {seconds:g} s") from None
+        except Error as error:
+            raise BrowserError(" ".join(str(error).split())[:200]) from None
+
+    async def close(self) -> None:
+        if self._chromium is not None:
+            await self._chromium.close()
+        if self._playwright is not None:
+            await self._playwright.stop()
+
+
+async def _answer(route: "Route", url: str, first: Loaded, load: Load) -> None:
+    from playwright.async_api import Error
+
+    request = route.request
+    try:
+        if request.is_navigation_request() and request.url.partition("#")[0] == url.partition("#")[0]:
+            loaded: Loaded | None = first
+        elif request.resource_type in NEEDLESS or request.method not in METHODS:
+            loaded = None
+        else:
+            sent = {name: value for name, value in (await request.all_headers()).items() if name in SENT}
+            loaded = await load(
+                Request(request.url, request.resource_type, request.method, sent, request.post_data_buffer)
+            )
+        if loaded is None:
+            await route.abort()
+            return
+        headers = {name: value for name, value in loaded.headers.items() if name.lower() not in DROPPED}
+        await route.fulfill(status=loaded.status, headers=headers, body=loaded.body)
+    except Error:
+        return  # the page was closed while its request was on the way

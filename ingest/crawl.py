@@ -1,0 +1,367 @@
+"""The crawl of one site: index pages, documents, chapters. It asks for pages through a function and knows no engine.
+
+All that a crawl knows stands in its folder, so one that was killed goes on where it was: a page in a WARC is not asked
+for again, and a page that is not is.
+"""
+
+import asyncio
+import hashlib
+import re
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePath
+from typing import Any
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+
+from ingest.addresses import leads_to_private
+from ingest.answer import PASSING, Answer, Ask, Miss, Want, missed
+from ingest.archive import Archive, Group, Volume
+from ingest.fetchlog import Fetch, Kind
+from ingest.http import FetchSettings
+from ingest.links import html_links, index_urls, listed_links, pdf_links
+from ingest.site import Site
+from ingest.urls import clean_url, domain, host_of
+from lake import bundled
+
+MOST_NEXT = 1000
+"""Index pages that one leads on to, by `next` and `more`."""
+
+GetPage = Callable[[Ask], Awaitable[Answer]]
+
+
+class CrawlSettings(FetchSettings):
+    """Which sites are fetched, to where, and how.
+
+    Attributes:
+        sites: Tags of sites that come with the project, or paths of YAML files of one's own.
+        folder: Below the data folder; each site has its own in it.
+        fetchers: Ray actors that ask; a host belongs to exactly one.
+        concurrency: Documents of one site that are in work at a time.
+        limit: Documents of each site at the most.
+        fresh_hours: With --refresh, pages younger than this are not asked for again.
+        volume_mb: A WARC file over this size is closed after its last document.
+    """
+
+    sites: tuple[str, ...] = Field(min_length=1)
+    folder: str = "crawl"
+    fetchers: PositiveInt = 2
+    concurrency: PositiveInt = 4
+    limit: PositiveInt | None = None
+    fresh_hours: NonNegativeFloat = 24
+    volume_mb: PositiveFloat = 256
+
+    @field_validator("folder")
+    @classmethod
+    def _below_data(cls, folder: str) -> str:
+        path = PurePath(folder)
+        if not path.parts or path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{folder!r} is not a folder below the data folder, such as crawl")
+        return folder
+
+    @field_validator("sites")
+    @classmethod
+    def _apart(cls, sites: tuple[str, ...]) -> tuple[str, ...]:
+        tags = [bundled.tag(site) for site in sites]
+        for name in tags:
+            if tags.count(name) > 1:
+                raise ValueError(f"{name} is there twice; every site has a folder of its own")
+        return sites
+
+
+class SiteCrawl:
+    """One crawl of one site into its archive.
+
+    `fetch` gets a page, `told` hears how many documents were finished and how many more were found.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        settings: CrawlSettings,
+        archive: Archive,
+        fetch: GetPage,
+        refresh: bool = False,
+        told: Callable[[int, int], None] = lambda done, found: None,
+    ) -> None:
+        self._site = site
+        self._settings = settings
+        self._archive = archive
+        self._fetch = fetch
+        self._refresh = refresh
+        self._told = told
+        self._log = archive.log
+        self._own = {domain(host_of(url)) for url in (*site.index.urls, *site.seeds)}
+        self._private = False
+        self._owner: dict[str, str] = {}
+        self._chapters: dict[str, list[str]] = {}
+        self._requests = 0
+        self._led_to: dict[str, int] = {}
+        for line in self._log:
+            if line.kind in ("document", "chapter"):
+                self._know(line)
+
+    def _know(self, line: Fetch) -> None:
+        document = line.document or line.url
+        if line.kept:
+            self._owner |= {line.url: document, line.final_url or line.url: document}
+            if line.kind == "chapter":
+                self._chapters.setdefault(document, []).append(line.url)
+
+    async def run(self) -> dict[str, Any]:
+        """Fetch what is missing, and with `refresh` what is stale.
+
+        Returns:
+            Figures for the manifest: documents listed, those over the limit, how many each index page led to (0 where
+            it could not be fetched), requests, seconds.
+        """
+        started = time.monotonic()
+        named = {host_of(url) for url in (*self._site.index.urls, *self._site.seeds)}
+        self._private = any(await asyncio.gather(*map(leads_to_private, named)))
+        self._lists = [self._archive.volume("index", self._room)]
+        listed = await self._list()
+        wanted = listed[: self._settings.limit]
+        self._told(0, len(wanted))
+        self._owner |= {url: url for url in wanted}
+        await self._lanes(wanted)
+        self._archive.write_superseded(self._pages())
+        for volume in self._lists:
+            volume.close()
+        return {
+            "listed": len(listed),
+            "over_limit": listed[len(wanted) :],
+            "index": self._led_to,
+            "requests": self._requests,
+            "refresh": self._refresh,
+            "seconds": round(time.monotonic() - started, 2),
+        }
+
+    @property
+    def _room(self) -> int:
+        return int(self._settings.volume_mb * 2**20)
+
+    def _pages(self) -> Volume:
+        """The WARC file of index pages and robots.txt. A full one stays open for what is on its way to it."""
+        if self._lists[-1].size >= self._room:
+            self._lists.append(self._archive.volume("index", self._room))
+        return self._lists[-1]
+
+    # Index pages -----------------------------------------------------------------------------------------------------
+
+    async def _list(self) -> list[str]:
+        """Documents in the order that index pages give, then seeds, then what an earlier crawl kept."""
+        found: dict[str, None] = {}
+        for chain in index_urls(self._site.index):
+            for given in chain:
+                new = [url for url in await self._listed_from(given) if url not in found]
+                found.update(dict.fromkeys(new))
+                if not new:
+                    break
+        browser = self._site.mode == "browser"
+        found.update(dict.fromkeys(clean_url(url, fragment=browser) or url for url in self._site.seeds))
+        found.update((line.url, None) for line in self._log if line.kind == "document" and line.kept)
+        return [url for url in found if url not in self._led_to]
+
+    async def _listed_from(self, given: str) -> list[str]:
+        """Documents on an index page and on those that it leads on to."""
+        index, found = self._site.index, dict[str, None]()
+        pages = deque([clean_url(given, fragment=self._site.mode == "browser") or given])
+        visited: set[str] = set()
+        while pages and len(visited) < MOST_NEXT:
+            url = pages.popleft()
+            if url in visited:
+                continue
+            visited.add(url)
+            page = await self._index_page(url, index.links, "pdf" if index.pdf else "list" if index.find else "html")
+            if page is None:
+                continue
+            links = await self._index_links(page)
+            if index.more is not None:
+                pages += [one for one in links if re.search(index.more, one)]
+                links = [one for one in links if not re.search(index.more, one)]
+            if index.next is not None:
+                pages += (await self._links(page, index.next))[:1]
+            if index.through is not None:
+                links = await self._through([one for one in links if one not in self._led_to], index.through)
+            found.update(dict.fromkeys(self._fit(url, links)))
+        return list(found)
+
+    async def _through(self, lists: list[str], selector: str) -> list[str]:
+        """Documents on the pages between."""
+        found: list[str] = []
+        for url in lists:
+            page = await self._index_page(url, selector, "html")
+            if page is not None:
+                found += self._fit(url, await self._links(page, selector))
+        return found
+
+    def _fit(self, url: str, links: list[str]) -> list[str]:
+        """Those of an index page's links that are documents; counted."""
+        match = self._site.index.match
+        fit = [one for one in links if match is None or re.search(match, one)]
+        self._led_to[url] = len(fit)
+        return fit
+
+    async def _index_page(self, url: str, links: str, want: Want) -> Fetch | None:
+        """An index page; one that a browser builds is there when it has `links`."""
+        self._led_to[url] = 0
+        return await self._get(url, "index", want, None, links)
+
+    async def _index_links(self, page: Fetch) -> list[str]:
+        index, base = self._site.index, page.final_url or page.url
+        if index.pdf:
+            return await asyncio.to_thread(pdf_links, self._archive.read(page).body, base)
+        if index.find is None:
+            return await self._links(page, index.links)
+        payload, browser = self._archive.read(page), self._site.mode == "browser"
+        return await asyncio.to_thread(listed_links, payload.body, payload.charset, base, index, browser)
+
+    async def _links(self, page: Fetch, selector: str) -> list[str]:
+        base, payload, browser = page.final_url or page.url, self._archive.read(page), self._site.mode == "browser"
+        return await asyncio.to_thread(html_links, payload.body, payload.charset, base, selector, browser)
+
+    # Documents -------------------------------------------------------------------------------------------------------
+
+    async def _lanes(self, documents: list[str]) -> None:
+        """Some documents at a time, each lane with a WARC file of its own, so that a document's pages stand together.
+
+        A lane that goes on with a file first finishes the document at its end.
+        """
+        volumes = [self._archive.volume(f"lane{lane:02d}", self._room) for lane in range(self._settings.concurrency)]
+        last = self._archive.last_documents()
+        waiting = dict.fromkeys(documents)
+        firsts = [last.get(volume.path.name) for volume in volumes]
+        for first in firsts:
+            waiting.pop(first or "", None)
+        queue = deque(waiting)
+        lanes = zip(range(len(volumes)), volumes, firsts, strict=True)
+        await asyncio.gather(
+            *(self._lane(lane, volume, first if first in documents else None, queue) for lane, volume, first in lanes)
+        )
+
+    async def _lane(self, lane: int, volume: Volume, first: str | None, queue: deque[str]) -> None:
+        while first is not None or queue:
+            document = first or queue.popleft()
+            first = None
+            await self._document(document, volume)
+            self._told(1, 0)
+            if volume.size >= self._room:
+                volume.close()
+                volume = self._archive.volume(f"lane{lane:02d}", self._room)
+        volume.close()
+
+    async def _document(self, url: str, volume: Volume) -> None:
+        """Get a document's page, or its first one and its chapters."""
+        group = Group(self._archive, volume, url)
+        site = self._site
+        first = await self._get(url, "document", "pdf" if site.mode == "pdf" else "html", group, site.wait_for)
+        links: list[str] = []
+        if first is not None and site.chapters is not None:
+            links = await self._links(first, site.chapters)
+            for link in links:
+                # What is the first page, or belongs to another document, is no chapter of this one.
+                if link not in (url, first.final_url) and self._owner.setdefault(link, url) == url:
+                    await self._get(link, "chapter", "html", group, None)
+        for old in self._chapters.get(url, ()):
+            if old not in links:
+                self._log_miss(missed(old, Miss.GONE, f"{url} does not lead to it any more"), old, "chapter", url)
+        group.finish()
+
+    # Pages -----------------------------------------------------------------------------------------------------------
+
+    async def _get(self, url: str, kind: Kind, want: Want, group: Group | None, wait_for: str | None) -> Fetch | None:
+        """A page from the archive, or else from the web to the archive; None where there is none, which is logged."""
+        known = self._log.get(url)
+        old = known if known is not None and known.kept else None
+        if known is not None and not self._stale(known):
+            if old is not None and group is not None:
+                return group.keep(old)
+            return old
+        document = group.document if group is not None else None
+        browser = self._site.mode == "browser" and want == "html"
+        ask = Ask(
+            url,
+            want,
+            self._site.rate,
+            self._private,
+            etag=old.etag if old is not None and not browser else None,
+            last_modified=old.last_modified if old is not None and not browser else None,
+            browser=browser,
+            wait_for=wait_for if browser else None,
+        )
+        answer = await self._follow(ask, document)
+        if answer.miss is not None:
+            return self._missed(answer, url, kind, group, old)
+        if old is not None and (answer.status == 304 or hashlib.sha256(answer.body).hexdigest() == old.sha256):
+            same = old.model_copy(update={"at": answer.at, "evidence": None})
+            self._log.add(same)
+            return group.keep(same) if group is not None else same
+        if group is None:
+            return await self._archive.store(self._pages(), answer, url, kind)
+        return await group.store(answer, url, kind)
+
+    def _stale(self, known: Fetch) -> bool:
+        if not known.kept and known.reason in PASSING:
+            return True
+        return self._refresh and datetime.now(UTC) - known.at >= timedelta(hours=self._settings.fresh_hours)
+
+    def _missed(self, answer: Answer, url: str, kind: Kind, group: Group | None, old: Fetch | None) -> Fetch | None:
+        """An old page stays where its host only fails to give it now."""
+        if old is not None and answer.miss != Miss.NOT_FOUND:
+            kept = old.model_copy(update={"evidence": f"not refreshed: {answer.miss}: {answer.evidence}"})
+            self._log.add(kept)
+            return group.keep(kept) if group is not None else kept
+        self._log_miss(answer, url, kind, group.document if group is not None else None)
+        return None
+
+    def _log_miss(self, answer: Answer, url: str, kind: Kind, document: str | None) -> None:
+        self._log.add(
+            Fetch(
+                url=url,
+                kind=kind,
+                document=document,
+                kept=False,
+                reason=answer.miss,
+                evidence=answer.evidence,
+                at=answer.at,
+                final_url=answer.url if answer.url != url else None,
+                status=answer.status,
+            )
+        )
+
+    async def _follow(self, ask: Ask, document: str | None) -> Answer:
+        """The answer at the end of redirects. Each is asked for like any page, by the host it leads to."""
+        seen = [ask.url]
+        while True:
+            self._requests += 1
+            answer = await self._fetch(ask)
+            if answer.robots is not None:
+                await self._keep_robots(answer.robots)
+            if answer.location is None:
+                if answer.status == 304 and ask.etag is None and ask.last_modified is None:
+                    return missed(ask.url, Miss.REFUSED, "status 304, which was not asked for")
+                return answer
+            target, way = answer.location, f"{' → '.join(seen)} → {answer.location}"
+            if not ask.browser:
+                target = target.partition("#")[0]
+            if target in seen:
+                return missed(ask.url, Miss.REDIRECT_LOOP, way)
+            if len(seen) > self._settings.max_redirects:
+                return missed(ask.url, Miss.TOO_MANY_REDIRECTS, way)
+            if domain(host_of(target)) not in self._own | {domain(host_of(ask.url))}:
+                return missed(ask.url, Miss.OFF_SITE, way)
+            if document is not None and self._owner.setdefault(target, document) != document:
+                return missed(ask.url, Miss.SAME_PAGE, way)
+            seen.append(target)
+            ask = replace(ask, url=target)
+
+    async def _keep_robots(self, answer: Answer) -> None:
+        if answer.miss is None and answer.status == 200:
+            await self._archive.store(self._pages(), answer, answer.url, "robots")
+        else:
+            evidence = answer.evidence or f"status {answer.status}"
+            told = replace(answer, miss=answer.miss or Miss.NOT_FOUND, evidence=evidence)
+            self._log_miss(told, answer.url, "robots", None)

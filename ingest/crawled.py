@@ -1,0 +1,57 @@
+"""What a crawl amounts to: a row a URL, and the manifest that adds them up."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from ingest.answer import Miss
+from ingest.archive import Archive
+from ingest.fetchlog import Fetch
+from lake.step import Account
+
+
+def fetches(log: Iterable[Fetch], over_limit: Iterable[str], limit: int | None) -> list[Fetch]:
+    """The last that is known of every URL, sorted by URL, with those that a limit kept from being asked for."""
+    rows = {line.url: line for line in log}
+    for url in over_limit:
+        if url not in rows or not rows[url].kept:
+            rows[url] = Fetch(
+                url=url,
+                kind="document",
+                document=url,
+                kept=False,
+                reason=Miss.OVER_LIMIT,
+                evidence=f"crawl.limit is {limit}",
+                at=datetime.now(UTC),
+            )
+    return [rows[url] for url in sorted(rows)]
+
+
+def manifest(
+    tag: str, rows: list[Fetch], archive: Archive, figures: dict[str, Any], last: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Accounts of URLs by kind, `in` being kept and missed together, and the crawl's own figures.
+
+    `last` is the manifest that this one replaces. What a check found then is kept as `last_yield`, for the next check.
+    """
+    health = (last or {}).get("health")
+    return {
+        "site": tag,
+        "accounts": _accounts(rows),
+        "last_yield": health["found"] if health else (last or {}).get("last_yield"),
+        "bytes": sum(row.length or 0 for row in rows),
+        "files": {path.name: path.stat().st_size for path in archive.files()},
+        **figures,
+    }
+
+
+def _accounts(rows: list[Fetch]) -> dict[str, dict[str, Any]]:
+    kinds: dict[str, list[Fetch]] = {}
+    for row in rows:
+        kinds.setdefault(row.kind, []).append(row)
+    found = {}
+    for kind, own in sorted(kinds.items()):
+        missed = Counter(str(row.reason) for row in own if not row.kept)
+        found[kind] = Account.of(sum(row.kept for row in own), missed, len(own)).model_dump(by_alias=True)
+    return found

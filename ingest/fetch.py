@@ -1,0 +1,199 @@
+"""One page politely: robots.txt first, the host's rate, retries with growing waits, a browser where it takes one."""
+
+import asyncio
+import random
+import time
+from dataclasses import replace
+from typing import Self
+
+from ingest.answer import PASSING, Answer, Ask, Want, missed
+from ingest.answer import Miss as Miss
+from ingest.browser import Browser, BrowserError, Loaded, Request
+from ingest.http import Client, FetchSettings, Message
+from ingest.politeness import Gate, backoff
+from ingest.robots import MOST_HOPS, Rules, rules_of
+from ingest.urls import clean_url, domain, host_of, origin
+
+ROBOTS_SECONDS = 24 * 3600.0
+CLOSED_SECONDS = 300.0
+"""How long what a robots.txt said holds, and how long a host stays closed whose robots.txt could not be read."""
+
+MOST_SCRIPTS = 200
+"""That are held for the pages to come."""
+
+ACCEPT: dict[Want, str] = {
+    "html": "text/html, application/xhtml+xml, */*;q=0.1",
+    "pdf": "application/pdf, */*;q=0.1",
+    "list": "application/json, application/xml, text/xml, */*;q=0.1",
+    "any": "*/*",
+}
+
+
+class Fetcher:
+    """Asks hosts for pages. All requests to one host must go through one Fetcher, for it keeps the host's rate."""
+
+    def __init__(self, settings: FetchSettings) -> None:
+        self._settings = settings
+        self._client = Client(settings)
+        self._browser = Browser(settings.chromium, settings.user_agent)
+        self._gates: dict[str, Gate] = {}
+        self._scripts: dict[tuple[str, bool], asyncio.Task[Loaded | None]] = {}
+        self._robots: dict[tuple[str, bool], tuple[float, asyncio.Task[tuple[Rules, Answer]]]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._browser.close()
+        await self._client.close()
+
+    async def fetch(self, ask: Ask) -> Answer:
+        """One page; a redirect is handed back, not followed. Raises nothing: what goes wrong is the answer's `miss`."""
+        if clean_url(ask.url, fragment=ask.browser) != ask.url:
+            return missed(ask.url, Miss.BAD_URL, "not an absolute http or https URL in its one form")
+        closed, robots = await self._closed(ask)
+        if closed is not None:
+            return replace(closed, robots=robots)
+        answer = await self._try(ask)
+        if ask.browser and answer.status == 200 and answer.miss is None:
+            answer = await self._build(ask, answer)
+        return replace(answer, robots=robots)
+
+    def _gate(self, ask: Ask) -> Gate:
+        gate = self._gates.setdefault(host_of(ask.url), Gate(self._settings.per_host))
+        gate.slow_to(1 / ask.rate)
+        return gate
+
+    async def _try(self, ask: Ask) -> Answer:
+        """Ask until there is an answer that stays, at most `retries` times more."""
+        settings, gate = self._settings, self._gate(ask)
+        chance = random.Random(f"{settings.seed} {ask.url}")
+        message = Message(ask.url, ask.want, ask.private, _headers(ask))
+        for attempt in range(settings.retries + 1):
+            async with gate.turn():
+                answer = await self._client.exchange(message)
+            if answer.miss not in PASSING:
+                return answer
+            if answer.wait is not None and answer.wait > settings.max_wait_seconds:
+                asked = f"Retry-After {answer.wait:g} s; max_wait_seconds is {settings.max_wait_seconds:g}"
+                return replace(answer, evidence=f"{answer.evidence}, {asked}")
+            if attempt < settings.retries:
+                wait = backoff(attempt, settings.backoff_seconds, settings.max_wait_seconds, chance)
+                if answer.wait is not None:
+                    wait = max(wait, answer.wait)
+                    gate.pause(wait)  # the host speaks of itself, not of this page alone
+                await asyncio.sleep(wait)
+        return replace(answer, evidence=f"{answer.evidence}, after {settings.retries + 1} requests")
+
+    # robots.txt ------------------------------------------------------------------------------------------------------
+
+    async def _closed(self, ask: Ask) -> tuple[Answer | None, Answer | None]:
+        """The answer that a URL gets without being asked for, if robots.txt keeps it closed; slows its host down.
+
+        The second is what robots.txt itself answered, where this call was the one that asked.
+        """
+        rules, told, first = await self._rules(ask)
+        robots = told if first else None
+        if told.miss is not None:
+            return missed(ask.url, told.miss, f"{told.url}: {told.evidence}"), robots
+        if rules.closed is not None:
+            return missed(ask.url, Miss.SERVER_ERROR, rules.closed), robots
+        if (why := rules.forbids(ask.url)) is not None:
+            return missed(ask.url, Miss.ROBOTS, why), robots
+        if rules.interval > (most := self._settings.max_wait_seconds):
+            asked = f"robots.txt asks for {rules.interval:g} s between requests; max_wait_seconds is {most:g}"
+            return missed(ask.url, Miss.ROBOTS, asked), robots
+        self._gate(ask).slow_to(rules.interval)
+        return None, robots
+
+    async def _rules(self, ask: Ask) -> tuple[Rules, Answer, bool]:
+        """Rules of the URL's host, the answer they came from, and whether this call was the one that asked."""
+        key = (origin(ask.url), ask.private)
+        known = self._robots.get(key)
+        first = known is None or time.monotonic() > known[0]
+        if known is None or first:
+            asking = Ask(f"{key[0]}/robots.txt", "any", ask.rate, ask.private)
+            known = (time.monotonic() + ROBOTS_SECONDS, asyncio.create_task(self._read_robots(asking)))
+            self._robots[key] = known
+        rules, told = await asyncio.shield(known[1])
+        if first and (told.miss is not None or rules.closed is not None):
+            self._robots[key] = (time.monotonic() + CLOSED_SECONDS, known[1])
+        return rules, told, first
+
+    async def _read_robots(self, ask: Ask) -> tuple[Rules, Answer]:
+        """Follows redirects within the domain: what another domain allows is not this one's to say."""
+        for _ in range(MOST_HOPS + 1):
+            answer = await self._try(ask)
+            if answer.location is None:
+                if answer.status is None or (answer.miss is not None and answer.miss in PASSING):
+                    return Rules(), answer
+                return rules_of(answer.status, answer.body), replace(answer, miss=None)
+            if domain(host_of(answer.location)) != domain(host_of(ask.url)):
+                break
+            ask = replace(ask, url=answer.location)
+        return Rules(closed=f"robots.txt leads to {answer.location}, which was not followed"), answer
+
+    # JavaScript ------------------------------------------------------------------------------------------------------
+
+    async def _build(self, ask: Ask, shell: Answer) -> Answer:
+        """The page as a browser builds it from the HTML that came."""
+
+        async def load(request: Request) -> Loaded | None:
+            return await self._load(request, ask)
+
+        first = Loaded(200, dict(shell.headers), shell.body)
+        try:
+            html = await self._browser.build(ask.url, first, ask.wait_for, self._settings.total_seconds, load)
+        except BrowserError as error:
+            return missed(ask.url, Miss.NOT_BUILT, str(error))
+        if len(html) > (most := self._settings.max_bytes):
+            return missed(ask.url, Miss.TOO_LARGE, f"{len(html):,} bytes when built; max_bytes is {most:,}")
+        kept = tuple((name, value) for name, value in shell.headers if name.lower() not in ("content-type", "etag"))
+        return replace(shell, headers=(("Content-Type", "text/html; charset=utf-8"), *kept), body=html)
+
+    async def _load(self, request: Request, ask: Ask) -> Loaded | None:
+        """What a page asks for while it is built; a script is asked for once, since all pages of a site share it."""
+        if request.kind != "script" or request.method != "GET":
+            return await self._ask_for(request, ask)
+        key = (request.url, ask.private)
+        if key not in self._scripts:
+            if len(self._scripts) >= MOST_SCRIPTS:
+                self._scripts.clear()
+            self._scripts[key] = asyncio.create_task(self._ask_for(request, ask))
+        loaded = await asyncio.shield(self._scripts[key])
+        if loaded is None or loaded.status != 200:
+            self._scripts.pop(key, None)
+        return loaded
+
+    async def _ask_for(self, request: Request, ask: Ask) -> Loaded | None:
+        """A part of a page, under the rules of its host as well; None where the page may not have it.
+
+        The browser itself has no way to the network.
+        """
+        url = clean_url(request.url)
+        for _ in range(self._settings.max_redirects + 1):
+            if url is None:
+                return None
+            part = Ask(url, "any", ask.rate, ask.private)
+            closed, _robots = await self._closed(part)
+            if closed is not None:
+                return None
+            async with self._gate(part).turn():
+                message = Message(url, "any", ask.private, request.headers, request.method, request.data)
+                answer = await self._client.exchange(message)
+            if answer.location is None:
+                return Loaded(answer.status, dict(answer.headers), answer.body) if answer.status is not None else None
+            url = answer.location
+        return None
+
+
+def _headers(ask: Ask) -> dict[str, str]:
+    headers = {"Accept": ACCEPT[ask.want]}
+    if ask.etag is not None:
+        headers["If-None-Match"] = ask.etag
+    if ask.last_modified is not None:
+        headers["If-Modified-Since"] = ask.last_modified
+    return headers

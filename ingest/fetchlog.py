@@ -1,0 +1,149 @@
+"""What became of every URL of a crawl: a log that is only appended to, and the table made from it."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from ingest.answer import Miss
+from lake.config import Settings
+from lake.decision import EVIDENCE_CHARS
+
+Kind = Literal["document", "chapter", "index", "robots"]
+
+FETCH = pa.schema(
+    [
+        pa.field("url", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("document", pa.string()),
+        pa.field("kept", pa.bool_(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("evidence", pa.string()),
+        pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("final_url", pa.string()),
+        pa.field("status", pa.int32()),
+        pa.field("etag", pa.string()),
+        pa.field("last_modified", pa.string()),
+        pa.field("sha256", pa.string()),
+        pa.field("warc", pa.string()),
+        pa.field("offset", pa.int64()),
+        pa.field("length", pa.int64()),
+    ]
+)
+"""A row a URL. Where it was kept, `warc`, `offset` and `length` say where its record is; else `reason` is a Miss."""
+
+
+class Fetch(Settings):
+    """One line of the log and one row of FETCH: the last that is known of a URL."""
+
+    url: str
+    kind: Kind
+    document: str | None = None
+    kept: bool
+    reason: Miss | None = None
+    evidence: str | None = None
+    at: datetime
+    final_url: str | None = None
+    status: int | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+    sha256: str | None = None
+    warc: str | None = None
+    offset: int | None = None
+    length: int | None = None
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """File, offset and end of the record of a page that was kept."""
+        if self.warc is None or self.offset is None or self.length is None:
+            raise ValueError(f"{self.url}: no record was kept of it")
+        return self.warc, self.offset, self.offset + self.length
+
+    def row(self) -> dict[str, Any]:
+        evidence = None if self.evidence is None else self.evidence[:EVIDENCE_CHARS]
+        return self.model_dump() | {"evidence": evidence}
+
+
+class FetchLog:
+    """The lines of one file. The last line of a URL counts; the places of all are known."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last: dict[str, Fetch] = {}
+        self._places: set[tuple[str, int, int]] = set()
+        self._damaged = False
+        for line in self._lines():
+            self._take(line)
+
+    def _lines(self) -> Iterator[Fetch]:
+        if not self._path.exists():
+            return
+        for line in self._path.read_bytes().splitlines(keepends=True):
+            try:
+                yield Fetch.model_validate_json(line if line.endswith(b"\n") else b"")
+            except ValidationError:  # torn: its page is found in its WARC, or asked for again
+                self._damaged = True
+
+    def _take(self, line: Fetch) -> None:
+        self._last[line.url] = line
+        if line.kept:
+            self._places.add(line.place)
+
+    def get(self, url: str) -> Fetch | None:
+        return self._last.get(url)
+
+    def __iter__(self) -> Iterator[Fetch]:
+        return iter(self._last.values())
+
+    def add(self, line: Fetch) -> None:
+        """Append a line; it is in the operating system's hands when this returns, so a killed process loses none."""
+        with self._path.open("ab") as stream:
+            stream.write(line.model_dump_json(exclude_none=True).encode("utf-8", "replace") + b"\n")
+        self._take(line)
+
+    def mend(self, sizes: dict[str, int]) -> None:
+        """Forget lines that no WARC holds up, given the files' sizes. Only such a log is written anew, in one move."""
+        lines = list(self._lines())
+        sound = [line for line in lines if not line.kept or line.place[2] <= sizes.get(line.place[0], 0)]
+        if len(sound) == len(lines) and not self._damaged:
+            return
+        temporary = self._path.with_name(f".{self._path.name}.new")
+        temporary.write_text("".join(f"{one.model_dump_json(exclude_none=True)}\n" for one in sound), encoding="utf-8")
+        temporary.replace(self._path)
+        self._last, self._places, self._damaged = {}, set(), False
+        for line in sound:
+            self._take(line)
+
+    def ends(self) -> dict[str, int]:
+        """For every WARC, where its last record ends that the log knows."""
+        ends: dict[str, int] = {}
+        for name, _, end in self._places:
+            ends[name] = max(end, ends.get(name, 0))
+        return ends
+
+    def superseded(self) -> dict[str, list[int]]:
+        """For every WARC, the offsets of records that a later fetch has replaced."""
+        current = {line.place for line in self if line.kept}
+        found: dict[str, list[int]] = {}
+        for name, offset, _ in sorted(self._places - current):
+            found.setdefault(name, []).append(offset)
+        return found
+
+
+def fetch_table(rows: list[Fetch]) -> pa.Table:
+    """Rows of FETCH, in the order given."""
+    return pa.Table.from_pylist([row.row() for row in rows], FETCH)
+
+
+def superseded_file(warc: Path) -> Path:
+    """Beside a WARC, the list of offsets in it that are not to be read any more."""
+    return warc.with_name(f"{warc.name}.superseded.json")
+
+
+def read_superseded(warc: Path) -> frozenset[int]:
+    path = superseded_file(warc)
+    return frozenset(json.loads(path.read_bytes())) if path.exists() else frozenset()

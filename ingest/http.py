@@ -1,0 +1,217 @@
+"""One HTTP exchange within limits of size and time. Nothing here waits for its turn: see ingest.fetch."""
+
+import asyncio
+import re
+import time
+import zlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import aiohttp
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+
+from ingest.addresses import PrivateAddressError, PublicResolver, is_private
+from ingest.answer import Answer, Miss, Want, missed
+from ingest.politeness import retry_after
+from ingest.robots import AGENT
+from ingest.urls import clean_url, host_of
+from lake.config import Settings
+
+CHUNK = 64 * 2**10
+UNKNOWN = ("application/octet-stream", "binary/octet-stream", "")
+TYPES: dict[Want, tuple[str, ...]] = {
+    "html": ("text/html", "application/xhtml+xml"),
+    "pdf": ("application/pdf", "application/x-pdf", *UNKNOWN),
+    "list": ("application/json", "text/json", "application/xml", "text/xml", "text/plain", "text/html", *UNKNOWN),
+}
+"""What a server may call the types wanted; a PDF is looked at as well, for many servers do not know it."""
+
+
+class FetchSettings(Settings):
+    """How pages are asked for.
+
+    Attributes:
+        contact: An e-mail address or a URL that the user agent carries, so that an owner can complain.
+        per_host: Requests that one host answers at a time.
+        connect_seconds: To make a connection.
+        total_seconds: For a whole exchange: slow and endless bodies end here.
+        max_bytes: Of one body, unpacked; a longer one is cut off and not stored.
+        retries: After a passing failure: no connection, time over, status 429 or 5xx.
+        backoff_seconds: Before the first retry; doubled for each further one.
+        max_wait_seconds: The longest wait for a retry, a Retry-After and a crawl-delay; who asks for more is left out.
+        max_redirects: In a row.
+        seed: Of the jitter of retries.
+        chromium: The browser's executable, for sites of mode browser.
+    """
+
+    contact: str
+    per_host: PositiveInt = 2
+    connect_seconds: PositiveFloat = 15
+    total_seconds: PositiveFloat = 120
+    max_bytes: PositiveInt = 64 * 2**20
+    retries: NonNegativeInt = 4
+    backoff_seconds: NonNegativeFloat = 2
+    max_wait_seconds: PositiveFloat = 120
+    max_redirects: NonNegativeInt = Field(default=5, le=20)
+    seed: int = 1234
+    chromium: str = "/usr/bin/chromium"
+
+    @field_validator("contact")
+    @classmethod
+    def _reachable(cls, contact: str) -> str:
+        if not re.fullmatch(r"[^\s@()]+@[^\s@()]+\.[^\s@()]+|https?://[^\s()]+", contact, re.ASCII):
+            raise ValueError(f"{contact!r} is neither an e-mail address nor a URL; owners of sites must reach you")
+        return contact
+
+    @property
+    def user_agent(self) -> str:
+        return f"{AGENT}/0.1 (+{self.contact})"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A request as it is sent. Redirects are never followed; `private` allows addresses that are not public."""
+
+    url: str
+    want: Want
+    private: bool
+    headers: dict[str, str] = field(default_factory=dict)
+    method: str = "GET"
+    data: bytes | None = None
+
+
+class _CutError(Exception):
+    """A body was given up, and why."""
+
+    def __init__(self, miss: Miss, evidence: str) -> None:
+        super().__init__(evidence)
+        self.miss = miss
+
+
+class Client:
+    """Connections, kept open between exchanges; made within a running event loop."""
+
+    def __init__(self, settings: FetchSettings) -> None:
+        self._settings = settings
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+
+    async def close(self) -> None:
+        for session in self._sessions.values():
+            await session.close()
+
+    async def exchange(self, message: Message) -> Answer:
+        """Send a message. Raises nothing: what goes wrong is the answer's `miss`."""
+        url = message.url
+        if not message.private and is_private(host_of(url)):
+            return missed(url, Miss.PRIVATE_ADDRESS, f"{host_of(url)} is a private address")
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self._settings.total_seconds):
+                return await self._exchange(message)
+        except TimeoutError:  # a time limit of aiohttp's own included
+            return missed(url, Miss.TIMEOUT, f"given up after {time.monotonic() - started:.1f} s")
+        except _CutError as cut:
+            return missed(url, cut.miss, str(cut))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, PrivateAddressError):
+                cause = cause.__cause__ or cause.__context__
+            miss = Miss.CONNECTION if cause is None else Miss.PRIVATE_ADDRESS
+            return missed(url, miss, f"{type(error).__name__}: {cause or error}")
+
+    async def _exchange(self, message: Message) -> Answer:
+        response = await self._session(message.private).request(
+            message.method,
+            message.url.partition("#")[0],
+            headers={"Accept-Encoding": "gzip"} | message.headers,
+            data=message.data,
+            allow_redirects=False,
+        )
+        try:
+            return await self._answer(message, response)
+        finally:
+            response.close()  # else the rest of a body that was given up would still be received
+
+    async def _answer(self, message: Message, response: aiohttp.ClientResponse) -> Answer:
+        status = response.status
+        answer = Answer(message.url, datetime.now(UTC), status, _headers(response))
+        if status in (301, 302, 303, 307, 308):
+            given = response.headers.get("Location", "")
+            location = clean_url(given, message.url, fragment=True)
+            if location is None:
+                return replace(answer, miss=Miss.BAD_URL, evidence=f"status {status} leads to {given!r:.200}")
+            return replace(answer, location=location)
+        if status == 304:
+            return answer
+        if not 200 <= status < 300 or (status != 200 and message.want != "any"):
+            wait = retry_after(response.headers.get("Retry-After"))
+            return replace(answer, miss=_miss_of(status), evidence=f"status {status}", wait=wait)
+        _check_type(message.want, response.headers.get("Content-Type", ""))
+        body = await self._body(response)
+        if message.want == "pdf" and b"%PDF-" not in body[:1024]:
+            raise _CutError(Miss.WRONG_TYPE, f"no PDF: it begins with {body[:40]!r}")
+        return replace(answer, body=body)
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        most = self._settings.max_bytes
+        if (response.content_length or 0) > most:
+            raise _CutError(Miss.TOO_LARGE, f"Content-Length {response.content_length:,}; max_bytes is {most:,}")
+        body = bytearray()
+        async for piece in _unpacked(response):
+            body += piece
+            if len(body) > most:
+                raise _CutError(Miss.TOO_LARGE, f"cut off after {len(body):,} bytes; max_bytes is {most:,}")
+        return bytes(body)
+
+    def _session(self, private: bool) -> aiohttp.ClientSession:
+        if private not in self._sessions:
+            self._sessions[private] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, resolver=None if private else PublicResolver()),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._settings.connect_seconds),
+                headers={"User-Agent": self._settings.user_agent},
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+            )
+        return self._sessions[private]
+
+
+def _headers(response: aiohttp.ClientResponse) -> tuple[tuple[str, str], ...]:
+    """Names and values; what is not UTF-8 in them becomes a question mark."""
+    return tuple((name, value.encode("utf-8", "replace").decode()) for name, value in response.headers.items())
+
+
+def _miss_of(status: int) -> Miss:
+    if status in (404, 410):
+        return Miss.NOT_FOUND
+    if status == 429:
+        return Miss.RATE_LIMITED
+    return Miss.SERVER_ERROR if status >= 500 else Miss.REFUSED
+
+
+def _check_type(want: Want, given: str) -> None:
+    kind = given.partition(";")[0].strip().lower()
+    if want in TYPES and kind not in TYPES[want]:
+        raise _CutError(Miss.WRONG_TYPE, f"Content-Type {given!r:.100}; {want} is wanted")
+
+
+async def _unpacked(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The body's bytes, never more than CHUNK at once, whatever a packed body would swell to."""
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding in ("identity", ""):
+        async for piece in response.content.iter_chunked(CHUNK):
+            yield piece
+        return
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        raise _CutError(Miss.BAD_ENCODING, f"Content-Encoding {coding!r:.100} was not asked for")
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        async for packed in response.content.iter_chunked(CHUNK):
+            while packed and not unpack.eof:
+                yield unpack.decompress(packed, CHUNK)
+                packed = unpack.unconsumed_tail
+        yield unpack.flush()
+    except zlib.error as error:
+        raise _CutError(Miss.BAD_ENCODING, f"Content-Encoding {coding}: {error}") from None
+    if not unpack.eof:
+        raise _CutError(Miss.BAD_ENCODING, f"Content-Encoding {coding}: the body ends too early")

@@ -1,0 +1,123 @@
+"""What sources tell of papers beside their text, and documents completed from it."""
+
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake.config import Settings
+from lake.decision import Drop, Reason
+from lake.document import DOCUMENT, META
+
+PAPER = [field for field in META if field.name != "site"]
+
+METADATA = pa.schema(
+    [
+        pa.field("origin", pa.string(), nullable=False),
+        *PAPER,
+        pa.field("title", pa.string()),
+        pa.field("license", pa.string()),
+        pa.field("redistributable", pa.bool_()),
+        pa.field("deleted", pa.bool_(), nullable=False),
+    ]
+)
+"""A row is what `origin` (s2 or medline) tells of one paper; `deleted` where it takes the paper back."""
+
+KNOWN = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        *PAPER,
+        pa.field("types_s2", pa.list_(pa.string())),
+        pa.field("title", pa.string()),
+        pa.field("license", pa.string()),
+        pa.field("redistributable", pa.bool_()),
+        pa.field("deleted", pa.bool_()),
+        pa.field("full_text", pa.string()),
+    ]
+)
+"""What all sources together tell of a document, by its id. `revision` and `publication_types` are MEDLINE's;
+`title` is null where it must not be put before the text; `full_text` is the id of the document whose abstract it is."""
+
+
+class JoinSettings(Settings):
+    """How documents of one paper are told apart, by source.
+
+    A document of `abstracts` goes where one of `full_texts` has its Semantic Scholar corpusid. A document of
+    `pubmed_only` that comes from Semantic Scholar goes where it has neither a PubMed nor a PubMed Central id.
+    """
+
+    full_texts: tuple[str, ...] = ("papers",)
+    abstracts: tuple[str, ...] = ("abstracts",)
+    pubmed_only: tuple[str, ...] = ("abstracts", "papers")
+
+
+def new_metadata(origin: Literal["s2", "medline"], **fields: Any) -> dict[str, Any]:
+    """A row of METADATA; fields left out are null. Raises KeyError where a name is not in the schema."""
+    row: dict[str, Any] = dict.fromkeys(METADATA.names)
+    row |= {"origin": origin, "deleted": False}
+    for name, value in fields.items():
+        if name not in row:
+            raise KeyError(f"{name} is not a field of metadata")
+        row[name] = value
+    return row
+
+
+def complete(
+    rows: pa.Table, known: pa.Table, source: str, settings: JoinSettings
+) -> tuple[pa.Table, list[Drop | None]]:
+    """Rows of DOCUMENT, `source` not needed, with what is `known` of them, and why some of them go.
+
+    What a document says of itself comes first, but MEDLINE's publication types and MeSH headings, and citations, are
+    taken as they are known today. A title that only the metadata has is put before the text.
+
+    Args:
+        known: Rows of KNOWN, each id once.
+    """
+    about = known.take(pc.index_in(rows["id"], value_set=known["id"].combine_chunks()))
+    own = {field.name: pc.struct_field(rows["meta"], field.name) for field in META}
+    meta = own | {
+        name: pc.coalesce(own[name], about[name])
+        for name in ("pmid", "pmcid", "doi", "corpusid", "journal", "published")
+    }
+    meta["publication_types"] = pc.coalesce(about["publication_types"], own["publication_types"], about["types_s2"])
+    meta["mesh"] = pc.coalesce(about["mesh"], own["mesh"])
+    meta["citations"] = pc.coalesce(about["citations"], own["citations"])
+    drops = _drops(meta, about, source, settings)
+    given = pc.and_(pc.is_null(rows["title"]), pc.is_valid(about["title"]))
+    licensed = pc.and_(pc.is_null(rows["license"]), pc.is_valid(about["license"]))
+    columns = {
+        "title": pc.coalesce(rows["title"], about["title"]),
+        "text": pc.if_else(given, pc.binary_join_element_wise(about["title"], rows["text"], "\n\n"), rows["text"]),
+        "license": pc.coalesce(rows["license"], about["license"]),
+        "redistributable": pc.if_else(licensed, about["redistributable"], rows["redistributable"]),
+        "meta": _struct(meta),
+    }
+    for name, column in columns.items():
+        rows = rows.set_column(rows.schema.get_field_index(name), DOCUMENT.field(name), column)
+    return rows, drops
+
+
+def _struct(meta: dict[str, pa.ChunkedArray]) -> pa.StructArray:
+    flat = [meta[field.name].combine_chunks().cast(field.type) for field in META]
+    return pa.StructArray.from_arrays(flat, fields=list(META))
+
+
+def _drops(meta: dict[str, pa.ChunkedArray], about: pa.Table, source: str, settings: JoinSettings) -> list[Drop | None]:
+    columns = [meta[name] for name in ("corpusid", "pmid", "pmcid", "revision")]
+    columns += [about[name] for name in ("revision", "deleted", "full_text")]
+    drops: list[Drop | None] = []
+    for corpusid, pmid, pmcid, revision, latest, deleted, full_text in zip(
+        *map(pa.ChunkedArray.to_pylist, columns), strict=True
+    ):
+        drop = None
+        if revision is not None and latest is not None and latest > revision:
+            if deleted:
+                drop = Drop(Reason.DELETED_CITATION, f"pmid {pmid} of {revision} was deleted by {latest}")
+            else:
+                drop = Drop(Reason.SUPERSEDED, f"pmid {pmid} of {revision} was revised by {latest}")
+        elif corpusid is not None and not pmid and not pmcid and source in settings.pubmed_only:
+            drop = Drop(Reason.NO_PUBMED_ID, f"corpusid {corpusid} has neither a PubMed nor a PubMed Central id")
+        elif full_text is not None:
+            drop = Drop(Reason.ABSTRACT_OF_FULL_TEXT, f"the full text of corpusid {corpusid} is document {full_text}")
+        drops.append(drop)
+    return drops

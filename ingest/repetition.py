@@ -1,0 +1,91 @@
+"""How much of a text repeats itself: lines, paragraphs and n-grams of words, as shares of what there is."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Places = NDArray[np.int64]
+
+LONGEST = 10
+"""Words of the longest n-grams that are looked at."""
+
+
+class Ngrams(NamedTuple):
+    """The repeated n-grams of a text. Shares are of the characters in words, blanks not counted.
+
+    Attributes:
+        n: Words in each.
+        top: Share that all occurrences of the most frequent one take, of equally frequent ones the longest.
+        quote: That n-gram.
+        repeats: Share that lies in the second or a later occurrence of any, each character counted once: what a reader
+            would lose who skipped all n-grams he has read before.
+    """
+
+    n: int
+    top: float
+    quote: str
+    repeats: float
+
+
+def repeats(items: Sequence[str]) -> tuple[float, float]:
+    """Shares of items, and of their characters, that stand earlier in the list as well."""
+    seen: set[str] = set()
+    again = characters = total = 0
+    for item in items:
+        total += len(item)
+        if item in seen:
+            again += 1
+            characters += len(item)
+        else:
+            seen.add(item)
+    return again / max(len(items), 1), characters / max(total, 1)
+
+
+def ngrams(words: Sequence[str]) -> Iterator[Ngrams]:
+    """The repeated n-grams for n from 2 to LONGEST, as long as there are any.
+
+    An n-gram can only repeat where the two (n-1)-grams in it do, so each turn looks at what the last one left.
+    """
+    index: dict[str, int] = defaultdict(count().__next__)
+    ids = np.fromiter(map(index.__getitem__, words), np.int64, len(words))
+    lengths = np.fromiter(map(len, words), np.int64, len(words))
+    before = np.concatenate([[0], np.cumsum(lengths)])
+    starts = np.flatnonzero(np.bincount(ids, minlength=1)[ids] > 1)
+    group = ids[starts]
+    for n in range(2, LONGEST + 1):
+        repeated = np.zeros(len(words) + 1, dtype=bool)
+        repeated[starts] = True
+        possible = repeated[starts + 1]
+        starts, group = starts[possible], group[possible]
+        starts, group, first = _groups(starts, group * len(index) + ids[starts + n - 1])
+        if not len(starts):
+            return
+        firsts, sizes = starts[first], np.bincount(group)
+        taken = before[firsts + n] - before[firsts]
+        top = np.lexsort((taken, sizes))[-1]
+        quote = " ".join(words[firsts[top] : firsts[top] + n])
+        share = min(1.0, float(sizes[top] * taken[top] / before[-1]))
+        yield Ngrams(n, share, quote, _covered(starts[~first], n, lengths))
+
+
+def _groups(starts: Places, keys: Places) -> tuple[Places, Places, NDArray[np.bool_]]:
+    """Starts whose key occurs more than once, by key; the key's number; whether it is its first."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    first = np.ones(len(keys), dtype=bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    alone = first & np.append(first[1:], True)
+    starts, first = starts[order][~alone], first[~alone]
+    return starts, np.cumsum(first) - 1, first
+
+
+def _covered(starts: Places, n: int, lengths: Places) -> float:
+    """The share of characters in n-grams that begin at `starts`."""
+    words = len(lengths)
+    opened = np.bincount(starts, minlength=words + 1) - np.bincount(starts + n, minlength=words + 1)
+    inside = np.cumsum(opened[:words]) > 0
+    return float(lengths[inside].sum() / lengths.sum())

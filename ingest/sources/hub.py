@@ -1,0 +1,101 @@
+"""Data sets that Hugging Face's `datasets` can stream: of the Hub, or local files in a format it knows."""
+
+import json
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from ingest.records import Records, Rejected
+from ingest.sources.jsonl import MappedInput, parse_record
+from ingest.sources.sampling import SampledInput, digest, draw, sampled
+from lake.decision import Drop, Reason
+from lake.document import Document
+from lake.error import UserError
+
+
+class HubInput(SampledInput, MappedInput):
+    """A data set streamed through `datasets`, which is an optional package: nothing is downloaded first.
+
+    `dataset` is a name on the Hub, `owner/name`, or a format of local files, as `parquet` or `json`, which `paths`
+    name. `config` is the Hub's name for a variant. A data set of the Hub needs its `revision`, a commit, since what is
+    read must not change behind a fingerprint; `parts` tasks read it, each some of its files. A row is known by
+    its content: it is drawn, or not, wherever it stands, and where no `id` is mapped its content names the document.
+    """
+
+    format: Literal["hub"]
+    dataset: str
+    paths: tuple[str, ...] = ()
+    config: str | None = None
+    split: str = "train"
+    revision: str | None = Field(default=None, pattern="^[0-9a-f]{40}$")
+    parts: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _fixed(self) -> Self:
+        if ("/" in self.dataset) == bool(self.paths):
+            raise ValueError("dataset: a name on the Hub has a /, a format of local files has paths")
+        if not self.paths and self.revision is None:
+            raise ValueError("revision: needed for a data set of the Hub, 40 hex digits of its commit")
+        if self.parts > 1 and (self.paths or self.limit is not None):
+            raise ValueError("parts: only for a data set of the Hub without limit")
+        return self
+
+
+def need_datasets() -> None:
+    """Raises UserError where the package is not installed."""
+    if find_spec("datasets") is None:
+        raise UserError("format: hub: the package datasets is not installed; pip install datasets")
+
+
+def read_hub(files: tuple[Path, ...], turn: int, settings: HubInput) -> Records:
+    """The rows of one unit that were drawn, and the number of those that were not.
+
+    Of a data set of the Hub, `turn` counts its units from 0.
+
+    Raises:
+        UserError: the package, the data set or its split is not there, or it has fewer files than `parts`.
+    """
+    return sampled(_drawn(files, turn, settings))
+
+
+def _drawn(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[Document | Rejected | None]:
+    number = 0
+    where = files[0].name if files else settings.dataset
+    try:
+        for number, row in enumerate(_rows(files, turn, settings), 1):
+            line = json.dumps(row, ensure_ascii=False, sort_keys=True, default=str).encode("utf-8", "surrogatepass")
+            if draw(line, settings.seed) >= settings.keep:
+                yield None
+            elif len(line) > settings.max_bytes:
+                native = f"{where}:{number}"
+                evidence = f"{native}: a row of {len(line):,} bytes; max_bytes is {settings.max_bytes:,}"
+                yield Rejected(native, Drop(Reason.TOO_LARGE, evidence, float(len(line))))
+            else:
+                yield parse_record(line, f"{settings.dataset}:{digest(line)}", settings)
+    except (ValueError, EOFError, pa.ArrowException) as error:
+        native = f"{where}:{number + 1}"
+        evidence = f"{native}: nothing readable from here on: {' '.join(str(error).split())}"
+        yield Rejected(native, Drop(Reason.TRUNCATED_FILE, evidence))
+
+
+def _rows(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[dict[str, Any]]:
+    need_datasets()
+    from datasets import load_dataset
+
+    given = {"data_files": {settings.split: [str(path) for path in files]}} if files else {}
+    try:
+        stream = load_dataset(
+            settings.dataset, settings.config, split=settings.split, revision=settings.revision, streaming=True, **given
+        )
+    except pa.ArrowException:
+        raise
+    except (OSError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"data set {settings.dataset}: {said:.200}; check dataset, config, split, revision") from None
+    if settings.parts > stream.num_shards:
+        raise UserError(f"data set {settings.dataset}: it has {stream.num_shards} files; set parts to no more")
+    yield from stream.shard(settings.parts, turn) if settings.parts > 1 else stream

@@ -1,0 +1,96 @@
+"""Lines of raw files, plain, gzip or Zstandard, one at a time and none of them longer than it may be."""
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import pyarrow as pa
+
+from ingest.records import Rejected
+from lake.decision import Drop, Reason
+
+BOM = b"\xef\xbb\xbf"
+CHUNK = 2**20
+PACKED = (".gz", ".zst")
+
+
+class Line(NamedTuple):
+    """A line and the `file:line` where it stands."""
+
+    native: str
+    data: bytes
+
+
+def raw_lines(path: Path, name: str, max_bytes: int) -> Iterator[Line | Rejected]:
+    """Every line of a file that is not blank, or why it cannot be had. Memory holds one line of at most `max_bytes`.
+
+    `name` is the file's name within the data folder. A name that ends in `.gz` is gzip, one in `.zst` Zstandard. A
+    packed stream that ends early or is corrupt yields what was readable, then one rejected record; so does a packed
+    file without a byte, which Python takes for an empty stream.
+    """
+    packed = path.suffix in PACKED
+    with _open(path) as stream:
+        number = 0
+        try:
+            if packed and not path.stat().st_size:
+                raise EOFError("the file is empty")
+            for number, line in _lines(stream, max_bytes):
+                native = f"{name}:{number}"
+                if isinstance(line, int):
+                    evidence = f"{native}: a line of {line:,} bytes; max_bytes is {max_bytes:,}"
+                    yield Rejected(native, Drop(Reason.TOO_LARGE, evidence, float(line)))
+                elif line.strip():
+                    yield Line(native, line)
+        except (EOFError, zlib.error, gzip.BadGzipFile, ZstandardError) as error:
+            native = f"{name}:{number + 1}"
+            yield Rejected(native, Drop(Reason.TRUNCATED_FILE, f"{native}: nothing readable from here on: {error}"))
+
+
+class ZstandardError(Exception):
+    """A Zstandard stream that ends early or is corrupt."""
+
+
+class _Zstandard(io.RawIOBase):
+    """Arrow's decompressed stream, whose faults are told apart from those of the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._stream = pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(cast("bytearray", buffer))
+        try:
+            data = self._stream.read(len(view))
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise ZstandardError(str(error)) from None
+        view[: len(data)] = data
+        return len(data)
+
+
+def _open(path: Path) -> gzip.GzipFile | io.BufferedReader:
+    if path.suffix == ".gz":
+        return gzip.open(path)
+    if path.suffix == ".zst":
+        return io.BufferedReader(_Zstandard(path), CHUNK)
+    return path.open("rb")
+
+
+def _lines(stream: gzip.GzipFile | io.BufferedReader, max_bytes: int) -> Iterator[tuple[int, bytes | int]]:
+    """Lines with their numbers from 1; of a line over `max_bytes` only its length, for it was never held whole."""
+    number = 0
+    while line := stream.readline(max_bytes + 1):
+        number += 1
+        if len(line) <= max_bytes:
+            yield number, line.removeprefix(BOM) if number == 1 else line
+            continue
+        length = len(line)
+        while not line.endswith(b"\n") and (line := stream.readline(CHUNK)):
+            length += len(line)
+        yield number, length

@@ -1,0 +1,97 @@
+"""The format of a paper's text, whatever source it comes from.
+
+The format is MEDITRON's (arXiv 2311.16079): `# ` before a main section heading and `## ` before any other; in-text
+citations as `[bib_ref] title cut to 12 words, first author's last name [/bib_ref]`, in-text figure and table references
+as `[fig_ref] Figure 3: caption cut to 12 words [/fig_ref]`, captions as `[fig] … [/fig]` and `[table] … [/table]`,
+formulae as `[formula] … [/formula]`.
+"""
+
+import re
+from collections.abc import Iterable
+
+WORDS = 12
+LONGEST_RANGE = 50
+DASHES = {"-", "–", "—", "−"}
+
+NUMBER = re.compile(r"[A-Z]?\d[\w.–,-]*\w|[A-Z]?\d")
+CITED = r"\[bib_ref\] (?:(?!\[/?bib_ref\]).)* \[/bib_ref\]"
+SEPARATOR = r"[\s,;–—−-]*"
+GONE = "\ue000"
+"""Stands for an unresolved citation until `tidy` takes it out together with what separated it from the next one."""
+
+TIDY: tuple[tuple[str, re.Pattern[str], str], ...] = (
+    ("", re.compile(r"\s+"), " "),
+    (GONE, re.compile(rf"{GONE}{SEPARATOR}(?={GONE}|\[bib_ref\])"), ""),
+    (GONE, re.compile(rf"(\[/bib_ref\]){SEPARATOR}{GONE}"), r"\1"),
+    (GONE, re.compile(GONE), ""),
+    # Brackets that hold citations and nothing else, and the separators between those citations.
+    (
+        "[bib_ref]",
+        re.compile(rf"[\[(]{SEPARATOR}({CITED}(?:{SEPARATOR}{CITED})*){SEPARATOR}[\])]"),
+        r"\1",
+    ),
+    ("[/bib_ref]", re.compile(rf"(\[/bib_ref\]){SEPARATOR}(?=\[bib_ref\])"), r"\1 "),
+    # Brackets and separators that unresolved citations leave behind.
+    ("", re.compile(rf"\[{SEPARATOR}\]|\({SEPARATOR}\)"), ""),
+    ("", re.compile(r"([(\[])[\s,;]+"), r"\1"),
+    ("", re.compile(r"(?<![\s,;])[\s,;]+([)\]]|\.(?:\s|$))"), r"\1"),
+    (",", re.compile(r"(?<!,),(?:\s?,)+"), ","),
+    # "Table [fig_ref] Table 2: …" would say it twice.
+    ("[fig_ref]", re.compile(r"\b(?:Fig(?:ure)?s?|Tables?)\b\.?\s*(?=\[fig_ref\])", re.IGNORECASE), ""),
+    ("[/", re.compile(r"(\[/(?:bib_ref|fig_ref|formula)\])(?=[\w(])"), r"\1 "),
+    ("[", re.compile(r"(?<=[^\s(\[“‘/—–-])(\[(?:bib_ref|fig_ref|formula)\])"), r" \1"),
+    ("", re.compile(r"\s+([,.;:!?](?:\s|$))"), r"\1"),
+    ("", re.compile(r"\s+"), " "),
+)
+"""Applied in order, each only where its first string occurs, which saves half the time. None of them looks at a run of
+characters from more than one start, so all are linear."""
+
+
+def cut(text: str, words: int = WORDS) -> str:
+    return " ".join(text.split()[:words]).rstrip(".,;:")
+
+
+def tidy(text: str) -> str:
+    """Running text on one line, without the brackets and separators that stood around citations."""
+    for needed, pattern, replacement in TIDY:
+        if needed in text:
+            text = pattern.sub(replacement, text)
+    return text.strip()
+
+
+def under(heading: str, blocks: Iterable[str]) -> list[str]:
+    """A heading over its blocks; a section without text has no heading."""
+    blocks = list(blocks)
+    return [heading, *blocks] if blocks else []
+
+
+def citation(title: str, name: str) -> str:
+    """`title cut to 12 words, last name` of a cited work; empty for one without a title."""
+    short = cut(title)
+    return f"{short}, {name}" if short and name else short
+
+
+def named(label: str, word: str) -> str:
+    """The label of a figure or table as `Figure 3` or `Table 3`: `word` unless the label has a name of its own."""
+    label = label.rstrip(".: ")
+    number = NUMBER.search(label)
+    if not number:
+        return label
+    given = label[: number.start()].strip(" .")
+    if given and given.lower() not in {"fig", "figure", "table", "tab"}:
+        word = given
+    return f"{word} {label[number.start() :]}"
+
+
+def pointer(label: str, caption: str, text: str) -> str:
+    """`Figure 3B: caption cut to 12 words`: the number as the text names it, for it may point at a panel."""
+    written, own = NUMBER.search(text), NUMBER.search(label)
+    if written and own and written.group().startswith(own.group()):
+        label = label[: own.start()] + written.group()
+    elif own and len(text) <= 2 and text.isalpha():
+        label += text
+    return f"{label}: {caption}" if label and caption else label or caption
+
+
+def captioned(label: str, legend: str) -> str:
+    return f"{label}: {legend}" if label and legend else legend or label

@@ -1,0 +1,122 @@
+"""RedPajama-v1 and what is shaped like it: JSON lines of `text` and `meta`, of which a small random share is read."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ingest.records import Records, Rejected
+from ingest.sources.jsonl import CONVERT, parse_object
+from ingest.sources.lines import Line, raw_lines
+from ingest.sources.sampling import SampledInput, digest, draw, sampled
+from lake.decision import Drop, Reason
+from lake.document import Document, new_document
+
+COMMON_CRAWL = "common_crawl"
+UNKNOWN = "unknown"
+
+
+class RedpajamaInput(SampledInput):
+    """Files of RedPajama-v1, plain, `.gz` or `.zst`: c4, common_crawl, github, arxiv, book, wikipedia, stackexchange.
+
+    `shares` is `keep` by subset, for those that are to have another: `{github: 0.0008, book: 0}`. A record's subset is
+    its `red_pajama_subset`, else `meta.source`, else, for the subsets whose records do not say, `subset`; it becomes
+    the document's `meta.site`. A record is known by its bytes: it is drawn, or not, wherever it stands, and the sample
+    of a smaller `keep` is part of that of a larger one. What no share can draw is not even parsed, so a broken record
+    is told only where it was drawn.
+    """
+
+    format: Literal["redpajama"]
+    shares: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    subset: str | None = None
+
+    def share(self, subset: str) -> float:
+        return self.shares.get(subset, self.keep)
+
+
+def read_redpajama(path: Path, name: str, settings: RedpajamaInput) -> Records:
+    """The records of a file that were drawn, and the number of those that were not; `name` is the file's within data.
+
+    A line over `max_bytes` is rejected, drawn or not, since it was never held whole.
+    """
+    return sampled(_drawn(path, name, settings))
+
+
+def _drawn(path: Path, name: str, settings: RedpajamaInput) -> Iterator[Document | Rejected | None]:
+    largest = max([settings.keep, *settings.shares.values()])
+    for line in raw_lines(path, name, settings.max_bytes):
+        if isinstance(line, Rejected):
+            yield line
+            continue
+        data = line.data.strip()
+        number = draw(data, settings.seed)
+        yield _record(Line(line.native, data), number, settings) if number < largest else None
+
+
+def _record(line: Line, number: float, settings: RedpajamaInput) -> Document | Rejected | None:
+    record = parse_object(line.data, line.native)
+    if isinstance(record, Rejected):
+        return record if number < settings.keep else None
+    meta = _meta(record)
+    subset = _subset(record, meta, settings)
+    if number >= settings.share(subset):
+        return None
+    return _document(record, meta, subset, line, settings)
+
+
+def _meta(record: dict[str, Any]) -> dict[str, Any]:
+    """The record's `meta`, which the Hub's copy has as a string of JSON; empty where there is none to be read."""
+    meta = record.get("meta")
+    if isinstance(meta, str):
+        try:
+            meta = json.loads(meta)
+        except (ValueError, RecursionError):
+            return {}
+    return meta if isinstance(meta, dict) else {}
+
+
+def _subset(record: dict[str, Any], meta: dict[str, Any], settings: RedpajamaInput) -> str:
+    """In lower case. Common Crawl's records name their dump and file as source: `cc/2023-06/en_head_0000.json.gz/…`."""
+    given = (record.get("red_pajama_subset"), meta.get("source"), record.get("source"))
+    named = next((one for one in given if isinstance(one, str) and one), settings.subset or UNKNOWN)
+    name = CONVERT["site"](named).lower()
+    return COMMON_CRAWL if name.startswith("cc/") else name
+
+
+def _document(
+    record: dict[str, Any], meta: dict[str, Any], subset: str, line: Line, settings: RedpajamaInput
+) -> Document | Rejected:
+    if record.get("text") is None:
+        return Rejected(line.native, Drop(Reason.MISSING_FIELD, f"{line.native}: no text"))
+    try:
+        text = CONVERT["text"](record["text"])
+    except TypeError:
+        what = f"{line.native}: text is a string, this is {record['text']!r:.80}"
+        return Rejected(line.native, Drop(Reason.WRONG_TYPE, what))
+    return new_document(
+        settings.source,
+        f"{subset}:{digest(line.data)}",
+        text,
+        {"site": settings.site or subset},
+        url=_said("url", meta.get("url")),
+        title=_said("title", meta.get("title")),
+        fetched_at=_moment(meta.get("timestamp")),
+        license=settings.license,
+        redistributable=settings.redistributable,
+    )
+
+
+def _said(field: str, value: Any) -> str | None:
+    """A detail of the record; a wrong one is left out, for it is no reason to lose a text."""
+    return CONVERT[field](value) or None if isinstance(value, str) else None
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return None if moment is None else moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,199 @@
+"""Semantic Scholar's datasets: `papers` (metadata), `s2orc` (full texts) and `abstracts`, JSON Lines in gzip."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from ingest.metadata import new_metadata
+from ingest.records import Metadata, RawInput, Records, Rejected, article_url
+from ingest.sources.jsonl import CONVERT, SURROGATE, parse_object
+from ingest.sources.lines import raw_lines
+from ingest.sources.s2orc_spans import AnnotationError
+from ingest.sources.s2orc_text import S2Paper
+from lake.decision import Drop, Reason
+from lake.document import Document, new_document
+
+TYPES = {
+    "JournalArticle": "Journal Article",
+    "Review": "Review",
+    "MetaAnalysis": "Meta-Analysis",
+    "CaseReport": "Case Reports",
+    "ClinicalTrial": "Clinical Trial",
+    "Editorial": "Editorial",
+    "LettersAndComments": "Letter",
+    "News": "News",
+}
+"""Semantic Scholar's types of publication in MEDLINE's words."""
+
+DEED = re.compile(r"CC(BY)(NC)?(ND|SA)?")
+PUBLIC = {"CC0": "CC0-1.0", "PD": "public-domain", "PUBLICDOMAIN": "public-domain"}
+FREE = {"CC-BY", "CC-BY-SA", *PUBLIC.values()}
+
+
+class S2Input(RawInput):
+    """Parts of one of the datasets, as `gap fetch` gets them.
+
+    `papers` gives no documents: it tells of those of the two others, which `clean` joins by `corpusid`.
+    """
+
+    describes: ClassVar[bool] = True
+    format: Literal["s2orc"]
+    dataset: Literal["papers", "s2orc", "abstracts"]
+
+
+class RecordError(Exception):
+    """A record is no document."""
+
+    def __init__(self, reason: Reason, what: str) -> None:
+        super().__init__(what)
+        self.reason = reason
+
+
+def read_s2(path: Path, name: str, settings: S2Input) -> Records:
+    """Every record of a part; of `papers` those that are in PubMed. Memory holds one line of at most `max_bytes`."""
+    for line in raw_lines(path, name, settings.max_bytes):
+        found = line if isinstance(line, Rejected) else parse_s2(line.data, line.native, settings)
+        if found is not None:
+            yield found
+
+
+def parse_s2(line: bytes, native: str, settings: S2Input) -> Document | Rejected | Metadata | None:
+    """One line; None for a paper that is not in PubMed. A rejected record is known by its `corpusid` if it has one."""
+    record = parse_object(line, native)
+    if isinstance(record, Rejected):
+        return record
+    try:
+        corpusid = _field(record, "corpusid", "corpusid")
+        if corpusid is None:
+            raise RecordError(Reason.MISSING_FIELD, "no corpusid")
+    except RecordError as error:
+        return Rejected(native, Drop(error.reason, f"{native}: {error}"))
+    try:
+        if settings.dataset == "papers":
+            return _paper(record, corpusid)
+        return (_full_text if settings.dataset == "s2orc" else _abstract)(record, corpusid, settings)
+    except RecordError as error:
+        return Rejected(str(corpusid), Drop(error.reason, f"{native}: corpusid {corpusid}: {error}"))
+
+
+def _paper(record: dict[str, Any], corpusid: int) -> Metadata | None:
+    ids = _ids(record.get("externalids"))
+    if not ids.keys() & {"pmid", "pmcid"}:
+        return None
+    journal = record.get("journal")
+    types = _field(record, "publicationtypes", "publication_types") or []
+    stated, free = _licence(record.get("openaccessinfo"))
+    row = new_metadata(
+        "s2",
+        corpusid=corpusid,
+        title=_field(record, "title", "title") or None,
+        journal=(_field(journal, "name", "journal") if isinstance(journal, dict) else None)
+        or _field(record, "venue", "journal")
+        or None,
+        published=_field(record, "publicationdate", "published") or _field(record, "year", "published"),
+        publication_types=[TYPES.get(one, one) for one in types] or None,
+        citations=_field(record, "citationcount", "citations"),
+        license=stated,
+        redistributable=free if stated else None,
+        **ids,
+    )
+    return Metadata(row)
+
+
+def _full_text(record: dict[str, Any], corpusid: int, settings: S2Input) -> Document:
+    given = record.get("externalids")
+    ids = _ids(given)
+    # Where the record leaves its ids out, those of `papers` decide.
+    if isinstance(given, dict) and not ids.keys() & {"pmid", "pmcid"}:
+        raise RecordError(Reason.NO_PUBMED_ID, f"neither a PubMed nor a PubMed Central id in {given!s:.200}")
+    content = _object(record.get("content"))
+    text = content.get("text")
+    if text is not None and not isinstance(text, str):
+        raise RecordError(Reason.WRONG_TYPE, f"content.text is a string, not {text!s:.80}")
+    if not text or not text.strip():
+        raise RecordError(Reason.NO_BODY, "no text")
+    try:
+        paper = S2Paper(SURROGATE.sub("\ufffd", text), _object(content.get("annotations")))
+    except AnnotationError as error:
+        raise RecordError(Reason.MALFORMED_ANNOTATION, str(error)) from None
+    blocks = paper.blocks()
+    if not blocks:
+        raise RecordError(Reason.NO_BODY, "no text beside the abstract")
+    title = paper.title() or None
+    access = record.get("openaccessinfo") or _object(content.get("source")).get("oainfo")
+    return _document(corpusid, ids, title, "\n\n".join(filter(None, [title, *blocks])), access, settings)
+
+
+def _abstract(record: dict[str, Any], corpusid: int, settings: S2Input) -> Document:
+    text = record.get("abstract")
+    if text is not None and not isinstance(text, str):
+        raise RecordError(Reason.WRONG_TYPE, f"abstract is a string, not {text!s:.80}")
+    if not text or not text.strip():
+        raise RecordError(Reason.NO_ABSTRACT, "no abstract")
+    access = _object(record.get("openaccessinfo"))
+    ids = _ids(access.get("externalids"))
+    return _document(corpusid, ids, None, SURROGATE.sub("\ufffd", text.strip()), access, settings)
+
+
+def _document(
+    corpusid: int, ids: dict[str, str], title: str | None, text: str, access: Any, settings: S2Input
+) -> Document:
+    stated, free = _licence(access)
+    return new_document(
+        settings.source,
+        str(corpusid),
+        text,
+        ids | {"corpusid": corpusid, "site": settings.site},
+        title=title,
+        url=article_url(ids) or f"https://api.semanticscholar.org/CorpusID:{corpusid}",
+        license=stated or settings.license,
+        redistributable=free if stated else settings.redistributable,
+    )
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _field(record: Mapping[str, Any], key: str, field: str) -> Any:
+    """A value as the document's field takes it; None where it is null or an empty string."""
+    value = record.get(key)
+    if value is None or value == "":
+        return None
+    try:
+        return CONVERT[field](value)
+    except (ValueError, TypeError, OverflowError):
+        raise RecordError(Reason.WRONG_TYPE, f"{key}: {field} does not take {value!r:.80}") from None
+
+
+def _ids(given: Any) -> dict[str, str]:
+    """`pmid`, `pmcid` and `doi` of external ids, whose names are written PubMed or pubmed."""
+    named = {str(key).lower(): str(value).strip() for key, value in _object(given).items() if value}
+    pmid, pmcid, doi = (named.get(key, "") for key in ("pubmed", "pubmedcentral", "doi"))
+    number = pmcid.upper().removeprefix("PMC")
+    found = {
+        "pmid": pmid if _is_number(pmid) else "",
+        "pmcid": f"PMC{number}" if _is_number(number) else "",
+        "doi": doi,
+    }
+    return {key: SURROGATE.sub("\ufffd", value) for key, value in found.items() if value}
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _licence(access: Any) -> tuple[str | None, bool]:
+    """An open access licence, `CCBYNC` as `CC-BY-NC`, and whether a data set may carry the text."""
+    stated = _object(access).get("license")
+    if not isinstance(stated, str) or not stated.strip():
+        return None, False
+    bare = re.sub(r"[^A-Z0-9]", "", stated.upper())
+    deed = DEED.match(bare)
+    name = (
+        f"CC-{'-'.join(filter(None, deed.groups()))}"
+        if deed
+        else PUBLIC.get(bare, SURROGATE.sub("\ufffd", stated.strip()))
+    )
+    return name, name in FREE

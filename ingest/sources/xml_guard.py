@@ -1,0 +1,87 @@
+"""XML from strangers: no DTD, no entity, no network, and no more in memory than one record."""
+
+import html.entities
+from typing import Protocol
+
+from lxml import etree
+
+ENTITY = b"<!ENTITY"
+DECLARES = "declares entities of its own"
+ENCODING_FAULTS = {
+    etree.ErrorTypes.ERR_INVALID_ENCODING,
+    etree.ErrorTypes.ERR_UNKNOWN_ENCODING,
+    etree.ErrorTypes.ERR_UNSUPPORTED_ENCODING,
+    etree.ErrorTypes.I18N_CONV_FAILED,
+}
+SAFE = {
+    "resolve_entities": False,
+    "load_dtd": False,
+    "dtd_validation": False,
+    "attribute_defaults": False,
+    "no_network": True,
+    "huge_tree": False,
+    "remove_comments": True,
+    "remove_pis": True,
+}
+"""What every parser of ours is told. `huge_tree` off keeps libxml2's own limits of depth and size."""
+
+
+class HostileXmlError(Exception):
+    """A document that declares entities: none of the publishers' does, and they serve to read files or fill memory."""
+
+
+class RecordSizeError(Exception):
+    """A record of a stream is larger than it may be."""
+
+
+class Stream(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+def declares_entities(element: etree._Element) -> bool:
+    """Whether the document of a parsed element has a DTD with entities in it, in whatever encoding it came."""
+    declared = element.getroottree().docinfo.internalDTD
+    return declared is not None and next(declared.iterentities(), None) is not None
+
+
+def name_characters(element: etree._Element) -> None:
+    """Put characters for the entities of a DTD that was not loaded, as `&nbsp;`; U+FFFD for unknown ones."""
+    for node in list(element.iter(etree.Entity)):
+        text = html.entities.html5.get(f"{node.name};", "\ufffd") + (node.tail or "")
+        before, parent = node.getprevious(), node.getparent()
+        if before is not None:
+            before.tail = (before.tail or "") + text
+        else:
+            parent.text = (parent.text or "") + text
+        parent.remove(node)
+
+
+class GuardedStream:
+    """A stream of XML that ends with an error at the first entity declaration, or in a record over `max_bytes`.
+
+    A record that began and ended between two reads is not measured: what a parser reads at once is small.
+
+    `<` is escaped in text, so the declaration's mark can occur nowhere but in a DTD, a comment or a CDATA section.
+    """
+
+    def __init__(self, stream: Stream, max_bytes: int) -> None:
+        self._stream = stream
+        self._max_bytes = max_bytes
+        self._since = 0
+        self._tail = b""
+
+    def read(self, size: int = -1) -> bytes:
+        """Raises HostileXmlError and RecordSizeError."""
+        if self._since > self._max_bytes:
+            raise RecordSizeError(f"a record over {self._max_bytes:,} bytes, the value of max_bytes")
+        data = self._stream.read(size)
+        # Encodings of two or four bytes a letter put zeros between these.
+        plain = (self._tail + data).replace(b"\0", b"")
+        if ENTITY in plain:
+            raise HostileXmlError(DECLARES)
+        self._tail = plain[-len(ENTITY) + 1 :]
+        self._since += len(data)
+        return data
+
+    def record_ended(self) -> None:
+        self._since = 0

@@ -1,0 +1,149 @@
+"""Check: whether the scrapers of crawled sites still find what they should; from WARC files, without the network."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ingest.crawl import CrawlSettings
+from ingest.fetchlog import Fetch, FetchLog
+from ingest.health import Fault, Look, Symptom, Yield, expected, health
+from ingest.records import Rejected
+from ingest.site import load_site
+from ingest.sources.warc import WarcInput, read_warc
+from lake import bundled
+from lake.dataset import MANIFEST
+from lake.error import UserError
+from ray_jobs.cluster import each
+
+SAMPLE = 400
+"""Documents of a site that are extracted; of a larger one as many, chosen by a seeded hash of their URLs."""
+
+DOCUMENTS_PER_TASK = 25
+
+LOG = "fetches.jsonl"
+
+HEALTH = pa.schema(
+    [
+        pa.field("site", pa.string(), nullable=False),
+        pa.field("fetched", pa.int64(), nullable=False),
+        pa.field("looked", pa.int64(), nullable=False),
+        pa.field("documents", pa.int64(), nullable=False),
+        pa.field("documents_expected", pa.int64(), nullable=False),
+        pa.field("documents_last", pa.int64()),
+        pa.field("words", pa.int64(), nullable=False),
+        pa.field("words_expected", pa.int64(), nullable=False),
+        pa.field("words_last", pa.int64()),
+        pa.field("empty", pa.int64(), nullable=False),
+        pa.field("hidden", pa.int64(), nullable=False),
+        pa.field("faults", pa.list_(pa.string()), nullable=False),
+    ]
+)
+"""A row a site: the counts of ingest.health.Yield, what was expected, and what the crawl before had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a crawled site yields, what the crawl before did where there was one, and what is wrong."""
+
+    found: Yield
+    last: Yield | None
+    faults: tuple[Fault, ...]
+    row: dict[str, Any]
+
+
+def check(settings: CrawlSettings, data: str, sites: Sequence[str] = (), keep: bool = False) -> list[Checked]:
+    """Check the crawled sites named, or all of the settings; writes nothing.
+
+    With `keep`, for a crawl at its end, there is a row each in `health.parquet` of the crawl's folder, and each site's
+    manifest gets the key `health`, which the next crawl is held against. Ray must be up.
+
+    Raises:
+        UserError: a site is not one of the settings, or its file is missing or wrong.
+    """
+    root = Path(data, settings.folder)
+    checked = [_check(name, root, settings, keep) for name in _chosen(settings, sites)]
+    if keep:
+        temporary = root / ".health.parquet"
+        pq.write_table(pa.Table.from_pylist([one.row for one in checked], HEALTH), temporary)
+        temporary.replace(root / "health.parquet")
+    return checked
+
+
+def _chosen(settings: CrawlSettings, sites: Sequence[str]) -> list[str]:
+    known = {bundled.tag(name): name for name in settings.sites}
+    for name in sites:
+        if bundled.tag(name) not in known:
+            raise UserError(f"{name}: not in crawl.sites of the config, which has {', '.join(known)}")
+    return [known[bundled.tag(name)] for name in sites] if sites else list(known.values())
+
+
+def _check(name: str, root: Path, settings: CrawlSettings, keep: bool) -> Checked:
+    tag = bundled.tag(name)
+    folder = root / tag
+    site = expected(load_site(name), settings.limit)
+    path = folder / MANIFEST
+    manifest = json.loads(path.read_bytes()) if path.exists() else {}
+    last = Yield.model_validate(manifest["last_yield"]) if manifest.get("last_yield") else None
+    if manifest or (folder / LOG).exists():
+        found = _yield(name, folder, manifest.get("index", {}), settings.seed)
+        faults = health(site, found, last)
+    else:
+        found = Yield.of(tag, [])
+        faults = [Fault(tag, Symptom.NOTHING, f"{folder} holds no crawl", None, f"run `gap crawl CONFIG {tag}`")]
+    row = {
+        **found.model_dump(include={"site", "fetched", "looked", "documents", "words", "empty", "hidden"}),
+        "documents_expected": site.expect.documents,
+        "documents_last": last.documents if last else None,
+        "words_expected": site.expect.words,
+        "words_last": last.words if last else None,
+        "faults": [str(fault) for fault in faults],
+    }
+    if keep and manifest:
+        manifest["health"] = {"found": found.model_dump(mode="json"), "faults": row["faults"]}
+        temporary = path.with_name(f".{MANIFEST}.new")
+        temporary.write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
+        temporary.replace(path)
+    return Checked(found, last, tuple(faults), row)
+
+
+def _yield(name: str, folder: Path, index: dict[str, int], seed: int) -> Yield:
+    documents: dict[str, list[Fetch]] = {}
+    for line in FetchLog(folder / LOG):
+        if line.kept and line.kind in ("document", "chapter"):
+            documents.setdefault(line.document or line.url, []).append(line)
+    chosen = sorted(documents, key=lambda url: hashlib.sha256(f"{seed} {url}".encode()).digest())[:SAMPLE]
+    groups = [chosen[start : start + DOCUMENTS_PER_TASK] for start in range(0, len(chosen), DOCUMENTS_PER_TASK)]
+    tasks = [[(url, documents[url]) for url in group] for group in groups]
+    looks = [look for found in each(lambda task: _looks(name, folder, task), tasks, "check", "tasks") for look in found]
+    barren = [url for url, links in index.items() if not links]
+    return Yield.of(bundled.tag(name), looks, len(documents), next(iter([*barren, *index]), None))
+
+
+def _looks(name: str, folder: Path, task: list[tuple[str, list[Fetch]]]) -> list[Look]:
+    """Extract some documents just as the step `read` does: the records of each alone are a WARC file too."""
+    settings = WarcInput(format="warc", source="guidelines", site=name, paths=("*",))
+    missing = f"content: {load_site(name).content} matches nothing"
+    looks = []
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place, "document.warc.gz")
+        for url, pages in task:
+            copy.write_bytes(b"".join(_record(folder, page) for page in sorted(pages, key=lambda page: page.place)))
+            found = list(read_warc(copy, copy.name, settings))
+            words = sum(len(one["text"].split()) for one in found if isinstance(one, dict))
+            hidden = any(missing in one.drop.evidence for one in found if isinstance(one, Rejected))
+            looks.append(Look(url, words, not hidden))
+    return looks
+
+
+def _record(folder: Path, page: Fetch) -> bytes:
+    name, offset, end = page.place
+    with (folder / name).open("rb") as stream:
+        stream.seek(offset)
+        return stream.read(end - offset)

@@ -1,0 +1,158 @@
+"""What all sources tell of each document's paper, joined on ids alone: no text is read or moved."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from ingest.metadata import KNOWN, METADATA, PAPER, JoinSettings
+from lake.dataset import Output
+from spark_jobs.session import read_table
+
+IDS = ("corpusid", "pmid", "pmcid", "doi")
+"""The ids a document is found by, the surest first."""
+
+IS_TEXT = ("title", "license", "redistributable")
+"""What Semantic Scholar tells of a text that it gives out itself."""
+
+
+def part_of(key: str, parts: Column) -> Column:
+    """The part of the clean documents that an id belongs to."""
+    return F.pmod(F.xxhash64(key), parts).cast("int")
+
+
+def write_known(
+    read: Output, output: Output, settings: JoinSettings, parts: dict[str, int], spark: SparkSession
+) -> None:
+    """Write the table `known`, partitioned by source, in the parts of the clean documents.
+
+    Args:
+        parts: How many parts each source has.
+    """
+    places = [(source, part) for source, count in parts.items() for part in range(count)]
+    if all(output.has_part("known", part, source) for source, part in places):
+        return
+    first = {source: places.index((source, 0)) for source in parts}
+    count = F.create_map(*(F.lit(one) for pair in parts.items() for one in pair))
+    start = F.create_map(*(F.lit(one) for pair in first.items() for one in pair))
+    place = (start[F.col("source")] + part_of("id", count[F.col("source")])).cast("int")
+    placed = known(read, settings, spark).withColumn("place", place)
+    ordered = placed.repartitionById(len(places), "place").sortWithinPartitions("id")
+    ordered.select("place", *KNOWN.names).mapInArrow(_to_part(KnownWriter(output, places)), "place int").collect()
+    for source, part in places:
+        if not output.has_part("known", part, source):
+            output.write_part("known", part, KNOWN.empty_table(), source)
+
+
+def known(read: Output, settings: JoinSettings, spark: SparkSession) -> DataFrame:
+    """Rows of KNOWN and `source`, one for each document that is told of or is the abstract of a full text."""
+    meta = [F.col(f"meta.{field.name}").alias(field.name) for field in PAPER]
+    documents = read_table(spark, read, "documents").select("id", F.col("source").cast("string"), *meta)
+    papers = _papers(_told(read, documents, spark))
+    found = _match(documents, papers).join(papers, "paper")
+    ids = documents.groupBy("source", "id").agg(*(F.max(name).alias(f"own_{name}") for name in IDS))
+    # A title is for texts that Semantic Scholar gives without one; any other text stays as it is.
+    theirs = F.col("own_corpusid") == F.col("corpusid")
+    told = ids.join(found, ["source", "id"], "left").withColumns(
+        {name: F.when(theirs, F.col(name)) for name in IS_TEXT} | {"corpusid": F.coalesce("own_corpusid", "corpusid")}
+    )
+    in_pubmed = F.coalesce("own_pmid", "pmid", "own_pmcid", "pmcid").isNotNull()
+    whole = F.col("source").isin(list(settings.full_texts)) & F.col("own_corpusid").isNotNull() & in_pubmed
+    full = told.where(whole).groupBy("own_corpusid").agg(F.min("id").alias("full_text"))
+    is_abstract = F.col("source").isin(list(settings.abstracts)) & ~F.col("source").isin(list(settings.full_texts))
+    abstracts = told.where(is_abstract).join(full, "own_corpusid").select("source", "id", "full_text")
+    joined = told.join(abstracts, ["source", "id"], "left")
+    return joined.where(F.col("paper").isNotNull() | F.col("full_text").isNotNull()).select("source", *KNOWN.names)
+
+
+def _told(read: Output, documents: DataFrame, spark: SparkSession) -> DataFrame:
+    """Rows of METADATA: those without a text, and what MEDLINE's documents tell of themselves."""
+    rows = spark.read.parquet(read.path("metadata")).select(*METADATA.names)
+    own = documents.where(F.col("revision").isNotNull()).withColumns(
+        {
+            "origin": F.lit("medline"),
+            "deleted": F.lit(False),
+            "title": F.lit(None).cast("string"),
+            "license": F.lit(None).cast("string"),
+            "redistributable": F.lit(None).cast("boolean"),
+        }
+    )
+    return rows.unionByName(own.select(*METADATA.names))
+
+
+def _papers(told: DataFrame) -> DataFrame:
+    """One row a paper, with its name in `paper`: what Semantic Scholar tells, and MEDLINE's last word on its PMID."""
+    columns = [name for name in METADATA.names if name != "origin"]
+    # Which of equal revisions is taken must not depend on the order of arrival.
+    row = F.struct("revision", F.xxhash64(*columns), *(F.col(name).alias(f"v_{name}") for name in columns))
+    last = F.max_by(row, F.struct("revision", F.xxhash64(*columns))).alias("last")
+    kept = [F.col(f"last.v_{name}").alias(name) for name in columns]
+    medline = told.where("origin = 'medline' and pmid is not null").groupBy("pmid").agg(last).select(*kept)
+    s2 = told.where("origin = 's2'").groupBy("corpusid").agg(last).select(*kept)
+    a, b = s2.alias("a"), medline.alias("b")
+    both = a.join(b, F.col("a.pmid") == F.col("b.pmid"), "full")
+    shared = [F.coalesce(f"a.{name}", f"b.{name}").alias(name) for name in ("pmid", "pmcid", "doi", "corpusid")]
+    shared += [F.coalesce(f"b.{name}", f"a.{name}").alias(name) for name in ("journal", "published")]
+    return both.select(
+        F.concat_ws("/", F.coalesce("a.pmid", "b.pmid"), F.col("a.corpusid").cast("string")).alias("paper"),
+        *shared,
+        F.col("b.publication_types").alias("publication_types"),
+        F.col("a.publication_types").alias("types_s2"),
+        "b.mesh",
+        "a.citations",
+        "b.revision",
+        "b.deleted",
+        *(f"a.{name}" for name in IS_TEXT),
+    )
+
+
+def _match(documents: DataFrame, papers: DataFrame) -> DataFrame:
+    """The paper of each document: source, id, paper. Of several the one by the surest id, then the last revised."""
+    by_id = _keys(documents, "source", "id").join(
+        _keys(papers, "paper", F.coalesce("revision", F.lit("")).alias("said")).drop("rank"), "key"
+    )
+    best = F.max_by("paper", F.struct(-F.col("rank"), F.col("said"), F.col("paper"))).alias("paper")
+    return by_id.groupBy("source", "id").agg(best)
+
+
+def _keys(rows: DataFrame, *columns: str | Column) -> DataFrame:
+    """A row for every id that is there, with its kind in `rank` and `key`."""
+    each = [
+        F.when(
+            F.col(name).isNotNull(),
+            F.struct(
+                F.lit(rank).alias("rank"),
+                F.concat(F.lit(f"{name}:"), F.lower(F.col(name).cast("string"))).alias("key"),
+            ),
+        )
+        for rank, name in enumerate(IDS)
+    ]
+    exploded = rows.select(*columns, F.explode(F.array_compact(F.array(*each))).alias("one"))
+    names = [name for name in exploded.columns if name != "one"]
+    return exploded.select(*names, "one.rank", "one.key")
+
+
+def _to_part(writer: "KnownWriter") -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        given = [batch for batch in batches if batch.num_rows]
+        if given:
+            place = writer.write(pa.Table.from_batches(given))
+            yield pa.RecordBatch.from_pydict({"place": pa.array([place], pa.int32())})
+
+    return write
+
+
+@dataclass(frozen=True)
+class KnownWriter:
+    """Writes a part's rows, which come sorted by id: some hundred bytes for each of its documents."""
+
+    output: Output
+    places: list[tuple[str, int]]
+
+    def write(self, rows: pa.Table) -> int:
+        place: int = rows["place"][0].as_py()
+        source, part = self.places[place]
+        self.output.write_part("known", part, rows.select(KNOWN.names).cast(KNOWN), source)
+        return place

@@ -1,0 +1,530 @@
+"""The crawl of one site from a real server: what is kept, what is missed and why, and going on after a kill."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from ingest.archive import Archive
+from ingest.crawl import CrawlSettings, SiteCrawl
+from ingest.crawled import fetches, manifest
+from ingest.fetch import Fetcher, Miss
+from ingest.fetchlog import Fetch, fetch_table, read_superseded
+from ingest.payload import read_payload
+from ingest.site import Site
+from ingest.warc import Record, read_records
+from lake.error import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+FAST = {"rate": 50, "expect": {"documents": 1, "words": 1}, "checked": "a test", "audience": "doctor"}
+NAMED = {"name": "A site", "license": "CC0", "redistributable": True}
+
+
+def site(index: dict[str, Any] | None = None, **more: Any) -> Site:
+    return Site.model_validate({"mode": "html", **FAST, **NAMED, "index": index or {}, **more})
+
+
+def settings(**changes: Any) -> CrawlSettings:
+    given = {"contact": "a@example.org", "sites": ["test"], "retries": 1, "backoff_seconds": 0.01, "fresh_hours": 0}
+    return CrawlSettings.model_validate(given | {"total_seconds": 5, "max_bytes": 2**20} | changes)
+
+
+def crawl(folder: Path, one: Site, refresh: bool = False, **changes: Any) -> dict[str, Fetch]:
+    """Rows of the table of fetches by path, after a crawl in this process."""
+    given = settings(**changes)
+
+    async def work() -> tuple[list[Fetch], dict[str, Any]]:
+        with Archive(folder, given.max_bytes) as archive:
+            async with Fetcher(given) as fetcher:
+                figures = await SiteCrawl(one, given, archive, fetcher.fetch, refresh).run()
+            rows = fetches(archive.log, figures.pop("over_limit"), given.limit)
+            return rows, manifest("test", rows, archive, figures, None)
+
+    rows, told = asyncio.run(work())
+    assert fetch_table(rows).num_rows == sum(account["in"] for account in told["accounts"].values())
+    for account in told["accounts"].values():
+        assert account["in"] == account["kept"] + sum(account["dropped"].values())
+    return {row.url.split("/", 3)[3]: row for row in rows}
+
+
+def kept(rows: dict[str, Fetch], *kinds: str) -> set[str]:
+    return {path for path, row in rows.items() if row.kept and row.kind in (kinds or ("document",))}
+
+
+def missed(rows: dict[str, Fetch]) -> dict[str, Miss | None]:
+    return {path: row.reason for path, row in rows.items() if not row.kept and row.kind != "robots"}
+
+
+def records(folder: Path) -> list[tuple[str, str, str, bytes]]:
+    """File, kind, document's path or URL's, and body of every record that is to be read."""
+    found = []
+    for path in sorted(folder.glob("*.warc.gz")):
+        replaced = read_superseded(path)
+        with path.open("rb") as stream:
+            for one in read_records(stream, 2**24):
+                assert isinstance(one, Record)
+                if one.headers["warc-type"] == "response" and one.offset not in replaced:
+                    url = one.headers.get("warc-gap-document", one.headers["warc-target-uri"])
+                    body = read_payload(one.block, 2**24).body
+                    found.append((path.name, one.headers["warc-gap-kind"], url.split("/", 3)[3], body))
+    return found
+
+
+def links(*paths: str, kind: str = "a") -> str:
+    return "".join(f'<{kind} href="{path}">x</{kind}>' for path in paths)
+
+
+def documents(web: Any, *paths: str) -> None:
+    for path in paths:
+        web.page(path, f"<h1>{path}</h1><p>What {path} says.</p>", ETag=f'"{path}"')
+
+
+# Index pages ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_paged_index_is_read_until_a_page_has_nothing_new(web: Any, tmp_path: Path) -> None:
+    names = [f"/d{n}" for n in range(7)]
+    documents(web, *names)
+    for page in range(3):
+        web.page(f"/list?page={page + 1}", links(*names[3 * page : 3 * page + 3], "/list?page=1"))
+    web.page("/list?page=4", links(*names[4:]))
+    index = {"urls": [f"{web.url}/list?page={{page}}"], "paging": {"most": 9}, "match": "/d[0-9]"}
+    rows = crawl(tmp_path, site(index))
+    assert kept(rows) == {name[1:] for name in names}
+    assert kept(rows, "index") == {f"list?page={n}" for n in range(1, 5)}
+    assert Counter(web.paths()) == Counter({f"/list?page={n}" for n in range(1, 5)} | set(names))
+    assert missed(rows) == {}
+
+
+def test_letters_next_pages_and_pages_between_are_followed(web: Any, tmp_path: Path) -> None:
+    documents(web, "/d1", "/d2", "/d3", "/d4")
+    web.page(
+        "/index/a", '<nav><a href="/elsewhere">x</a></nav><ul><a href="/group1">x</a></ul><a class=next href="a2">'
+    )
+    web.page("/index/a2", "<ul><a href='../group2'>x</a></ul><a class=next href='/index/a'>back</a>")
+    web.page("/group1", "<li><a href='d1'>x</a><a href='d2#part'>x</a></li>")
+    web.page("/group2", "<base href='/deep/'><li><a href='../d3'>x</a><a href='mailto:a@b.c'>x</a></li>")
+    index = {"urls": [f"{web.url}/index/{{letter}}"], "links": "ul a", "through": "li", "next": "a.next"}
+    rows = crawl(tmp_path, site(index, seeds=[f"{web.url}/d4"]))
+    assert kept(rows) == {"d1", "d2", "d3", "d4"}
+    assert kept(rows, "index") == {"index/a", "index/a2", "group1", "group2"}
+    assert missed(rows) == {f"index/{letter}": Miss.NOT_FOUND for letter in "bcdefghijklmnopqrstuvwxyz"}
+
+
+def pdf(*urls: str) -> bytes:
+    """A page with a link annotation to each URL."""
+    notes = "".join(f"<</Type/Annot/Subtype/Link/Rect[0 0 9 9]/A<</S/URI/URI({url})>>>>" for url in urls)
+    parts = (
+        "%PDF-1.4",
+        "1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj",
+        "2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj",
+        f"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 99 99]/Annots[{notes}]>>endobj",
+        "trailer<</Root 1 0 R>>",
+        "%%EOF",
+    )
+    return "\n".join(parts).encode()
+
+
+def test_a_pdf_of_links_is_an_index_of_pdfs(web: Any, tmp_path: Path) -> None:
+    web.page("/map.pdf", pdf(f"{web.url}/a.pdf", f"{web.url}/b.pdf", "mailto:a@b.c"), "application/pdf")
+    web.page("/a.pdf", pdf(), "application/octet-stream")
+    web.page("/b.pdf", "<p>Please log in.</p>")
+    rows = crawl(tmp_path, site({"urls": [f"{web.url}/map.pdf"], "pdf": True}, mode="pdf"))
+    assert kept(rows, "index", "document") == {"map.pdf", "a.pdf"}
+    assert missed(rows) == {"b.pdf": Miss.WRONG_TYPE}
+
+
+def test_sitemaps_and_lists_in_json_are_searched_for_links(web: Any, tmp_path: Path) -> None:
+    def sitemap(*paths: str) -> str:
+        return "".join(f"<url><loc> {web.url}{path} </loc></url>" for path in paths)
+
+    documents(web, "/d1", "/d2", "/d3")
+    web.page("/sitemap.xml", sitemap("/part1.xml", "/part2.xml", "/part3.xml", "/d1", "/about"), "application/xml")
+    web.page("/part1.xml", sitemap("/d2", "/sitemap.xml"), "text/xml")
+    web.page("/part2.xml", "\x00" * 99, "text/xml")
+    index = {
+        "urls": [f"{web.url}/sitemap.xml"],
+        "find": r"<loc>\s*([^<\s]+)\s*</loc>",
+        "more": r"\.xml$",
+        "match": "/d",
+    }
+    rows = crawl(tmp_path / "xml", site(index))
+    assert kept(rows) == {"d1", "d2"}
+    assert missed(rows) == {"part3.xml": Miss.NOT_FOUND}
+    web.page("/api", r'{"list": [{"code": "d1"}, {"code": "d\u0033"}]}', "application/json")
+    named = {"urls": [f"{web.url}/api"], "find": '"code": "([^"]+)"', "put_in": f"{web.url}/{{found}}"}
+    rows = crawl(tmp_path / "json", site(named))
+    assert (kept(rows), missed(rows)) == ({"d1", "d3"}, {})
+
+
+def test_an_index_that_leads_nowhere_is_told(web: Any, tmp_path: Path) -> None:
+    web.page("/list", links("/a"))
+    rows = crawl(tmp_path, site({"urls": [f"{web.url}/list"], "links": "div.new-name a"}))
+    assert kept(rows) == set()
+    assert kept(rows, "index") == {"list"}
+
+
+# Misses --------------------------------------------------------------------------------------------------------------
+
+
+def test_every_url_that_gives_no_page_is_there_under_its_reason(web: Any, tmp_path: Path) -> None:
+    def dripping(request: Any) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", "text/html")
+        request.send_header("Connection", "close")
+        request.end_headers()
+        while True:
+            request.wfile.write(b"x")
+            time.sleep(0.02)
+
+    documents(web, "/good", "/moved-here")
+    web.page("/robots.txt", "User-agent: gap-replay\nDisallow: /private/", "text/plain")
+    web.status("/429-then-ok", 429, 200, Retry_After="0")
+    web.status("/500-then-ok", 500, 200)
+    web.status("/429", 429)
+    web.status("/500", 500)
+    web.status("/403", 403)
+    web.page("/image", "x", "image/png")
+    web.pages["/slow"] = lambda request: time.sleep(2)
+    web.pages["/endless"] = dripping
+    web.page("/huge", b"x" * 200 * 2**20)
+    web.redirect("/loop", "/loop2")
+    web.redirect("/loop2", "/loop")
+    for n in range(9):
+        web.redirect(f"/hop{n}", f"/hop{n + 1}")
+    web.redirect("/off-site", f"http://localhost:{web.port}/good")
+    web.redirect("/to-file", "file:///etc/passwd")
+    web.redirect("/moved", "/moved-here")
+    web.redirect("/to-forbidden", "/private/b")
+    web.redirect("/to-good", "/good")
+    expected = {
+        "404": Miss.NOT_FOUND,
+        "private/a": Miss.ROBOTS,
+        "429": Miss.RATE_LIMITED,
+        "500": Miss.SERVER_ERROR,
+        "403": Miss.REFUSED,
+        "image": Miss.WRONG_TYPE,
+        "slow": Miss.TIMEOUT,
+        "endless": Miss.TIMEOUT,
+        "huge": Miss.TOO_LARGE,
+        "loop": Miss.REDIRECT_LOOP,
+        "hop0": Miss.TOO_MANY_REDIRECTS,
+        "off-site": Miss.OFF_SITE,
+        "to-file": Miss.BAD_URL,
+        "to-forbidden": Miss.ROBOTS,
+        "to-good": Miss.SAME_PAGE,
+    }
+    good = {"good", "429-then-ok", "500-then-ok", "moved"}
+    web.page("/list", links(*(f"/{path}" for path in [*expected, *good])))
+    index = {"urls": [f"{web.url}/list"]}
+    rows = crawl(tmp_path, site(index), total_seconds=0.7, retries=1)
+    assert missed(rows) == expected
+    assert kept(rows) == good
+    assert all(row.evidence for row in rows.values() if not row.kept)
+    assert rows["moved"].final_url == f"{web.url}/moved-here"
+    assert rows["off-site"].evidence == f"{web.url}/off-site → http://localhost:{web.port}/good"
+    assert not [path for path in web.paths() if path.startswith("/private")]
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.warc.gz")) < 100_000
+    # A second run asks again for what may have passed, and for nothing else.
+    web.asked.clear()
+    crawl(tmp_path, site(index), total_seconds=0.7, retries=0)
+    assert set(web.paths()) == {"/429", "/500", "/slow", "/endless"}
+
+
+def test_links_from_a_public_site_do_not_lead_inside(web: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents(web, "/inside")
+    web.page("/list", links("/inside"))
+    rows = crawl(tmp_path, site({"urls": [f"{web.url}/list"]}))
+    assert kept(rows) == {"inside"}
+    # The same pages, for a site of which no host is inside.
+    monkeypatch.setattr("ingest.crawl.leads_to_private", no_host)
+    web.asked.clear()
+    rows = crawl(tmp_path / "public", site({"urls": [f"{web.url}/list"]}))
+    assert missed(rows) == {"list": Miss.PRIVATE_ADDRESS}
+    assert web.asked == []
+
+
+async def no_host(_: str) -> bool:
+    return False
+
+
+def test_a_limit_leaves_the_rest_in_the_table(web: Any, tmp_path: Path) -> None:
+    documents(web, "/a", "/b", "/c")
+    web.page("/list", links("/a", "/b", "/c"))
+    index = {"urls": [f"{web.url}/list"]}
+    rows = crawl(tmp_path, site(index), limit=2)
+    assert kept(rows) == {"a", "b"}
+    assert missed(rows) == {"c": Miss.OVER_LIMIT}
+    rows = crawl(tmp_path, site(index))
+    assert kept(rows) == {"a", "b", "c"}
+    assert Counter(web.paths()) == Counter(["/list", "/a", "/b", "/c"])
+
+
+# WARC and resuming ---------------------------------------------------------------------------------------------------
+
+
+def chaptered(web: Any, count: int = 6) -> Site:
+    """Documents of three chapters each, whose first page is a chapter as well."""
+    for n in range(count):
+        chapters = [f"/d{n}", f"/d{n}/c1", f"/d{n}/c2"]
+        documents(web, *chapters[1:])
+        web.page(f"/d{n}", f"<h1>d{n}</h1><nav>{links(*chapters)}</nav>", ETag=f'"{n}"')
+    web.page("/list", links(*(f"/d{n}" for n in range(count))))
+    return site({"urls": [f"{web.url}/list"]}, mode="chapters", chapters="nav a")
+
+
+def groups(folder: Path) -> list[tuple[str, list[str]]]:
+    """Documents with their pages in the order of the files: a run of records is a document."""
+    found: list[tuple[str, list[str]]] = []
+    place = None
+    for file, kind, document, body in records(folder):
+        if kind not in ("document", "chapter"):
+            continue
+        if kind == "document" or place != (file, document):
+            found.append((document, []))
+        place = (file, document)
+        found[-1][1].append(body.decode())
+    return found
+
+
+def whole(web: Any, folder: Path, count: int = 6) -> None:
+    """Every document is there once, its pages together and in order."""
+    found = groups(folder)
+    assert sorted(document for document, _ in found) == [f"d{n}" for n in range(count)]
+    for document, bodies in found:
+        assert [body.split("</h1>")[0] for body in bodies] == [
+            f"<h1>{document}",
+            f"<h1>/{document}/c1",
+            f"<h1>/{document}/c2",
+        ]
+
+
+def test_records_of_a_document_stand_together_whatever_is_under_way(web: Any, tmp_path: Path) -> None:
+    rows = crawl(tmp_path, chaptered(web), concurrency=3, volume_mb=0.001)
+    whole(web, tmp_path)
+    assert len(list(tmp_path.glob("lane*.warc.gz"))) > 3
+    assert {kind for _, kind, _, _ in records(tmp_path)} == {"index", "document", "chapter"}
+    assert rows["d0/c1"].document == f"{web.url}/d0"
+
+
+def test_a_finished_crawl_asks_for_nothing(web: Any, tmp_path: Path) -> None:
+    one = chaptered(web)
+    before = crawl(tmp_path, one)
+    web.asked.clear()
+    assert crawl(tmp_path, one) == before
+    assert web.asked == []
+
+
+def test_chapters_that_failed_come_to_their_place_later(web: Any, tmp_path: Path) -> None:
+    one = chaptered(web, 2)
+    good = web.pages["/d0/c1"]
+    web.status("/d0/c1", 500)
+    rows = crawl(tmp_path, one, concurrency=1, retries=0)
+    assert missed(rows) == {"d0/c1": Miss.SERVER_ERROR}
+    web.pages["/d0/c1"] = good
+    web.asked.clear()
+    rows = crawl(tmp_path, one, concurrency=1)
+    assert web.paths() == ["/d0/c1"]
+    assert missed(rows) == {}
+    whole(web, tmp_path, 2)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_a_kill_tore_off_is_fetched_again_and_nothing_else(web: Any, tmp_path: Path, seed: int) -> None:
+    """The files are cut where a kill, or a machine that lost its power, may have left them."""
+    one = chaptered(web, 4)
+    crawl(tmp_path, one, concurrency=2)
+    chance = random.Random(seed)
+    for path in tmp_path.glob("lane*.warc.gz"):
+        cut(path, chance)
+    cut(tmp_path / "fetches.jsonl", chance)
+    there = {url for _, _, url in urls_in(tmp_path)}
+    web.asked.clear()
+    rows = crawl(tmp_path, one, concurrency=2)
+    asked = Counter(web.paths())
+    assert max(asked.values(), default=1) == 1
+    assert there.isdisjoint(path[1:] for path in asked)
+    assert len(kept(rows, "document", "chapter")) == 12
+    whole(web, tmp_path, 4)
+
+
+def cut(path: Path, chance: random.Random) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: chance.choice([len(data), chance.randrange(len(data) + 1)])])
+
+
+def urls_in(folder: Path) -> list[tuple[str, str, str]]:
+    """File, kind and path of every whole record up to the first that is not."""
+    found = []
+    for path in sorted(folder.glob("*.warc.gz")):
+        with path.open("rb") as stream:
+            for one in read_records(stream, 2**24):
+                if not isinstance(one, Record):
+                    break
+                headers = one.headers
+                url = headers.get("warc-gap-asked", headers["warc-target-uri"])
+                found.append((path.name, headers["warc-gap-kind"], url.split("/", 3)[3]))
+    return found
+
+
+SCRIPT = """
+import asyncio, json, sys
+from pathlib import Path
+from ingest.archive import Archive
+from ingest.crawl import CrawlSettings, SiteCrawl
+from ingest.fetch import Fetcher
+from ingest.site import Site
+
+folder, site, settings = sys.argv[1:]
+settings = CrawlSettings.model_validate_json(settings)
+
+async def work():
+    with Archive(Path(folder), settings.max_bytes) as archive:
+        async with Fetcher(settings) as fetcher:
+            await SiteCrawl(Site.model_validate_json(site), settings, archive, fetcher.fetch).run()
+
+asyncio.run(work())
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_anywhere_it_fetches_no_page_twice_and_loses_none(web: Any, tmp_path: Path, seed: int) -> None:
+    one = chaptered(web, 8)
+    chance = random.Random(seed)
+    given = settings(concurrency=3)
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path), one.model_dump_json(), given.model_dump_json()]
+    kills = 0
+    while True:
+        there = {path for _, _, path in urls_in(tmp_path)}
+        web.asked.clear()
+        last = chance.randrange(1, 9)
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        while process.poll() is None and len(web.asked) < last:
+            time.sleep(0.001)
+        if process.poll() is None and kills < 8:
+            time.sleep(chance.random() * 0.03)
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        _, said = process.communicate(timeout=60)
+        assert there.isdisjoint(path[1:] for path in web.paths()), "a page in a WARC was asked for again"
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, said
+    assert kills >= 3
+    whole(web, tmp_path, 8)
+    pages = Counter(path for _, kind, path in urls_in(tmp_path) if kind != "robots")
+    assert set(pages.values()) == {1}
+    assert len(pages) == 1 + 8 * 3
+
+
+def test_two_crawls_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    with Archive(tmp_path, 2**20), pytest.raises(UserError, match="another crawl is at work here"):
+        Archive(tmp_path, 2**20)
+    Archive(tmp_path, 2**20).__exit__()
+
+
+# Refresh -------------------------------------------------------------------------------------------------------------
+
+
+def conditional(web: Any, path: str, body: str, tag: str) -> None:
+    def answer(request: Any) -> None:
+        if request.headers.get("If-None-Match") == tag:
+            request.answer(304)
+        else:
+            request.answer(200, body.encode(), Content_Type="text/html", ETag=tag)
+
+    web.pages[path] = answer
+
+
+def test_a_refresh_fetches_what_changed_and_drops_what_is_gone(web: Any, tmp_path: Path) -> None:
+    for name in "abcd":
+        conditional(web, f"/{name}", f"old {name}", f'"{name}1"')
+    web.page("/list", links("/a", "/b", "/c", "/d"))
+    one = site({"urls": [f"{web.url}/list"]})
+    before = crawl(tmp_path, one)
+    conditional(web, "/b", "new b", '"b2"')
+    web.status("/c", 404)
+    web.status("/d", 500)
+    documents(web, "/e")
+    web.page("/list", links("/a", "/b", "/c", "/d", "/e"))
+    web.asked.clear()
+    rows = crawl(tmp_path, one, refresh=True, retries=0)
+    assert kept(rows) == {"a", "b", "d", "e"}
+    assert missed(rows) == {"c": Miss.NOT_FOUND}
+    assert {path: headers.get("If-None-Match") for _, path, headers in web.asked if path in ("/a", "/b")} == {
+        "/a": '"a1"',
+        "/b": '"b1"',
+    }
+    assert rows["a"].place == before["a"].place
+    assert rows["a"].at > before["a"].at
+    assert rows["d"].evidence == "not refreshed: server_error: status 500, after 1 requests"
+    bodies = {document: body.decode() for _, kind, document, body in records(tmp_path) if kind == "document"}
+    assert {name: bodies[name] for name in "abd"} == {"a": "old a", "b": "new b", "d": "old d"}
+    assert set(bodies) == {"a", "b", "d", "e"}
+
+
+def test_fresh_pages_are_not_asked_for_and_a_page_without_tags_is_compared(web: Any, tmp_path: Path) -> None:
+    web.page("/a", "same")
+    web.page("/list", links("/a"))
+    one = site({"urls": [f"{web.url}/list"]})
+    before = crawl(tmp_path, one)
+    web.asked.clear()
+    assert crawl(tmp_path, one, refresh=True, fresh_hours=1) == before
+    assert web.asked == []
+    rows = crawl(tmp_path, one, refresh=True)
+    assert web.paths() == ["/list", "/a"]
+    assert rows["a"].place == before["a"].place
+
+
+def test_a_document_of_which_a_chapter_changed_is_written_whole(web: Any, tmp_path: Path) -> None:
+    one = chaptered(web, 3)
+    crawl(tmp_path, one, concurrency=1)
+    web.page("/d1/c2", "<h1>/d1/c2</h1>changed")
+    web.page("/d2", f"<h1>d2</h1><nav>{links('/d2', '/d2/c2')}</nav>")
+    rows = crawl(tmp_path, one, refresh=True, concurrency=1)
+    found = {document: [body.split("</h1>") for body in bodies] for document, bodies in groups(tmp_path)}
+    assert len(groups(tmp_path)) == 3
+    assert [head for head, *_ in found["d1"]] == ["<h1>d1", "<h1>/d1/c1", "<h1>/d1/c2"]
+    assert found["d1"][2][1] == "changed"
+    assert [head for head, *_ in found["d2"]] == ["<h1>d2", "<h1>/d2/c2"]
+    assert missed(rows) == {"d2/c1": Miss.GONE}
+
+
+@pytest.mark.parametrize("change", [{"folder": "../x"}, {"folder": "/x"}, {"sites": ["a", "x/a.yaml"]}, {"sites": []}])
+def test_wrong_settings_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        settings(**change)
+
+
+def test_a_page_that_only_vanished_changes_a_file_for_who_goes_by_their_content(web: Any, tmp_path: Path) -> None:
+    documents(web, "/a", "/b")
+    one = site({}, seeds=[f"{web.url}/a", f"{web.url}/b"])
+    crawl(tmp_path, one)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.warc.gz")}
+    web.status("/b", 404)
+    assert kept(crawl(tmp_path, one, refresh=True)) == {"a"}
+    after = {path.name: path.read_bytes() for path in tmp_path.glob("*.warc.gz")}
+    assert before != after
+    assert [document for _, _, document, _ in records(tmp_path)] == ["a"]
+    assert kept(crawl(tmp_path, one)) == {"a"}
+    assert after == {path.name: path.read_bytes() for path in tmp_path.glob("*.warc.gz")}
+
+
+def test_a_file_that_was_removed_is_fetched_again(web: Any, tmp_path: Path) -> None:
+    one = chaptered(web, 4)
+    crawl(tmp_path, one, concurrency=1, volume_mb=0.0001)
+    sorted(tmp_path.glob("lane*.warc.gz"))[1].unlink()
+    web.asked.clear()
+    crawl(tmp_path, one, concurrency=1, volume_mb=0.0001)
+    assert len(web.paths()) == 3
+    whole(web, tmp_path, 4)

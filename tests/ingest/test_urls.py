@@ -1,0 +1,155 @@
+"""URLs in one form, what belongs together, what is private, and what links and headers of hostile pages come to."""
+
+import random
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.addresses import is_private
+from ingest.links import html_links, index_urls, pdf_links
+from ingest.politeness import backoff, retry_after
+from ingest.robots import rules_of
+from ingest.site import Index
+from ingest.urls import clean_url, domain
+
+
+@pytest.mark.parametrize(
+    ("url", "clean"),
+    [
+        ("HTTP://User:word@Example.ORG:80", "http://example.org/"),
+        ("https://example.org:443/a b?q=é#x", "https://example.org/a%20b?q=%C3%A9"),
+        ("https://example.org:8443/%20", "https://example.org:8443/%20"),
+        ("//other.org/a", "https://other.org/a"),
+        ("../c?d", "https://base.org/c?d"),
+        ("https://bücher.example/", "https://xn--bcher-kva.example/"),
+        ("http://2130706433/", "http://127.0.0.1/"),
+        ("http://0x7f.1/", "http://127.0.0.1/"),
+        ("http://[::1]:80/", "http://[::1]/"),
+        ("https://app.example.org/#/guideline/1", "https://app.example.org/"),
+        ("ftp://example.org/", None),
+        ("javascript:alert(1)", None),
+        ("mailto:a@example.org", None),
+        ("http://", None),
+        ("http://[::1", None),
+        ("http://a..b/", None),
+        ("http://example.org:99999/", None),
+        ("http://1.2.3.4.5/", None),
+        (f"http://example.org/{'a' * 3000}", None),
+    ],
+)
+def test_a_page_has_one_url(url: str, clean: str | None) -> None:
+    assert clean_url(url, "https://base.org/a/b") == clean
+
+
+def test_a_route_of_a_javascript_page_is_kept_where_it_counts() -> None:
+    assert clean_url("https://a.org/#/guideline/1", fragment=True) == "https://a.org/#/guideline/1"
+    assert clean_url("https://a.org/#top", fragment=True) == "https://a.org/"
+
+
+@given(st.text() | st.text(st.characters(codec="ascii")).map(lambda rest: f"http://{rest}"))
+def test_any_text_is_a_clean_url_or_none(text: str) -> None:
+    clean = clean_url(text, "http://base.org/")
+    if clean is not None:
+        assert clean_url(clean) == clean
+        assert clean.isascii()
+        assert urlsplit(clean).scheme in ("http", "https")
+
+
+def test_hosts_of_one_owner_are_one_domain() -> None:
+    hosts = ("www.nice.org.uk", "nice.org.uk", "stacks.cdc.gov", "127.0.0.1", "www.rch.org.au", "localhost")
+    assert [domain(host) for host in hosts] == [
+        "nice.org.uk",
+        "nice.org.uk",
+        "cdc.gov",
+        "127.0.0.1",
+        "rch.org.au",
+        "localhost",
+    ]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "100.64.0.1",
+        "224.0.0.1",
+        "::1",
+        "fe80::1%eth0",
+        "fc00::1",
+        "::ffff:10.0.0.1",
+        "::",
+    ],
+)
+def test_private_addresses_are_known(address: str) -> None:
+    assert is_private(address)
+
+
+def test_public_addresses_and_names_are_not_private() -> None:
+    assert not any(map(is_private, ("8.8.8.8", "2001:4860:4860::8888", "example.org", "")))
+
+
+def test_index_pages_are_filled_in() -> None:
+    paged = Index.model_validate(
+        {"urls": ["http://a/{letter}?p={page}"], "paging": {"first": 0, "step": 10, "most": 3}}
+    )
+    chains = list(index_urls(paged))
+    assert len(chains) == 26
+    assert chains[1] == ("http://a/b?p=0", "http://a/b?p=10", "http://a/b?p=20")
+
+
+@pytest.mark.parametrize(
+    "html", [b"", b"\x00\xff" * 1000, b"<div>" * 50_000 + b"<a href=/x>", b"<a href='http://[::1'>", b"<base href=':'>"]
+)
+def test_links_of_hostile_pages_are_found_or_not_but_raise_nothing(html: bytes) -> None:
+    assert html_links(html, "no-such-charset", "http://a.org/", "a, div a[href]") in ([], ["http://a.org/x"])
+
+
+@given(st.binary())
+def test_links_of_any_bytes_as_pdf_raise_nothing(data: bytes) -> None:
+    assert pdf_links(b"%PDF-1.4\n" + data, "http://a.org/") == []
+
+
+@given(
+    st.lists(st.sampled_from(["User-agent:", "*", "Crawl-delay:", "Request-rate:", "1/0", "nan", "-1", "1e999", "\n"]))
+)
+def test_any_robots_txt_gives_an_interval_that_can_be_waited_for(words: list[str]) -> None:
+    rules = rules_of(200, ("User-agent: *\n" + " ".join(words)).encode())
+    assert 0 <= rules.interval < float("inf")
+    assert rules.forbids("http://a.org/b") is None
+
+
+def test_a_robots_txt_of_many_stars_is_matched_quickly() -> None:
+    rules = rules_of(200, b"User-agent: *\nDisallow: /" + b"*a" * 50 + b"b$")
+    assert rules.forbids(f"http://a.org/{'a' * 2000}") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("120", 120),
+        (" 0 ", 0),
+        ("Tue, 24 Nov 2026 12:00:30 GMT", 30),
+        ("Tue, 24 Nov 2026 11:00:00 GMT", 0),
+        ("soon", None),
+        ("-5", None),
+        ("٣", None),
+        ("9" * 500, 999_999_999_999),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
+    assert retry_after(value, datetime(2026, 11, 24, 12, tzinfo=UTC)) == seconds
+
+
+def test_waits_double_up_to_a_bound_and_are_the_same_for_a_seed() -> None:
+    waits = [backoff(attempt, 1, 10, random.Random(7)) for attempt in range(6)]
+    assert waits == [backoff(attempt, 1, 10, random.Random(7)) for attempt in range(6)]
+    assert all(low <= wait <= 2 * low for wait, low in zip(waits, (0.5, 1, 2, 4, 5, 5), strict=True))

@@ -1,0 +1,153 @@
+"""`gap check`: a healthy crawl passes; a broken selector is told, with the page that shows it, before any new crawl."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from ingest.answer import Answer
+from ingest.archive import Archive
+from ingest.crawl import CrawlSettings
+from ingest.health import Symptom
+from lake.error import UserError
+from ray_jobs.check import HEALTH, Checked, check
+from ray_jobs.crawl import finish
+
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("ray_cluster")]
+
+INDEX = "https://example.org/list"
+SENTENCE = "Give the child fluids by mouth and weigh it again after four hours of care on the ward. "
+SITE: dict[str, Any] = {
+    "name": "Example",
+    "audience": "both",
+    "license": "CC0-1.0",
+    "redistributable": True,
+    "mode": "html",
+    "index": {"urls": [INDEX], "links": "ul a", "match": "/guide/"},
+    "content": "div.ContentBox",
+    "expect": {"documents": 30, "words": 30 * 85},
+    "checked": "2026-11, in a test",
+}
+
+
+def page(number: int, box: str = "ContentBox") -> bytes:
+    text = f"<h1>Guide {number}</h1><div class='{box}'><h2>Care</h2><p>{SENTENCE * 5}</p></div>"
+    return f"<html><title>Guide {number}</title><body><nav><a href='/'>Home</a></nav>{text}</body></html>".encode()
+
+
+class Crawled:
+    """A data folder with crawls of one site, made of the crawler's own parts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data = str(folder)
+        self.file = folder / "example.yaml"
+        self.site()
+
+    def site(self, **changes: Any) -> None:
+        self.file.write_text(yaml.safe_dump(SITE | changes), encoding="utf-8")
+
+    @property
+    def settings(self) -> CrawlSettings:
+        return CrawlSettings(contact="crawl@example.org", sites=(str(self.file),))
+
+    def crawl(self, pages: list[bytes], folder: str = "example") -> None:
+        with Archive(Path(self.data, "crawl", folder), 2**20) as archive:
+            volume = archive.volume("lane00", 2**30)
+            for number, html in enumerate(pages):
+                url = f"https://example.org/guide/{number}"
+                answer = Answer(url, datetime.now(UTC), 200, (("Content-Type", "text/html; charset=utf-8"),), html)
+                asyncio.run(archive.store(volume, answer, url, "document", url))
+            volume.close()
+            figures = {"listed": len(pages), "over_limit": [], "index": {INDEX: len(pages)}}
+            finish("example", archive, figures, self.settings)
+
+    def check(self, keep: bool = False) -> Checked:
+        (checked,) = check(self.settings, self.data, (), keep)
+        return checked
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return json.loads(Path(self.data, "crawl", "example", "manifest.json").read_bytes())
+
+
+@pytest.fixture
+def crawled(tmp_path: Path) -> Crawled:
+    return Crawled(tmp_path)
+
+
+def symptoms(checked: Checked) -> list[Symptom]:
+    return [fault.symptom for fault in checked.faults]
+
+
+def test_a_healthy_crawl_passes_and_its_figures_are_kept(crawled: Crawled) -> None:
+    crawled.crawl([page(number) for number in range(30)])
+    checked = crawled.check(keep=True)
+    assert checked.faults == ()
+    assert (checked.found.fetched, checked.found.looked, checked.found.documents) == (30, 30, 30)
+    assert checked.found.words == 30 * len(f"# Care\n{SENTENCE * 5}".split())
+    assert crawled.manifest["health"] == {"found": checked.found.model_dump(mode="json"), "faults": []}
+    assert crawled.manifest["accounts"]["document"]["kept"] == 30
+    table = pq.read_table(Path(crawled.data, "crawl", "health.parquet"))
+    assert table.schema.equals(HEALTH)
+    assert table.select(["site", "documents", "documents_expected", "faults"]).to_pylist() == [
+        {"site": "example", "documents": 30, "documents_expected": 30, "faults": []}
+    ]
+
+
+def test_a_renamed_content_class_is_told_with_a_page(crawled: Crawled) -> None:
+    crawled.crawl([page(number, "ddc-main-content") for number in range(30)])
+    checked = crawled.check()
+    assert symptoms(checked) == [Symptom.SELECTOR, Symptom.EMPTY]
+    assert "content `div.ContentBox` matches nothing in 30 of 30 documents; see https://example.org/guide/0;" in str(
+        checked.faults[0]
+    )
+    crawled.site(content="div.ddc-main-content")
+    assert crawled.check().faults == ()
+
+
+def test_a_crawl_that_found_nothing_is_told_with_its_index_page(crawled: Crawled) -> None:
+    crawled.crawl([])
+    (fault,) = crawled.check().faults
+    assert (fault.symptom, fault.page) == (Symptom.NOTHING, INDEX)
+
+
+def test_a_site_that_was_never_crawled_is_a_fault(crawled: Crawled) -> None:
+    (fault,) = crawled.check().faults
+    assert fault.symptom is Symptom.NOTHING
+    assert "run `gap crawl CONFIG example`" in str(fault)
+
+
+def test_a_limited_crawl_is_held_against_its_limit(crawled: Crawled) -> None:
+    crawled.crawl([page(number) for number in range(4)])
+    assert symptoms(crawled.check()) == [Symptom.FEWER]
+    limited = crawled.settings.model_copy(update={"limit": 4})
+    assert check(limited, crawled.data)[0].faults == ()
+
+
+def test_a_large_site_is_sampled_and_reckoned_up(crawled: Crawled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray_jobs.check.SAMPLE", 10)
+    crawled.crawl([page(number) if number % 2 else b"<html><p></p>" for number in range(60)])
+    found = crawled.check().found
+    assert (found.fetched, found.looked) == (60, 10)
+    assert 0 < found.empty < 10
+    assert found.documents == 6 * (10 - found.empty)
+    assert crawled.check().found == found
+
+
+def test_the_last_crawl_is_what_the_next_is_held_against(crawled: Crawled) -> None:
+    crawled.crawl([page(number) for number in range(30)])
+    last = crawled.check(keep=True).found
+    path = Path(crawled.data, "crawl", "example", "manifest.json")
+    path.write_text(json.dumps(crawled.manifest | {"last_yield": last.model_dump() | {"fetched": 60}}))
+    (fault,) = crawled.check().faults
+    assert (fault.symptom, fault.said) == (Symptom.FALL, "30 documents, the last crawl had 60")
+
+
+def test_a_site_outside_the_config_is_told(crawled: Crawled) -> None:
+    with pytest.raises(UserError, match=r"nice: not in crawl\.sites of the config, which has example"):
+        check(crawled.settings, crawled.data, ["nice"])

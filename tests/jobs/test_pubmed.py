@@ -1,0 +1,245 @@
+"""The metadata join on Spark, from raw files of Semantic Scholar, MEDLINE and JATS to clean documents."""
+
+import gzip
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from ingest.clean import CleanSettings
+from ingest.inputs import ReadSettings, units
+from lake.dataset import Output
+from lake.decision import Reason
+from lake.document import document_id
+from lake.step import Outcome, Step, account
+from ray_jobs.read import UnitReader
+from spark_jobs.clean import clean
+from tests.ingest.marked import record
+
+pytestmark = pytest.mark.engine
+
+TEXT = (
+    "The patient should drink enough water and return to the clinic when the fever lasts longer than three days. "
+    "Salt was given to forty people on two wards, and nurses wrote down every cup that was asked for at night. "
+    "We found that those who ate late were thirsty more often, but the difference was small and may be chance."
+)
+BODY = f"<title>Salt</title><sectionheader>A</sectionheader><paragraph>{TEXT}</paragraph>"
+
+
+def lines(*rows: dict[str, Any] | bytes) -> bytes:
+    return gzip.compress(b"\n".join(row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows))
+
+
+def citation(pmid: int, text: str, *types: str, version: int = 1) -> str:
+    abstract = f"<Abstract><AbstractText>{text}</AbstractText></Abstract>" if text else ""
+    kinds = "".join(f"<PublicationType>{one}</PublicationType>" for one in types)
+    return (
+        f'<PubmedArticle><MedlineCitation><PMID Version="{version}">{pmid}</PMID><Article><ArticleTitle>T{pmid}'
+        f"</ArticleTitle>{abstract}<PublicationTypeList>{kinds}</PublicationTypeList></Article><MeshHeadingList>"
+        f"<MeshHeading><DescriptorName>Thirst</DescriptorName></MeshHeading></MeshHeadingList></MedlineCitation>"
+        "</PubmedArticle>"
+    )
+
+
+def citations(*parts: str) -> bytes:
+    return gzip.compress(f"<PubmedArticleSet>{''.join(parts)}</PubmedArticleSet>".encode())
+
+
+def about(corpusid: int, pmid: int | None, **more: Any) -> dict[str, Any]:
+    return {
+        "corpusid": corpusid,
+        "externalids": {"PubMed": pmid},
+        "title": f"Title {corpusid}",
+        "citationcount": 9,
+    } | more
+
+
+JATS = (
+    '<article><front><article-meta><article-id pub-id-type="pmid">700</article-id><title-group><article-title>J'
+    f"</article-title></title-group></article-meta></front><body><p>{TEXT}</p></body></article>"
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    files = {
+        "papers-0.gz": lines(
+            about(1, 100, openaccessinfo={"license": "CCBY"}), about(2, 200, publicationtypes=["Review"]), about(7, 700)
+        ),
+        "papers-1.gz": lines(about(3, None), about(4, 400), about(9, 900)),
+        "s2orc-0.gz": lines(
+            record(BODY, 1, externalids=None),
+            record(BODY.replace("water", "salt"), 3, externalids=None),
+            record(BODY, 5, externalids={"doi": "10.1/x"}),
+            b"{",
+        ),
+        "abstracts-0.gz": lines(*({"corpusid": n, "abstract": f"{TEXT} {n}"} for n in (1, 2, 3, 8))),
+        "medline24n0001.xml.gz": citations(
+            citation(400, f"{TEXT} first"),
+            citation(500, TEXT),
+            citation(600, TEXT),
+            citation(610, TEXT),
+            citation(900, TEXT),
+        ),
+        "medline24n0002.xml.gz": citations(
+            citation(400, f"{TEXT} second"),
+            citation(600, "", "Retracted Publication"),
+            "<DeleteCitation><PMID>500</PMID><PMID>610</PMID></DeleteCitation>",
+            citation(610, f"{TEXT} again"),
+        ),
+        "refresh.xml.gz": citations(
+            citation(100, "", "Retracted Publication"), citation(200, ""), citation(700, TEXT, "Letter")
+        ),
+        "paper.xml": JATS.encode(),
+    }
+    for name, content in files.items():
+        (root / name).write_bytes(content)
+    return root
+
+
+INPUTS = [
+    {"format": "s2orc", "dataset": "papers", "source": "papers", "paths": ["papers-*"]},
+    {"format": "s2orc", "dataset": "s2orc", "source": "papers", "paths": ["s2orc-*"]},
+    {"format": "s2orc", "dataset": "abstracts", "source": "abstracts", "paths": ["abstracts-*"]},
+    {"format": "medline", "source": "abstracts", "paths": ["medline*"]},
+    {"format": "medline", "source": "abstracts", "paths": ["refresh*"], "documents": False},
+    {"format": "jats", "source": "papers", "paths": ["paper.xml"]},
+]
+
+
+def read(lake: Path, data: Path) -> Step:
+    settings = ReadSettings.model_validate({"inputs": INPUTS})
+    step = Step("read", "ray", 1, {}, str(lake))
+    reader = UnitReader(step.output, "read", settings, str(data))
+    counted = [row for unit in units(settings, str(data)) for row in reader.read(unit)]
+    step.complete(lambda: Outcome(account(counted)))
+    return step
+
+
+def cleaned(lake: Path, before: Step, spark: SparkSession, settings: CleanSettings) -> Step:
+    step = Step("clean", "spark", 1, settings.model_dump(mode="json"), str(lake), (before,), follows="read")
+    step.complete(lambda: clean(step, settings, spark))
+    return step
+
+
+@pytest.fixture(scope="module")
+def before(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Step:
+    return read(tmp_path_factory.mktemp("read"), data)
+
+
+@pytest.fixture(scope="module")
+def step(before: Step, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Step:
+    return cleaned(tmp_path_factory.mktemp("clean"), before, spark, CleanSettings(part_mb=0.001))
+
+
+def rows(step: Step, table: str) -> list[dict[str, Any]]:
+    return step.output.scan(table).to_table().to_pylist()
+
+
+def documents(step: Step) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in rows(step, "documents")}
+
+
+def test_read_accounts_for_every_record_and_keeps_what_is_told(before: Step) -> None:
+    accounts = before.manifest().accounts
+    assert accounts["papers"].dropped == {"no_pubmed_id": 1, "malformed_json": 1}
+    assert accounts["papers"].kept == 3
+    assert accounts["abstracts"].dropped == {"no_abstract": 1}
+    assert accounts["abstracts"].kept == 4 + 5 + 2
+    told = Counter((row["origin"], row["deleted"]) for row in rows(before, "metadata"))
+    assert told == {("s2", False): 5, ("medline", False): 3 + 1, ("medline", True): 2}
+
+
+def test_documents_go_for_their_reasons_and_no_other(step: Step) -> None:
+    gone = Counter((row["source"], row["reason"]) for row in rows(step, "decisions") if not row["keep"])
+    assert gone == {
+        ("papers", Reason.NO_PUBMED_ID): 1,
+        ("abstracts", Reason.NO_PUBMED_ID): 2,
+        ("abstracts", Reason.ABSTRACT_OF_FULL_TEXT): 1,
+        # The first text of 400, 600 whose last version has none, and the first of 610, which came back.
+        ("abstracts", Reason.SUPERSEDED): 3,
+        ("abstracts", Reason.DELETED_CITATION): 1,
+    }
+    kept = {row["id"] for row in rows(step, "decisions") if row["keep"]}
+    native = {"papers": ("1", "paper.xml", "700"), "abstracts": ("2", "400", "610", "900")}
+    expected = {document_id(source, one) for source, names in native.items() for one in names}
+    assert kept == expected - {document_id("papers", "paper.xml")}
+    evidence = {row["reason"]: row["evidence"] for row in rows(step, "decisions")}
+    assert document_id("papers", "1") in evidence["abstract_of_full_text"]
+    assert "medline24n0002.xml.gz" in evidence["deleted_citation"]
+
+
+def test_the_last_version_of_a_citation_stays(step: Step) -> None:
+    assert documents(step)[document_id("abstracts", "400")]["text"].endswith("second")
+    assert documents(step)[document_id("abstracts", "610")]["text"].endswith("again")
+
+
+def test_full_texts_and_abstracts_are_completed(step: Step) -> None:
+    found = documents(step)
+    full = found[document_id("papers", "1")]
+    assert full["text"].startswith("Salt\n\n# A\n\nThe patient")
+    assert (full["license"], full["redistributable"]) == ("CC-BY", True)
+    assert (full["meta"]["pmid"], full["meta"]["citations"]) == ("100", 9)
+    assert full["meta"]["publication_types"] == ["Retracted Publication"]
+    abstract = found[document_id("abstracts", "2")]
+    assert abstract["text"].startswith("Title 2\n\nThe patient")
+    assert (abstract["meta"]["pmid"], abstract["meta"]["mesh"]) == ("200", ["Thirst"])
+    assert abstract["meta"]["publication_types"] == ["Review"]
+
+
+def test_a_paper_of_another_source_is_told_of_by_its_pmid_and_keeps_its_text(step: Step) -> None:
+    paper = documents(step)[document_id("papers", "700")]
+    assert paper["text"] == f"J\n\n{TEXT}"
+    assert paper["meta"]["publication_types"] == ["Letter"]
+    assert (paper["meta"]["citations"], paper["meta"]["corpusid"]) == (9, 7)
+    assert paper["license"] is None
+    citation_ = documents(step)[document_id("abstracts", "900")]
+    assert (citation_["meta"]["citations"], citation_["title"]) == (9, "T900")
+
+
+@pytest.mark.parametrize("partitions", ["1", "5"])
+def test_partitions_change_no_byte_and_a_killed_join_is_taken_up(
+    step: Step, before: Step, spark: SparkSession, tmp_path: Path, partitions: str
+) -> None:
+    root = tmp_path / step.output.local().name
+    shutil.copytree(step.output.local(), root)
+    shutil.rmtree(root / "documents")
+    shutil.rmtree(root / "tally")
+    (root / "manifest.json").unlink()
+    (root / "known" / Output.part_name(0, "abstracts")).unlink()
+    was = spark.conf.get("spark.sql.shuffle.partitions")
+    spark.conf.set("spark.sql.shuffle.partitions", partitions)
+    try:
+        again = cleaned(tmp_path, before, spark, CleanSettings(part_mb=0.001))
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", str(was))
+
+    def content(of: Step) -> dict[str, bytes]:
+        root = of.output.local()
+        return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.parquet"))}
+
+    assert len(step.output.parts("known")) > 4
+    assert content(again) == content(step)
+
+
+def test_without_papers_an_abstract_still_goes_for_its_full_text(
+    data: Path, spark: SparkSession, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "s2orc-0.gz").write_bytes(lines(record(BODY, 1)))
+    ids = [{"externalids": {"PubMedCentral": n}} for n in (1, 2)]
+    abstracts = [{"corpusid": n, "abstract": TEXT, "openaccessinfo": one} for n, one in enumerate(ids, 1)]
+    (tmp_path / "data" / "abstracts-0.gz").write_bytes(lines(*abstracts))
+    settings = ReadSettings.model_validate({"inputs": INPUTS[1:3]})
+    before = Step("read", "ray", 1, {}, str(tmp_path))
+    reader = UnitReader(before.output, "read", settings, str(tmp_path / "data"))
+    counted = [row for unit in units(settings, str(tmp_path / "data")) for row in reader.read(unit)]
+    before.complete(lambda: Outcome(account(counted)))
+    step = cleaned(tmp_path, before, spark, CleanSettings())
+    assert step.manifest().accounts["abstracts"].dropped == {"abstract_of_full_text": 1}
+    assert step.manifest().accounts["papers"].kept == 1
