@@ -316,7 +316,7 @@ def fuzz(kind: str, count: int, seed: int, folder: Path) -> Counter[str]:
         try:
             told = list(_told(one.read(path, one.name)))
             assert len(told) >= one.records, "a file without a record"
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is raised again with the file that shows it
             error.add_note(f"{kind}, seed {seed}, file {number - 1}: {path}")
             raise
         found.update(told)

@@ -9,7 +9,7 @@ import hashlib
 import re
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
@@ -23,9 +23,10 @@ from ingest.archive import Archive, Group, Volume
 from ingest.fetchlog import Fetch, Kind
 from ingest.http import FetchSettings
 from ingest.links import html_links, index_urls, listed_links, pdf_links
-from ingest.site import Site
+from ingest.site import Site, load_site
 from ingest.urls import clean_url, domain, host_of
 from lake import bundled
+from lake.error import UserError
 
 MOST_NEXT = 1000
 """Index pages that one leads on to, by `next` and `more`."""
@@ -70,6 +71,19 @@ class CrawlSettings(FetchSettings):
             if tags.count(name) > 1:
                 raise ValueError(f"{name} is there twice; every site has a folder of its own")
         return sites
+
+    def chosen(self, names: Sequence[str] = ()) -> dict[str, Site]:
+        """The sites named, or all, by what `sites` calls them.
+
+        Raises:
+            UserError: a site is not one of `sites`, or its file is missing or wrong.
+        """
+        known = {bundled.tag(site): site for site in self.sites}
+        for name in names:
+            if bundled.tag(name) not in known:
+                raise UserError(f"{name}: not in crawl.sites of the config, which has {', '.join(known)}")
+        tags = dict.fromkeys(map(bundled.tag, names)) if names else known
+        return {known[tag]: load_site(known[tag]) for tag in tags}
 
 
 class SiteCrawl:

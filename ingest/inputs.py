@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ingest.records import Records, Unsampled
+from ingest.site import load_site, site_file
 from ingest.sources.hub import HubInput, need_datasets, read_hub
 from ingest.sources.jats import JatsInput, is_archive, read_jats
 from ingest.sources.jsonl import JsonlInput, read_jsonl
@@ -53,6 +54,18 @@ def raw_files(settings: ReadSettings, data: str) -> list[tuple[int, Path]]:
     return [(position, path) for position in range(len(settings.inputs)) for path in _files(settings, position, data)]
 
 
+def rule_files(settings: ReadSettings) -> list[Path]:
+    """Files beside the config that say how something is read: the sites of crawled pages.
+
+    Raises:
+        UserError: a site is missing or wrong.
+    """
+    sites = dict.fromkeys(one.site for one in settings.inputs if isinstance(one, WarcInput))
+    for site in sites:
+        load_site(site)
+    return [site_file(site) for site in sites]
+
+
 def units(settings: ReadSettings, data: str) -> list[Unit]:
     """The work, numbered from 0. It depends on settings and files alone, never on the number of workers.
 
@@ -71,7 +84,8 @@ def _files(settings: ReadSettings, position: int, data: str) -> list[Path]:
     one = settings.inputs[position]
     if isinstance(one, HubInput):
         need_datasets()
-    return find(list(one.paths), data, f"read.inputs.{position}.paths")
+    advice = {"advice": "fetch it with gap crawl, or set data="} if isinstance(one, WarcInput) else {}
+    return find(list(one.paths), data, f"read.inputs.{position}.paths", **advice)
 
 
 def _groups(settings: RawFormat, files: list[Path]) -> Iterator[tuple[Path, ...]]:

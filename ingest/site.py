@@ -187,6 +187,11 @@ def known_sites() -> list[str]:
     return bundled.names(SITES)
 
 
+def site_file(name: str) -> Path:
+    """The YAML of a site, by tag or path. Raises UserError where there is none."""
+    return bundled.locate(name, SITES, "site")
+
+
 def load_site(name: str) -> Site:
     """A site by its tag, or by the path of a YAML file of one's own. Raises UserError where it is missing or wrong."""
-    return bundled.read(bundled.locate(name, SITES, "site"), Site)
+    return bundled.read(site_file(name), Site)

@@ -9,17 +9,17 @@ WHOLE = 64 * 2**20
 ENDS = 2**20
 
 
-def find(patterns: list[str], root: str, key: str) -> list[Path]:
+def find(patterns: list[str], root: str, key: str, advice: str = "set data= to the folder that holds it") -> list[Path]:
     """Files that the patterns match below `root`, sorted, each once.
 
     Raises:
-        UserError: a pattern matches nothing; `key` is the config key to name in the message.
+        UserError: a pattern matches nothing; `key` is the config key to name in the message, `advice` what to do.
     """
     found: set[Path] = set()
     for pattern in patterns:
         matches = [path for path in Path(root).glob(pattern) if path.is_file()]
         if not matches:
-            raise UserError(f"{key}: no file matches {Path(root, pattern)}; set data= to the folder that holds it")
+            raise UserError(f"{key}: no file matches {Path(root, pattern)}; {advice}")
         found.update(matches)
     return sorted(found)
 

@@ -19,7 +19,6 @@ from ingest.site import load_site
 from ingest.sources.warc import WarcInput, read_warc
 from lake import bundled
 from lake.dataset import MANIFEST
-from lake.error import UserError
 from ray_jobs.cluster import each
 
 SAMPLE = 400
@@ -68,20 +67,12 @@ def check(settings: CrawlSettings, data: str, sites: Sequence[str] = (), keep: b
         UserError: a site is not one of the settings, or its file is missing or wrong.
     """
     root = Path(data, settings.folder)
-    checked = [_check(name, root, settings, keep) for name in _chosen(settings, sites)]
+    checked = [_check(name, root, settings, keep) for name in settings.chosen(sites)]
     if keep:
         temporary = root / ".health.parquet"
         pq.write_table(pa.Table.from_pylist([one.row for one in checked], HEALTH), temporary)
         temporary.replace(root / "health.parquet")
     return checked
-
-
-def _chosen(settings: CrawlSettings, sites: Sequence[str]) -> list[str]:
-    known = {bundled.tag(name): name for name in settings.sites}
-    for name in sites:
-        if bundled.tag(name) not in known:
-            raise UserError(f"{name}: not in crawl.sites of the config, which has {', '.join(known)}")
-    return [known[bundled.tag(name)] for name in sites] if sites else list(known.values())
 
 
 def _check(name: str, root: Path, settings: CrawlSettings, keep: bool) -> Checked:

@@ -151,6 +151,7 @@ def check(config: str, words: tuple[str, ...]) -> None:
     from ray_jobs import check as health
 
     loaded, sites = _load_crawl(config, words)
+    loaded.crawl.chosen(sites)
     with _ray(loaded):
         _tell_health(health.check(loaded.crawl, loaded.data, sites))
 

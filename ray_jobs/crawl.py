@@ -20,11 +20,10 @@ from ingest.fetch import Fetcher
 from ingest.fetchlog import fetch_table
 from ingest.http import FetchSettings
 from ingest.links import check_selectors
-from ingest.site import Site, load_site
+from ingest.site import Site
 from ingest.urls import domain, host_of
 from lake import bundled
 from lake.dataset import MANIFEST, Output
-from lake.error import UserError
 from lake.progress import progress
 
 AT_ONCE = 10_000
@@ -76,12 +75,7 @@ def chosen(settings: CrawlSettings, names: Sequence[str]) -> dict[str, Site]:
     Raises:
         UserError: a site is not in the config, its file is missing or wrong, or what it needs is not installed.
     """
-    known = {bundled.tag(name): name for name in settings.sites}
-    for name in names:
-        if bundled.tag(name) not in known:
-            raise UserError(f"{name}: not in crawl.sites of the config, which has {', '.join(known)}")
-    tags = dict.fromkeys(map(bundled.tag, names)) if names else known
-    sites = {tag: load_site(known[tag]) for tag in tags}
+    sites = {bundled.tag(name): site for name, site in settings.chosen(names).items()}
     for tag, site in sites.items():
         check_selectors(tag, site)
     if any(site.mode == "browser" for site in sites.values()):

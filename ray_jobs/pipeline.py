@@ -14,7 +14,7 @@ from eval.questions import EvaluateSettings, Question, load_questions, question_
 from eval.questions import raw_files as question_files
 from ingest.clean import CleanSettings
 from ingest.crawl import CrawlSettings
-from ingest.inputs import ReadSettings, raw_files
+from ingest.inputs import ReadSettings, raw_files, rule_files
 from ingest.s2 import S2Settings
 from lake.config import Settings
 from lake.error import UserError
@@ -93,6 +93,8 @@ def plan(config: Pipeline) -> dict[str, Step]:
 
     seed = {"seed": config.seed}
     raw = [[position, path.name, digest(path)] for position, path in raw_files(config.read, config.data)]
+    # A changed selector changes what is read of the same bytes.
+    raw += [[path.name, digest(path)] for path in rule_files(config.read)]
     asked = [[path.name, digest(path)] for path in question_files(config.evaluate, config.data)]
     benchmarks = {"benchmarks": config.evaluate.model_dump(mode="json")["benchmarks"]}
     add("read", "ray", 2, identity=raw)

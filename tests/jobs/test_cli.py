@@ -28,6 +28,7 @@ def gap(*words: str) -> subprocess.CompletedProcess[str]:
         (("run", DEMO, "evaluate.benchmarks=[{task: medqq}]"), "medqq"),
         (("plan", DEMO, "seed"), "an override is written key.key=value"),
         (("status", DEMO, "lake="), "lake"),
+        (("plan", DEMO, "read.inputs.0.site=nize"), "nize: no such site"),
         (("trace", DEMO, "0" * 32, "lake=/nowhere/lake"), "nothing has been read yet"),
     ],
 )
@@ -46,8 +47,20 @@ def test_plan_tells_all_steps_without_an_engine(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_another_selector_of_a_site_reads_again(tmp_path: Path) -> None:
+    site = tmp_path / "example-clinic.yaml"
+    before = (ROOT / "samples" / "sites" / site.name).read_text(encoding="utf-8")
+    found = []
+    for content in (before, before.replace("article.guideline h1", "article h1")):
+        site.write_text(content, encoding="utf-8")
+        done = gap("plan", DEMO, f"lake={tmp_path}", f"read.inputs.0.site={site}")
+        assert done.returncode == 0, done.stderr
+        found.append(next(line.split()[-1] for line in done.stdout.splitlines() if line.startswith("read ")))
+    assert found[0] != found[1]
+
+
 def test_help_teaches() -> None:
-    for words in ((), ("run",), ("plan",), ("status",), ("trace",)):
+    for words in ((), ("run",), ("plan",), ("status",), ("trace",), ("crawl",), ("check",), ("fetch",)):
         done = gap(*words, "--help")
         assert done.returncode == 0
         assert len(done.stdout.split()) > 15
