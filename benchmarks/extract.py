@@ -18,8 +18,8 @@ import click
 import trafilatura
 from pydantic import ValidationError
 
-from ingest.extract import extract
-from ingest.page import Page
+from ingest.pages.extract import extract
+from ingest.pages.page import Page
 from lake.config import Settings
 from lake.error import UserError
 from ray_jobs.cli import table, user_errors

@@ -18,8 +18,8 @@ import click
 
 from ingest.clean import CleanSettings, clean_document
 from ingest.inputs import records, units
-from ingest.pii import KINDS, mask
-from ingest.quality import QualitySettings, rules
+from ingest.text.pii import KINDS, mask
+from ingest.text.quality import QualitySettings, rules
 from lake.config import load
 from ray_jobs.cli import table, user_errors
 from ray_jobs.pipeline import Pipeline

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
-from ingest import language, pii, quality
-from ingest.language import LanguageSettings
-from ingest.marks import break_marks
 from ingest.metadata import JoinSettings, complete
-from ingest.normalise import normalise
-from ingest.quality import QualitySettings
 from ingest.tally import Counts, tally_table
+from ingest.text import language, pii, quality
+from ingest.text.language import LanguageSettings
+from ingest.text.marks import break_marks
+from ingest.text.normalise import normalise
+from ingest.text.quality import QualitySettings
 from lake.config import Settings
 from lake.decision import DECISION, Drop, Reason, decision
 from lake.document import DOCUMENT
@@ -50,8 +50,8 @@ class CleanSettings(Settings):
     of a paper's format, `[fig]` and the like; in any other source they are made plain words. Documents are stored in
     parts of about `part_mb` MB of text.
 
-    `quality` has the quality rules of a source, laid over those of its corpus (ingest/quality.py); a source without an
-    entry has none, `off` switches a corpus off, and one threshold is `clean.quality.guidelines.stop_words=1`. `mask`
+    `quality` has the quality rules of a source, laid over those of its corpus (ingest.text.quality); a source without
+    an entry has none, `off` switches a corpus off, and one threshold is `clean.quality.guidelines.stop_words=1`. `mask`
     names, by source, what personal data is masked: any of email, phone, record. By default nothing is.
     """
 

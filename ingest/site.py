@@ -97,7 +97,7 @@ def _unescaped(found: str) -> str:
 
 
 class SiteCleaning(Settings):
-    """What of a document stays, line by line. How lines are compared is told by ingest.sitelines.
+    """What of a document stays, line by line. How lines are compared is told by ingest.text.sitelines.
 
     Attributes:
         start_at: Headings; the text begins at the first that occurs.

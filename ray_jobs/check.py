@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingest.crawl import CrawlSettings
-from ingest.fetchlog import Fetch, FetchLog
-from ingest.health import Fault, Look, Symptom, Yield, expected, health
 from ingest.records import Rejected
 from ingest.site import load_site
 from ingest.sources.warc import WarcInput, read_warc
+from ingest.web.crawl import CrawlSettings
+from ingest.web.fetchlog import Fetch, FetchLog
+from ingest.web.health import Fault, Look, Symptom, Yield, expected, health
 from lake import bundled
 from lake.dataset import MANIFEST
 from ray_jobs.cluster import each
@@ -44,7 +44,7 @@ HEALTH = pa.schema(
         pa.field("faults", pa.list_(pa.string()), nullable=False),
     ]
 )
-"""A row a site: the counts of ingest.health.Yield, what was expected, and what the crawl before had."""
+"""A row a site: the counts of ingest.web.health.Yield, what was expected, and what the crawl before had."""
 
 
 @dataclass(frozen=True, slots=True)

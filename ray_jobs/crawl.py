@@ -11,17 +11,17 @@ from typing import Any
 import ray
 from tqdm import tqdm
 
-from ingest.answer import Answer, Ask
-from ingest.archive import Archive
-from ingest.browser import check_browser
-from ingest.crawl import CrawlSettings, SiteCrawl
-from ingest.crawled import fetches, manifest
-from ingest.fetch import Fetcher
-from ingest.fetchlog import fetch_table
-from ingest.http import FetchSettings
-from ingest.links import check_selectors
 from ingest.site import Site
-from ingest.urls import domain, host_of
+from ingest.web.answer import Answer, Ask
+from ingest.web.archive import Archive
+from ingest.web.browser import check_browser
+from ingest.web.crawl import CrawlSettings, SiteCrawl
+from ingest.web.crawled import fetches, manifest
+from ingest.web.fetch import Fetcher
+from ingest.web.fetchlog import fetch_table
+from ingest.web.http import FetchSettings
+from ingest.web.links import check_selectors
+from ingest.web.urls import domain, host_of
 from lake import bundled
 from lake.dataset import MANIFEST, Output
 from lake.progress import progress

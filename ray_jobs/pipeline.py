@@ -13,9 +13,9 @@ from dedup.settings import DedupSettings
 from eval.questions import EvaluateSettings, Question, load_questions, question_table
 from eval.questions import raw_files as question_files
 from ingest.clean import CleanSettings
-from ingest.crawl import CrawlSettings
 from ingest.inputs import ReadSettings, raw_files, rule_files
 from ingest.s2 import S2Settings
+from ingest.web.crawl import CrawlSettings
 from lake.config import Settings
 from lake.error import UserError
 from lake.files import digest

@@ -13,12 +13,12 @@ import pytest
 import yaml
 
 from ingest.clean import CleanSettings, clean_document
-from ingest.health import Look, Yield, health
 from ingest.inputs import ReadSettings, units
 from ingest.inputs import records as read_records
 from ingest.records import Metadata, Rejected, Unsampled
 from ingest.site import load_site
 from ingest.sources.jats import JatsInput, parse_paper
+from ingest.web.health import Look, Yield, health
 from lake.decision import Reason
 from lake.document import Document, document_id
 from samples.bank import blocks

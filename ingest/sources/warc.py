@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from ingest.extract import extract
-from ingest.fetchlog import read_superseded
-from ingest.page import Page
-from ingest.payload import Payload, PayloadError, read_payload
-from ingest.pdf import pdf_text
+from ingest.pages.extract import extract
+from ingest.pages.page import Page
+from ingest.pages.pdf import pdf_text
 from ingest.records import RawInput, Records, Rejected
 from ingest.site import Site, load_site
-from ingest.sitelines import site_lines
-from ingest.urls import clean_url
-from ingest.warc import DOCUMENT, KIND, Broken, Record, read_records
+from ingest.text.sitelines import site_lines
+from ingest.web.fetchlog import read_superseded
+from ingest.web.payload import Payload, PayloadError, read_payload
+from ingest.web.urls import clean_url
+from ingest.web.warc import DOCUMENT, KIND, Broken, Record, read_records
 from lake import bundled
 from lake.decision import Drop, Reason
 from lake.document import Document, new_document

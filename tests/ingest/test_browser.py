@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from ingest.answer import Answer, Ask
-from ingest.browser import check_browser
-from ingest.fetch import Fetcher, Miss
-from ingest.http import FetchSettings
+from ingest.web.answer import Answer, Ask
+from ingest.web.browser import check_browser
+from ingest.web.fetch import Fetcher, Miss
+from ingest.web.http import FetchSettings
 from lake.error import UserError
 
 CHROMIUM = "/usr/bin/chromium"

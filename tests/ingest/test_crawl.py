@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ingest.archive import Archive
-from ingest.crawl import CrawlSettings, SiteCrawl
-from ingest.crawled import fetches, manifest
-from ingest.fetch import Fetcher, Miss
-from ingest.fetchlog import Fetch, fetch_table, read_superseded
-from ingest.payload import read_payload
 from ingest.site import Site
-from ingest.warc import Record, read_records
+from ingest.web.archive import Archive
+from ingest.web.crawl import CrawlSettings, SiteCrawl
+from ingest.web.crawled import fetches, manifest
+from ingest.web.fetch import Fetcher, Miss
+from ingest.web.fetchlog import Fetch, fetch_table, read_superseded
+from ingest.web.payload import read_payload
+from ingest.web.warc import Record, read_records
 from lake.error import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -247,7 +247,7 @@ def test_links_from_a_public_site_do_not_lead_inside(web: Any, tmp_path: Path, m
     rows = crawl(tmp_path, site({"urls": [f"{web.url}/list"]}))
     assert kept(rows) == {"inside"}
     # The same pages, for a site of which no host is inside.
-    monkeypatch.setattr("ingest.crawl.leads_to_private", no_host)
+    monkeypatch.setattr("ingest.web.crawl.leads_to_private", no_host)
     web.asked.clear()
     rows = crawl(tmp_path / "public", site({"urls": [f"{web.url}/list"]}))
     assert missed(rows) == {"list": Miss.PRIVATE_ADDRESS}
@@ -380,9 +380,9 @@ def urls_in(folder: Path) -> list[tuple[str, str, str]]:
 SCRIPT = """
 import asyncio, json, sys
 from pathlib import Path
-from ingest.archive import Archive
-from ingest.crawl import CrawlSettings, SiteCrawl
-from ingest.fetch import Fetcher
+from ingest.web.archive import Archive
+from ingest.web.crawl import CrawlSettings, SiteCrawl
+from ingest.web.fetch import Fetcher
 from ingest.site import Site
 
 folder, site, settings = sys.argv[1:]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import extract as module
-from ingest.extract import extract
-from ingest.page import Page
+from ingest.pages import extract as module
+from ingest.pages.extract import extract
+from ingest.pages.page import Page
 from lake.decision import Drop, Reason
 from lake.error import UserError
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ingest.answer import Answer, Ask
-from ingest.fetch import Fetcher, Miss
-from ingest.fetchlog import Fetch
-from ingest.http import FetchSettings
+from ingest.web.answer import Answer, Ask
+from ingest.web.fetch import Fetcher, Miss
+from ingest.web.fetchlog import Fetch
+from ingest.web.http import FetchSettings
 
 FAST = 50.0
 """Requests a second where a test is not about the rate."""

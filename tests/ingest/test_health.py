@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ingest.health import Fault, Look, Symptom, Yield, expected, health
 from ingest.site import Site
+from ingest.web.health import Fault, Look, Symptom, Yield, expected, health
 
 INDEX = "https://example.org/list"
 SITE: dict[str, Any] = {

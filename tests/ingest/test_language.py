@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.language import Language, LanguageSettings, detect, verdict
+from ingest.text.language import Language, LanguageSettings, detect, verdict
 from lake.decision import Reason
 
 TEXTS = {
@@ -57,7 +57,7 @@ def test_no_text_raises(text: str) -> None:
 def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
-    from ingest.language import _detector
+    from ingest.text.language import _detector
 
     def refuse(*_: object) -> None:
         raise AssertionError("the network was asked")

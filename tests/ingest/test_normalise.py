@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingest.normalise import normalise
+from ingest.text.normalise import normalise
 
 ANY = st.text(st.characters(categories=None))
 MARKS = ["bib_ref", "fig_ref", "bib", "fig", "table", "formula"]

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_pdf import FigureCanvasPdf, PdfPages
 from matplotlib.figure import Figure
 
-from ingest.page import Page
-from ingest.pdf import pdf_text
+from ingest.pages.page import Page
+from ingest.pages.pdf import pdf_text
 from lake.decision import Drop, Reason
 
 Text = tuple[float, float, float, str]

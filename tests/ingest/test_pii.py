@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.pii import KINDS, mask
+from ingest.text.pii import KINDS, mask
 
 PERSONAL = [
     "john.doe+x@nih.gov", "a_b@mail.example.co.uk", "+44 20 7946 0958", "+49 (0)30 1234567", "+1 (202) 555-0147",

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.clean import CleanSettings, clean_document
-from ingest.quality import DEFAULTS, LineRule, QualitySettings, Rule, keep_lines, rules, verdict
-from ingest.repetition import ngrams, repeats
+from ingest.text.quality import DEFAULTS, LineRule, QualitySettings, Rule, keep_lines, rules, verdict
+from ingest.text.repetition import ngrams, repeats
 from lake.config import load
 from lake.decision import Reason
 from lake.error import UserError

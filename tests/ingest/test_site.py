@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ingest.extract import extract
-from ingest.links import check_selectors
+from ingest.pages.extract import extract
 from ingest.site import Index, known_sites, load_site
+from ingest.web.links import check_selectors
 from lake.error import UserError
 
 # Articles, thousands of tokens, may be redistributed: table 9 of the MEDITRON paper.

@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ingest.site import SiteCleaning
-from ingest.sitelines import site_lines
+from ingest.text.sitelines import site_lines
 
 NONE = SiteCleaning()
 RULES = SiteCleaning(

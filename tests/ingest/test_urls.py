@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.addresses import is_private
-from ingest.links import html_links, index_urls, pdf_links
-from ingest.politeness import backoff, retry_after
-from ingest.robots import rules_of
 from ingest.site import Index
-from ingest.urls import clean_url, domain
+from ingest.web.addresses import is_private
+from ingest.web.links import html_links, index_urls, pdf_links
+from ingest.web.politeness import backoff, retry_after
+from ingest.web.robots import rules_of
+from ingest.web.urls import clean_url, domain
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.answer import Answer
-from ingest.archive import Archive, Group
 from ingest.inputs import ReadSettings, records, units
 from ingest.records import Rejected
 from ingest.sources.warc import WarcInput, read_warc
-from ingest.warc import Broken, read_records
+from ingest.web.answer import Answer
+from ingest.web.archive import Archive, Group
+from ingest.web.warc import Broken, read_records
 from lake.decision import Reason
 from lake.document import DOCUMENT, Document
 from lake.error import UserError

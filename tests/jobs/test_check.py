@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from ingest.answer import Answer
-from ingest.archive import Archive
-from ingest.crawl import CrawlSettings
-from ingest.health import Symptom
+from ingest.web.answer import Answer
+from ingest.web.archive import Archive
+from ingest.web.crawl import CrawlSettings
+from ingest.web.health import Symptom
 from lake.error import UserError
 from ray_jobs.check import HEALTH, Checked, check
 from ray_jobs.crawl import finish

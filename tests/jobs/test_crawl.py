@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ingest.crawl import CrawlSettings
-from ingest.fetchlog import FETCH
 from ingest.inputs import ReadSettings
 from ingest.records import Rejected
 from ingest.sources.warc import WarcInput, read_warc
+from ingest.web.crawl import CrawlSettings
+from ingest.web.fetchlog import FETCH
 from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Step
@@ -182,7 +182,7 @@ def test_a_site_that_is_not_in_the_config_is_told(tmp_path: Path) -> None:
 
 SCRIPT = """
 import json, sys
-from ingest.crawl import CrawlSettings
+from ingest.web.crawl import CrawlSettings
 from ray_jobs.cluster import RaySettings, start
 from ray_jobs.crawl import crawl
 

@@ -8,8 +8,8 @@ is never a heading, so a list of contents neither starts nor ends a text.
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from ingest.normalise import normalise
 from ingest.site import SiteCleaning
+from ingest.text.normalise import normalise
 
 PROSE = 10
 """A line of more words than this is prose. Before the first one no heading stops the text: it is in the contents."""
@@ -54,7 +54,7 @@ def site_lines(text: str, rules: SiteCleaning) -> str:
     For all sites: URLs go, of a link its words stay; references in brackets (`[3]`, `[4–6, 9]`, `[edit]`) go, intervals
     (`95% CI [12, 45]`) stay, and so do rows of numbers. Lines that are but a figure's or table's label, a rule of a
     table or a lonely mark go. The topmost headings get `#`, none more than `###`. Characters, blanks and bullets are in
-    normal form (ingest.normalise).
+    normal form (ingest.text.normalise).
     """
     lines = list(_kept(_tidied(normalise(text).split("\n")), rules))
     return normalise("\n".join(_levelled(lines)))

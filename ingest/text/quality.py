@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from ingest.marks import without_marks
-from ingest.repetition import LONGEST, ngrams, repeats
+from ingest.text.marks import without_marks
+from ingest.text.repetition import LONGEST, ngrams, repeats
 from lake.config import Settings
 from lake.decision import Drop, Reason
 

@@ -9,9 +9,9 @@ import pypdfium2.raw as pdfium
 import soupsieve
 from bs4 import BeautifulSoup
 
-from ingest.charset import decode
+from ingest.pages.charset import decode
 from ingest.site import Index, Site
-from ingest.urls import clean_url
+from ingest.web.urls import clean_url
 from lake.decision import Drop
 from lake.error import UserError
 

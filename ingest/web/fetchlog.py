@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import ValidationError
 
-from ingest.answer import Miss
+from ingest.web.answer import Miss
 from lake.config import Settings
 from lake.decision import EVIDENCE_CHARS
 

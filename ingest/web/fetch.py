@@ -6,13 +6,13 @@ import time
 from dataclasses import replace
 from typing import Self
 
-from ingest.answer import PASSING, Answer, Ask, Want, missed
-from ingest.answer import Miss as Miss
-from ingest.browser import Browser, BrowserError, Loaded, Request
-from ingest.http import Client, FetchSettings, Message
-from ingest.politeness import Gate, backoff
-from ingest.robots import MOST_HOPS, Rules, rules_of
-from ingest.urls import clean_url, domain, host_of, origin
+from ingest.web.answer import PASSING, Answer, Ask, Want, missed
+from ingest.web.answer import Miss as Miss
+from ingest.web.browser import Browser, BrowserError, Loaded, Request
+from ingest.web.http import Client, FetchSettings, Message
+from ingest.web.politeness import Gate, backoff
+from ingest.web.robots import MOST_HOPS, Rules, rules_of
+from ingest.web.urls import clean_url, domain, host_of, origin
 
 ROBOTS_SECONDS = 24 * 3600.0
 CLOSED_SECONDS = 300.0

@@ -1,4 +1,4 @@
-"""One HTTP exchange within limits of size and time. Nothing here waits for its turn: see ingest.fetch."""
+"""One HTTP exchange within limits of size and time. Nothing here waits for its turn: see ingest.web.fetch."""
 
 import asyncio
 import re
@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 import aiohttp
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from ingest.addresses import PrivateAddressError, PublicResolver, is_private
-from ingest.answer import Answer, Miss, Want, missed
-from ingest.politeness import retry_after
-from ingest.robots import AGENT
-from ingest.urls import clean_url, host_of
+from ingest.web.addresses import PrivateAddressError, PublicResolver, is_private
+from ingest.web.answer import Answer, Miss, Want, missed
+from ingest.web.politeness import retry_after
+from ingest.web.robots import AGENT
+from ingest.web.urls import clean_url, host_of
 from lake.config import Settings
 
 CHUNK = 64 * 2**10

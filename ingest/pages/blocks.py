@@ -5,7 +5,7 @@ from typing import Final
 
 from lxml import etree
 
-from ingest.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHOLE_ARTICLE, judged, words
+from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHOLE_ARTICLE, judged, words
 
 NAME_CHARS: Final = 300
 """Longer attributes are cut before they are looked at."""

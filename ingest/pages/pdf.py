@@ -10,9 +10,9 @@ from typing import Final
 import pypdfium2.raw as pdfium
 from pypdfium2 import PdfDocument, PdfiumError, PdfPage
 
-from ingest.page import Page
-from ingest.pdf_lines import Piece, page_lines
-from ingest.pdf_text import flow
+from ingest.pages.page import Page
+from ingest.pages.pdf_lines import Piece, page_lines
+from ingest.pages.pdf_text import flow
 from lake.decision import Drop, Reason
 
 MAX_BYTES: Final = 200 * 2**20

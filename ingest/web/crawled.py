@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from ingest.answer import Miss
-from ingest.archive import Archive
-from ingest.fetchlog import Fetch
+from ingest.web.answer import Miss
+from ingest.web.archive import Archive
+from ingest.web.fetchlog import Fetch
 from lake.step import Account
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Final
 
-from ingest.pdf_lines import Piece
+from ingest.pages.pdf_lines import Piece
 
 LARGER: Final = 1.12
 """A line so many times the size of the body's letters is a heading."""

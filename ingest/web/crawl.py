@@ -17,14 +17,14 @@ from typing import Any
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
-from ingest.addresses import leads_to_private
-from ingest.answer import PASSING, Answer, Ask, Miss, Want, missed
-from ingest.archive import Archive, Group, Volume
-from ingest.fetchlog import Fetch, Kind
-from ingest.http import FetchSettings
-from ingest.links import html_links, index_urls, listed_links, pdf_links
 from ingest.site import Site, load_site
-from ingest.urls import clean_url, domain, host_of
+from ingest.web.addresses import leads_to_private
+from ingest.web.answer import PASSING, Answer, Ask, Miss, Want, missed
+from ingest.web.archive import Archive, Group, Volume
+from ingest.web.fetchlog import Fetch, Kind
+from ingest.web.http import FetchSettings
+from ingest.web.links import html_links, index_urls, listed_links, pdf_links
+from ingest.web.urls import clean_url, domain, host_of
 from lake import bundled
 from lake.error import UserError
 

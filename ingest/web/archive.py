@@ -13,10 +13,10 @@ from typing import Any, Self
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from ingest.answer import Answer
-from ingest.fetchlog import Fetch, FetchLog, Kind, superseded_file
-from ingest.payload import Payload, PayloadError, read_payload
-from ingest.warc import ASKED, DOCUMENT, KIND, Record, read_records
+from ingest.web.answer import Answer
+from ingest.web.fetchlog import Fetch, FetchLog, Kind, superseded_file
+from ingest.web.payload import Payload, PayloadError, read_payload
+from ingest.web.warc import ASKED, DOCUMENT, KIND, Record, read_records
 from lake.error import UserError
 
 SUFFIX = ".warc.gz"

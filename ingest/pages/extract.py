@@ -10,11 +10,11 @@ import trafilatura
 from lxml import etree
 from resiliparse.parse.html import CSSParserException, HTMLTree
 
-from ingest.blocks import blocks
-from ingest.charset import decode
-from ingest.content import is_links, main_content
-from ingest.page import Page
-from ingest.render import render
+from ingest.pages.blocks import blocks
+from ingest.pages.charset import decode
+from ingest.pages.content import is_links, main_content
+from ingest.pages.page import Page
+from ingest.pages.render import render
 from lake.decision import Drop, Reason
 from lake.error import UserError
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ingest.blocks import HEADINGS, Block
+from ingest.pages.blocks import HEADINGS, Block
 
 CELL: Final = 300
 """Characters of a mean cell over which a table is there for the layout."""

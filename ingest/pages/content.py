@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from ingest.blocks import BOXES, HEADINGS, LEAVES, LISTS, Block
-from ingest.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHOLE_ARTICLE
+from ingest.pages.blocks import BOXES, HEADINGS, LEAVES, LISTS, Block
+from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHOLE_ARTICLE
 
 SHARE_OF_SUSPECT = {WEAK: 0.2, STRONG: 0.5}
 """A suspect block that holds this much of the page's prose is content after all."""

@@ -1,0 +1,1 @@
+"""What cleaning does to a text and asks of it."""
