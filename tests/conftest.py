@@ -47,6 +47,21 @@ def ray_cluster() -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.fixture(scope="session")
+def is_linear() -> Callable[[Callable[[int], object]], bool]:
+    """Whether work on 16 times the size takes much less than 256 times as long: the best of three, on one machine."""
+
+    def seconds(work: Callable[[int], object], size: int) -> float:
+        runs = []
+        for _ in range(3):
+            started = time.process_time()
+            work(size)
+            runs.append(time.process_time() - started)
+        return min(runs)
+
+    return lambda work: seconds(work, 16_000) < 100 * max(seconds(work, 1_000), 0.005)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("engine") is not None)
 
