@@ -293,21 +293,26 @@ def _flow(account: Account) -> tuple[str, str, str, str]:
 
 @main.command()
 @CONFIG
-@click.argument("document", metavar="ID|URL")
+@click.argument("document", metavar="ID|URL|FILE:LINE")
 @OVERRIDES
 @user_errors
 def trace(config: str, document: str, overrides: tuple[str, ...]) -> None:
     """Tell one document's life: from its URL to split, shard and offset, or the step, reason and evidence of its drop.
 
-    The tokens at each place are decoded and compared with the document's text.
+    A record that never became a document is known by where it stood, as in its evidence. The tokens at each place are
+    decoded and compared with the document's text.
     """
     from ray_jobs import pipeline
     from ray_jobs.trace import survivor
     from ray_jobs.trace import trace as follow
 
-    steps = pipeline.plan(_load(config, overrides))
-    life = follow(steps, document)
+    loaded = _load(config, overrides)
+    steps = pipeline.plan(loaded)
+    life = follow(steps, document, Path(loaded.data, loaded.crawl.folder) if loaded.crawl else None)
     lines = [("id", life.id)]
+    if (page := life.fetched) is not None:
+        where = f"kept: {page['warc']}, byte {page['offset']:,}" if page["kept"] else f"missed: {page['reason']}"
+        lines += [("crawl", where)] + ([("", f"evidence: {page['evidence']}")] if page["evidence"] else [])
     if life.document is not None:
         fields = ("source", "title", "url", "license")
         lines += [(name, life.document[name]) for name in fields if life.document.get(name)]
@@ -319,7 +324,7 @@ def trace(config: str, document: str, overrides: tuple[str, ...]) -> None:
     if (other := survivor(steps, life)) is not None and life.document is not None:
         lines += [("", f"this: {_first(life.document['text'])}"), ("", f"kept: {_first(other['text'])}")]
     lines += [line for place in life.places for line in _place(steps, life.document, place)]
-    if life.drop is None and not life.places:
+    if life.drop is None and not life.places and (page is None or page["kept"]):
         waiting = next(name for name in pipeline.STEPS if not steps[name].done)
         lines.append(("next", f"{waiting} has not run yet"))
     for name, value in lines:

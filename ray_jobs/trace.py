@@ -2,25 +2,30 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
-from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Step
 
+ID_DIGITS = 32
 FUNNEL = ("read", "clean", "dedup", "decontaminate", "mix")
 
 
 @dataclass(frozen=True)
 class Life:
-    """What the lake knows of a document. `document` is None where the record was too broken to become one."""
+    """What the lake knows of a document. `document` is None where the record was too broken to become one, or where its
+    URL gave no page; `fetched` is the row of the crawl's table (ingest.web.fetchlog.FETCH), where it was crawled.
+    """
 
     id: str
     document: dict[str, Any] | None
     decisions: list[dict[str, Any]]
     places: list[dict[str, Any]]
+    fetched: dict[str, Any] | None = None
 
     @property
     def drop(self) -> dict[str, Any] | None:
@@ -28,29 +33,46 @@ class Life:
         return next((row for row in self.decisions if not row["keep"]), None)
 
 
-def trace(steps: dict[str, Step], wanted: str) -> Life:
-    """Follow a document, given its id or URL, through every step that is done.
+def trace(steps: dict[str, Step], wanted: str, crawled: Path | None = None) -> Life:
+    """Follow a document, given its id, its URL or the `file:line` of its record, through every step that is done.
+
+    `crawled` is the folder of the crawls, which know of URLs that gave no page.
 
     Raises:
-        UserError: nothing has been read yet, or no record has that id or URL.
+        UserError: nothing has been read yet, or nothing is known by that name.
     """
-    if not steps["read"].done:
+    fetched = _fetched(crawled, wanted)
+    if not steps["read"].done and fetched is None:
         raise UserError("nothing has been read yet; start with: gap run CONFIG read")
-    identity = _identity(steps["read"].output, wanted)
+    identity = _identity(steps["read"], wanted)
     decisions = [row for name in FUNNEL for row in _rows(steps[name], "decisions", identity)]
-    if not decisions:
+    if not decisions and fetched is None:
         raise UserError(f"{wanted}: no record has this id or URL; ids are 32 hex digits, URLs are matched whole")
     documents = list(_rows(steps["clean"], "documents", identity)) or list(_rows(steps["read"], "documents", identity))
     places = sorted(_rows(steps["shard"], "index", identity), key=lambda row: (row["shard"], row["document"]))
-    return Life(identity, documents[0] if documents else None, decisions, places)
+    return Life(identity, documents[0] if documents else None, decisions, places, fetched)
 
 
-def _identity(read: Output, wanted: str) -> str:
-    """The id of the document at a URL; anything else is taken for an id."""
-    if "://" not in wanted or not read.parts("documents"):
+def _fetched(crawled: Path | None, url: str) -> dict[str, Any] | None:
+    if crawled is None or "://" not in url:
+        return None
+    for folder in sorted(crawled.glob("*/fetches")):
+        if rows := ds.dataset(folder).to_table(filter=pc.field("url") == url).to_pylist():
+            return rows[0]
+    return None
+
+
+def _identity(read: Step, wanted: str) -> str:
+    """The id of the document at a URL, or of the record that was rejected at a place; all else is taken for an id."""
+    if not read.done or len(wanted) == ID_DIGITS:
         return wanted
-    found = read.scan("documents").to_table(columns=["id"], filter=pc.field("url") == wanted)
-    return found["id"][0].as_py() if found.num_rows else wanted
+    if "://" in wanted and read.output.parts("documents"):
+        found = read.output.scan("documents").to_table(columns=["id"], filter=pc.field("url") == wanted)
+        if found.num_rows:
+            return found["id"][0].as_py()
+    named = pc.starts_with(pc.field("evidence"), f"{wanted}: ")
+    rejected = read.output.scan("decisions").to_table(columns=["id"], filter=named)
+    return rejected["id"][0].as_py() if rejected.num_rows else wanted
 
 
 def _rows(step: Step, table: str, identity: str) -> Iterator[dict[str, Any]]:

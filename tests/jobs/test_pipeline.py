@@ -130,6 +130,20 @@ def test_trace_of_a_dropped_document(lake: Path, reason: str) -> None:
     assert "evidence: " in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("guidelines/hospital-cut.jsonl.gz:4", "truncated_file"),
+        ("https://example-clinic.example.org/guidance/under-construction", "no_content"),
+    ],
+)
+def test_trace_of_a_record_that_never_became_a_document(lake: Path, place: str, reason: str) -> None:
+    done = gap("trace", DEMO, place, f"lake={lake}")
+    assert done.returncode == 0, done.stderr
+    assert f"dropped: {reason}" in done.stdout
+    assert f"evidence: {place}: " in done.stdout
+
+
 def test_killed_and_resumed_with_one_worker_gives_the_same_bytes(lake: Path, tmp_path: Path) -> None:
     words = ("run", DEMO, "shard", f"lake={tmp_path}", "ray.cpus=1", "spark.master=local[1]")
     for step in ("clean", "shard"):

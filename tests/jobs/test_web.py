@@ -57,6 +57,7 @@ def test_a_crawl_fetches_what_is_missing_and_checks_it(web: Any, tmp_path: Path)
         "checked": "in a test",
     }
     (tmp_path / "played.yaml").write_text(yaml.safe_dump(site), encoding="utf-8")
+    (tmp_path / "q.jsonl").write_bytes((ROOT / "samples" / "benchmarks" / "sample-qa.jsonl").read_bytes())
     words = ("crawl", DEMO, "played", f"data={tmp_path}", f"crawl.sites=[{tmp_path}/played.yaml]")
     done = gap(*words)
     assert done.returncode == 0, done.stderr
@@ -65,6 +66,18 @@ def test_a_crawl_fetches_what_is_missing_and_checks_it(web: Any, tmp_path: Path)
     asked = len(web.paths())
     assert gap(*words).returncode == 0
     assert [path for path in web.paths()[asked:] if path != "/guide/3"] == []
+    place = f"[{{format: warc, source: guidelines, site: {tmp_path}/played.yaml, paths: [crawl/played/*.warc.gz]}}]"
+    traced = gap(
+        "trace",
+        DEMO,
+        f"{web.url}/guide/3",
+        *words[3:],
+        f"read.inputs={place}",
+        f"lake={tmp_path}/lake",
+        "evaluate.benchmarks=[{task: sample-qa, files: [q.jsonl]}]",
+    )
+    assert traced.returncode == 0, traced.stderr
+    assert "crawl          missed: not_found" in traced.stdout
 
 
 @pytest.mark.parametrize(
