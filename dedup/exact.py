@@ -1,4 +1,5 @@
-"""Duplicates that need no measuring: the same words, or the same PubMed id, PubMed Central id or DOI."""
+"""Duplicates that need no measuring: the same words, or the same id in PubMed, PubMed Central,
+Semantic Scholar or as a DOI."""
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ _PATTERNS = {
     rf"(?:pmc)?[:\s]*{_NUMBER}(?:\.[0-9]+)?/?$",
     "doi": rf"^(?:doi)?[:\s]*(?:{_SITE}(?:dx\.)?doi\.org/)?(?:doi)?[:\s]*"
     r"(?P<value>10\.[0-9]{4,9}/\S*?[^\s.,;])[.,;]*$",
+    "corpusid": rf"^{_NUMBER}$",
 }
 
 
@@ -27,7 +29,8 @@ def content_keys(content: Hashes) -> pa.Array:
 
 
 def id_keys(meta: pa.StructArray) -> pa.ListArray:
-    """What identifies each work, of `meta` as in lake.document: a list of `pmid:1`, `pmcid:1`, `doi:10.1/x`.
+    """What identifies each work, of `meta` as in lake.document: a list of `pmid:1`, `pmcid:1`, `doi:10.1/x`,
+    `corpusid:1`.
 
     Case, links, prefixes, versions of PubMed Central ids and leading zeros do not count; what is no id gives no key.
     """
@@ -40,5 +43,5 @@ def id_keys(meta: pa.StructArray) -> pa.ListArray:
 
 
 def _keys(kind: str, pattern: str, meta: pa.StructArray) -> pa.Array:
-    texts = pc.utf8_lower(pc.utf8_trim_whitespace(pc.struct_field(meta, kind)))
+    texts = pc.utf8_lower(pc.utf8_trim_whitespace(pc.struct_field(meta, kind).cast(pa.string())))
     return pc.binary_join_element_wise(kind, pc.struct_field(pc.extract_regex(texts, pattern), "value"), ":")

@@ -32,22 +32,17 @@ KNOWN = pa.schema(
         pa.field("license", pa.string()),
         pa.field("redistributable", pa.bool_()),
         pa.field("deleted", pa.bool_()),
-        pa.field("full_text", pa.string()),
     ]
 )
 """What all sources together tell of a document, by its id. `revision` and `publication_types` are MEDLINE's;
-`title` is null where it must not be put before the text; `full_text` is the id of the document whose abstract it is."""
+`title` is null where it must not be put before the text."""
 
 
 class JoinSettings(Settings):
-    """How documents of one paper are told apart, by source.
-
-    A document of `abstracts` goes where one of `full_texts` has its Semantic Scholar corpusid. A document of
-    `pubmed_only` that comes from Semantic Scholar goes where it has neither a PubMed nor a PubMed Central id.
+    """A document of the sources `pubmed_only` that comes from Semantic Scholar goes where it has neither a PubMed nor a
+    PubMed Central id.
     """
 
-    full_texts: tuple[str, ...] = ("papers",)
-    abstracts: tuple[str, ...] = ("abstracts",)
     pubmed_only: tuple[str, ...] = ("abstracts", "papers")
 
 
@@ -104,11 +99,9 @@ def _struct(meta: dict[str, pa.ChunkedArray]) -> pa.StructArray:
 
 def _drops(meta: dict[str, pa.ChunkedArray], about: pa.Table, source: str, settings: JoinSettings) -> list[Drop | None]:
     columns = [meta[name] for name in ("corpusid", "pmid", "pmcid", "revision")]
-    columns += [about[name] for name in ("revision", "deleted", "full_text")]
+    columns += [about[name] for name in ("revision", "deleted")]
     drops: list[Drop | None] = []
-    for corpusid, pmid, pmcid, revision, latest, deleted, full_text in zip(
-        *map(pa.ChunkedArray.to_pylist, columns), strict=True
-    ):
+    for corpusid, pmid, pmcid, revision, latest, deleted in zip(*map(pa.ChunkedArray.to_pylist, columns), strict=True):
         drop = None
         if revision is not None and latest is not None and latest > revision:
             if deleted:
@@ -117,7 +110,5 @@ def _drops(meta: dict[str, pa.ChunkedArray], about: pa.Table, source: str, setti
                 drop = Drop(Reason.SUPERSEDED, f"pmid {pmid} of {revision} was revised by {latest}")
         elif corpusid is not None and not pmid and not pmcid and source in settings.pubmed_only:
             drop = Drop(Reason.NO_PUBMED_ID, f"corpusid {corpusid} has neither a PubMed nor a PubMed Central id")
-        elif full_text is not None:
-            drop = Drop(Reason.ABSTRACT_OF_FULL_TEXT, f"the full text of corpusid {corpusid} is document {full_text}")
         drops.append(drop)
     return drops

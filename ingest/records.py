@@ -42,7 +42,8 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class Unsampled:
-    """So many records in a row that a sample passed over; they are no document and get no decision."""
+    """So many records in a row that were passed over: not drawn for a sample, or papers outside PubMed. They are no
+    document and get no decision."""
 
     count: int
 

@@ -38,7 +38,6 @@ class Reason(StrEnum):
     NON_ENGLISH = "non_english"
     # clean, of PubMed; read tells the first, too, where the record has all its ids
     NO_PUBMED_ID = "no_pubmed_id"
-    ABSTRACT_OF_FULL_TEXT = "abstract_of_full_text"
     DELETED_CITATION = "deleted_citation"
     SUPERSEDED = "superseded"
     # clean, by quality rules

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from ingest.records import Rejected
 from ingest.site import load_site
 from ingest.sources.warc import WarcInput, read_warc
+from ingest.web.answer import Miss
 from ingest.web.crawl import CrawlSettings
 from ingest.web.fetchlog import Fetch, FetchLog
 from ingest.web.health import Fault, Look, Symptom, Yield, expected, health
@@ -61,7 +62,7 @@ def check(settings: CrawlSettings, data: str, sites: Sequence[str] = (), keep: b
     """Check the crawled sites named, or all of the settings; writes nothing.
 
     With `keep`, for a crawl at its end, there is a row each in `health.parquet` of the crawl's folder, and each site's
-    manifest gets the key `health`, which the next crawl is held against. Ray must be up.
+    manifest gets the key `health`, which the next crawl is held against; rows of other sites stay. Ray must be up.
 
     Raises:
         UserError: a site is not one of the settings, or its file is missing or wrong.
@@ -69,9 +70,11 @@ def check(settings: CrawlSettings, data: str, sites: Sequence[str] = (), keep: b
     root = Path(data, settings.folder)
     checked = [_check(name, root, settings, keep) for name in settings.chosen(sites)]
     if keep:
-        temporary = root / ".health.parquet"
-        pq.write_table(pa.Table.from_pylist([one.row for one in checked], HEALTH), temporary)
-        temporary.replace(root / "health.parquet")
+        table, temporary = root / "health.parquet", root / ".health.parquet"
+        rows = {row["site"]: row for row in pq.read_table(table).to_pylist()} if table.exists() else {}
+        rows |= {one.row["site"]: one.row for one in checked}
+        pq.write_table(pa.Table.from_pylist(list(rows.values()), HEALTH), temporary)
+        temporary.replace(table)
     return checked
 
 
@@ -83,7 +86,7 @@ def _check(name: str, root: Path, settings: CrawlSettings, keep: bool) -> Checke
     manifest = json.loads(path.read_bytes()) if path.exists() else {}
     last = Yield.model_validate(manifest["last_yield"]) if manifest.get("last_yield") else None
     if manifest or (folder / LOG).exists():
-        found = _yield(name, folder, manifest.get("index", {}), settings.seed)
+        found = _yield(name, folder, manifest, settings.seed)
         faults = health(site, found, last)
     else:
         found = Yield.of(tag, [])
@@ -104,9 +107,11 @@ def _check(name: str, root: Path, settings: CrawlSettings, keep: bool) -> Checke
     return Checked(found, last, tuple(faults), row)
 
 
-def _yield(name: str, folder: Path, index: dict[str, int], seed: int) -> Yield:
+def _yield(name: str, folder: Path, manifest: dict[str, Any], seed: int) -> Yield:
+    index: dict[str, int] = manifest.get("index", {})
     documents: dict[str, list[Fetch]] = {}
-    for line in FetchLog(folder / LOG):
+    log = FetchLog(folder / LOG)
+    for line in log:
         if line.kept and line.kind in ("document", "chapter"):
             documents.setdefault(line.document or line.url, []).append(line)
     chosen = sorted(documents, key=lambda url: hashlib.sha256(f"{seed} {url}".encode()).digest())[:SAMPLE]
@@ -114,7 +119,14 @@ def _yield(name: str, folder: Path, index: dict[str, int], seed: int) -> Yield:
     tasks = [[(url, documents[url]) for url in group] for group in groups]
     looks = [look for found in each(lambda task: _looks(name, folder, task), tasks, "check", "tasks") for look in found]
     barren = [url for url, links in index.items() if not links]
-    return Yield.of(bundled.tag(name), looks, len(documents), next(iter([*barren, *index]), None))
+    found = Yield.of(bundled.tag(name), looks, len(documents), next(iter([*barren, *index]), None))
+    unread = tuple(line.url for line in log if line.url in index and _unread(line))
+    return found.model_copy(update={"listed": manifest.get("listed"), "links": index, "unread": unread})
+
+
+def _unread(page: Fetch) -> bool:
+    """Whether an index page was not had now. One that is not there is none: letters and pages have an end."""
+    return page.evidence is not None and page.reason != Miss.NOT_FOUND
 
 
 def _looks(name: str, folder: Path, task: list[tuple[str, list[Fetch]]]) -> list[Look]:

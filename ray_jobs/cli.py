@@ -123,8 +123,8 @@ def crawl(config: str, words: tuple[str, ...], refresh: bool) -> None:
 
     \b
     Examples:
-      gap crawl configs/guidelines.yaml nice who
-      gap crawl configs/guidelines.yaml nice --refresh crawl.limit=20
+      gap crawl CONFIG nice who
+      gap crawl CONFIG nice --refresh crawl.limit=20
     """
     from ray_jobs import check as health
     from ray_jobs import crawl as web
@@ -163,8 +163,8 @@ def check(config: str, words: tuple[str, ...]) -> None:
 def fetch(config: str, overrides: tuple[str, ...]) -> None:
     """Fetch Semantic Scholar's datasets into DATA/s2/RELEASE/DATASET, for inputs of `format: s2orc`.
 
-    The API key is read from the environment variable S2_API_KEY and never shown. Parts are fetched side by side; what
-    is there is checked and not fetched again, and a part that broke off goes on where it stopped.
+    The API key is read from the environment variable S2_API_KEY and never shown. Parts are fetched side by side;
+    those that are whole are not fetched again, and a part that broke off goes on where it stopped.
 
     \b
     Example:

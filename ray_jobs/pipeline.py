@@ -97,10 +97,10 @@ def plan(config: Pipeline) -> dict[str, Step]:
     raw += [[path.name, digest(path)] for path in rule_files(config.read)]
     asked = [[path.name, digest(path)] for path in question_files(config.evaluate, config.data)]
     benchmarks = {"benchmarks": config.evaluate.model_dump(mode="json")["benchmarks"]}
-    add("read", "ray", 2, identity=raw)
-    add("clean", "spark", 2, ("read",), follows="read")
+    add("read", "ray", 3, identity=raw)
+    add("clean", "spark", 3, ("read",), follows="read")
     add("tokenizer", "ray", 1, ("clean",), follows="clean")
-    add("dedup", "spark", 1, ("clean",), follows="clean")
+    add("dedup", "spark", 2, ("clean",), follows="clean")
     add("decontaminate", "spark", 1, ("clean", "dedup"), follows="dedup", identity=asked, settings=benchmarks)
     add("mix", "spark", 1, ("tokenizer", "dedup", "decontaminate"), follows="decontaminate", settings=seed)
     add("shard", "ray", 1, ("clean", "tokenizer", "mix"), follows="mix", settings=seed)

@@ -22,16 +22,17 @@ BATCH_ROWS = 10_000
 BATCH_CHARACTERS = 16 * 2**20
 
 UNSAMPLED = pa.schema([pa.field("count", pa.int64(), nullable=False)])
-"""A part has one row: the records that the sample of a unit passed over."""
+"""A part has one row: the records that were passed over in a unit, by a sample or as papers outside PubMed."""
 
 
 def read(step: Step, settings: ReadSettings, data: str) -> Outcome:
     """Write `documents`, partitioned by source, and `decisions`, likewise, with a row for every record.
 
     A record enters where it is drawn: of an input that is sampled, those passed over have no row in `decisions` and are
-    not among the accounts, for at `keep: 0.0004` they are 2,500 times what is read. They are counted by unit in the
-    table `unsampled`, and by source in the figure of that name. Records that tell of papers and have no text go to the
-    table `metadata`, from which `clean` completes documents.
+    not among the accounts, for at `keep: 0.0004` they are 2,500 times what is read; nor do Semantic Scholar's
+    `papers` outside PubMed. Both are counted by unit in the table `unsampled`, and by source in the figure of that
+    name. Records that tell of papers and have no text go to the table `metadata`, from which `clean` completes
+    documents.
 
     Raises:
         UserError: a pattern matches no file, or a file cannot be read.
@@ -47,14 +48,14 @@ def read(step: Step, settings: ReadSettings, data: str) -> Outcome:
             "files": len(files),
             "bytes": sum(path.stat().st_size for _, path in files),
             "files_by_source": {name: sum(source == name for source, _ in files) for name in sources},
-            "unsampled": _unsampled(step.output),
+            "unsampled": unsampled(step.output),
             "metadata": step.output.scan("metadata").count_rows() if step.output.parts("metadata") else 0,
         },
     )
 
 
-def _unsampled(output: Output) -> dict[str, int]:
-    """Records that were passed over, by source, where a source was sampled."""
+def unsampled(output: Output) -> dict[str, int]:
+    """Records that were passed over, by source, where a source was sampled or told of papers outside PubMed."""
     if not output.parts("unsampled"):
         return {}
     found = output.scan("unsampled").to_table().group_by("source").aggregate([("count", "sum")])
@@ -101,7 +102,7 @@ class UnitReader:
                 decide(pa.Table.from_pylist([self._decision(one, source) for one in entered], DECISION))
                 if tell is not None:
                     tell(pa.Table.from_pylist(_told(batch), METADATA))
-            if isinstance(given, SampledInput):
+            if passed or isinstance(given, SampledInput):
                 output.write_part("unsampled", part, pa.table({"count": [passed]}, UNSAMPLED), source)
 
     def _decision(self, record: Document | Rejected, source: str) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def s2orc_part(studies: Studies, reasons: Reasons) -> bytes:
 def make_abstracts(studies: Studies, reasons: Reasons) -> dict[str, bytes]:
     """Files by name; what must leave is added to `reasons`."""
     full = studies.full[PAPERS_WITH_ABSTRACT:]
-    reasons |= {str(s2orc.corpusid(study)): "abstract_of_full_text" for study in full}
+    reasons |= {str(s2orc.corpusid(study)): "id_duplicate" for study in full}
     unknown, *others = studies.by_s2
     known = [*others, *full]
     papers = [s2orc.paper(study) for study in known]

@@ -42,7 +42,7 @@ def clean(step: Step, settings: CleanSettings, spark: SparkSession) -> Outcome:
     read, output = step.input("read"), step.output
     counts = {source: _parts(read, source, settings) for source in read.sources("documents")}
     if read.parts("metadata"):
-        write_known(read, output, settings.join, counts, spark)
+        write_known(read, output, counts, spark)
     for source, parts in counts.items():
         writer = PartWriter(output, step.name, source, settings)
         missing = [part for part in range(parts) if not output.has_part("tally", part, source)]

@@ -7,7 +7,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from ingest.metadata import KNOWN, METADATA, PAPER, JoinSettings
+from ingest.metadata import KNOWN, METADATA, PAPER
 from lake.dataset import Output
 from spark_jobs.session import read_table
 
@@ -23,9 +23,7 @@ def part_of(key: str, parts: Column) -> Column:
     return F.pmod(F.xxhash64(key), parts).cast("int")
 
 
-def write_known(
-    read: Output, output: Output, settings: JoinSettings, parts: dict[str, int], spark: SparkSession
-) -> None:
+def write_known(read: Output, output: Output, parts: dict[str, int], spark: SparkSession) -> None:
     """Write the table `known`, partitioned by source, in the parts of the clean documents.
 
     Args:
@@ -38,7 +36,7 @@ def write_known(
     count = F.create_map(*(F.lit(one) for pair in parts.items() for one in pair))
     start = F.create_map(*(F.lit(one) for pair in first.items() for one in pair))
     place = (start[F.col("source")] + part_of("id", count[F.col("source")])).cast("int")
-    placed = known(read, settings, spark).withColumn("place", place)
+    placed = known(read, spark).withColumn("place", place)
     ordered = placed.repartitionById(len(places), "place").sortWithinPartitions("id")
     ordered.select("place", *KNOWN.names).mapInArrow(_to_part(KnownWriter(output, places)), "place int").collect()
     for source, part in places:
@@ -46,25 +44,17 @@ def write_known(
             output.write_part("known", part, KNOWN.empty_table(), source)
 
 
-def known(read: Output, settings: JoinSettings, spark: SparkSession) -> DataFrame:
-    """Rows of KNOWN and `source`, one for each document that is told of or is the abstract of a full text."""
+def known(read: Output, spark: SparkSession) -> DataFrame:
+    """Rows of KNOWN and `source`, one for each document that is told of."""
     meta = [F.col(f"meta.{field.name}").alias(field.name) for field in PAPER]
     documents = read_table(spark, read, "documents").select("id", F.col("source").cast("string"), *meta)
     papers = _papers(_told(read, documents, spark))
     found = _match(documents, papers).join(papers, "paper")
-    ids = documents.groupBy("source", "id").agg(*(F.max(name).alias(f"own_{name}") for name in IDS))
     # A title is for texts that Semantic Scholar gives without one; any other text stays as it is.
+    ids = documents.groupBy("source", "id").agg(F.max("corpusid").alias("own_corpusid"))
     theirs = F.col("own_corpusid") == F.col("corpusid")
-    told = ids.join(found, ["source", "id"], "left").withColumns(
-        {name: F.when(theirs, F.col(name)) for name in IS_TEXT} | {"corpusid": F.coalesce("own_corpusid", "corpusid")}
-    )
-    in_pubmed = F.coalesce("own_pmid", "pmid", "own_pmcid", "pmcid").isNotNull()
-    whole = F.col("source").isin(list(settings.full_texts)) & F.col("own_corpusid").isNotNull() & in_pubmed
-    full = told.where(whole).groupBy("own_corpusid").agg(F.min("id").alias("full_text"))
-    is_abstract = F.col("source").isin(list(settings.abstracts)) & ~F.col("source").isin(list(settings.full_texts))
-    abstracts = told.where(is_abstract).join(full, "own_corpusid").select("source", "id", "full_text")
-    joined = told.join(abstracts, ["source", "id"], "left")
-    return joined.where(F.col("paper").isNotNull() | F.col("full_text").isNotNull()).select("source", *KNOWN.names)
+    told = ids.join(found, ["source", "id"]).withColumns({name: F.when(theirs, F.col(name)) for name in IS_TEXT})
+    return told.select("source", *KNOWN.names)
 
 
 def _told(read: Output, documents: DataFrame, spark: SparkSession) -> DataFrame:

@@ -77,7 +77,7 @@ def web() -> Iterator["Web"]:
 class Web:
     """Pages by path (with the query, where it has one); a page is a function that is given the request.
 
-    `asked` holds time, path and headers of every request in the order of their arrival.
+    `asked` holds time, path and headers of every request in the order of their arrival, `sent` what was posted.
     """
 
     def __init__(self) -> None:
@@ -94,6 +94,10 @@ class Web:
                     web.hung_up.append(self.path)
                     self.close_connection = True
 
+            def do_POST(self) -> None:
+                web.sent.append(self.rfile.read(int(self.headers["Content-Length"])))
+                self.do_GET()
+
             def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(body)), **headers}.items():
@@ -108,6 +112,7 @@ class Web:
             request.answer(404, b"no such page", Content_Type="text/html")
 
         self.asked: list[tuple[float, str, dict[str, str]]] = []
+        self.sent: list[bytes] = []
         self.hung_up: list[str] = []
         self.pages: dict[str, Callable[[Any], None]] = {}
 

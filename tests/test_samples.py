@@ -213,7 +213,8 @@ def test_personal_data_is_masked(documents: list[Document], demo: dict[str, Any]
 
 
 def test_only_replay_is_sampled(everything: list[Document | Rejected | Metadata | Unsampled]) -> None:
-    assert 1 <= sum(record.count for record in everything if isinstance(record, Unsampled)) <= 10
+    """Beside two of the papers that Semantic Scholar tells of, which are outside PubMed."""
+    assert 1 + 2 <= sum(record.count for record in everything if isinstance(record, Unsampled)) <= 10 + 2
 
 
 def test_similar_pairs_are_the_planted_ones(documents: list[Document], planted: dict[str, str]) -> None:
@@ -269,7 +270,7 @@ def test_papers_share_ids_with_exactly_the_expected_abstracts(
         if document["source"] == "abstracts"
         if {(kind, document["meta"][kind]) for kind in ("pmid", "doi", "corpusid")} & known
     }
-    assert shared == {one for one, reason in planted.items() if reason in ("id_duplicate", "abstract_of_full_text")}
+    assert shared == {one for one, reason in planted.items() if reason == "id_duplicate"}
 
 
 def test_only_planted_documents_quote_questions(documents: list[Document], planted: dict[str, str]) -> None:

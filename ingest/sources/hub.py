@@ -57,29 +57,28 @@ def read_hub(files: tuple[Path, ...], turn: int, settings: HubInput) -> Records:
     Of a data set of the Hub, `turn` counts its units from 0.
 
     Raises:
-        UserError: the package, the data set or its split is not there, or it has fewer files than `parts`.
+        UserError: the package, the data set or its split is not there, it has fewer files than `parts`, or the stream
+            breaks off. A bad row raises nothing: it is rejected.
     """
     return sampled(_drawn(files, turn, settings))
 
 
 def _drawn(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[Document | Rejected | None]:
-    number = 0
-    where = files[0].name if files else settings.dataset
-    try:
-        for number, row in enumerate(_rows(files, turn, settings), 1):
-            line = json.dumps(row, ensure_ascii=False, sort_keys=True, default=str).encode("utf-8", "surrogatepass")
-            if draw(line, settings.seed) >= settings.keep:
-                yield None
-            elif len(line) > settings.max_bytes:
-                native = f"{where}:{number}"
-                evidence = f"{native}: a row of {len(line):,} bytes; max_bytes is {settings.max_bytes:,}"
-                yield Rejected(native, Drop(Reason.TOO_LARGE, evidence, float(len(line))))
-            else:
-                yield parse_record(line, f"{settings.dataset}:{digest(line)}", settings)
-    except (ValueError, EOFError, pa.ArrowException) as error:
-        native = f"{where}:{number + 1}"
-        evidence = f"{native}: nothing readable from here on: {' '.join(str(error).split())}"
-        yield Rejected(native, Drop(Reason.TRUNCATED_FILE, evidence))
+    where = _where(files, settings)
+    for number, row in enumerate(_rows(files, turn, settings), 1):
+        line = json.dumps(row, ensure_ascii=False, sort_keys=True, default=str).encode("utf-8", "surrogatepass")
+        if draw(line, settings.seed) >= settings.keep:
+            yield None
+        elif len(line) > settings.max_bytes:
+            native = f"{where}:{number}"
+            evidence = f"{native}: a row of {len(line):,} bytes; max_bytes is {settings.max_bytes:,}"
+            yield Rejected(native, Drop(Reason.TOO_LARGE, evidence, float(len(line))))
+        else:
+            yield parse_record(line, f"{settings.dataset}:{digest(line)}", settings)
+
+
+def _where(files: tuple[Path, ...], settings: HubInput) -> str:
+    return files[0].name if files else settings.dataset
 
 
 def _rows(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[dict[str, Any]]:
@@ -91,11 +90,24 @@ def _rows(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[di
         stream = load_dataset(
             settings.dataset, settings.config, split=settings.split, revision=settings.revision, streaming=True, **given
         )
-    except pa.ArrowException:
-        raise
+    except pa.ArrowException as error:
+        raise _broken(files, 0, settings, error) from None
     except (OSError, ValueError) as error:
         said = " ".join(str(error).split())
         raise UserError(f"data set {settings.dataset}: {said:.200}; check dataset, config, split, revision") from None
     if settings.parts > stream.num_shards:
         raise UserError(f"data set {settings.dataset}: it has {stream.num_shards} files; set parts to no more")
-    yield from stream.shard(settings.parts, turn) if settings.parts > 1 else stream
+    number = 0
+    try:
+        for row in stream.shard(settings.parts, turn) if settings.parts > 1 else stream:
+            number += 1
+            yield row
+    except (OSError, ValueError, EOFError, pa.ArrowException) as error:
+        raise _broken(files, number, settings, error) from None
+
+
+def _broken(files: tuple[Path, ...], number: int, settings: HubInput, error: Exception) -> UserError:
+    # A connection that broke and a file that is broken look alike from here.
+    said = " ".join(str(error).split())
+    what = f"{_where(files, settings)}: the stream broke after row {number:,}: {said:.200}"
+    return UserError(f"{what}; run again, and if it breaks there again, take out or mend the file")

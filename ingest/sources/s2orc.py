@@ -11,6 +11,7 @@ from ingest.sources.jsonl import CONVERT, SURROGATE, parse_object
 from ingest.sources.lines import raw_lines
 from ingest.sources.s2orc_spans import AnnotationError
 from ingest.sources.s2orc_text import S2Paper
+from ingest.sources.sampling import sampled
 from lake.decision import Drop, Reason
 from lake.document import Document, new_document
 
@@ -51,11 +52,12 @@ class RecordError(Exception):
 
 
 def read_s2(path: Path, name: str, settings: S2Input) -> Records:
-    """Every record of a part; of `papers` those that are in PubMed. Memory holds one line of at most `max_bytes`."""
-    for line in raw_lines(path, name, settings.max_bytes):
-        found = line if isinstance(line, Rejected) else parse_s2(line.data, line.native, settings)
-        if found is not None:
-            yield found
+    """Every record of a part; of `papers` those that are in PubMed, and the number of those that are not.
+
+    Memory holds one line of at most `max_bytes`.
+    """
+    lines = raw_lines(path, name, settings.max_bytes)
+    return sampled(line if isinstance(line, Rejected) else parse_s2(line.data, line.native, settings) for line in lines)
 
 
 def parse_s2(line: bytes, native: str, settings: S2Input) -> Document | Rejected | Metadata | None:
@@ -78,22 +80,24 @@ def parse_s2(line: bytes, native: str, settings: S2Input) -> Document | Rejected
 
 
 def _paper(record: dict[str, Any], corpusid: int) -> Metadata | None:
-    ids = _ids(record.get("externalids"))
+    given = record.get("externalids")
+    if given is not None and not isinstance(given, dict):
+        raise RecordError(Reason.WRONG_TYPE, f"externalids is an object, not {given!s:.80}")
+    ids = _ids(given)
     if not ids.keys() & {"pmid", "pmcid"}:
         return None
-    journal = record.get("journal")
-    types = _field(record, "publicationtypes", "publication_types") or []
+    types = _detail(record, "publicationtypes", "publication_types") or []
     stated, free = _licence(record.get("openaccessinfo"))
     row = new_metadata(
         "s2",
         corpusid=corpusid,
-        title=_field(record, "title", "title") or None,
-        journal=(_field(journal, "name", "journal") if isinstance(journal, dict) else None)
-        or _field(record, "venue", "journal")
+        title=_detail(record, "title", "title") or None,
+        journal=_detail(_object(record.get("journal")), "name", "journal")
+        or _detail(record, "venue", "journal")
         or None,
-        published=_field(record, "publicationdate", "published") or _field(record, "year", "published"),
+        published=_detail(record, "publicationdate", "published") or _detail(record, "year", "published"),
         publication_types=[TYPES.get(one, one) for one in types] or None,
-        citations=_field(record, "citationcount", "citations"),
+        citations=_detail(record, "citationcount", "citations"),
         license=stated,
         redistributable=free if stated else None,
         **ids,
@@ -165,6 +169,14 @@ def _field(record: Mapping[str, Any], key: str, field: str) -> Any:
         return CONVERT[field](value)
     except (ValueError, TypeError, OverflowError):
         raise RecordError(Reason.WRONG_TYPE, f"{key}: {field} does not take {value!r:.80}") from None
+
+
+def _detail(record: Mapping[str, Any], key: str, field: str) -> Any:
+    """As `_field`; a wrong one is left out, for it is no reason to lose what else the record tells."""
+    try:
+        return _field(record, key, field)
+    except RecordError:
+        return None
 
 
 def _ids(given: Any) -> dict[str, str]:

@@ -1,11 +1,11 @@
 """A seeded sample of records that depends on each record alone: not on its file, its order or the number of workers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from pydantic import Field
 
-from ingest.records import RawInput, Rejected, Unsampled
+from ingest.records import Metadata, RawInput, Records, Rejected, Unsampled
 from lake.document import Document
 
 SIZE = 16
@@ -34,8 +34,8 @@ def draw(data: bytes, seed: int) -> float:
     return int.from_bytes(found) / 2**64
 
 
-def sampled(found: Iterable[Document | Rejected | None]) -> Iterator[Document | Rejected | Unsampled]:
-    """The same records, with the number of those not drawn (None) in place of them."""
+def sampled(found: Iterable[Document | Rejected | Metadata | None]) -> Records:
+    """The same records, with the number of those passed over (None) in place of them."""
     passed = 0
     for record in found:
         if record is None:

@@ -10,6 +10,9 @@ from typing import NamedTuple, Protocol
 BLOCK = 512
 CHUNK = 2**20
 LONGEST_HEADER = 2**20
+LONGEST_PADDING = 2**26
+"""Empty bytes that may follow an archive: writers fill it up to a record of theirs, which is some KB as a rule."""
+
 FILES = {b"0", b"\0", b"7"}
 LONG_NAME, EXTENDED, GLOBAL = b"L", b"x", b"g"
 NO_DATA = {b"1", b"2", b"3", b"4", b"5", b"6"}
@@ -35,14 +38,20 @@ class Member(NamedTuple):
 def members(stream: Stream, max_bytes: int, suffixes: tuple[str, ...]) -> Iterator[Member]:
     """The files whose names have one of the suffixes, in order; memory holds one of at most `max_bytes`.
 
+    Archives that stand one after another are read as one.
+
     Raises:
         BrokenArchiveError: what follows cannot be read.
     """
     longer: dict[str, str] = {}
-    while True:
-        header = _read(stream, BLOCK)
+    padding = 0
+    while header := _header(stream, may_end=padding > 0):
         if not header.strip(b"\0"):
-            return
+            longer, padding = {}, padding + BLOCK
+            if padding > LONGEST_PADDING:
+                raise BrokenArchiveError(f"more than {LONGEST_PADDING:,} empty bytes")
+            continue
+        padding = 0
         kind, size = _kind(header), _number(header[124:136])
         if kind in (LONG_NAME, EXTENDED, GLOBAL):
             if size > LONGEST_HEADER:
@@ -63,6 +72,12 @@ def members(stream: Stream, max_bytes: int, suffixes: tuple[str, ...]) -> Iterat
             yield Member(name, size, None)
         else:
             yield Member(name, size, _content(stream, size))
+
+
+def _header(stream: Stream, may_end: bool) -> bytes:
+    """The next block; nothing where the stream is at its end, and that is after an archive's."""
+    first = stream.read(1)
+    return b"" if may_end and not first else first + _read(stream, BLOCK - len(first))
 
 
 def _read(stream: Stream, size: int) -> bytes:

@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from pydantic import field_validator
+
 from ingest.pages.extract import extract
+from ingest.pages.grobid import grobid_or_pdf_text, server_url
 from ingest.pages.page import Page
 from ingest.pages.pdf import pdf_text
 from ingest.records import RawInput, Records, Rejected
@@ -31,12 +34,19 @@ class WarcInput(RawInput):
 
     `site` is the tag of a site that comes with the project or the path of a YAML file of one's own: it says what is
     content, which lines stay, and the licence, unless `license` is set here. `max_bytes` holds for a record and for the
-    text of a document.
+    text of a document. `grobid` is the URL of a GROBID server, such as http://localhost:8070: PDFs are read by it, and
+    those it gives no text of by pdfium, as all are without it.
     """
 
     format: Literal["warc"]
     site: str
     max_bytes: int = 64 * 2**20
+    grobid: str | None = None
+
+    @field_validator("grobid")
+    @classmethod
+    def _server(cls, url: str | None) -> str | None:
+        return None if url is None else server_url(url)
 
 
 @dataclass(slots=True)
@@ -101,7 +111,7 @@ def _add(whole: _Pages, record: Record, site: Site, settings: WarcInput) -> None
     """Extract a page. The first fault of a document is the one that is told, if nothing is left of it."""
     if whole.size > settings.max_bytes:
         return
-    found = _page(record, site, settings.max_bytes)
+    found = _page(record, site, settings)
     if isinstance(found, Drop):
         whole.drop = whole.drop or found
         return
@@ -109,15 +119,15 @@ def _add(whole: _Pages, record: Record, site: Site, settings: WarcInput) -> None
     whole.size += len(found.text)
 
 
-def _page(record: Record, site: Site, max_bytes: int) -> Page | Drop:
+def _page(record: Record, site: Site, settings: WarcInput) -> Page | Drop:
     try:
-        payload = read_payload(record.block, max_bytes)
+        payload = read_payload(record.block, settings.max_bytes)
     except PayloadError as error:
         return Drop(Reason.MALFORMED_WARC, str(error))
     if payload.status != 200:
         return Drop(Reason.NOT_A_PAGE, f"status {payload.status}")
     if _is_pdf(payload):
-        return pdf_text(payload.body)
+        return grobid_or_pdf_text(payload.body, settings.grobid) if settings.grobid else pdf_text(payload.body)
     if payload.type not in HTML:
         return Drop(Reason.NOT_A_PAGE, f"Content-Type {payload.type!r:.80} is neither HTML nor PDF")
     return extract(payload.body, site.content, site.title, payload.charset)

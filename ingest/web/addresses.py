@@ -1,11 +1,14 @@
 """Network addresses a crawler keeps away from: loopback, private nets, link-local, and whatever is not public."""
 
-import asyncio
 import ipaddress
 import socket
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+NEVER = tuple(ipaddress.ip_network(net) for net in ("::/96", "64:ff9b:1::/48", "fec0::/10"))
+"""Nets of old and local use that `ipaddress` takes for public."""
 
 
 class PrivateAddressError(OSError):
@@ -18,17 +21,19 @@ def is_private(address: str) -> bool:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    mapped = getattr(found, "ipv4_mapped", None)
-    return not (mapped or found).is_global or found.is_multicast
+    if isinstance(found, ipaddress.IPv4Address):
+        return not found.is_global or found.is_multicast
+    if any(found in net for net in NEVER) or found.is_multicast:
+        return True
+    inner = found.ipv4_mapped or found.sixtofour
+    if found in NAT64:
+        inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+    return is_private(str(inner)) if inner is not None else not found.is_global
 
 
-async def leads_to_private(host: str) -> bool:
-    """Whether a host is a private address or a name for one; False where the name is not known."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return is_private(host)
-    return any(is_private(str(place[4][0])) for place in found)
+def names_private(host: str) -> bool:
+    """Whether a host says by itself that it is private: what a name resolves to is for others to change."""
+    return host == "localhost" or is_private(host)
 
 
 class PublicResolver(AbstractResolver):

@@ -172,13 +172,15 @@ class Archive:
             data = json.dumps(offsets)
             if path.exists() and path.read_text(encoding="utf-8") == data:
                 continue
-            temporary = path.with_name(f".{path.name}")
-            temporary.write_text(data, encoding="utf-8")
-            temporary.replace(path)
             buffer = io.BytesIO()
             writer: Any = WARCWriter(buffer, gzip=True, warc_version="1.1")
             writer.write_record(writer.create_warcinfo_record(name, {"superseded": data}))
-            volume.append(buffer.getvalue())
+            volume.append(
+                buffer.getvalue()
+            )  # first: a kill before the list is there leads to one note more, not to none
+            temporary = path.with_name(f".{path.name}")
+            temporary.write_text(data, encoding="utf-8")
+            temporary.replace(path)
 
     def last_documents(self) -> dict[str, str]:
         """For each WARC, the document that its last record belongs to."""
@@ -196,11 +198,14 @@ class Archive:
 class Group:
     """The pages of one document, which stand together in one volume.
 
+    `taken` are URLs of its pages, to which no other of its pages may lead.
+
     Pages that were kept before stay where they are, unless a new one comes among them: then all are written once more.
     """
 
     def __init__(self, archive: Archive, volume: Volume, document: str) -> None:
         self.document = document
+        self.taken: set[str] = set()
         self._archive = archive
         self._volume = volume
         self._waiting: list[Fetch] = []

@@ -28,6 +28,8 @@ FLAGS = (
     "--disable-sync",
     "--proxy-server=127.0.0.1:9",
     "--proxy-bypass-list=<-loopback>",
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
 )
 NEEDLESS = {"image", "media", "font", "stylesheet", "manifest", "other"}
 """Kinds of requests that add no text."""

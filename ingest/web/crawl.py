@@ -18,18 +18,21 @@ from typing import Any
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
 from ingest.site import Site, load_site
-from ingest.web.addresses import leads_to_private
+from ingest.web.addresses import names_private
 from ingest.web.answer import PASSING, Answer, Ask, Miss, Want, missed
 from ingest.web.archive import Archive, Group, Volume
 from ingest.web.fetchlog import Fetch, Kind
 from ingest.web.http import FetchSettings
-from ingest.web.links import html_links, index_urls, listed_links, pdf_links
-from ingest.web.urls import clean_url, domain, host_of
+from ingest.web.links import html_links, index_urls, listed_links, pdf_links, too_large
+from ingest.web.urls import clean_url, domain, host_of, origin
 from lake import bundled
 from lake.error import UserError
 
 MOST_NEXT = 1000
 """Index pages that one leads on to, by `next` and `more`."""
+
+MOST_LOST = 3
+"""Pages of a paged index in a row that fail; then the rest is left."""
 
 GetPage = Callable[[Ask], Awaitable[Answer]]
 
@@ -108,33 +111,30 @@ class SiteCrawl:
         self._refresh = refresh
         self._told = told
         self._log = archive.log
-        self._own = {domain(host_of(url)) for url in (*site.index.urls, *site.seeds)}
-        self._private = False
+        named = [clean_url(url) or url for url in (*site.index.urls, *site.seeds)]
+        self._own = {domain(host_of(url)) for url in named}
+        self._private = {origin(url) for url in named if names_private(host_of(url))}
+        self._listed = 0
+        self._begun: dict[str, asyncio.Event] = {}
         self._owner: dict[str, str] = {}
         self._chapters: dict[str, list[str]] = {}
         self._requests = 0
         self._led_to: dict[str, int] = {}
         for line in self._log:
-            if line.kind in ("document", "chapter"):
-                self._know(line)
-
-    def _know(self, line: Fetch) -> None:
-        document = line.document or line.url
-        if line.kept:
-            self._owner |= {line.url: document, line.final_url or line.url: document}
-            if line.kind == "chapter":
-                self._chapters.setdefault(document, []).append(line.url)
+            if line.kept and line.kind in ("document", "chapter"):
+                document = line.document or line.url
+                self._owner |= {line.url: document, line.final_url or line.url: document}
+                if line.kind == "chapter":
+                    self._chapters.setdefault(document, []).append(line.url)
 
     async def run(self) -> dict[str, Any]:
         """Fetch what is missing, and with `refresh` what is stale.
 
         Returns:
-            Figures for the manifest: documents listed, those over the limit, how many each index page led to (0 where
-            it could not be fetched), requests, seconds.
+            Figures for the manifest: documents listed now, those over the limit, how many each index page led to,
+            requests, seconds.
         """
         started = time.monotonic()
-        named = {host_of(url) for url in (*self._site.index.urls, *self._site.seeds)}
-        self._private = any(await asyncio.gather(*map(leads_to_private, named)))
         self._lists = [self._archive.volume("index", self._room)]
         listed = await self._list()
         wanted = listed[: self._settings.limit]
@@ -145,7 +145,7 @@ class SiteCrawl:
         for volume in self._lists:
             volume.close()
         return {
-            "listed": len(listed),
+            "listed": self._listed,
             "over_limit": listed[len(wanted) :],
             "index": self._led_to,
             "requests": self._requests,
@@ -168,14 +168,18 @@ class SiteCrawl:
     async def _list(self) -> list[str]:
         """Documents in the order that index pages give, then seeds, then what an earlier crawl kept."""
         found: dict[str, None] = {}
+        browser = self._site.mode == "browser"
         for chain in index_urls(self._site.index):
+            lost = 0
             for given in chain:
                 new = [url for url in await self._listed_from(given) if url not in found]
                 found.update(dict.fromkeys(new))
-                if not new:
+                page = self._log.get(clean_url(given, fragment=browser) or given)
+                lost = lost + 1 if page is not None and page.reason in PASSING else 0
+                if lost == MOST_LOST or not (new or lost):
                     break
-        browser = self._site.mode == "browser"
         found.update(dict.fromkeys(clean_url(url, fragment=browser) or url for url in self._site.seeds))
+        self._listed = len(found.keys() - self._led_to)
         found.update((line.url, None) for line in self._log if line.kind == "document" and line.kept)
         return [url for url in found if url not in self._led_to]
 
@@ -269,16 +273,38 @@ class SiteCrawl:
 
     async def _document(self, url: str, volume: Volume) -> None:
         """Get a document's page, or its first one and its chapters."""
-        group = Group(self._archive, volume, url)
+        self._begun[url] = asyncio.Event()
+        try:
+            await self._document_pages(Group(self._archive, volume, url), url)
+        finally:
+            self._settle(url)
+
+    async def _turn(self, document: str) -> None:
+        """Wait for documents that were begun before: a page to which two lead belongs to the first."""
+        while document in self._begun and (first := next(iter(self._begun))) != document:
+            await self._begun[first].wait()
+
+    def _settle(self, document: str) -> None:
+        """Let later documents have their turn: this one knows its pages."""
+        if document in self._begun:
+            self._begun.pop(document).set()
+
+    async def _document_pages(self, group: Group, url: str) -> None:
         site = self._site
         first = await self._get(url, "document", "pdf" if site.mode == "pdf" else "html", group, site.wait_for)
         links: list[str] = []
         if first is not None and site.chapters is not None:
             links = await self._links(first, site.chapters)
-            for link in links:
-                # What is the first page, or belongs to another document, is no chapter of this one.
-                if link not in (url, first.final_url) and self._owner.setdefault(link, url) == url:
-                    await self._get(link, "chapter", "html", group, None)
+            await self._turn(url)
+            # What is the first page, or belongs to another document, is no chapter of this one.
+            others = [link for link in links if link not in (url, first.final_url)]
+            chapters = [link for link in others if self._owner.setdefault(link, url) == url]
+            self._settle(url)
+            group.taken |= {url, first.final_url or url, *chapters}
+            for link in chapters:
+                page = await self._get(link, "chapter", "html", group, None)
+                if page is not None:
+                    group.taken.add(page.final_url or link)
         for old in self._chapters.get(url, ()):
             if old not in links:
                 self._log_miss(missed(old, Miss.GONE, f"{url} does not lead to it any more"), old, "chapter", url)
@@ -294,19 +320,21 @@ class SiteCrawl:
             if old is not None and group is not None:
                 return group.keep(old)
             return old
-        document = group.document if group is not None else None
         browser = self._site.mode == "browser" and want == "html"
         ask = Ask(
             url,
             want,
             self._site.rate,
-            self._private,
+            origin(url) in self._private,
             etag=old.etag if old is not None and not browser else None,
             last_modified=old.last_modified if old is not None and not browser else None,
             browser=browser,
             wait_for=wait_for if browser else None,
         )
-        answer = await self._follow(ask, document)
+        answer = await self._follow(ask, group)
+        searched = kind == "index" or (kind == "document" and self._site.chapters is not None)
+        if want == "html" and searched and answer.miss is None and (why := too_large(answer.body)) is not None:
+            answer = replace(answer, miss=Miss.TOO_LARGE, evidence=why)
         if answer.miss is not None:
             return self._missed(answer, url, kind, group, old)
         if old is not None and (answer.status == 304 or hashlib.sha256(answer.body).hexdigest() == old.sha256):
@@ -324,7 +352,7 @@ class SiteCrawl:
 
     def _missed(self, answer: Answer, url: str, kind: Kind, group: Group | None, old: Fetch | None) -> Fetch | None:
         """An old page stays where its host only fails to give it now."""
-        if old is not None and answer.miss != Miss.NOT_FOUND:
+        if old is not None and answer.miss in PASSING:
             kept = old.model_copy(update={"evidence": f"not refreshed: {answer.miss}: {answer.evidence}"})
             self._log.add(kept)
             return group.keep(kept) if group is not None else kept
@@ -332,21 +360,9 @@ class SiteCrawl:
         return None
 
     def _log_miss(self, answer: Answer, url: str, kind: Kind, document: str | None) -> None:
-        self._log.add(
-            Fetch(
-                url=url,
-                kind=kind,
-                document=document,
-                kept=False,
-                reason=answer.miss,
-                evidence=answer.evidence,
-                at=answer.at,
-                final_url=answer.url if answer.url != url else None,
-                status=answer.status,
-            )
-        )
+        self._log.add(Fetch.of_miss(answer, url, kind, document))
 
-    async def _follow(self, ask: Ask, document: str | None) -> Answer:
+    async def _follow(self, ask: Ask, group: Group | None) -> Answer:
         """The answer at the end of redirects. Each is asked for like any page, by the host it leads to."""
         seen = [ask.url]
         while True:
@@ -367,10 +383,12 @@ class SiteCrawl:
                 return missed(ask.url, Miss.TOO_MANY_REDIRECTS, way)
             if domain(host_of(target)) not in self._own | {domain(host_of(ask.url))}:
                 return missed(ask.url, Miss.OFF_SITE, way)
-            if document is not None and self._owner.setdefault(target, document) != document:
-                return missed(ask.url, Miss.SAME_PAGE, way)
+            if group is not None:
+                await self._turn(group.document)
+                if target in group.taken or self._owner.setdefault(target, group.document) != group.document:
+                    return missed(ask.url, Miss.SAME_PAGE, way)
             seen.append(target)
-            ask = replace(ask, url=target)
+            ask = replace(ask, url=target, private=origin(target) in self._private)
 
     async def _keep_robots(self, answer: Answer) -> None:
         if answer.miss is None and answer.status == 200:

@@ -33,13 +33,14 @@ def manifest(
 ) -> dict[str, Any]:
     """Accounts of URLs by kind, `in` being kept and missed together, and the crawl's own figures.
 
-    `last` is the manifest that this one replaces. What a check found then is kept as `last_yield`, for the next check.
+    `last` is the manifest that this one replaces. What a check found then is kept as `last_yield`, for the next check;
+    where it found faults, the last yield without any stays.
     """
     health = (last or {}).get("health")
     return {
         "site": tag,
         "accounts": _accounts(rows),
-        "last_yield": health["found"] if health else (last or {}).get("last_yield"),
+        "last_yield": health["found"] if health and not health["faults"] else (last or {}).get("last_yield"),
         "bytes": sum(row.length or 0 for row in rows),
         "files": {path.name: path.stat().st_size for path in archive.files()},
         **figures,

@@ -37,7 +37,8 @@ class Fetcher:
         self._client = Client(settings)
         self._browser = Browser(settings.chromium, settings.user_agent)
         self._gates: dict[str, Gate] = {}
-        self._scripts: dict[tuple[str, bool], asyncio.Task[Loaded | None]] = {}
+        self._scripts: dict[tuple[str, str | None], asyncio.Task[Loaded | None]] = {}
+        self._shut: dict[str, Answer] = {}
         self._robots: dict[tuple[str, bool], tuple[float, asyncio.Task[tuple[Rules, Answer]]]] = {}
 
     async def __aenter__(self) -> Self:
@@ -73,13 +74,9 @@ class Fetcher:
         chance = random.Random(f"{settings.seed} {ask.url}")
         message = Message(ask.url, ask.want, ask.private, _headers(ask))
         for attempt in range(settings.retries + 1):
-            async with gate.turn():
-                answer = await self._client.exchange(message)
-            if answer.miss not in PASSING:
+            answer = await self._exchange(message, gate)
+            if answer.miss not in PASSING or host_of(ask.url) in self._shut:
                 return answer
-            if answer.wait is not None and answer.wait > settings.max_wait_seconds:
-                asked = f"Retry-After {answer.wait:g} s; max_wait_seconds is {settings.max_wait_seconds:g}"
-                return replace(answer, evidence=f"{answer.evidence}, {asked}")
             if attempt < settings.retries:
                 wait = backoff(attempt, settings.backoff_seconds, settings.max_wait_seconds, chance)
                 if answer.wait is not None:
@@ -87,6 +84,21 @@ class Fetcher:
                     gate.pause(wait)  # the host speaks of itself, not of this page alone
                 await asyncio.sleep(wait)
         return replace(answer, evidence=f"{answer.evidence}, after {settings.retries + 1} requests")
+
+    async def _exchange(self, message: Message, gate: Gate) -> Answer:
+        """Send a message when it is its host's turn. A host that asks for too long a wait is not asked any more."""
+        host, most = host_of(message.url), self._settings.max_wait_seconds
+        if host not in self._shut:
+            async with gate.turn():
+                if host not in self._shut:  # it may have asked while others waited for their turn
+                    answer = await self._client.exchange(message)
+                    if answer.miss not in PASSING or answer.wait is None or answer.wait <= most:
+                        return answer
+                    asked = f"Retry-After {answer.wait:g} s; max_wait_seconds is {most:g}"
+                    self._shut[host] = replace(answer, evidence=f"{answer.evidence}, {asked}")
+                    return self._shut[host]
+        shut = self._shut[host]
+        return missed(message.url, shut.miss or Miss.RATE_LIMITED, f"not asked for: {shut.url}: {shut.evidence}")
 
     # robots.txt ------------------------------------------------------------------------------------------------------
 
@@ -133,7 +145,7 @@ class Fetcher:
                 return rules_of(answer.status, answer.body), replace(answer, miss=None)
             if domain(host_of(answer.location)) != domain(host_of(ask.url)):
                 break
-            ask = replace(ask, url=answer.location)
+            ask = _elsewhere(ask, answer.location)
         return Rules(closed=f"robots.txt leads to {answer.location}, which was not followed"), answer
 
     # JavaScript ------------------------------------------------------------------------------------------------------
@@ -158,7 +170,7 @@ class Fetcher:
         """What a page asks for while it is built; a script is asked for once, since all pages of a site share it."""
         if request.kind != "script" or request.method != "GET":
             return await self._ask_for(request, ask)
-        key = (request.url, ask.private)
+        key = (request.url, origin(ask.url) if ask.private else None)
         if key not in self._scripts:
             if len(self._scripts) >= MOST_SCRIPTS:
                 self._scripts.clear()
@@ -177,17 +189,21 @@ class Fetcher:
         for _ in range(self._settings.max_redirects + 1):
             if url is None:
                 return None
-            part = Ask(url, "any", ask.rate, ask.private)
+            part = _elsewhere(Ask(ask.url, "any", ask.rate, ask.private), url)
             closed, _robots = await self._closed(part)
             if closed is not None:
                 return None
-            async with self._gate(part).turn():
-                message = Message(url, "any", ask.private, request.headers, request.method, request.data)
-                answer = await self._client.exchange(message)
+            message = Message(url, "any", part.private, request.headers, request.method, request.data)
+            answer = await self._exchange(message, self._gate(part))
             if answer.location is None:
                 return Loaded(answer.status, dict(answer.headers), answer.body) if answer.status is not None else None
             url = answer.location
         return None
+
+
+def _elsewhere(ask: Ask, url: str) -> Ask:
+    """The same for another URL; a private address is allowed to the host that it was allowed to, and to no other."""
+    return replace(ask, url=url, private=ask.private and origin(url) == origin(ask.url))
 
 
 def _headers(ask: Ask) -> dict[str, str]:

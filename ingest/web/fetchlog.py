@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 from pydantic import ValidationError
 
-from ingest.web.answer import Miss
+from ingest.web.answer import Answer, Miss
 from lake.config import Settings
 from lake.decision import EVIDENCE_CHARS
 
@@ -55,6 +55,21 @@ class Fetch(Settings):
     warc: str | None = None
     offset: int | None = None
     length: int | None = None
+
+    @classmethod
+    def of_miss(cls, answer: Answer, url: str, kind: Kind, document: str | None) -> Self:
+        """The line of a URL that gave no page."""
+        return cls(
+            url=url,
+            kind=kind,
+            document=document,
+            kept=False,
+            reason=answer.miss,
+            evidence=answer.evidence,
+            at=answer.at,
+            final_url=answer.url if answer.url != url else None,
+            status=answer.status,
+        )
 
     @property
     def place(self) -> tuple[str, int, int]:

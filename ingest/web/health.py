@@ -1,10 +1,10 @@
 """Whether a site's scraper still finds what it should: a crawl's yield against what is expected and the last one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from pydantic import NonNegativeInt
+from pydantic import Field, NonNegativeInt
 
 from ingest.site import Site
 from lake.config import Settings
@@ -41,7 +41,10 @@ class Yield(Settings):
         words: Their words, likewise.
         empty: Of those looked at, documents without text.
         hidden: Of those looked at, documents in which the content selector matches nothing.
+        listed: Documents that index pages and seeds list now; None where that was not counted.
         index: An index page that led to nothing, or else the first.
+        links: How many documents each index page led to.
+        unread: Index pages that could not be read.
         empty_at, hidden_at: The first page that shows it.
     """
 
@@ -52,7 +55,10 @@ class Yield(Settings):
     words: NonNegativeInt
     empty: NonNegativeInt = 0
     hidden: NonNegativeInt = 0
+    listed: NonNegativeInt | None = None
     index: str | None = None
+    links: dict[str, int] = Field(default_factory=dict)
+    unread: tuple[str, ...] = ()
     empty_at: str | None = None
     hidden_at: str | None = None
 
@@ -78,6 +84,11 @@ class Yield(Settings):
         )
 
     @property
+    def current(self) -> int:
+        """Documents fetched, without those that an earlier crawl kept and nothing lists any more."""
+        return self.fetched if self.listed is None else min(self.fetched, self.listed)
+
+    @property
     def empty_share(self) -> float:
         return self.empty / self.looked if self.looked else 0.0
 
@@ -90,6 +101,7 @@ class Symptom(StrEnum):
     """What is wrong. The value is what tables and manifests show."""
 
     NOTHING = "found_nothing"
+    INDEX = "barren_index"
     SELECTOR = "missing_selector"
     EMPTY = "empty_extractions"
     FEWER = "fewer_documents"
@@ -128,7 +140,13 @@ def health(site: Site, found: Yield, last: Yield | None = None) -> list[Fault]:
     if not found.looked:
         do = "run `gap crawl` again: the pages that were fetched are not there"
         return [Fault(found.site, Symptom.NOTHING, f"none of {found.fetched} fetched pages could be read", None, do)]
-    checks = (_selector(site, found), _empty(site, found, last), _fewer(site, found, last), _shorter(site, found, last))
+    checks = (
+        *_index(site, found, last),
+        _selector(site, found),
+        _empty(site, found, last),
+        _fewer(site, found, last),
+        _shorter(site, found, last),
+    )
     return [fault for fault in checks if fault is not None]
 
 
@@ -141,6 +159,24 @@ def _nothing(site: Site, found: Yield) -> Fault:
     said = f"no page came of {by}{match}"
     do = "open it in a browser and mend the rule in the site's YAML, or read in the table fetches why its URLs failed"
     return Fault(found.site, Symptom.NOTHING, said, found.index or index.urls[0], do)
+
+
+def _index(site: Site, found: Yield, last: Yield | None) -> Iterator[Fault]:
+    """Pages of a paged index come and go: there it counts whether any leads on, and how many documents are listed."""
+    if found.unread:
+        said = f"{len(found.unread)} index pages could not be read"
+        do = "read in the table fetches why, and run `gap crawl` again"
+        yield Fault(found.site, Symptom.INDEX, said, found.unread[0], do)
+    led = {} if last is None or site.index.paging is not None else last.links
+    barren = [url for url, links in found.links.items() if not links and led.get(url) and url not in found.unread]
+    if site.index.urls and found.links and not any(found.links.values()):
+        said = f"none of {len(found.links)} index pages leads to a document"
+        barren = [url for url in found.links if url not in found.unread]
+    else:
+        said = f"{len(barren)} index pages that led to documents at the last crawl lead to none"
+    if barren:
+        do = "open it in a browser and mend index (links, find, through, match) in the site's YAML"
+        yield Fault(found.site, Symptom.INDEX, said, barren[0], do)
 
 
 def _selector(site: Site, found: Yield) -> Fault | None:
@@ -167,11 +203,11 @@ def _fewer(site: Site, found: Yield, last: Yield | None) -> Fault | None:
     """Of all that was fetched: documents without text have a fault of their own."""
     page = found.index or next(iter([*site.index.urls, *site.seeds]))
     do = "see whether the index lists more (paging, next, links) and in the table fetches which URLs failed"
-    if found.fetched < site.expect.at_least * site.expect.documents:
-        said = f"{found.fetched} documents, about {site.expect.documents} are expected"
+    if found.current < site.expect.at_least * site.expect.documents:
+        said = f"{found.current} documents, about {site.expect.documents} are expected"
         return Fault(found.site, Symptom.FEWER, said, page, do)
-    if last is not None and found.fetched < (1 - FALL) * last.fetched:
-        said = f"{found.fetched} documents, the last crawl had {last.fetched}"
+    if last is not None and found.current < (1 - FALL) * last.current:
+        said = f"{found.current} documents, the last crawl had {last.current}"
         return Fault(found.site, Symptom.FALL, said, page, do)
     return None
 

@@ -16,6 +16,10 @@ from lake.decision import Drop
 from lake.error import UserError
 
 LONGEST_URI = 4096
+MOST_BYTES = 10 * 2**20
+MOST_SIGNS = 400_000
+"""Of HTML whose links are wanted: bytes, and signs `<`, of which an element has one or two."""
+
 MOST_LINKS = 100_000
 """Of one page; no honest index has more."""
 
@@ -49,6 +53,14 @@ def check_selectors(tag: str, site: Site) -> None:
         except soupsieve.SelectorSyntaxError as error:
             first = str(error).split("\n", 1)[0]
             raise UserError(f"{tag}: {key}: {selector!r} is not a CSS selector: {first}") from None
+
+
+def too_large(html: bytes) -> str | None:
+    """Why HTML is more than a parser should be given, or None."""
+    if len(html) > MOST_BYTES:
+        return f"{len(html):,} bytes; links are looked for in at most {MOST_BYTES:,}"
+    signs = html.count(b"<")
+    return f"{signs:,} tags; links are looked for in at most {MOST_SIGNS:,}" if signs > MOST_SIGNS else None
 
 
 def html_links(html: bytes, charset: str | None, base: str, selector: str, fragment: bool = False) -> list[str]:

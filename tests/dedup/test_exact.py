@@ -8,7 +8,7 @@ from dedup.exact import content_keys, id_keys
 from lake.document import META
 
 
-def keys(**meta: str | None) -> list[str]:
+def keys(**meta: str | int | None) -> list[str]:
     row = dict.fromkeys(field.name for field in META) | meta
     return id_keys(pa.array([row], META)).to_pylist()[0]
 
@@ -31,9 +31,10 @@ def keys(**meta: str | None) -> list[str]:
         ("doi", "http://dx.doi.org/10.1371/journal.pone.0001.", "doi:10.1371/journal.pone.0001"),
         ("doi", "doi: 10.1371/journal.pone.0001", "doi:10.1371/journal.pone.0001"),
         ("doi", "10.1002/(SICI)1097;2-#", "doi:10.1002/(sici)1097;2-#"),
+        ("corpusid", 7, "corpusid:7"),
     ],
 )
-def test_one_key_however_written(kind: str, written: str, key: str) -> None:
+def test_one_key_however_written(kind: str, written: str | int, key: str) -> None:
     assert keys(**{kind: written}) == [key]
 
 
@@ -55,9 +56,9 @@ def test_what_is_no_id_gives_no_key(kind: str, written: str) -> None:
 
 def test_keys_of_many_documents_stay_with_them() -> None:
     blank = dict.fromkeys(field.name for field in META)
-    rows = [blank | {"pmid": "1", "doi": "10.1000/a"}, blank, blank | {"pmcid": "PMC2"}, None]
+    rows = [blank | {"pmid": "1", "doi": "10.1000/a", "corpusid": 7}, blank, blank | {"pmcid": "PMC2"}, None]
     found = id_keys(pa.array(rows, META))
-    assert found.to_pylist() == [["pmid:1", "doi:10.1000/a"], [], ["pmcid:2"], []]
+    assert found.to_pylist() == [["pmid:1", "doi:10.1000/a", "corpusid:7"], [], ["pmcid:2"], []]
     assert id_keys(pa.array([], META)).to_pylist() == []
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import socket
 from typing import Any
 
 import pytest
@@ -114,6 +115,32 @@ def test_a_page_of_a_public_site_reaches_nothing_inside(web: Any) -> None:
 
     asyncio.run(work())
     assert web.asked == []
+
+
+@needs_browser
+def test_a_page_sends_nothing_by_udp(web: Any) -> None:
+    """WebRTC has its own way to the network, beside requests and proxies."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stun:
+        stun.bind(("127.0.0.1", 0))
+        stun.settimeout(0.2)
+        port = stun.getsockname()[1]
+        web.page(
+            "/page",
+            f"""<body><script>(async () => {{
+          let said = "no WebRTC";
+          if (window.RTCPeerConnection) {{
+            const one = new RTCPeerConnection({{iceServers: [{{urls: "stun:127.0.0.1:{port}"}}]}});
+            one.createDataChannel("x");
+            await one.setLocalDescription(await one.createOffer());
+            said = one.iceGatheringState;
+          }}
+          setTimeout(() => {{ document.body.innerHTML = "<main><p>" + said + "</p></main>"; }}, 1500);
+        }})();</script>""",
+        )
+        (answer,) = build(web, "/page")
+        assert answer.miss is None, answer.evidence
+        with pytest.raises(TimeoutError):
+            stun.recv(2048)
 
 
 def test_a_browser_that_is_missing_is_told_before_work_starts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,16 @@
 """The crawl of one site from a real server: what is kept, what is missed and why, and going on after a kill."""
 
 import asyncio
+import gzip
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from ingest.web.fetchlog import Fetch, fetch_table, read_superseded
 from ingest.web.payload import read_payload
 from ingest.web.warc import Record, read_records
 from lake.error import UserError
+from tests.conftest import Web
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -241,21 +245,86 @@ def test_every_url_that_gives_no_page_is_there_under_its_reason(web: Any, tmp_pa
     assert set(web.paths()) == {"/429", "/500", "/slow", "/endless"}
 
 
-def test_links_from_a_public_site_do_not_lead_inside(web: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_host_that_a_site_names_may_be_inside(web: Any, other: Any, tmp_path: Path) -> None:
     documents(web, "/inside")
-    web.page("/list", links("/inside"))
+    documents(other, "/secret", "/too")
+    web.redirect("/to-secret", f"{other.url}/too")
+    web.page("/list", links("/inside", "/to-secret", f"{other.url}/secret"))
     rows = crawl(tmp_path, site({"urls": [f"{web.url}/list"]}))
     assert kept(rows) == {"inside"}
-    # The same pages, for a site of which no host is inside.
-    monkeypatch.setattr("ingest.web.crawl.leads_to_private", no_host)
-    web.asked.clear()
-    rows = crawl(tmp_path / "public", site({"urls": [f"{web.url}/list"]}))
+    assert missed(rows) == {"to-secret": Miss.PRIVATE_ADDRESS, "secret": Miss.PRIVATE_ADDRESS}
+    assert other.asked == []
+
+
+def test_a_site_whose_name_leads_inside_is_not_asked(web: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", web.port))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [place])
+    web.page("/list", links("/a"))
+    rows = crawl(tmp_path, site({"urls": [f"http://www.example.org:{web.port}/list"]}))
     assert missed(rows) == {"list": Miss.PRIVATE_ADDRESS}
     assert web.asked == []
 
 
-async def no_host(_: str) -> bool:
-    return False
+def test_a_page_too_large_for_a_parser_gives_no_links(web: Any, tmp_path: Path) -> None:
+    documents(web, "/a")
+    web.page("/list", links("/a") + "<" * 400_000)
+    rows = crawl(tmp_path, site({"urls": [f"{web.url}/list"]}))
+    assert missed(rows) == {"list": Miss.TOO_LARGE}
+
+
+def test_a_failing_page_of_a_paged_index_does_not_end_it(web: Any, tmp_path: Path) -> None:
+    names = [f"/d{n}" for n in range(1, 6)]
+    documents(web, *names)
+    for page, name in enumerate(names, 1):
+        web.page(f"/list?page={page}", links(name))
+    web.status("/list?page=3", 500)
+    for page in range(6, 20):
+        web.status(f"/list?page={page}", 500)
+    index = {"urls": [f"{web.url}/list?page={{page}}"], "paging": {"most": 20}}
+    rows = crawl(tmp_path, site(index), retries=0)
+    assert kept(rows) == {"d1", "d2", "d4", "d5"}
+    assert set(missed(rows)) == {f"list?page={page}" for page in (3, 6, 7, 8)}
+
+
+def test_a_chapter_that_leads_to_another_page_of_its_document_is_stored_once(web: Any, tmp_path: Path) -> None:
+    documents(web, "/c1", "/c3", "/deep")
+    web.page("/d", f"<nav>{links('/start', '/c1', '/c2', '/c3', '/c4', '/c5')}</nav>")
+    web.redirect("/start", "/d")
+    web.redirect("/c2", "/c3")
+    web.redirect("/c4", "/deep")
+    web.redirect("/c5", "/deep")
+    rows = crawl(tmp_path, site({}, seeds=[f"{web.url}/d"], mode="chapters", chapters="nav a"))
+    assert kept(rows, "document", "chapter") == {"d", "c1", "c3", "c4"}
+    assert missed(rows) == dict.fromkeys(("start", "c2", "c5"), Miss.SAME_PAGE)
+
+
+def test_a_page_that_two_documents_lead_to_belongs_to_the_first(web: Any, tmp_path: Path) -> None:
+    def slow(path: str, then: Any) -> None:
+        def answer(request: Any) -> None:
+            time.sleep(0.3)
+            then(request)
+
+        web.pages[path] = answer
+
+    documents(web, "/shared", "/same")
+    for name in ("/d1", "/d2"):
+        web.page(name, f"<nav>{links('/shared')}</nav>")
+    slow("/d1", web.pages["/d1"])
+    web.redirect("/m2", "/same")
+    slow("/m1", lambda request: request.answer(302, Location="/same"))
+    seeds = [f"{web.url}/{name}" for name in ("d1", "d2", "m1", "m2")]
+    rows = crawl(tmp_path, site({}, seeds=seeds, mode="chapters", chapters="nav a"), concurrency=4, per_host=4)
+    assert rows["shared"].document == f"{web.url}/d1"
+    assert kept(rows) == {"d1", "d2", "m1"}
+    assert missed(rows) == {"m2": Miss.SAME_PAGE}
+
+
+@pytest.fixture
+def other() -> Iterator[Any]:
+    """A second server on loopback."""
+    server = Web()
+    yield server
+    server.close()
 
 
 def test_a_limit_leaves_the_rest_in_the_table(web: Any, tmp_path: Path) -> None:
@@ -500,6 +569,18 @@ def test_a_document_of_which_a_chapter_changed_is_written_whole(web: Any, tmp_pa
     assert missed(rows) == {"d2/c1": Miss.GONE}
 
 
+def test_a_refresh_drops_what_may_not_be_had_any_more(web: Any, tmp_path: Path) -> None:
+    documents(web, "/a", "/b", "/c", "/d")
+    one = site({}, seeds=[f"{web.url}/{name}" for name in "abcd"])
+    assert kept(crawl(tmp_path, one)) == set("abcd")
+    web.page("/robots.txt", "User-agent: *\nDisallow: /a", "text/plain")
+    web.redirect("/b", "/d")
+    web.status("/c", 503)
+    rows = crawl(tmp_path, one, refresh=True, retries=0)
+    assert kept(rows) == {"c", "d"}
+    assert missed(rows) == {"a": Miss.ROBOTS, "b": Miss.SAME_PAGE}
+
+
 @pytest.mark.parametrize("change", [{"folder": "../x"}, {"folder": "/x"}, {"sites": ["a", "x/a.yaml"]}, {"sites": []}])
 def test_wrong_settings_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
@@ -518,6 +599,25 @@ def test_a_page_that_only_vanished_changes_a_file_for_who_goes_by_their_content(
     assert [document for _, _, document, _ in records(tmp_path)] == ["a"]
     assert kept(crawl(tmp_path, one)) == {"a"}
     assert after == {path.name: path.read_bytes() for path in tmp_path.glob("*.warc.gz")}
+
+
+def test_a_kill_while_a_page_vanishes_leaves_changed_files(
+    web: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents(web, "/a", "/b")
+    one = site({}, seeds=[f"{web.url}/a", f"{web.url}/b"])
+    crawl(tmp_path, one)
+    web.status("/b", 404)
+    sizes: list[int] = []
+
+    def killed(path: Path, target: Path) -> Path:
+        sizes.append(sum(b"superseded" in gzip.decompress(one.read_bytes()) for one in tmp_path.glob("*.warc.gz")))
+        raise OSError("killed")
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(OSError, match="killed"):
+        crawl(tmp_path, one, refresh=True)
+    assert sizes == [1]
 
 
 def test_a_file_that_was_removed_is_fetched_again(web: Any, tmp_path: Path) -> None:

@@ -204,6 +204,16 @@ def test_retry_after_beyond_the_bound_is_not_waited_for(web: Any) -> None:
     assert web.paths() == ["/a"]
 
 
+def test_a_host_that_asks_for_too_long_a_wait_is_not_asked_any_more(web: Any) -> None:
+    web.status("/a", 503, Retry_After="3600")
+    web.page("/b", "b")
+    asks = [Ask(f"{web.url}/{name}", "html", FAST, private=True) for name in "ab"]
+    _, second = run(asks, per_host=1)
+    assert second.miss == Miss.SERVER_ERROR
+    assert second.evidence.startswith(f"not asked for: {web.url}/a: status 503, Retry-After 3600 s")
+    assert web.paths() == ["/a"]
+
+
 def test_a_host_that_does_not_answer_is_a_connection_error(web: Any) -> None:
     web.close()
     (answer,) = fetch(web, "/a")

@@ -144,3 +144,32 @@ def test_a_limit_lowers_what_is_expected(limit: int | None, documents: int, word
     part = expected(site(), limit)
     assert (part.expect.documents, part.expect.words) == (documents, words)
     assert part.index == site().index
+
+
+def listing(**links: int) -> Yield:
+    return GOOD.model_copy(update={"links": {f"{INDEX}/{name}": count for name, count in links.items()}})
+
+
+def test_an_index_that_leads_nowhere_is_told_whatever_was_kept() -> None:
+    fault = only(listing(a=0, b=0))
+    assert (fault.symptom, fault.page) == (Symptom.INDEX, f"{INDEX}/a")
+    assert fault.said == "none of 2 index pages leads to a document"
+    assert "mend index" in fault.do
+
+
+def test_an_index_page_that_led_somewhere_at_the_last_crawl_is_told() -> None:
+    fault = only(listing(a=5, b=0, c=0), listing(a=5, b=5, c=0))
+    assert (fault.symptom, fault.page) == (Symptom.INDEX, f"{INDEX}/b")
+    paged = {"urls": [f"{INDEX}?page={{page}}"], "paging": {}}
+    assert symptoms(listing(a=5, b=0), listing(a=5, b=5), index=paged) == []
+
+
+def test_an_index_page_that_could_not_be_read_is_told() -> None:
+    fault = only(listing(a=5, b=0).model_copy(update={"unread": (f"{INDEX}/b",)}), listing(a=5, b=5))
+    assert (fault.symptom, fault.page) == (Symptom.INDEX, f"{INDEX}/b")
+    assert fault.said == "1 index pages could not be read"
+
+
+def test_documents_that_nothing_lists_any_more_do_not_count() -> None:
+    assert symptoms(GOOD.model_copy(update={"listed": 7}), GOOD) == [Symptom.FALL]
+    assert symptoms(GOOD.model_copy(update={"listed": 1})) == [Symptom.FEWER]

@@ -86,13 +86,31 @@ def test_json_is_streamed_too_and_a_limit_counts_what_was_drawn(data: Path) -> N
     assert 0 < passed < 100
 
 
-def test_an_unreadable_file_and_a_large_row_are_counted(data: Path) -> None:
-    (data / "a.parquet").write_bytes(b"PAR1 nonsense PAR1")
-    documents, _ = found(settings(max_bytes=80), data)
+def test_a_large_row_is_rejected_and_no_other(data: Path) -> None:
+    documents, _ = found(settings(max_bytes=95), data)
     reasons = [one.drop.reason.value for one in documents if isinstance(one, Rejected)]
-    assert reasons[0] == "truncated_file"
-    assert set(reasons[1:]) == {"too_large"}
-    assert len(documents) == 1 + 80
+    assert set(reasons) == {"too_large"}
+    assert len(reasons) < len(documents) == 200
+
+
+def test_an_unreadable_file_fails_its_unit(data: Path) -> None:
+    (data / "a.parquet").write_bytes(b"PAR1 nonsense PAR1")
+    with pytest.raises(UserError, match=r"a\.parquet: the stream broke after row 0: .*; run again"):
+        found(settings(), data)
+
+
+def test_a_stream_that_breaks_midway_fails_its_unit(data: Path) -> None:
+    path = data / "a.parquet"
+    pq.write_table(pa.Table.from_pylist(rows(range(6000))), path, row_group_size=20)
+    last = pq.ParquetFile(path).metadata.row_group(299).column(0)
+    start = last.dictionary_page_offset or last.data_page_offset
+    whole = path.read_bytes()
+    path.write_bytes(whole[:start] + bytes(40) + whole[start + 40 :])
+    read = settings()
+    stream = records(units(read, str(data))[0], read, str(data))
+    assert isinstance(next(stream), dict)
+    with pytest.raises(UserError, match=r"a\.parquet: the stream broke after row [1-9][0-9,]*: .*; run again"):
+        list(stream)
 
 
 def test_a_format_or_split_that_is_not_there_is_told_in_one_line(data: Path) -> None:

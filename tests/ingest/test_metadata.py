@@ -74,7 +74,6 @@ def test_a_document_of_which_nothing_is_known_stays_as_it_is() -> None:
         ("papers", {"corpusid": 7}, {"pmcid": "PMC1"}, None),
         ("papers", {"doi": "10.1/x"}, None, None),
         ("web", {"corpusid": 7}, None, None),
-        ("abstracts", {"corpusid": 7, "pmid": "1"}, {"full_text": "f" * 32}, Reason.ABSTRACT_OF_FULL_TEXT),
         ("abstracts", {"pmid": "1", "revision": "a"}, {"revision": "b"}, Reason.SUPERSEDED),
         ("abstracts", {"pmid": "1", "revision": "b"}, {"revision": "b"}, None),
         ("abstracts", {"pmid": "1", "revision": "a"}, {"revision": "b", "deleted": True}, Reason.DELETED_CITATION),

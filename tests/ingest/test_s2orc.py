@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from ingest.metadata import METADATA
-from ingest.records import Metadata, Records, Rejected
+from ingest.records import Metadata, Records, Rejected, Unsampled
 from ingest.sources.s2orc import S2Input, parse_s2, read_s2
 from lake.decision import Reason
 from lake.document import DOCUMENT, Document, document_id
@@ -168,10 +168,38 @@ def test_a_paper_gives_metadata() -> None:
     assert (poor["license"], poor["redistributable"]) == (None, None)
 
 
-def test_a_paper_out_of_pubmed_is_passed_over_and_a_wrong_one_told() -> None:
+@pytest.mark.parametrize(
+    ("wrong", "lost", "instead"),
+    [
+        ({"year": 0, "publicationdate": None}, "published", None),
+        ({"publicationdate": "soon"}, "published", "2012"),
+        ({"journal": {"name": ["Thirst"]}}, "journal", "J Thirst"),
+        ({"journal": {"name": 3.5}, "venue": {}}, "journal", None),
+        ({"title": ["Salt"]}, "title", None),
+        ({"publicationtypes": 7}, "publication_types", None),
+        ({"citationcount": "many"}, "citations", None),
+    ],
+)
+def test_a_wrong_detail_of_a_paper_is_left_out_and_costs_nothing_else(
+    wrong: dict[str, Any], lost: str, instead: Any
+) -> None:
+    found, whole = parse("papers", PAPER | wrong), parse("papers", PAPER)
+    assert found == Metadata(whole.row | {lost: instead})
+
+
+def test_a_paper_out_of_pubmed_is_passed_over_and_one_without_readable_ids_told() -> None:
     assert parse("papers", PAPER | {"externalids": {"DOI": "10.1/x", "PubMed": "n/a"}}) is None
-    assert rejected("papers", PAPER | {"citationcount": "many"}).drop.reason is Reason.WRONG_TYPE
-    assert rejected("papers", PAPER | {"title": ["Salt"]}).drop.reason is Reason.WRONG_TYPE
+    assert parse("papers", PAPER | {"externalids": None}) is None
+    assert rejected("papers", PAPER | {"externalids": ["123"]}).drop.reason is Reason.WRONG_TYPE
+    assert rejected("papers", PAPER | {"corpusid": "x"}).drop.reason is Reason.WRONG_TYPE
+
+
+def test_papers_out_of_pubmed_are_counted(tmp_path: Path) -> None:
+    outside = PAPER | {"externalids": {"DOI": "10.1/x"}}
+    path = tmp_path / "part.gz"
+    path.write_bytes(gzip.compress(b"\n".join(json.dumps(one).encode() for one in (outside, outside, PAPER, outside))))
+    found = list(read_s2(path, path.name, settings("papers")))
+    assert [one.count if isinstance(one, Unsampled) else type(one) for one in found] == [2, Metadata, 1]
 
 
 def read(path: Path, **more: Any) -> Records:

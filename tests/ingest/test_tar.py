@@ -13,7 +13,7 @@ import pytest
 from ingest.inputs import ReadSettings, records, units
 from ingest.records import Rejected
 from ingest.sources.jats import JatsInput, read_jats
-from ingest.sources.tar import BLOCK, BrokenArchiveError, Member, members
+from ingest.sources.tar import BLOCK, LONGEST_PADDING, BrokenArchiveError, Member, members
 from lake.decision import Reason
 from lake.document import document_id
 
@@ -107,6 +107,19 @@ def test_a_large_member_is_told_and_passed_by(tmp_path: Path) -> None:
     assert two["text"] == "Two."
 
 
+def test_archives_one_after_another_are_all_read(tmp_path: Path) -> None:
+    one, two = archive(("a.xml", paper("One."))), archive((LONG, paper("Two.")), form=tarfile.GNU_FORMAT)
+    assert [found["text"] for found in read(write(tmp_path, one + two))] == ["One.", "Two."]
+    first, last = read(write(tmp_path, one + two[: 2 * BLOCK]))
+    assert (first["text"], last.drop.reason) == ("One.", Reason.TRUNCATED_FILE)
+
+
+def test_empty_blocks_without_end_are_told(tmp_path: Path) -> None:
+    one, last = read(write(tmp_path, archive(("a.xml", paper("One."))) + bytes(LONGEST_PADDING)))
+    assert (one["text"], last.drop.reason) == ("One.", Reason.TRUNCATED_FILE)
+    assert "more than 67,108,864 empty bytes" in last.drop.evidence
+
+
 WHOLE = archive(("a.xml", paper("One.")), ("b.xml", paper("Two.")))
 
 
@@ -176,7 +189,7 @@ def test_an_archive_is_a_unit_of_its_own(tmp_path: Path) -> None:
     def texts(**more: Any) -> list[list[str]]:
         one = {"format": "jats", "source": "papers", "paths": ["*"]} | more
         given = ReadSettings.model_validate({"inputs": [one]})
-        return [[row["text"] for row in records(unit, given, str(tmp_path))] for unit in units(given, str(tmp_path))]  # type: ignore[index, union-attr]
+        return [[row["text"] for row in records(unit, given, str(tmp_path))] for unit in units(given, str(tmp_path))]  # type: ignore[index]
 
     assert texts() == [["One.", "Two."], ["b.xml", "c.xml"]]
     assert texts(files_per_part=1) == [["One.", "Two."], ["b.xml"], ["c.xml"]]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ingest.site import Index
 from ingest.web.addresses import is_private
-from ingest.web.links import html_links, index_urls, pdf_links
+from ingest.web.links import html_links, index_urls, pdf_links, too_large
 from ingest.web.politeness import backoff, retry_after
 from ingest.web.robots import rules_of
 from ingest.web.urls import clean_url, domain
@@ -85,6 +85,11 @@ def test_hosts_of_one_owner_are_one_domain() -> None:
         "fe80::1%eth0",
         "fc00::1",
         "::ffff:10.0.0.1",
+        "64:ff9b::7f00:1",
+        "64:ff9b:1::1",
+        "2002:7f00:1::",
+        "fec0::1",
+        "::7f00:1",
         "::",
     ],
 )
@@ -93,7 +98,9 @@ def test_private_addresses_are_known(address: str) -> None:
 
 
 def test_public_addresses_and_names_are_not_private() -> None:
-    assert not any(map(is_private, ("8.8.8.8", "2001:4860:4860::8888", "example.org", "")))
+    assert not any(
+        map(is_private, ("8.8.8.8", "2001:4860:4860::8888", "64:ff9b::808:808", "2002:808:808::1", "example.org", ""))
+    )
 
 
 def test_index_pages_are_filled_in() -> None:
@@ -110,6 +117,12 @@ def test_index_pages_are_filled_in() -> None:
 )
 def test_links_of_hostile_pages_are_found_or_not_but_raise_nothing(html: bytes) -> None:
     assert html_links(html, "no-such-charset", "http://a.org/", "a, div a[href]") in ([], ["http://a.org/x"])
+
+
+def test_html_that_a_parser_would_choke_on_is_refused() -> None:
+    assert too_large(b"<a href=/x>" * 200_000) is None
+    assert "400,001 tags" in str(too_large(b"<" * 400_001))
+    assert "10,485,761 bytes" in str(too_large(b"x" * (10 * 2**20 + 1)))
 
 
 @given(st.binary())

@@ -143,9 +143,42 @@ def test_the_last_crawl_is_what_the_next_is_held_against(crawled: Crawled) -> No
     crawled.crawl([page(number) for number in range(30)])
     last = crawled.check(keep=True).found
     path = Path(crawled.data, "crawl", "example", "manifest.json")
-    path.write_text(json.dumps(crawled.manifest | {"last_yield": last.model_dump() | {"fetched": 60}}))
+    path.write_text(json.dumps(crawled.manifest | {"last_yield": last.model_dump() | {"fetched": 60, "listed": 60}}))
     (fault,) = crawled.check().faults
     assert (fault.symptom, fault.said) == (Symptom.FALL, "30 documents, the last crawl had 60")
+
+
+def test_a_fall_is_told_until_it_is_mended(crawled: Crawled) -> None:
+    healthy = [page(number) for number in range(30)]
+    crawled.crawl(healthy)
+    reference = crawled.check(keep=True).found.model_dump(mode="json")
+    crawled.crawl([page(number, "renamed") for number in range(30)])
+    assert symptoms(crawled.check(keep=True)) == [Symptom.SELECTOR, Symptom.EMPTY]
+    assert crawled.manifest["last_yield"] == reference
+    crawled.crawl(healthy)
+    assert crawled.manifest["last_yield"] == reference
+
+
+def test_a_check_of_one_site_keeps_the_rows_of_the_others(crawled: Crawled, tmp_path: Path) -> None:
+    crawled.crawl([page(number) for number in range(30)])
+    second = tmp_path / "second.yaml"
+    second.write_text(yaml.safe_dump(SITE), encoding="utf-8")
+    settings = crawled.settings.model_copy(update={"sites": (str(crawled.file), str(second))})
+    check(settings, crawled.data, keep=True)
+    check(settings, crawled.data, ["example"], keep=True)
+    table = pq.read_table(Path(crawled.data, "crawl", "health.parquet"))
+    assert table.schema.equals(HEALTH)
+    assert table.column("site").to_pylist() == ["example", "second"]
+
+
+def test_an_index_that_rotted_after_a_good_crawl_is_told(crawled: Crawled) -> None:
+    crawled.crawl([page(number) for number in range(30)])
+    crawled.check(keep=True)
+    with Archive(Path(crawled.data, "crawl", "example"), 2**20) as archive:
+        figures = {"listed": 0, "over_limit": [], "index": {INDEX: 0}}
+        finish("example", archive, figures, crawled.settings)
+    faults = crawled.check().faults
+    assert [(fault.symptom, fault.page) for fault in faults] == [(Symptom.INDEX, INDEX), (Symptom.FEWER, INDEX)]
 
 
 def test_a_site_outside_the_config_is_told(crawled: Crawled) -> None:

@@ -148,7 +148,7 @@ def test_figures_and_accounts_are_those_of_the_tables(step: Step) -> None:
         assert sum(manifest.figures["licenses"][source].values()) == len(own)
         sites = Counter(row["meta"]["site"] for row in own if row["meta"]["site"])
         assert manifest.figures["sites"].get(source, {}) == dict(sites)
-    gone = {"abstract_of_full_text": 3, "deleted_citation": 1, "no_pubmed_id": 1, "non_english": 1, "superseded": 2}
+    gone = {"deleted_citation": 1, "no_pubmed_id": 1, "non_english": 1, "superseded": 2}
     assert manifest.accounts["abstracts"].dropped == gone
     assert manifest.figures["masked"] == {"replay": {"email": 2, "phone": 2, "record": 2}}
     languages = manifest.figures["languages"]

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.engine
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 TOKEN = secrets.token_hex(32)
+PATIENCE = {"RAY_agent_register_timeout_ms": "300000"}
+"""On a busy machine the agent that runs jobs takes long to start, and the head would end for want of it."""
 
 
 def free_port() -> int:
@@ -58,7 +60,7 @@ def environment() -> dict[str, str]:
     """As with the environment activated, and no Ray of this process."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
-    return kept | {"PATH": f"{BIN}:{os.environ['PATH']}", "RAY_USAGE_STATS_ENABLED": "0"} | token
+    return kept | {"PATH": f"{BIN}:{os.environ['PATH']}", "RAY_USAGE_STATS_ENABLED": "0"} | token | PATIENCE
 
 
 def await_answer(url: str, process: subprocess.Popen[bytes]) -> None:
@@ -79,7 +81,7 @@ def await_answer(url: str, process: subprocess.Popen[bytes]) -> None:
 def submit(head: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Submit once the head has an agent to run jobs, which comes up some time after its server."""
     command = [str(BIN / "ray"), "job", "submit", f"--address={head}", "--working-dir", ".", "--", *words]
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while True:
         done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300)
         if "No available agent" not in done.stderr or time.monotonic() > deadline:

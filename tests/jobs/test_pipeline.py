@@ -61,7 +61,7 @@ def test_every_step_accounts_for_every_document(manifests: dict[str, Manifest]) 
     for one in manifests.values():
         assert all(account.lost == 0 for account in one.accounts.values())
     assert manifests["read"].total.entered >= 200
-    assert set(manifests["read"].figures["unsampled"]) == {"replay"}
+    assert set(manifests["read"].figures["unsampled"]) == {"papers", "replay"}
     assert manifests["clean"].figures["masked"] == {"replay": {"email": 2, "phone": 2, "record": 2}}
     assert set(manifests["clean"].figures["sites"]["guidelines"]) > {
         "example-agency",

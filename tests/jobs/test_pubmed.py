@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from dedup.settings import DedupSettings
 from ingest.clean import CleanSettings
 from ingest.inputs import ReadSettings, units
 from lake.dataset import Output
 from lake.decision import Reason
 from lake.document import document_id
 from lake.step import Outcome, Step, account
-from ray_jobs.read import UnitReader
+from ray_jobs.read import UnitReader, unsampled
 from spark_jobs.clean import clean
+from spark_jobs.dedup import dedup
 from tests.ingest.marked import record
 
 pytestmark = pytest.mark.engine
@@ -117,7 +119,7 @@ def read(lake: Path, data: Path) -> Step:
     step = Step("read", "ray", 1, {}, str(lake))
     reader = UnitReader(step.output, "read", settings, str(data))
     counted = [row for unit in units(settings, str(data)) for row in reader.read(unit)]
-    step.complete(lambda: Outcome(account(counted)))
+    step.complete(lambda: Outcome(account(counted), {"unsampled": unsampled(step.output)}))
     return step
 
 
@@ -151,6 +153,8 @@ def test_read_accounts_for_every_record_and_keeps_what_is_told(before: Step) -> 
     assert accounts["papers"].kept == 3
     assert accounts["abstracts"].dropped == {"no_abstract": 1}
     assert accounts["abstracts"].kept == 4 + 5 + 2
+    # Paper 3 has no PubMed id.
+    assert before.manifest().figures["unsampled"] == {"papers": 1}
     told = Counter((row["origin"], row["deleted"]) for row in rows(before, "metadata"))
     assert told == {("s2", False): 5, ("medline", False): 3 + 1, ("medline", True): 2}
 
@@ -160,17 +164,15 @@ def test_documents_go_for_their_reasons_and_no_other(step: Step) -> None:
     assert gone == {
         ("papers", Reason.NO_PUBMED_ID): 1,
         ("abstracts", Reason.NO_PUBMED_ID): 2,
-        ("abstracts", Reason.ABSTRACT_OF_FULL_TEXT): 1,
         # The first text of 400, 600 whose last version has none, and the first of 610, which came back.
         ("abstracts", Reason.SUPERSEDED): 3,
         ("abstracts", Reason.DELETED_CITATION): 1,
     }
     kept = {row["id"] for row in rows(step, "decisions") if row["keep"]}
-    native = {"papers": ("1", "paper.xml", "700"), "abstracts": ("2", "400", "610", "900")}
+    native = {"papers": ("1", "paper.xml", "700"), "abstracts": ("1", "2", "400", "610", "900")}
     expected = {document_id(source, one) for source, names in native.items() for one in names}
     assert kept == expected - {document_id("papers", "paper.xml")}
     evidence = {row["reason"]: row["evidence"] for row in rows(step, "decisions")}
-    assert document_id("papers", "1") in evidence["abstract_of_full_text"]
     assert "medline24n0002.xml.gz" in evidence["deleted_citation"]
 
 
@@ -227,19 +229,29 @@ def test_partitions_change_no_byte_and_a_killed_join_is_taken_up(
     assert content(again) == content(step)
 
 
-def test_without_papers_an_abstract_still_goes_for_its_full_text(
-    data: Path, spark: SparkSession, tmp_path: Path
-) -> None:
+def test_an_abstract_goes_only_for_a_full_text_that_stays(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "s2orc-0.gz").write_bytes(lines(record(BODY, 1)))
-    ids = [{"externalids": {"PubMedCentral": n}} for n in (1, 2)]
-    abstracts = [{"corpusid": n, "abstract": TEXT, "openaccessinfo": one} for n, one in enumerate(ids, 1)]
+    short = record("<title>Salt</title><paragraph>Too short to stay.</paragraph>", 2)
+    (tmp_path / "data" / "s2orc-0.gz").write_bytes(lines(record(BODY, 1, externalids=None), short))
+    (tmp_path / "data" / "papers-0.gz").write_bytes(lines(about(1, 100), about(2, 200)))
+    other = (
+        "Most of the children who were seen in spring had a cough, and only a few of them were given any medicine. "
+        "Their parents kept a diary for six weeks and sent it back by post, so that no visit was needed after all. "
+        "At the end of the study most of the coughs were gone, which may well be owed to the warmer days of that June."
+    )
+    abstracts = [{"corpusid": 1, "abstract": TEXT}, {"corpusid": 2, "abstract": other}]
     (tmp_path / "data" / "abstracts-0.gz").write_bytes(lines(*abstracts))
-    settings = ReadSettings.model_validate({"inputs": INPUTS[1:3]})
+    settings = ReadSettings.model_validate({"inputs": INPUTS[:3]})
     before = Step("read", "ray", 1, {}, str(tmp_path))
     reader = UnitReader(before.output, "read", settings, str(tmp_path / "data"))
     counted = [row for unit in units(settings, str(tmp_path / "data")) for row in reader.read(unit)]
     before.complete(lambda: Outcome(account(counted)))
     step = cleaned(tmp_path, before, spark, CleanSettings())
-    assert step.manifest().accounts["abstracts"].dropped == {"abstract_of_full_text": 1}
-    assert step.manifest().accounts["papers"].kept == 1
+    assert step.manifest().accounts["papers"].dropped == {"too_short": 1}
+    assert step.manifest().accounts["abstracts"].kept == 2
+    told = DedupSettings(prefer=("papers", "abstracts"))
+    after = Step("dedup", "spark", 1, told.model_dump(mode="json"), str(tmp_path), (step,))
+    after.complete(lambda: dedup(after, told, spark))
+    kept = {row["id"] for row in rows(after, "decisions") if row["keep"]}
+    assert kept == {document_id("papers", "1"), document_id("abstracts", "2")}
+    assert after.manifest().accounts["abstracts"].dropped == {"id_duplicate": 1}

@@ -1,0 +1,215 @@
+"""A PDF to its text by a GROBID server, which knows papers: it is sent the PDF and answers TEI XML."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final
+
+import httpx
+from lxml import etree
+
+from ingest.pages.page import Page
+from ingest.pages.pdf import MAX_BYTES, pdf_text
+from ingest.pages.pdf_text import BULLET
+from ingest.sources.jats_text import children, first, local
+from ingest.sources.paper_text import named
+from ingest.sources.xml_guard import SAFE
+from lake.decision import Drop, Reason
+
+SECONDS: Final = 300.0
+CONNECT_SECONDS: Final = 10.0
+MAX_ANSWER: Final = 64 * 2**20
+
+PAUSES: Final = (1.0, 5.0, 10.0)
+"""Seconds before a busy server is asked again: GROBID answers 503 while all its threads work."""
+
+DOCTYPE: Final = b"<!DOCTYPE"
+BLOCKS = frozenset({"div", "p", "list", "figure", "formula"})
+SKIPPED = frozenset({"note", "head", "list", "figure", "listBibl"})
+"""Elements that are no part of running text. Heads, lists and figures are written where they are met as blocks."""
+
+SPACED = frozenset({"p", "s", "lb", "pb", "formula", "label"})
+"""Elements that part words."""
+
+
+class _AnswerError(Exception):
+    """The server gave no page; the text says why."""
+
+
+def server_url(url: str) -> str:
+    """The URL of a server without a slash at its end. Raises ValueError for one that no server can have."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{url!r} is no URL: {error}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host or not 0 < (parsed.port or 80) < 2**16:
+        raise ValueError(f"{url!r} is no URL of a server, such as http://localhost:8070")
+    if parsed.userinfo or parsed.query or parsed.fragment:
+        raise ValueError("the URL of a GROBID server has no password, query or fragment, for it is kept with the run")
+    return url.rstrip("/")
+
+
+def grobid_or_pdf_text(data: bytes, url: str) -> Page | Drop:
+    """Title and text of a PDF by GROBID; by pdfium where GROBID gives none, and the note says why."""
+    found = grobid_text(data, url)
+    if isinstance(found, Page):
+        return found
+    why = f"not read by GROBID: {found.evidence}"
+    plain = pdf_text(data)
+    if isinstance(plain, Drop):
+        return Drop(plain.reason, f"{plain.evidence}; {why}", plain.score)
+    return Page(plain.title, plain.text, "; ".join(filter(None, [why, plain.note])))
+
+
+def grobid_text(data: bytes, url: str, seconds: float = SECONDS, max_answer: int = MAX_ANSWER) -> Page | Drop:
+    """Title and text of a PDF, as the GROBID server at `url` reads it, within `seconds`.
+
+    Dropped are PDFs for which the server is out of reach, busy, too slow, answers a status other than 200 or more than
+    `max_answer` bytes, and those whose answer has a DTD, is malformed, is no TEI, or has neither abstract nor body.
+    References, notes and acknowledgements are left out.
+    """
+    if len(data) > MAX_BYTES:
+        return Drop(Reason.TOO_LARGE, f"a PDF of {len(data):,} bytes; at most {MAX_BYTES:,} are sent", float(len(data)))
+    try:
+        answer = asyncio.run(_ask(data, f"{url}/api/processFulltextDocument", seconds, max_answer))
+    except TimeoutError:
+        return Drop(Reason.NOT_A_PAGE, f"{url} gave no page within {seconds:g} seconds")
+    except (httpx.HTTPError, _AnswerError) as error:
+        return Drop(Reason.NOT_A_PAGE, f"{url}: {error or type(error).__name__}")
+    return tei_text(answer)
+
+
+async def _ask(data: bytes, url: str, seconds: float, max_answer: int) -> bytes:
+    """The bytes of the answer. Time is bounded as a whole, for a server may send a byte now and then."""
+    async with (
+        asyncio.timeout(seconds),
+        httpx.AsyncClient(timeout=httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))) as client,
+    ):
+        for pause in PAUSES:
+            answer = await _post(client, data, url, max_answer)
+            if answer is not None:
+                return answer
+            await asyncio.sleep(pause)
+        answer = await _post(client, data, url, max_answer)
+    if answer is None:
+        raise _AnswerError(f"status 503, {len(PAUSES) + 1} times in a row")
+    return answer
+
+
+async def _post(client: httpx.AsyncClient, data: bytes, url: str, max_answer: int) -> bytes | None:
+    """One answer; None from a server that is busy."""
+    # Consolidation would ask services on the web, and the text would depend on their day.
+    fields = {"consolidateHeader": "0", "consolidateCitations": "0"}
+    files = {"input": ("input.pdf", data, "application/pdf")}
+    headers = {"accept": "application/xml", "accept-encoding": "identity"}
+    async with client.stream("POST", url, data=fields, files=files, headers=headers) as answer:
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            return None
+        if answer.status_code != httpx.codes.OK:
+            raise _AnswerError(f"status {answer.status_code}")
+        got = bytearray()
+        # Raw: what a server compresses unasked could unpack to any size.
+        async for chunk in answer.aiter_raw():
+            got += chunk
+            if len(got) > max_answer:
+                raise _AnswerError(f"an answer over {max_answer:,} bytes")
+    return bytes(got)
+
+
+def tei_text(data: bytes) -> Page | Drop:
+    """Title and text of TEI XML. GROBID writes no DTD, and what a DTD could do is not wanted: one is refused."""
+    hostile = Drop(Reason.HOSTILE_XML, "the TEI has a DTD")
+    # Before the parser, which a bomb in an attribute ends with another error.
+    if DOCTYPE in data.replace(b"\0", b"").partition(b"<TEI")[0]:
+        return hostile
+    try:
+        root = etree.fromstring(data, etree.XMLParser(**SAFE))
+    except etree.XMLSyntaxError as error:
+        return Drop(Reason.MALFORMED_XML, f"the TEI is malformed: {error.msg}")
+    if root.getroottree().docinfo.internalDTD is not None:
+        return hostile
+    if local(root) != "TEI":
+        return Drop(Reason.WRONG_TYPE, f"<{local(root):.80}> instead of <TEI>")
+    header, text = first(root, "teiHeader"), first(root, "text")
+    abstract = list(_blocks(first(first(header, "profileDesc"), "abstract"), 1))
+    body = [*_blocks(first(text, "body"), 0), *_annexes(first(text, "back"))]
+    if not abstract and not body:
+        return Drop(Reason.NO_CONTENT, "the TEI has neither abstract nor body")
+    title = _line(first(first(first(header, "fileDesc"), "titleStmt"), "title"))
+    heads = [f"# {title}"] * bool(title) + ["# Abstract"] * bool(abstract)
+    return Page(title or None, "\n\n".join([*heads, *abstract, *body]))
+
+
+def _annexes(back: etree._Element | None) -> Iterator[str]:
+    for div in children(back, "div") if back is not None else ():
+        if div.get("type") == "annex":
+            yield from _blocks(div, 0)
+
+
+def _blocks(node: etree._Element | None, depth: int) -> Iterator[str]:
+    """The blocks of an element in order; `depth` counts the sections it stands in. Text between blocks is one, too."""
+    if node is None:
+        return
+    running = [node.text or ""]
+    for child in node:
+        name = local(child)
+        if name in BLOCKS:
+            yield from _paragraph(running)
+            running.clear()
+            yield from _block(child, name, depth)
+        elif name not in SKIPPED:
+            running += _texts(child)
+        running.append(child.tail or "")
+    yield from _paragraph(running)
+
+
+def _block(node: etree._Element, name: str, depth: int) -> Iterator[str]:
+    if name == "div":
+        head = first(node, "head")
+        heading = _line(head)
+        if head is not None and heading:
+            # GROBID's sections stand side by side; the number tells how deep one is.
+            deep = depth > 0 or "." in head.get("n", "").strip(".")
+            yield f"{'##' if deep else '#'} {heading}"
+        yield from _blocks(node, depth + 1)
+    elif name == "list":
+        items = (BULLET.sub("", _line(item), count=1).strip() for item in node.iter("{*}item"))
+        if lines := [f"- {item}" for item in items if item]:
+            yield "\n".join(lines)
+    elif name == "figure":
+        yield from filter(None, [_caption(node), _rows(node)])
+    else:
+        yield from _blocks(node, depth)
+
+
+def _caption(figure: etree._Element) -> str:
+    word = "Table" if figure.get("type") == "table" else "Figure"
+    label = _line(first(figure, "label"))
+    head, legend = _line(first(figure, "head")), _line(first(figure, "figDesc"))
+    if not head and label:
+        head = f"{named(label, word)}:"
+    return legend if legend.startswith(head) else f"{head} {legend}".strip()
+
+
+def _rows(figure: etree._Element) -> str:
+    rows = (" | ".join(map(_line, children(row, "cell"))) for row in figure.iter("{*}row"))
+    return "\n".join(row for row in rows if row.strip(" |"))
+
+
+def _paragraph(running: list[str]) -> Iterator[str]:
+    if text := " ".join("".join(running).split()):
+        yield text
+
+
+def _line(node: etree._Element | None) -> str:
+    """An element's text on one line; empty where there is no element."""
+    return "" if node is None else " ".join("".join(_texts(node)).split())
+
+
+def _texts(node: etree._Element) -> Iterator[str]:
+    apart = " " if local(node) in SPACED else ""
+    yield apart + (node.text or "")
+    for child in node:
+        if local(child) not in SKIPPED:
+            yield from _texts(child)
+        yield child.tail or ""
+    yield apart
