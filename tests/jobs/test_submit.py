@@ -62,7 +62,7 @@ def manifests(folder: Path) -> dict[str, Manifest]:
 def test_the_steps_up_to_the_submitted_one_are_done(folder: Path) -> None:
     found = manifests(folder)
     assert found.keys() == {"read", "clean", "tokenizer", "dedup"}
-    assert found["dedup"].total.dropped.keys() == {"exact_duplicate", "id_duplicate", "near_duplicate"}
+    assert found["dedup"].total.dropped.keys() >= {"exact_duplicate", "id_duplicate", "near_duplicate"}
     assert found["dedup"].total.entered == found["clean"].total.kept
 
 
@@ -89,7 +89,7 @@ def test_what_is_done_is_not_done_again(script: str, folder: Path) -> None:
 def test_wrong_use_is_one_line_and_exit_code_2(script: str, tmp_path: Path) -> None:
     done = submit(tmp_path, script, DEMO, "dedup.treshold=0.7")
     assert done.returncode == 2, done.stdout
-    # spark-submit hands on what Python says on both streams as its output.
-    (line,) = done.stdout.splitlines()
-    assert line.startswith("gap: ")
+    # spark-submit hands on what Python says on both streams as its output, and Java may add notices of its own.
+    assert "Traceback" not in done.stdout
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("gap: "))
     assert "dedup.treshold: unknown key; did you mean threshold?" in line
