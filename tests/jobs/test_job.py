@@ -35,12 +35,21 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[str]:
-    """The address for jobs of a Ray head with two CPUs, ended with all its processes afterwards."""
+    """The address for jobs of a Ray head with two CPUs, ended with all its processes afterwards.
+
+    Its agent gets a port of its own: where Ray's fixed one is taken, the agent lives on but runs no job.
+    """
     jobs = free_port()
     folder = tempfile.mkdtemp(prefix="r")
     words = ["start", "--head", "--block", "--num-cpus=2", "--node-ip-address=127.0.0.1", f"--temp-dir={folder}"]
     process = subprocess.Popen(
-        [str(BIN / "ray"), *words, f"--port={free_port()}", f"--dashboard-port={jobs}"],
+        [
+            str(BIN / "ray"),
+            *words,
+            f"--port={free_port()}",
+            f"--dashboard-port={jobs}",
+            f"--dashboard-agent-listen-port={free_port()}",
+        ],
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
