@@ -16,6 +16,8 @@ class DedupSettings(Settings):
         recall: Share of the pairs exactly at the threshold that must be found; bands and rows follow from it.
         ngram: Words in a shingle.
         slots: Longest signature allowed. More slots buy fewer false candidates, which cost time but no mistakes.
+        scheme: How signatures are drawn: `one_permutation` (dedup.minhash; Li, Owen and Zhang 2012), or `datasketch`
+            (dedup.permutations; Broder 1997), bit for bit the default of datasketch 2.0, in about five times the time.
         policy: `star`: a removed near-duplicate is itself within the threshold of its survivor. `transitive`: one
             document of every connected component stays, chains of drifting copies included.
         prefer: Sources in the order in which their documents survive; those not named come last, as equals.
@@ -28,6 +30,7 @@ class DedupSettings(Settings):
     recall: float = Field(default=0.999, gt=0, lt=1)
     ngram: int = Field(default=5, ge=1, le=64)
     slots: int = Field(default=128, ge=1, le=4096)
+    scheme: Literal["one_permutation", "datasketch"] = "one_permutation"
     policy: Literal["star", "transitive"] = "star"
     prefer: tuple[str, ...] = Field(default=(), max_length=250)
     titles: tuple[str, ...] = ("guidelines",)

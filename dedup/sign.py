@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from dedup.cluster import ranks
 from dedup.exact import content_keys, id_keys
 from dedup.minhash import Shingled, band_keys, shingle, signatures
+from dedup.permutations import Samples, datasketch_signatures
 from dedup.settings import DedupSettings
 from dedup.words import Hashes, Places
 
@@ -36,7 +37,7 @@ def sign(batches: Iterable[pa.RecordBatch], settings: DedupSettings) -> Iterator
     """Rows of SIGNED for batches with the columns COLUMNS."""
     for batch in batches:
         shingled = shingle(batch["text"], settings.ngram)
-        bands, sketches = band_keys(signatures(shingled.offsets, shingled.values, settings.bands.slots), settings.bands)
+        bands, sketches = band_keys(_samples(batch["text"], shingled, settings), settings.bands)
         columns = [
             batch["id"],
             batch["source"],
@@ -51,6 +52,12 @@ def sign(batches: Iterable[pa.RecordBatch], settings: DedupSettings) -> Iterator
         yield pa.RecordBatch.from_arrays(
             [column.cast(field.type) for column, field in zip(columns, SIGNED, strict=True)], schema=SIGNED
         )
+
+
+def _samples(texts: pa.Array, shingled: Shingled, settings: DedupSettings) -> Hashes | Samples:
+    if settings.scheme == "datasketch":
+        return datasketch_signatures(texts, settings.ngram, settings.bands.slots)
+    return signatures(shingled.offsets, shingled.values, settings.bands.slots)
 
 
 def shingle_lists(shingled: Shingled) -> pa.ListArray:

@@ -21,7 +21,7 @@ Hashes = NDArray[np.uint64]
 Places = NDArray[np.int64]
 
 WORD, CASED, IGNORABLE = 1, 2, 4
-SIGMA, FINAL_SIGMA, SMALL_SIGMA, DOTTED_I, SMALL_I = 0x3A3, 0x3C2, 0x3C3, 0x130, 0x69
+SIGMA, FINAL_SIGMA, SMALL_SIGMA, DOTTED_I, SPACE = 0x3A3, 0x3C2, 0x3C3, 0x130, 0x20
 _CODE_POINTS = sys.maxunicode + 1
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _START = np.uint64(0x2545F4914F6CDD1D)
@@ -33,7 +33,7 @@ class Unicode(NamedTuple):
 
     Attributes:
         flags: uint8[0x110000], bits WORD (of the lower-cased character), CASED, IGNORABLE.
-        lower: int32[…], the lower-cased code point of each, up to the last that changes.
+        lower: int32[…], the lower-cased code point of each, `i` for U+0130, up to the last that changes.
         ascii: uint8[128], the lower-cased character, 0 where it is not part of a word.
     """
 
@@ -165,11 +165,9 @@ def scan(data: Bytes, start: int, stop: int, tables: Unicode, words: Hashes, beg
             point, length = decode(data, at, stop)
             inside = point >= 0 and tables.flags[point] & WORD != 0
             if inside:
+                breaks = point == DOTTED_I
                 if point == SIGMA:
                     point = _sigma(data, start, at, stop, tables.flags)
-                elif point == DOTTED_I:
-                    breaks = True
-                    point = SMALL_I
                 elif point < tables.lower.size:
                     point = int(tables.lower[point])
         if inside:
@@ -186,6 +184,54 @@ def scan(data: Bytes, start: int, stop: int, tables: Unicode, words: Hashes, beg
             value = _START
             begin = -1
     return count
+
+
+@njit(cache=True, nogil=True)
+def spell(
+    data: Bytes, start: int, stop: int, tables: Unicode, count: int, begins: Places, ends: Places, out: Bytes
+) -> None:
+    """Write the `count` words that `scan` noted to `out`, lower-cased, in UTF-8, one space between two; `begins` and
+    `ends` become their places there.
+
+    `out` needs room for twice the bytes of the text: a letter of two bytes may become one of three, and after a dotted
+    I comes a space that the text did not have.
+    """
+    end = 0
+    for word in range(count):
+        at, last = begins[word], ends[word]
+        begins[word] = end
+        while at < last:
+            byte = data[at]
+            length = 1
+            if byte < 128:
+                point = int(tables.ascii[byte])
+            else:
+                point, length = decode(data, at, stop)
+                if point == SIGMA:
+                    point = _sigma(data, start, at, stop, tables.flags)
+                elif point < tables.lower.size:
+                    point = int(tables.lower[point])
+            end = _encode(point, out, end)
+            at += length
+        ends[word] = end
+        if word < count - 1:
+            out[end] = SPACE
+            end += 1
+
+
+@njit(cache=True, nogil=True)
+def _encode(point: int, out: Bytes, at: int) -> int:
+    """Write a code point in UTF-8 to `out` at `at`; returns where it ends."""
+    if point < 0x80:
+        out[at] = point
+        return at + 1
+    length = 2 if point < 0x800 else 3 if point < 0x10000 else 4
+    for step in range(length - 1, 0, -1):
+        out[at + step] = 0x80 | (point & 0x3F)
+        point >>= 6
+    # As many leading ones as there are bytes, and a zero.
+    out[at] = (0xF00 >> length) & 0xFF | point
+    return at + length
 
 
 @njit(cache=True, nogil=True)

@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dedup.words import grams, scan, text_buffers, unicode_tables, word_hashes
+from dedup.words import grams, scan, spell, text_buffers, unicode_tables, word_hashes
 
 POINTS = [chr(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000]
 TRICKY = st.text(st.sampled_from("aZ9_ -.'ßİıſKΣσςΑά\u0301\u00ad\u2019\u0345ʰⅧⓐ中ａ𐐀\U000e0001\U0001d400\n"))
@@ -17,9 +17,27 @@ def words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
+def spelled(text: str) -> list[bytes]:
+    """What `spell` writes, split where it says that the words are."""
+    data, places = text_buffers(pa.array([text], pa.large_string()))
+    room = data.size // 2 + 1
+    hashes, begins, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
+    # Past the room that is promised to be enough, nothing may be written.
+    out = np.full(2 * data.size + 9, 0xFF, np.uint8)
+    count = scan(data, places[0], places[1], unicode_tables(), hashes, begins, ends)
+    spell(data, places[0], places[1], unicode_tables(), count, begins, ends, out)
+    assert np.all(out[2 * data.size :] == 0xFF)
+    found = [out[begins[at] : ends[at]].tobytes() for at in range(count)]
+    assert out.tobytes().startswith(b" ".join(found) + b"\xff")
+    return found
+
+
 def check(text: str) -> None:
-    """The words of the text are hashed as its lowered words are, and different words to different numbers."""
+    """The words of the text are spelled as Python does, hashed as its lowered words are, and different words to
+    different numbers.
+    """
     expected = words(text)
+    assert spelled(text) == [word.encode() for word in expected]
     hashes = word_hashes(text)
     assert len(hashes) == len(expected)
     assert np.array_equal(hashes, word_hashes(" ".join(expected)))
@@ -30,6 +48,8 @@ def check(text: str) -> None:
 @given(st.one_of(st.text(), TRICKY))
 @example("ΟΔΥΣΣΕΥΣ Σ ΑΣ. ΑΣΑ Α.Σ. Α.Σ.Α")
 @example("İSTANBUL İİ aİ")
+@example("İ")
+@example("Ⱥ İⱥ ȺȺ")
 @example("")
 def test_words_are_pythons(text: str) -> None:
     check(text)
