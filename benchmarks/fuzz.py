@@ -16,12 +16,14 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from decimal import Decimal
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import click
 import pyarrow as pa
+import pyarrow.parquet as pq
 from lxml import etree
 from warcio.archiveiterator import ArchiveIterator
 from warcio.statusandheaders import StatusAndHeaders
@@ -29,6 +31,7 @@ from warcio.warcwriter import WARCWriter
 
 from ingest.metadata import METADATA
 from ingest.records import Metadata, Records, Rejected
+from ingest.sources.hub import HubInput, read_hub
 from ingest.sources.jats import JatsInput, read_jats
 from ingest.sources.jsonl import JsonlInput, read_jsonl
 from ingest.sources.medline import MedlineInput, read_medline
@@ -36,7 +39,9 @@ from ingest.sources.redpajama import RedpajamaInput, read_redpajama
 from ingest.sources.s2orc import S2Input, read_s2
 from ingest.sources.warc import WarcInput, read_warc
 from ingest.sources.xml_guard import SAFE
+from lake.decision import Drop, Reason
 from lake.document import DOCUMENT
+from lake.error import UserError
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 MAX_BYTES = 100_000
@@ -195,6 +200,38 @@ def _xml(data: bytes, chance: random.Random) -> bytes:
     return found
 
 
+def _column(values: list[bytes], chance: random.Random) -> pa.Array:
+    """A column of a Parquet file, of any type; strings may hold bytes that are no UTF-8."""
+    match chance.randrange(12):
+        case 0:
+            odd = [[], {"a": None}, b"\xff", -1, 0.5, float("nan"), True, None, Decimal("1e9"), ["a"]]
+            return pa.array([chance.choice(odd)] * len(values))
+        case 1:
+            moments = [chance.choice([0, -1, 2**62, -(2**62), 10**15]) for _ in values]
+            return pa.array(moments, pa.int64()).cast(pa.timestamp(chance.choice(["us", "ns"])))
+        case 2:
+            return pa.DictionaryArray.from_arrays([0] * len(values), ["a"])
+    return pa.array([mutate(one, chance) if chance.random() < 0.1 else one for one in values]).view(pa.string())
+
+
+def _parquet(chance: random.Random) -> bytes:
+    row = {"text": "Words of text.", "source": "c4", "url": "https://example.org/a", "timestamp": "2019-04-25"}
+    columns = {name: _column([one.encode()] * BATCH, chance) for name, one in row.items() if chance.random() < 0.98}
+    if chance.random() < 0.5:
+        names = [name for name in columns if name != "text"]
+        columns = {"meta": pa.StructArray.from_arrays([columns.pop(name) for name in names], names), **columns}
+    stream = io.BytesIO()
+    pq.write_table(pa.table(columns), stream, row_group_size=chance.choice([7, BATCH]))
+    return mutate(stream.getvalue(), chance) if chance.random() < 0.1 else stream.getvalue()
+
+
+def _json(chance: random.Random) -> bytes:
+    """Few lines are mutated: the first that is no JSON, or of another type than the others, ends the file."""
+    odd: list[dict[str, Any]] = [{}, {"text": None}, {"text": "\ud83d\ude00" * 30}, {"meta": {"timestamp": "x" * 50}}]
+    records = (REPLAY | (chance.choice(odd) if chance.random() < 0.3 else {}) for _ in range(BATCH))
+    return b"\n".join(_line(one, chance) if chance.random() < 0.01 else json.dumps(one).encode() for one in records)
+
+
 def _citations(chance: random.Random) -> bytes:
     # Bytes that break the XML end the file, so it comes in many.
     records = b"".join(_xml(MEDLINE, chance) for _ in range(chance.randint(1, 4)))
@@ -247,7 +284,23 @@ def _warc(site: str) -> Callable[[random.Random], bytes]:
 def _reads_warc(site: str) -> Callable[[Path, str], Records]:
     yaml = str(SAMPLES / "sites" / f"{site}.yaml")
     settings = WarcInput.model_validate(_settings(format="warc", site=yaml, max_bytes=2**20))
-    return lambda path, name: read_warc(path, name, settings)
+    return partial(read_warc, settings=settings)
+
+
+def _reads_hub(dataset: str) -> Callable[[Path, str], Records]:
+    fields = {"text": "text", "url": "meta.url", "site": "meta.source", "fetched_at": "meta.timestamp"}
+    settings = HubInput.model_validate(_settings(format="hub", dataset=dataset, fields=fields))
+
+    def read(path: Path, name: str) -> Records:
+        try:
+            yield from read_hub((path,), 0, settings)
+        except UserError as error:
+            # A file that breaks off fails its unit, in one line that names it.
+            if name not in str(error) or "\n" in str(error):
+                raise
+            yield Rejected(name, Drop(Reason.TRUNCATED_FILE, str(error)))
+
+    return read
 
 
 @dataclass(frozen=True)
@@ -280,24 +333,20 @@ _s2orc, _papers = (S2Input.model_validate(_settings(format="s2orc", dataset=one)
 _replay = RedpajamaInput.model_validate(_settings(format="redpajama", keep=1))
 
 KINDS = {
-    "jsonl": Kind(
-        _lines(lambda chance: _line(JSONL, chance)), "a.jsonl.gz", lambda path, name: read_jsonl(path, name, _jsonl)
-    ),
-    "jats": Kind(lambda chance: _xml(JATS, chance), "a.xml", lambda path, name: read_jats(path, name, _jats)),
-    "tar": Kind(_archive, "a.tar.gz", lambda path, name: read_jats(path, name, _jats), 0),
-    "s2orc": Kind(_lines(_full_text), "a.gz", lambda path, name: read_s2(path, name, _s2orc)),
+    "jsonl": Kind(_lines(lambda chance: _line(JSONL, chance)), "a.jsonl.gz", partial(read_jsonl, settings=_jsonl)),
+    "jats": Kind(lambda chance: _xml(JATS, chance), "a.xml", partial(read_jats, settings=_jats)),
+    "tar": Kind(_archive, "a.tar.gz", partial(read_jats, settings=_jats), 0),
+    "s2orc": Kind(_lines(_full_text), "a.gz", partial(read_s2, settings=_s2orc)),
     # A paper out of PubMed is passed over.
-    "papers": Kind(
-        _lines(lambda chance: _line(PAPER, chance)), "b.gz", lambda path, name: read_s2(path, name, _papers), 0
-    ),
+    "papers": Kind(_lines(lambda chance: _line(PAPER, chance)), "b.gz", partial(read_s2, settings=_papers), 0),
     "redpajama": Kind(
-        _lines(lambda chance: _line(REPLAY, chance)),
-        "c.jsonl.gz",
-        lambda path, name: read_redpajama(path, name, _replay),
+        _lines(lambda chance: _line(REPLAY, chance)), "c.jsonl.gz", partial(read_redpajama, settings=_replay)
     ),
+    "hub": Kind(_parquet, "d.parquet", _reads_hub("parquet")),
+    "hub_json": Kind(_json, "d.jsonl", _reads_hub("json")),
     "page": Kind(_warc("example-clinic"), "a.warc.gz", _reads_warc("example-clinic"), 0),
     "pdf": Kind(_warc("example-agency"), "b.warc.gz", _reads_warc("example-agency"), 0),
-    "medline": Kind(_citations, "a.xml.gz", lambda path, name: read_medline(path, name, _medline)),
+    "medline": Kind(_citations, "a.xml.gz", partial(read_medline, settings=_medline)),
 }
 
 

@@ -28,7 +28,7 @@ KNOWN = {
         "part_mb",
     ),
     "tokenizer": ("train", "path", "package", "eos_token"),
-    "dedup": ("threshold", "recall", "ngram", "slots", "policy", "prefer", "titles", "bucket_limit"),
+    "dedup": ("threshold", "recall", "ngram", "slots", "scheme", "policy", "prefer", "titles", "bucket_limit"),
     "decontaminate": ("run", "gram", "share", "shortest", "benchmarks"),
     "mix": ("sources", "seed"),
     "shard": ("seed",),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ingest.records import Records, Unsampled
+from ingest.records import Fallback, Records, Unsampled
 from ingest.site import load_site, site_file
 from ingest.sources.hub import HubInput, need_datasets, read_hub
 from ingest.sources.jats import JatsInput, is_archive, read_jats
@@ -119,11 +119,11 @@ def records(unit: Unit, settings: ReadSettings, data: str) -> Records:
 
 
 def _first(found: Records, limit: int | None) -> Records:
-    """As many as `limit` says; what a sample passed over does not count."""
+    """As many as `limit` says; what a sample passed over and how a document was read do not count."""
     taken = 0
     for record in found:
         yield record
-        taken += not isinstance(record, Unsampled)
+        taken += not isinstance(record, Unsampled | Fallback)
         if taken == limit:
             return
 

@@ -48,7 +48,19 @@ class Unsampled:
     count: int
 
 
-Records = Iterator[Document | Rejected | Metadata | Unsampled]
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """A PDF of the next document that its own reader, GROBID, gave no text of, so that another one read it.
+
+    `document` is where that document is from, as its `url`. It gets no decision.
+    """
+
+    document: str
+    why: str
+
+
+Record = Document | Rejected | Metadata | Unsampled | Fallback
+Records = Iterator[Record]
 """Every record of a raw file exactly once, in the file's order."""
 
 

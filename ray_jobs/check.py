@@ -58,18 +58,22 @@ class Checked:
     row: dict[str, Any]
 
 
-def check(settings: CrawlSettings, data: str, sites: Sequence[str] = (), keep: bool = False) -> list[Checked]:
+def check(
+    settings: CrawlSettings, data: str, sites: Sequence[str] = (), keep: bool = False, accept: bool = False
+) -> list[Checked]:
     """Check the crawled sites named, or all of the settings; writes nothing.
 
     With `keep`, for a crawl at its end, there is a row each in `health.parquet` of the crawl's folder, and each site's
-    manifest gets the key `health`, which the next crawl is held against; rows of other sites stay. Ray must be up.
+    manifest gets the key `health`, which the next crawl is held against; rows of other sites stay. With `accept` it is
+    kept as well, and what a site yields now, if its expectations have no fault to find with it, takes the place of what
+    the crawl before had: for a site that truly shrank. Ray must be up.
 
     Raises:
         UserError: a site is not one of the settings, or its file is missing or wrong.
     """
     root = Path(data, settings.folder)
-    checked = [_check(name, root, settings, keep) for name in settings.chosen(sites)]
-    if keep:
+    checked = [_check(name, root, settings, keep, accept) for name in settings.chosen(sites)]
+    if keep or accept:
         table, temporary = root / "health.parquet", root / ".health.parquet"
         rows = {row["site"]: row for row in pq.read_table(table).to_pylist()} if table.exists() else {}
         rows |= {one.row["site"]: one.row for one in checked}
@@ -78,7 +82,7 @@ def check(settings: CrawlSettings, data: str, sites: Sequence[str] = (), keep: b
     return checked
 
 
-def _check(name: str, root: Path, settings: CrawlSettings, keep: bool) -> Checked:
+def _check(name: str, root: Path, settings: CrawlSettings, keep: bool, accept: bool) -> Checked:
     tag = bundled.tag(name)
     folder = root / tag
     site = expected(load_site(name), settings.limit)
@@ -87,6 +91,7 @@ def _check(name: str, root: Path, settings: CrawlSettings, keep: bool) -> Checke
     last = Yield.model_validate(manifest["last_yield"]) if manifest.get("last_yield") else None
     if manifest or (folder / LOG).exists():
         found = _yield(name, folder, manifest, settings.seed)
+        last = found if accept else last
         faults = health(site, found, last)
     else:
         found = Yield.of(tag, [])
@@ -99,8 +104,10 @@ def _check(name: str, root: Path, settings: CrawlSettings, keep: bool) -> Checke
         "words_last": last.words if last else None,
         "faults": [str(fault) for fault in faults],
     }
-    if keep and manifest:
+    if (keep or accept) and manifest:
         manifest["health"] = {"found": found.model_dump(mode="json"), "faults": row["faults"]}
+        if accept and not faults:
+            manifest["last_yield"] = manifest["health"]["found"]
         temporary = path.with_name(f".{MANIFEST}.new")
         temporary.write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
         temporary.replace(path)

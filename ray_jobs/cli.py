@@ -141,8 +141,9 @@ def crawl(config: str, words: tuple[str, ...], refresh: bool) -> None:
 @main.command()
 @CONFIG
 @click.argument("words", nargs=-1, metavar="[SITE]... [KEY=VALUE]...")
+@click.option("--accept", is_flag=True, help="Sites that truly shrank: hold later crawls against what they yield now.")
 @user_errors
-def check(config: str, words: tuple[str, ...]) -> None:
+def check(config: str, words: tuple[str, ...], accept: bool) -> None:
     """Tell whether the scrapers of crawled sites still find what they should; nothing is fetched.
 
     Yield, words and empty extractions are held against the site's expectations and the crawl before. Exit code 1: a
@@ -152,8 +153,10 @@ def check(config: str, words: tuple[str, ...]) -> None:
 
     loaded, sites = _load_crawl(config, words)
     loaded.crawl.chosen(sites)
+    if accept and not sites:
+        raise UserError("--accept is for the sites that truly shrank: name them, gap check CONFIG SITE --accept")
     with _ray(loaded):
-        _tell_health(health.check(loaded.crawl, loaded.data, sites))
+        _tell_health(health.check(loaded.crawl, loaded.data, sites, accept=accept))
 
 
 @main.command()

@@ -97,7 +97,7 @@ def plan(config: Pipeline) -> dict[str, Step]:
     raw += [[path.name, digest(path)] for path in rule_files(config.read)]
     asked = [[path.name, digest(path)] for path in question_files(config.evaluate, config.data)]
     benchmarks = {"benchmarks": config.evaluate.model_dump(mode="json")["benchmarks"]}
-    add("read", "ray", 3, identity=raw)
+    add("read", "ray", 4, identity=raw)
     add("clean", "spark", 3, ("read",), follows="read")
     add("tokenizer", "ray", 1, ("clean",), follows="clean")
     add("dedup", "spark", 2, ("clean",), follows="clean")

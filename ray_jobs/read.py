@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from ingest.inputs import ReadSettings, Unit, records, units
 from ingest.metadata import METADATA
-from ingest.records import Metadata, Records, Rejected, Unsampled
+from ingest.records import Fallback, Metadata, Record, Records, Rejected, Unsampled
 from ingest.sources.sampling import SampledInput
+from ingest.sources.warc import WarcInput
 from lake.dataset import Output
 from lake.decision import DECISION, decision
 from lake.document import DOCUMENT, Document, document_id
@@ -24,6 +25,9 @@ BATCH_CHARACTERS = 16 * 2**20
 UNSAMPLED = pa.schema([pa.field("count", pa.int64(), nullable=False)])
 """A part has one row: the records that were passed over in a unit, by a sample or as papers outside PubMed."""
 
+FALLBACK = pa.schema([pa.field("document", pa.string(), nullable=False), pa.field("why", pa.string(), nullable=False)])
+"""PDFs of documents that GROBID was to read and did not: `document` is the document's URL, or where it stood."""
+
 
 def read(step: Step, settings: ReadSettings, data: str) -> Outcome:
     """Write `documents`, partitioned by source, and `decisions`, likewise, with a row for every record.
@@ -32,7 +36,8 @@ def read(step: Step, settings: ReadSettings, data: str) -> Outcome:
     not among the accounts, for at `keep: 0.0004` they are 2,500 times what is read; nor do Semantic Scholar's
     `papers` outside PubMed. Both are counted by unit in the table `unsampled`, and by source in the figure of that
     name. Records that tell of papers and have no text go to the table `metadata`, from which `clean` completes
-    documents.
+    documents. Where an input names a GROBID server, the table `fallbacks` has the PDFs that pdfium read in its place,
+    and the figure `pdfs_without_grobid` their number by source.
 
     Raises:
         UserError: a pattern matches no file, or a file cannot be read.
@@ -49,6 +54,7 @@ def read(step: Step, settings: ReadSettings, data: str) -> Outcome:
             "bytes": sum(path.stat().st_size for _, path in files),
             "files_by_source": {name: sum(source == name for source, _ in files) for name in sources},
             "unsampled": unsampled(step.output),
+            "pdfs_without_grobid": pdfs_without_grobid(step.output),
             "metadata": step.output.scan("metadata").count_rows() if step.output.parts("metadata") else 0,
         },
     )
@@ -60,6 +66,13 @@ def unsampled(output: Output) -> dict[str, int]:
         return {}
     found = output.scan("unsampled").to_table().group_by("source").aggregate([("count", "sum")])
     return dict(sorted(zip(found["source"].to_pylist(), found["count_sum"].to_pylist(), strict=True)))
+
+
+def pdfs_without_grobid(output: Output) -> dict[str, int]:
+    """PDFs that another reader had to read, by source, where GROBID was to read them."""
+    if not output.parts("fallbacks"):
+        return {}
+    return {source: output.scan("fallbacks", source).count_rows() for source in output.sources("fallbacks")}
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,7 @@ class UnitReader:
     def _write(self, unit: Unit, source: str) -> None:
         part, output = unit.part, self.output
         passed = 0
+        fallbacks: list[dict[str, str]] = []
         given = self.settings.inputs[unit.input]
         with (
             # The inner part appears first: where the decisions are, the documents are too.
@@ -96,14 +110,17 @@ class UnitReader:
             output.part_writer("metadata", part, METADATA) if given.describes else nullcontext() as tell,
         ):
             for batch in _batches(records(unit, self.settings, self.data)):
-                entered = [one for one in batch if not isinstance(one, Unsampled | Metadata)]
+                entered = [one for one in batch if not isinstance(one, Unsampled | Metadata | Fallback)]
                 passed += sum(one.count for one in batch if isinstance(one, Unsampled))
                 store(pa.Table.from_pylist([one for one in entered if not isinstance(one, Rejected)], DOCUMENT))
                 decide(pa.Table.from_pylist([self._decision(one, source) for one in entered], DECISION))
+                fallbacks += [asdict(one) for one in batch if isinstance(one, Fallback)]
                 if tell is not None:
                     tell(pa.Table.from_pylist(_told(batch), METADATA))
             if passed or isinstance(given, SampledInput):
                 output.write_part("unsampled", part, pa.table({"count": [passed]}, UNSAMPLED), source)
+            if isinstance(given, WarcInput) and given.grobid:
+                output.write_part("fallbacks", part, pa.Table.from_pylist(fallbacks, FALLBACK), source)
 
     def _decision(self, record: Document | Rejected, source: str) -> dict[str, Any]:
         if isinstance(record, Rejected):
@@ -111,14 +128,14 @@ class UnitReader:
         return decision(self.step, record["id"], source, None)
 
 
-def _told(batch: Iterable[Document | Rejected | Metadata | Unsampled]) -> list[dict[str, Any]]:
+def _told(batch: Iterable[Record]) -> list[dict[str, Any]]:
     """What records without text tell of papers; what a document tells stands in its own meta."""
     found = (one.about if isinstance(one, Rejected) else one for one in batch)
     return [one.row for one in found if isinstance(one, Metadata)]
 
 
-def _batches(found: Records) -> Iterator[list[Document | Rejected | Metadata | Unsampled]]:
-    batch: list[Document | Rejected | Metadata | Unsampled] = []
+def _batches(found: Records) -> Iterator[list[Record]]:
+    batch: list[Record] = []
     characters = 0
     for record in found:
         batch.append(record)

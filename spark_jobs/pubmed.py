@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark import StorageLevel
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from ingest.metadata import KNOWN, METADATA, PAPER
@@ -36,25 +37,30 @@ def write_known(read: Output, output: Output, parts: dict[str, int], spark: Spar
     count = F.create_map(*(F.lit(one) for pair in parts.items() for one in pair))
     start = F.create_map(*(F.lit(one) for pair in first.items() for one in pair))
     place = (start[F.col("source")] + part_of("id", count[F.col("source")])).cast("int")
-    placed = known(read, spark).withColumn("place", place)
+    documents = _documents(read, spark)
+    # Asked for twice: to find a document's paper by its ids alone, and to tell of it.
+    papers = _papers(_told(read, documents, spark)).persist(StorageLevel.DISK_ONLY)
+    placed = known(documents, papers).withColumn("place", place)
     ordered = placed.repartitionById(len(places), "place").sortWithinPartitions("id")
     ordered.select("place", *KNOWN.names).mapInArrow(_to_part(KnownWriter(output, places)), "place int").collect()
+    papers.unpersist()
     for source, part in places:
         if not output.has_part("known", part, source):
             output.write_part("known", part, KNOWN.empty_table(), source)
 
 
-def known(read: Output, spark: SparkSession) -> DataFrame:
+def known(documents: DataFrame, papers: DataFrame) -> DataFrame:
     """Rows of KNOWN and `source`, one for each document that is told of."""
-    meta = [F.col(f"meta.{field.name}").alias(field.name) for field in PAPER]
-    documents = read_table(spark, read, "documents").select("id", F.col("source").cast("string"), *meta)
-    papers = _papers(_told(read, documents, spark))
     found = _match(documents, papers).join(papers, "paper")
     # A title is for texts that Semantic Scholar gives without one; any other text stays as it is.
-    ids = documents.groupBy("source", "id").agg(F.max("corpusid").alias("own_corpusid"))
-    theirs = F.col("own_corpusid") == F.col("corpusid")
-    told = ids.join(found, ["source", "id"]).withColumns({name: F.when(theirs, F.col(name)) for name in IS_TEXT})
+    theirs = F.col("rank") == IDS.index("corpusid")
+    told = found.withColumns({name: F.when(theirs, F.col(name)) for name in IS_TEXT})
     return told.select("source", *KNOWN.names)
+
+
+def _documents(read: Output, spark: SparkSession) -> DataFrame:
+    meta = [F.col(f"meta.{field.name}").alias(field.name) for field in PAPER]
+    return read_table(spark, read, "documents").select("id", F.col("source").cast("string"), *meta)
 
 
 def _told(read: Output, documents: DataFrame, spark: SparkSession) -> DataFrame:
@@ -76,11 +82,9 @@ def _papers(told: DataFrame) -> DataFrame:
     """One row a paper, with its name in `paper`: what Semantic Scholar tells, and MEDLINE's last word on its PMID."""
     columns = [name for name in METADATA.names if name != "origin"]
     # Which of equal revisions is taken must not depend on the order of arrival.
-    row = F.struct("revision", F.xxhash64(*columns), *(F.col(name).alias(f"v_{name}") for name in columns))
-    last = F.max_by(row, F.struct("revision", F.xxhash64(*columns))).alias("last")
-    kept = [F.col(f"last.v_{name}").alias(name) for name in columns]
-    medline = told.where("origin = 'medline' and pmid is not null").groupBy("pmid").agg(last).select(*kept)
-    s2 = told.where("origin = 's2'").groupBy("corpusid").agg(last).select(*kept)
+    last = F.desc("revision"), F.xxhash64(*columns).desc()
+    medline = _first(told.where("origin = 'medline' and pmid is not null"), ("pmid",), *last)
+    s2 = _first(told.where("origin = 's2'"), ("corpusid",), *last)
     a, b = s2.alias("a"), medline.alias("b")
     both = a.join(b, F.col("a.pmid") == F.col("b.pmid"), "full")
     shared = [F.coalesce(f"a.{name}", f"b.{name}").alias(name) for name in ("pmid", "pmcid", "doi", "corpusid")]
@@ -99,12 +103,20 @@ def _papers(told: DataFrame) -> DataFrame:
 
 
 def _match(documents: DataFrame, papers: DataFrame) -> DataFrame:
-    """The paper of each document: source, id, paper. Of several the one by the surest id, then the last revised."""
+    """The paper of each document: source, id, paper and, in `rank`, by which of IDS. Of several the one by the surest,
+    then the last revised.
+    """
     by_id = _keys(documents, "source", "id").join(
         _keys(papers, "paper", F.coalesce("revision", F.lit("")).alias("said")).drop("rank"), "key"
     )
-    best = F.max_by("paper", F.struct(-F.col("rank"), F.col("said"), F.col("paper"))).alias("paper")
-    return by_id.groupBy("source", "id").agg(best)
+    best = _first(by_id, ("source", "id"), F.asc("rank"), F.desc("said"), F.desc("paper"))
+    return best.select("source", "id", "paper", "rank")
+
+
+def _first(rows: DataFrame, keys: tuple[str, ...], *order: Column) -> DataFrame:
+    """The first row of every key. Rows are sorted once, where an aggregate of whole rows would sort them twice."""
+    place = F.row_number().over(Window.partitionBy(*keys).orderBy(*order))
+    return rows.withColumn("turn", place).where("turn = 1").drop("turn")
 
 
 def _keys(rows: DataFrame, *columns: str | Column) -> DataFrame:

@@ -15,7 +15,7 @@ import yaml
 from ingest.clean import CleanSettings, clean_document
 from ingest.inputs import ReadSettings, units
 from ingest.inputs import records as read_records
-from ingest.records import Metadata, Rejected, Unsampled
+from ingest.records import Record, Rejected, Unsampled
 from ingest.site import load_site
 from ingest.sources.jats import JatsInput, parse_paper
 from ingest.web.health import Look, Yield, health
@@ -63,7 +63,7 @@ def demo() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def everything(demo: dict[str, Any]) -> list[Document | Rejected | Metadata | Unsampled]:
+def everything(demo: dict[str, Any]) -> list[Record]:
     """What the readers of the demo's config yield."""
     for one in demo["read"]["inputs"]:
         if one["format"] == "warc":
@@ -74,7 +74,7 @@ def everything(demo: dict[str, Any]) -> list[Document | Rejected | Metadata | Un
 
 
 @pytest.fixture(scope="module")
-def documents(everything: list[Document | Rejected | Metadata | Unsampled]) -> list[Document]:
+def documents(everything: list[Record]) -> list[Document]:
     return [record for record in everything if isinstance(record, dict)]
 
 
@@ -165,7 +165,7 @@ def test_every_reason_occurs(expected: dict[str, dict[str, str]]) -> None:
 
 
 def test_records_that_are_no_documents(
-    everything: list[Document | Rejected | Metadata | Unsampled],
+    everything: list[Record],
     documents: list[Document],
     expected: dict[str, dict[str, str]],
 ) -> None:
@@ -212,7 +212,7 @@ def test_personal_data_is_masked(documents: list[Document], demo: dict[str, Any]
     assert masked == {"email": 2, "phone": 2, "record": 2}
 
 
-def test_only_replay_is_sampled(everything: list[Document | Rejected | Metadata | Unsampled]) -> None:
+def test_only_replay_is_sampled(everything: list[Record]) -> None:
     """Beside two of the papers that Semantic Scholar tells of, which are outside PubMed."""
     assert 1 + 2 <= sum(record.count for record in everything if isinstance(record, Unsampled)) <= 10 + 2
 
@@ -340,9 +340,7 @@ def test_a_paper_reads_the_same_from_s2orc_and_from_jats(documents: list[Documen
         assert text.count("[formula]") == told["text"].count("[formula]") == 2
 
 
-def test_the_update_retracts_an_abstract_and_a_paper(
-    everything: list[Document | Rejected | Metadata | Unsampled], studies: Studies
-) -> None:
+def test_the_update_retracts_an_abstract_and_a_paper(everything: list[Record], studies: Studies) -> None:
     told = [one["meta"] for one in everything if isinstance(one, dict)]
     told += [one.about.row for one in everything if isinstance(one, Rejected) and one.about is not None]
     retracted = {one["pmid"] for one in told if RETRACTED in (one["publication_types"] or [])}

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import httpx
@@ -49,15 +50,14 @@ def server_url(url: str) -> str:
 
 
 def grobid_or_pdf_text(data: bytes, url: str) -> Page | Drop:
-    """Title and text of a PDF by GROBID; by pdfium where GROBID gives none, and the note says why."""
+    """Title and text of a PDF by GROBID; by pdfium where GROBID gives none, and `fallback` says why."""
     found = grobid_text(data, url)
     if isinstance(found, Page):
         return found
-    why = f"not read by GROBID: {found.evidence}"
     plain = pdf_text(data)
     if isinstance(plain, Drop):
-        return Drop(plain.reason, f"{plain.evidence}; {why}", plain.score)
-    return Page(plain.title, plain.text, "; ".join(filter(None, [why, plain.note])))
+        return Drop(plain.reason, f"{plain.evidence}; not read by GROBID: {found.evidence}", plain.score)
+    return replace(plain, fallback=found.evidence)
 
 
 def grobid_text(data: bytes, url: str, seconds: float = SECONDS, max_answer: int = MAX_ANSWER) -> Page | Drop:

@@ -8,9 +8,11 @@ class Page:
     """A document's title, where it tells one, and its main text.
 
     The text has headings as `#` to `###`, items as `- `, rows of tables as cells with ` | ` between, and an empty line
-    between blocks. `note` says what the text lacks, or which selector found nothing, where there is something to say.
+    between blocks. `note` says what the text lacks, or which selector found nothing, where there is something to say;
+    `fallback` why another reader than the one asked for had to read it.
     """
 
     title: str | None
     text: str
     note: str | None = None
+    fallback: str | None = None

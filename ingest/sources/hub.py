@@ -16,6 +16,9 @@ from lake.decision import Drop, Reason
 from lake.document import Document
 from lake.error import UserError
 
+BATCH_ROWS = 100
+"""Rows that are asked for at a time."""
+
 
 class HubInput(SampledInput, MappedInput):
     """A data set streamed through `datasets`, which is an optional package: nothing is downloaded first.
@@ -66,6 +69,11 @@ def read_hub(files: tuple[Path, ...], turn: int, settings: HubInput) -> Records:
 def _drawn(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[Document | Rejected | None]:
     where = _where(files, settings)
     for number, row in enumerate(_rows(files, turn, settings), 1):
+        if isinstance(row, Exception):
+            # It has no content to be drawn by, so it is always told.
+            native = f"{where}:{number}"
+            yield Rejected(native, Drop(Reason.UNDECODABLE, f"{native}: a row that cannot be read: {row}"))
+            continue
         line = json.dumps(row, ensure_ascii=False, sort_keys=True, default=str).encode("utf-8", "surrogatepass")
         if draw(line, settings.seed) >= settings.keep:
             yield None
@@ -81,7 +89,7 @@ def _where(files: tuple[Path, ...], settings: HubInput) -> str:
     return files[0].name if files else settings.dataset
 
 
-def _rows(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[dict[str, Any]]:
+def _rows(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[dict[str, Any] | Exception]:
     need_datasets()
     from datasets import load_dataset
 
@@ -94,16 +102,29 @@ def _rows(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[di
         raise _broken(files, 0, settings, error) from None
     except (OSError, ValueError) as error:
         said = " ".join(str(error).split())
-        raise UserError(f"data set {settings.dataset}: {said:.200}; check dataset, config, split, revision") from None
+        # The package looks into local files first, and tells a broken one by the same errors.
+        suspects = ["dataset, config, split, revision", *(f"and whether {path.name} is whole" for path in files[:1])]
+        raise UserError(f"data set {settings.dataset}: {said:.200}; check {', '.join(suspects)}") from None
     if settings.parts > stream.num_shards:
         raise UserError(f"data set {settings.dataset}: it has {stream.num_shards} files; set parts to no more")
     number = 0
+    shard = stream.shard(settings.parts, turn) if settings.parts > 1 else stream
     try:
-        for row in stream.shard(settings.parts, turn) if settings.parts > 1 else stream:
-            number += 1
-            yield row
+        # As tables: the package would end the stream at the first row that Python cannot hold.
+        for table in shard.with_format("arrow").iter(batch_size=BATCH_ROWS):
+            for row in _python(table):
+                number += 1
+                yield row
     except (OSError, ValueError, EOFError, pa.ArrowException) as error:
         raise _broken(files, number, settings, error) from None
+
+
+def _python(table: pa.Table) -> list[dict[str, Any] | Exception]:
+    """The rows of a table; in place of one with bytes that are not UTF-8, or a time that no calendar has, the error."""
+    try:
+        return table.to_pylist()
+    except (ValueError, OverflowError) as error:
+        return [error] if len(table) == 1 else [row for n in range(len(table)) for row in _python(table.slice(n, 1))]
 
 
 def _broken(files: tuple[Path, ...], number: int, settings: HubInput, error: Exception) -> UserError:

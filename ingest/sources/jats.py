@@ -12,6 +12,7 @@ from ingest.records import RawInput, Records, Rejected, article_url
 from ingest.sources.dates import earliest, iso_date
 from ingest.sources.jats_text import LANG, PaperText, children, first, local
 from ingest.sources.licence import licence
+from ingest.sources.paper_text import SIGNS, finished, foreign
 from ingest.sources.tar import BrokenArchiveError, members
 from ingest.sources.xml_guard import DECLARES, ENCODING_FAULTS, ENTITY, SAFE, declares_entities, name_characters
 from lake.decision import Drop, Reason
@@ -114,6 +115,7 @@ def parse_paper(data: bytes, name: str, settings: JatsInput) -> Document | Rejec
             what = f"<{local(root)}> with {len(articles)} articles; a file is one <article>"
             return _rejected(name, Reason.WRONG_TYPE, what)
         name_characters(articles[0])
+        _take_out_signs(articles[0])
         paper = PaperText(articles[0])
         body = paper.body()
         if not body:
@@ -124,6 +126,13 @@ def parse_paper(data: bytes, name: str, settings: JatsInput) -> Document | Rejec
         return _rejected(name, reason, error.msg)
     except RecursionError:
         return _rejected(name, Reason.MALFORMED_XML, "elements are nested too deep to read")
+
+
+def _take_out_signs(article: etree._Element) -> None:
+    """No text of the authors may have the signs that the format uses while it is made."""
+    if SIGNS.search("".join(article.itertext())):
+        for node in article.iter():
+            node.text, node.tail = (text and foreign(text) for text in (node.text, node.tail))
 
 
 def _rejected(name: str, reason: Reason, what: str) -> Rejected:
@@ -159,7 +168,7 @@ def _document(article: etree._Element, paper: PaperText, body: list[str], name: 
 def _title(paper: PaperText, about: etree._Element | None) -> str:
     group = first(about, "title-group")
     title, subtitle = (paper.plain.line(first(group, name)) for name in ("article-title", "subtitle"))
-    return f"{title.rstrip(':')}: {subtitle}" if title and subtitle else title
+    return finished(f"{title.rstrip(':')}: {subtitle}" if title and subtitle else title)
 
 
 def _ids(about: etree._Element | None) -> dict[str, str]:

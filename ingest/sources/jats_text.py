@@ -7,7 +7,20 @@ from functools import cached_property
 from lxml import etree
 
 from ingest.sources.mathml import math_text
-from ingest.sources.paper_text import DASHES, GONE, LONGEST_RANGE, captioned, citation, cut, named, pointer, tidy, under
+from ingest.sources.paper_text import (
+    DASHES,
+    GONE,
+    LONGEST_RANGE,
+    captioned,
+    citation,
+    cut,
+    finished,
+    named,
+    pair,
+    pointer,
+    tidy,
+    under,
+)
 
 LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
@@ -31,7 +44,12 @@ CITATIONS = ("{*}element-citation", "{*}mixed-citation", "{*}nlm-citation", "{*}
 MARKS = {"fn", "table-fn", "author-notes", "aff", "corresp", "contrib"}
 """Kinds of reference whose text is a mere mark: a, *, †."""
 
-EXPONENT = re.compile(r"[−–+-]?\d")
+EXPONENT = re.compile(r"[−–+-]?\d|[−–-]\w")
+
+PRINTED = re.compile(r"(?:(?:fig(?:ure)?|tab(?:le)?)s?(?:\.\s*|\s+))?(\d+)\s?[a-z]?", re.IGNORECASE)
+"""The text of a reference to one figure or table, or to one panel of it."""
+
+LABEL = re.compile(r"(\D* )(\d+)")
 
 
 def local(node: etree._Element) -> str:
@@ -72,7 +90,7 @@ class PaperText:
             if not foreign and kind not in {"toc", "teaser", "graphical", "precis", "web-summary"}:
                 heading = self.plain.line(first(node, "title")) or kind.replace("-", " ").capitalize() or "Abstract"
                 blocks += under(f"# {heading}", self._all(node, 1))
-        return blocks
+        return list(map(finished, blocks))
 
     def body(self) -> list[str]:
         """Body, appendices and floating figures. Empty where the article's body has no text."""
@@ -85,7 +103,7 @@ class PaperText:
             blocks += self._section(node, 0)
         for node in children(self._article, "floats-group", "floats-wrap"):
             blocks += self._all(node, 1)
-        return blocks
+        return list(map(finished, blocks))
 
     def _all(self, node: etree._Element, depth: int) -> list[str]:
         """The blocks of a mixed content: running text is gathered into paragraphs between the blocks."""
@@ -120,7 +138,7 @@ class PaperText:
             return self._section(node, max(depth, 1))
         if name in FLOATS:
             caption = self._caption(node)
-            own = [f"[{FLOATS[name]}] {caption} [/{FLOATS[name]}]"] if caption else []
+            own = [pair(FLOATS[name], caption)] if caption else []
             return own + [block for one in children(node, *FLOATS) for block in self._block(one, local(one), depth)]
         if name in {"list", "def-list"}:
             lines = self._list(node) if name == "list" else self._definitions(node)
@@ -197,7 +215,7 @@ class PaperText:
         within = {local(one): one for one in reversed(list(node.iter()))}
         if not self._is_plain:
             label = self.line(within.get("label")) if name == "disp-formula" else ""
-            return f" [formula] {' '.join(self.plain._formula(node, name).split())} [/formula] {label}"
+            return f" {pair('formula', ' '.join(self.plain._formula(node, name).split()))} {label}"
         if "tex-math" in within:
             return _tex("".join(within["tex-math"].itertext()))
         if "math" in within:
@@ -218,12 +236,13 @@ class PaperText:
             return ""
         if kind == "bibr":
             names = [] if self._is_plain else [*self._between(node, targets), *targets]
-            return " ".join(f"[bib_ref] {self.cited[one]} [/bib_ref]" for one in names if self.cited.get(one)) or GONE
+            return " ".join(pair("bib_ref", self.cited[one]) for one in names if self.cited.get(one)) or GONE
         text = self.inline(node)
         if self._is_plain:
             return text
-        shown = [self._float(target, text) for target in targets if target in self.floats]
-        return " ".join(f"[fig_ref] {one} [/fig_ref]" for one in shown if one) or text
+        floats = [self._meant(text, targets)] if len(targets) == 1 else map(self.floats.get, targets)
+        shown = [pointer(*one, text) for one in floats if one]
+        return " ".join(pair("fig_ref", one) for one in shown if one) or text
 
     def _between(self, node: etree._Element, targets: list[str]) -> list[str]:
         """References that a range leaves out: those between the citation before a dash and this one."""
@@ -266,9 +285,18 @@ class PaperText:
         nodes = (node for node in self._article.iter(*(f"{{*}}{name}" for name in FLOATS)) if node.get("id"))
         return {node.get("id", ""): (self._label(node), cut(self.plain._legend(node))) for node in nodes}
 
-    def _float(self, target: str, text: str) -> str:
-        label, caption = self.floats[target]
-        return pointer(label, caption, text)
+    @cached_property
+    def labelled(self) -> dict[str, tuple[str, str]]:
+        """The first figure or table with a label, by the label."""
+        return {one[0]: one for one in reversed(self.floats.values())}
+
+    def _meant(self, text: str, targets: list[str]) -> tuple[str, str] | None:
+        """What a reference with one target means: where its link goes, unless its text has the number of another."""
+        linked = self.floats.get(targets[0])
+        label, printed = LABEL.fullmatch(linked[0]) if linked else None, PRINTED.fullmatch(text.strip())
+        if not linked or not label or not printed or printed[1] == label[2]:
+            return linked
+        return self.labelled.get(label[1] + printed[1], linked)
 
     def _label(self, node: etree._Element) -> str:
         word = "Figure" if local(node).startswith("fig") else "Table"

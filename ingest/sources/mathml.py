@@ -48,6 +48,7 @@ def math_text(math: etree._Element) -> str:
 
 
 def _render(node: etree._Element) -> str:
+    """An element's text. Each part is rendered once: twice a level, a few dozen levels would take hours."""
     name = etree.QName(node).localname
     if name in IGNORED:
         return ""
@@ -57,17 +58,18 @@ def _render(node: etree._Element) -> str:
     if name == "semantics":
         return _render(parts[0])
     if name == "mfrac" and len(parts) == 2:
-        return f" {_operand(parts[0])}/{_operand(parts[1])} "
-    if name == "mover" and len(parts) == 2 and (accent := ACCENTS.get(_render(parts[1]).strip())):
-        return f"{accent}({_render(parts[0]).strip()})"
+        return f" {_side(_render(parts[0]))}/{_side(_render(parts[1]))} "
     if name in SCRIPTS and len(parts) == 2:
-        return _base(parts[0]) + _script(SCRIPTS[name], parts[1])
+        base, script = map(_render, parts)
+        accent = ACCENTS.get(script.strip()) if name == "mover" else None
+        return f"{accent}({base.strip()})" if accent else _base(base) + _script(SCRIPTS[name], script)
     if name in ("msubsup", "munderover") and len(parts) == 3:
-        return _base(parts[0]) + _script("_", parts[1]) + _script("^", parts[2])
+        base, lower, upper = map(_render, parts)
+        return _base(base) + _script("_", lower) + _script("^", upper)
     if name == "mmultiscripts":
         return _multiscripts(node)
     if name == "mroot" and len(parts) == 2:
-        return f"root_{_operand(parts[1])}({_render(parts[0]).strip()})"
+        return f"root_{_operand(_render(parts[1]))}({_render(parts[0]).strip()})"
     if name == "msqrt":
         return f"sqrt({''.join(map(_render, parts)).strip()})"
     if name == "mfenced":
@@ -100,28 +102,33 @@ def _multiscripts(node: etree._Element) -> str:
     names = [etree.QName(child).localname for child in rest]
     split = names.index("mprescripts") if "mprescripts" in names else len(rest)
     after, before = (
-        "".join(_script("_^"[place % 2], one) for place, one in enumerate(side))
+        "".join(_script("_^"[place % 2], _render(one)) for place, one in enumerate(side))
         for side in (rest[:split], rest[split + 1 :])
     )
-    return f"{before} {_base(base)}{after}"
+    return f"{before} {_base(_render(base))}{after}"
 
 
-def _base(node: etree._Element) -> str:
+def _base(text: str) -> str:
     """What carries a script, in brackets where only its end would seem to carry it."""
-    text = _render(node)
     bare = text.strip()
     return f"({bare})" if any(sign in bare for sign in " /") and not _is_bracketed(bare) else text.rstrip()
 
 
-def _script(mark: str, node: etree._Element) -> str:
+def _script(mark: str, text: str) -> str:
     """A sub- or superscript; nothing for an empty one, which holds a place."""
-    return f"{mark}{_operand(node)}" if _render(node).strip() else ""
+    return f"{mark}{_operand(text)}" if text.strip() else ""
 
 
-def _operand(node: etree._Element) -> str:
+def _operand(text: str) -> str:
     """An operand, in brackets where it is longer than one number, name or sign."""
-    text = _render(node).strip(f" {APPLY}")
+    text = text.strip(f" {APPLY}")
     return text if SINGLE.fullmatch(text) else f"({text})"
+
+
+def _side(text: str) -> str:
+    """A side of a fraction, whose own brackets are enough; those of a script are not, for `f^(n)` is no `f^((n))`."""
+    text = text.strip(f" {APPLY}")
+    return text if text.startswith("(") and _is_bracketed(text) else _operand(text)
 
 
 def _is_bracketed(text: str) -> bool:

@@ -4,42 +4,54 @@ The format is MEDITRON's (arXiv 2311.16079): `# ` before a main section heading 
 citations as `[bib_ref] title cut to 12 words, first author's last name [/bib_ref]`, in-text figure and table references
 as `[fig_ref] Figure 3: caption cut to 12 words [/fig_ref]`, captions as `[fig] … [/fig]` and `[table] … [/table]`,
 formulae as `[formula] … [/formula]`.
+
+While a text is made, the marks have signs of their own for brackets, so that a `[fig]` which the authors wrote is none.
 """
 
 import re
 from collections.abc import Iterable
+
+from ingest.text.marks import MARK, break_marks
+from ingest.text.normalise import ILL_FORMED
 
 WORDS = 12
 LONGEST_RANGE = 50
 DASHES = {"-", "–", "—", "−"}
 
 NUMBER = re.compile(r"[A-Z]?\d[\w.–,-]*\w|[A-Z]?\d")
-CITED = r"\[bib_ref\] (?:(?!\[/?bib_ref\]).)* \[/bib_ref\]"
 SEPARATOR = r"[\s,;–—−-]*"
 GONE = "\ue000"
 """Stands for an unresolved citation until `tidy` takes it out together with what separated it from the next one."""
 
+OPEN, CLOSE = "\U000e0001", "\U000e007f"
+"""Stand for the brackets of marks until `finished` puts these in their place."""
+
+SIGNS = re.compile(f"[{GONE}{OPEN}{CLOSE}]")
+BIB, END_BIB = f"{OPEN}bib_ref{CLOSE}", f"{OPEN}/bib_ref{CLOSE}"
+FIG = f"{OPEN}fig_ref{CLOSE}"
+CITED = f"{BIB} (?:(?!{OPEN}/?bib_ref{CLOSE}).)* {END_BIB}"
+
 TIDY: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("", re.compile(r"\s+"), " "),
-    (GONE, re.compile(rf"{GONE}{SEPARATOR}(?={GONE}|\[bib_ref\])"), ""),
-    (GONE, re.compile(rf"(\[/bib_ref\]){SEPARATOR}{GONE}"), r"\1"),
+    (GONE, re.compile(rf"{GONE}{SEPARATOR}(?={GONE}|{BIB})"), ""),
+    (GONE, re.compile(rf"({END_BIB}){SEPARATOR}{GONE}"), r"\1"),
     (GONE, re.compile(GONE), ""),
     # Brackets that hold citations and nothing else, and the separators between those citations.
     (
-        "[bib_ref]",
+        BIB,
         re.compile(rf"[\[(]{SEPARATOR}({CITED}(?:{SEPARATOR}{CITED})*){SEPARATOR}[\])]"),
         r"\1",
     ),
-    ("[/bib_ref]", re.compile(rf"(\[/bib_ref\]){SEPARATOR}(?=\[bib_ref\])"), r"\1 "),
+    (END_BIB, re.compile(rf"({END_BIB}){SEPARATOR}(?={BIB})"), r"\1 "),
     # Brackets and separators that unresolved citations leave behind.
     ("", re.compile(rf"\[{SEPARATOR}\]|\({SEPARATOR}\)"), ""),
     ("", re.compile(r"([(\[])[\s,;]+"), r"\1"),
     ("", re.compile(r"(?<![\s,;])[\s,;]+([)\]]|\.(?:\s|$))"), r"\1"),
     (",", re.compile(r"(?<!,),(?:\s?,)+"), ","),
     # "Table [fig_ref] Table 2: …" would say it twice.
-    ("[fig_ref]", re.compile(r"\b(?:Fig(?:ure)?s?|Tables?)\b\.?\s*(?=\[fig_ref\])", re.IGNORECASE), ""),
-    ("[/", re.compile(r"(\[/(?:bib_ref|fig_ref|formula)\])(?=[\w(])"), r"\1 "),
-    ("[", re.compile(r"(?<=[^\s(\[“‘/—–-])(\[(?:bib_ref|fig_ref|formula)\])"), r" \1"),
+    (FIG, re.compile(rf"\b(?:Fig(?:ure)?s?|Tables?)\b\.?\s*(?={FIG})", re.IGNORECASE), ""),
+    (CLOSE, re.compile(rf"({OPEN}/(?:bib_ref|fig_ref|formula){CLOSE})(?=[\w(])"), r"\1 "),
+    (OPEN, re.compile(rf"(?<=[^\s(\[“‘/—–-])({OPEN}(?:bib_ref|fig_ref|formula){CLOSE})"), r" \1"),
     ("", re.compile(r"\s+([,.;:!?](?:\s|$))"), r"\1"),
     ("", re.compile(r"\s+"), " "),
 )
@@ -57,6 +69,25 @@ def tidy(text: str) -> str:
         if needed in text:
             text = pattern.sub(replacement, text)
     return text.strip()
+
+
+def foreign(text: str) -> str:
+    """The authors' text with U+FFFD for the signs that stand for something here; its length stays."""
+    return SIGNS.sub("\ufffd", text)
+
+
+def pair(name: str, text: str) -> str:
+    """A text in a pair of marks."""
+    return f"{OPEN}{name}{CLOSE} {text} {OPEN}/{name}{CLOSE}"
+
+
+def finished(text: str) -> str:
+    """A text with its marks as they are written; what looks like one and is the authors' is made plain words."""
+    if "[" in text:
+        # Invisible characters go in `clean`, and would leave a mark.
+        visible = ILL_FORMED.sub("", text)
+        text, _ = break_marks(visible if MARK.search(visible) else text)
+    return text.replace(OPEN, "[").replace(CLOSE, "]")
 
 
 def under(heading: str, blocks: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ from ingest.metadata import new_metadata
 from ingest.records import Metadata, RawInput, Records, Rejected, article_url
 from ingest.sources.jsonl import CONVERT, SURROGATE, parse_object
 from ingest.sources.lines import raw_lines
+from ingest.sources.paper_text import finished, foreign
 from ingest.sources.s2orc_spans import AnnotationError
 from ingest.sources.s2orc_text import S2Paper
 from ingest.sources.sampling import sampled
@@ -91,7 +92,7 @@ def _paper(record: dict[str, Any], corpusid: int) -> Metadata | None:
     row = new_metadata(
         "s2",
         corpusid=corpusid,
-        title=_detail(record, "title", "title") or None,
+        title=finished(foreign(_detail(record, "title", "title") or "")) or None,
         journal=_detail(_object(record.get("journal")), "name", "journal")
         or _detail(record, "venue", "journal")
         or None,

@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from ingest.sources.paper_text import DASHES, GONE, LONGEST_RANGE, captioned, citation, cut, named, pointer, tidy
+from ingest.sources.paper_text import (
+    DASHES,
+    GONE,
+    LONGEST_RANGE,
+    captioned,
+    citation,
+    cut,
+    finished,
+    foreign,
+    named,
+    pair,
+    pointer,
+    tidy,
+)
 from ingest.sources.s2orc_spans import CITED, INLINE, LEFT_OUT, NESTING, Span, spans
 
 LONGEST = 1000
@@ -60,11 +73,11 @@ class S2Paper:
     """
 
     def __init__(self, text: str, annotations: Mapping[str, Any]) -> None:
-        self._text = text
+        self._text = foreign(text)
         self._spans = spans(annotations, len(text))
 
     def title(self) -> str:
-        return next((self._plain([self._text[one.start : one.end]]) for one in self._spans["title"]), "")
+        return next((finished(self._plain([self._text[one.start : one.end]])) for one in self._spans["title"]), "")
 
     def blocks(self) -> list[str]:
         """Everything from the abstract or the first heading on. Empty where there is no text beside the abstract."""
@@ -75,7 +88,7 @@ class S2Paper:
                 self._label(block)
                 floats[block.name] = block.head, cut(self._plain(block.pieces))
         shown = _without_empty_sections([(block, self._render(block, floats)) for block in blocks])
-        return [text for _, text in shown] if any(not block.in_abstract for block, _ in shown) else []
+        return [finished(text) for _, text in shown] if any(not block.in_abstract for block, _ in shown) else []
 
     def _render(self, block: Block, floats: Mapping[str, tuple[str, str]]) -> str:
         if block.depth:
@@ -85,7 +98,7 @@ class S2Paper:
         if not block.float:
             return text
         caption = captioned(block.head, text)
-        return f"[{block.float}] {caption} [/{block.float}]" if caption else ""
+        return pair(block.float, caption) if caption else ""
 
     def _label(self, block: Block) -> None:
         """Leave the label alone in `head`, be it before the caption or at its beginning, and the legend in `pieces`."""
@@ -114,12 +127,12 @@ class S2Paper:
             elif one.kind == "bibref":
                 names = [*self._between(pieces, place), one.target]
                 shown = [self._cited[name] for name in names if self._cited.get(name)]
-                parts.append(" ".join(f"[bib_ref] {cited} [/bib_ref]" for cited in shown) or GONE)
+                parts.append(" ".join(pair("bib_ref", cited) for cited in shown) or GONE)
             elif one.kind == "formula":
                 parts.append(_formula(one))
             else:
                 shown_float = pointer(*floats[one.target], one.text) if one.target in floats else ""
-                parts.append(f"[fig_ref] {shown_float} [/fig_ref]" if shown_float else one.text)
+                parts.append(pair("fig_ref", shown_float) if shown_float else one.text)
         return "".join(parts)
 
     def _between(self, pieces: Pieces, place: int) -> list[str]:
@@ -319,7 +332,7 @@ def _formula(mark: Mark) -> str:
     """A formula in its tokens; the number of one that stands between paragraphs follows it."""
     number = EQUATION.search(mark.text) if mark.target == DISPLAY else None
     text, after = (mark.text[: number.start()], number.group(1)) if number else (mark.text, "")
-    return f" [formula] {text} [/formula] {after}"
+    return f" {pair('formula', text)} {after}"
 
 
 def _without_empty_sections(blocks: list[tuple[Block, str]]) -> list[tuple[Block, str]]:

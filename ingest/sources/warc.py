@@ -12,7 +12,7 @@ from ingest.pages.extract import extract
 from ingest.pages.grobid import grobid_or_pdf_text, server_url
 from ingest.pages.page import Page
 from ingest.pages.pdf import pdf_text
-from ingest.records import RawInput, Records, Rejected
+from ingest.records import Fallback, RawInput, Records, Rejected
 from ingest.site import Site, load_site
 from ingest.text.sitelines import site_lines
 from ingest.web.fetchlog import read_superseded
@@ -35,7 +35,7 @@ class WarcInput(RawInput):
     `site` is the tag of a site that comes with the project or the path of a YAML file of one's own: it says what is
     content, which lines stay, and the licence, unless `license` is set here. `max_bytes` holds for a record and for the
     text of a document. `grobid` is the URL of a GROBID server, such as http://localhost:8070: PDFs are read by it, and
-    those it gives no text of by pdfium, as all are without it.
+    those it gives no text of by pdfium, as all are without it; `read` counts these.
     """
 
     format: Literal["warc"]
@@ -86,11 +86,11 @@ def read_warc(path: Path, name: str, settings: WarcInput) -> Records:
             url = _url(found)
             if whole is None or kind != "chapter" or url is None or url != whole.url:
                 if whole is not None:
-                    yield _document(whole, site, settings)
+                    yield from _told(whole, site, settings)
                 whole = _Pages(url or native, _moment(found), native)
             _add(whole, found, site, settings)
     if whole is not None:
-        yield _document(whole, site, settings)
+        yield from _told(whole, site, settings)
 
 
 def _url(record: Record) -> str | None:
@@ -135,6 +135,14 @@ def _page(record: Record, site: Site, settings: WarcInput) -> Page | Drop:
 
 def _is_pdf(payload: Payload) -> bool:
     return payload.type in PDF or (payload.type in UNTOLD and b"%PDF-" in payload.body[:1024])
+
+
+def _told(whole: _Pages, site: Site, settings: WarcInput) -> Records:
+    """A document, after how its pages had to be read, or why it is none."""
+    document = _document(whole, site, settings)
+    if not isinstance(document, Rejected):
+        yield from (Fallback(whole.url, page.fallback) for page in whole.pages if page.fallback is not None)
+    yield document
 
 
 def _document(whole: _Pages, site: Site, settings: WarcInput) -> Document | Rejected:

@@ -1,6 +1,6 @@
 """A page that is wanted, what came of it, and the reasons why a URL gave no page."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
@@ -33,6 +33,12 @@ class Miss(StrEnum):
 PASSING = {Miss.RATE_LIMITED, Miss.SERVER_ERROR, Miss.CONNECTION, Miss.TIMEOUT, Miss.NOT_BUILT}
 """What another time may end otherwise: tried again, in this run and the next."""
 
+UNREAD = {Miss.TOO_LARGE, Miss.BAD_ENCODING, Miss.CONNECTION, Miss.TIMEOUT}
+"""Whose body did not come whole, or cannot be read."""
+
+Truncated = Literal["length", "time", "disconnect", "unspecified"]
+"""Why a body is not whole, in the words of WARC-Truncated (ISO 28500, 5.13)."""
+
 Want = Literal["html", "pdf", "list", "any"]
 """`list` is an index that is no page: JSON, or the XML of a sitemap."""
 
@@ -55,7 +61,10 @@ class Ask:
 class Answer:
     """What came of an Ask: a page (status 200), `unchanged` (304), a redirect's `location`, or a `miss`.
 
-    `robots` is the answer of the host's robots.txt where this request had to ask for it first.
+    Where a host answered there is a `status`, with whatever came of the body; `truncated` tells why that is not all.
+    `robots` is the answer of the host's robots.txt where this request had to ask for it first, `before` are all other
+    responses on the way to this one: to requests that were sent again, to a robots.txt's redirects, to the parts of a
+    page that a browser built.
     """
 
     url: str
@@ -63,11 +72,13 @@ class Answer:
     status: int | None = None
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    truncated: Truncated | None = None
     location: str | None = None
     miss: Miss | None = None
     evidence: str = ""
     wait: float | None = None
     robots: "Answer | None" = None
+    before: "tuple[Answer, ...]" = ()
 
     @property
     def unchanged(self) -> bool:
@@ -76,8 +87,11 @@ class Answer:
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
+    def as_miss(self, miss: Miss, evidence: str) -> "Answer":
+        """The same, as one that gave no page."""
+        return replace(self, miss=miss, evidence=evidence.encode("utf-8", "backslashreplace").decode())
 
-def missed(url: str, miss: Miss, evidence: str, robots: Answer | None = None) -> Answer:
-    """The answer of a URL that gave no page."""
-    evidence = evidence.encode("utf-8", "backslashreplace").decode()
-    return Answer(url, datetime.now(UTC), miss=miss, evidence=evidence, robots=robots)
+
+def missed(url: str, miss: Miss, evidence: str) -> Answer:
+    """The answer of a URL that no host answered."""
+    return Answer(url, datetime.now(UTC)).as_miss(miss, evidence)

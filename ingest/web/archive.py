@@ -6,22 +6,25 @@ import hashlib
 import io
 import json
 from datetime import UTC, datetime
+from http.client import responses
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from ingest.web.answer import Answer
+from ingest.web.answer import Answer, Miss
 from ingest.web.fetchlog import Fetch, FetchLog, Kind, superseded_file
 from ingest.web.payload import Payload, PayloadError, read_payload
-from ingest.web.warc import ASKED, DOCUMENT, KIND, Record, read_records
+from ingest.web.warc import ASKED, DOCUMENT, KIND, OTHER, Record, read_records
 from lake.error import UserError
 
 SUFFIX = ".warc.gz"
-HOP = ("content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive", "set-cookie")
-"""Headers that do not hold for a body that is stored unpacked, or are nobody's business."""
+HOP = ("content-length", "transfer-encoding", "connection", "keep-alive", "set-cookie")
+"""Headers that do not hold for a body that is stored unpacked and in one piece, or are nobody's business."""
+
+REVISIT = "http://netpreserve.org/warc/1.1/revisit"
 
 HEADROOM = 4 * 2**20
 """What a record may have beside its body."""
@@ -115,8 +118,7 @@ class Archive:
             ours[DOCUMENT] = document
         if answer.url != url:
             ours[ASKED] = url
-        packed = await asyncio.to_thread(_pack, answer, ours)
-        offset, length = volume.append(packed)
+        offset, length = volume.append(await asyncio.to_thread(_pack, answer, ours))
         fetch = Fetch(
             url=url,
             kind=kind,
@@ -135,6 +137,47 @@ class Archive:
         self.log.add(fetch)
         return fetch
 
+    async def store_other(self, volume: Volume, answer: Answer) -> dict[str, str | int]:
+        """Write a response that is no page, if a host answered; returns its place as a Fetch has it."""
+        if answer.status is None:
+            return {}
+        offset, length = volume.append(await asyncio.to_thread(_pack, answer, {KIND: OTHER}))
+        return {"warc": volume.path.name, "offset": offset, "length": length}
+
+    async def store_miss(
+        self, volume: Volume, answer: Answer, url: str, kind: Kind, document: str | None = None
+    ) -> None:
+        """Write what came of a URL that gave no page, then the reason to the log."""
+        place = await self.store_other(volume, answer)
+        self.log.add(Fetch.of_miss(answer, url, kind, document).model_copy(update=place))
+
+    async def store_before(self, volume: Volume, answer: Answer) -> None:
+        """Write all that was received on the way to an answer; robots.txt has a line in the log as well."""
+        for one in answer.before:
+            await self.store_other(volume, one)
+        robots = answer.robots
+        if robots is None:
+            return
+        if robots.miss is None and robots.status == 200:
+            await self.store(volume, robots, robots.url, "robots")
+        else:
+            told = robots.as_miss(robots.miss or Miss.NOT_FOUND, robots.evidence or f"status {robots.status}")
+            await self.store_miss(volume, told, robots.url, "robots")
+
+    async def store_revisit(self, volume: Volume, answer: Answer, old: Fetch) -> None:
+        """Write that a page is the same as before, by its host's word (status 304) or by its bytes, and refer to it."""
+        page = self._record(old).headers
+        told = {
+            KIND: OTHER,
+            "WARC-Profile": f"{REVISIT}/{'server-not-modified' if answer.unchanged else 'identical-payload-digest'}",
+            "WARC-Refers-To": page.get("warc-record-id"),
+            "WARC-Refers-To-Target-URI": page["warc-target-uri"],
+            "WARC-Refers-To-Date": page["warc-date"],
+            "WARC-Payload-Digest": page.get("warc-payload-digest"),
+        }
+        ours = {name: value for name, value in told.items() if value is not None}
+        volume.append(await asyncio.to_thread(_pack, answer, ours, "revisit"))
+
     def move(self, volume: Volume, fetch: Fetch) -> Fetch:
         """Write the record of a page once more, so that the pages of its document stand together."""
         name, offset, end = fetch.place
@@ -152,6 +195,9 @@ class Archive:
         Raises:
             UserError: its record is damaged.
         """
+        return read_payload(self._record(fetch).block, self._max_bytes)
+
+    def _record(self, fetch: Fetch) -> Record:
         name, offset, end = fetch.place
         with (self.folder / name).open("rb") as stream:
             stream.seek(offset)
@@ -159,7 +205,7 @@ class Archive:
         found = next(read_records(packed, self._max_bytes), None)
         if not isinstance(found, Record):
             raise UserError(f"{self.folder / name}: the record at {offset} is damaged; remove the file and crawl again")
-        return read_payload(found.block, self._max_bytes)
+        return found
 
     def write_superseded(self, volume: Volume) -> None:
         """Beside each WARC, the records in it that later ones replace, for who reads it.
@@ -241,19 +287,25 @@ class Group:
         return (last[0], last[2]) == (self._volume.path.name, self._volume.size)
 
 
-def _pack(answer: Answer, ours: dict[str, str]) -> bytes:
-    """A response record, packed by itself."""
+def _pack(answer: Answer, ours: dict[str, str], kind: Literal["response", "revisit"] = "response") -> bytes:
+    """A record, packed by itself; a revisit has no body."""
     headers = [(name, value) for name, value in answer.headers if name.lower() not in HOP]
-    headers.append(("Content-Length", str(len(answer.body))))
+    body = answer.body if kind == "response" else b""
+    if kind == "response":
+        headers.append(("Content-Length", str(len(body))))
+    if answer.truncated is not None:
+        ours = {**ours, "WARC-Truncated": answer.truncated}
     buffer = io.BytesIO()
     writer: Any = WARCWriter(buffer, gzip=True, warc_version="1.1")
     date = answer.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     record = writer.create_warc_record(
         answer.url,
-        "response",
-        payload=io.BytesIO(answer.body),
-        length=len(answer.body),
-        http_headers=StatusAndHeaders(f"{answer.status} OK", headers, protocol="HTTP/1.1"),
+        kind,
+        payload=io.BytesIO(body),
+        length=len(body),
+        http_headers=StatusAndHeaders(
+            f"{answer.status} {responses.get(answer.status or 0, '')}", headers, protocol="HTTP/1.1"
+        ),
         warc_headers_dict={"WARC-Date": date, **ours},
     )
     writer.write_record(record)
@@ -261,7 +313,7 @@ def _pack(answer: Answer, ours: dict[str, str]) -> bytes:
 
 
 def _payload(record: Record, max_bytes: int) -> Payload | None:
-    if KIND.lower() not in record.headers:
+    if record.headers.get(KIND.lower(), OTHER) == OTHER:
         return None
     try:
         return read_payload(record.block, max_bytes)

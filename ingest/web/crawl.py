@@ -158,7 +158,7 @@ class SiteCrawl:
         return int(self._settings.volume_mb * 2**20)
 
     def _pages(self) -> Volume:
-        """The WARC file of index pages and robots.txt. A full one stays open for what is on its way to it."""
+        """The WARC file of all that is no page of a document. A full one stays open for what is on its way to it."""
         if self._lists[-1].size >= self._room:
             self._lists.append(self._archive.volume("index", self._room))
         return self._lists[-1]
@@ -307,7 +307,8 @@ class SiteCrawl:
                     group.taken.add(page.final_url or link)
         for old in self._chapters.get(url, ()):
             if old not in links:
-                self._log_miss(missed(old, Miss.GONE, f"{url} does not lead to it any more"), old, "chapter", url)
+                gone = missed(old, Miss.GONE, f"{url} does not lead to it any more")
+                await self._archive.store_miss(self._pages(), gone, old, "chapter", url)
         group.finish()
 
     # Pages -----------------------------------------------------------------------------------------------------------
@@ -334,10 +335,11 @@ class SiteCrawl:
         answer = await self._follow(ask, group)
         searched = kind == "index" or (kind == "document" and self._site.chapters is not None)
         if want == "html" and searched and answer.miss is None and (why := too_large(answer.body)) is not None:
-            answer = replace(answer, miss=Miss.TOO_LARGE, evidence=why)
+            answer = answer.as_miss(Miss.TOO_LARGE, why)
         if answer.miss is not None:
-            return self._missed(answer, url, kind, group, old)
+            return await self._missed(answer, url, kind, group, old)
         if old is not None and (answer.status == 304 or hashlib.sha256(answer.body).hexdigest() == old.sha256):
+            await self._archive.store_revisit(self._pages(), answer, old)
             same = old.model_copy(update={"at": answer.at, "evidence": None})
             self._log.add(same)
             return group.keep(same) if group is not None else same
@@ -350,50 +352,46 @@ class SiteCrawl:
             return True
         return self._refresh and datetime.now(UTC) - known.at >= timedelta(hours=self._settings.fresh_hours)
 
-    def _missed(self, answer: Answer, url: str, kind: Kind, group: Group | None, old: Fetch | None) -> Fetch | None:
+    async def _missed(
+        self, answer: Answer, url: str, kind: Kind, group: Group | None, old: Fetch | None
+    ) -> Fetch | None:
         """An old page stays where its host only fails to give it now."""
         if old is not None and answer.miss in PASSING:
+            await self._archive.store_other(self._pages(), answer)
             kept = old.model_copy(update={"evidence": f"not refreshed: {answer.miss}: {answer.evidence}"})
             self._log.add(kept)
             return group.keep(kept) if group is not None else kept
-        self._log_miss(answer, url, kind, group.document if group is not None else None)
+        document = group.document if group is not None else None
+        await self._archive.store_miss(self._pages(), answer, url, kind, document)
         return None
 
-    def _log_miss(self, answer: Answer, url: str, kind: Kind, document: str | None) -> None:
-        self._log.add(Fetch.of_miss(answer, url, kind, document))
-
     async def _follow(self, ask: Ask, group: Group | None) -> Answer:
-        """The answer at the end of redirects. Each is asked for like any page, by the host it leads to."""
+        """The answer at the end of redirects. Each is asked for like any page, by the host it leads to.
+
+        All responses before it are stored here, each redirect before it is followed.
+        """
         seen = [ask.url]
         while True:
             self._requests += 1
             answer = await self._fetch(ask)
-            if answer.robots is not None:
-                await self._keep_robots(answer.robots)
+            await self._archive.store_before(self._pages(), answer)
             if answer.location is None:
                 if answer.status == 304 and ask.etag is None and ask.last_modified is None:
-                    return missed(ask.url, Miss.REFUSED, "status 304, which was not asked for")
+                    return answer.as_miss(Miss.REFUSED, "status 304, which was not asked for")
                 return answer
             target, way = answer.location, f"{' → '.join(seen)} → {answer.location}"
             if not ask.browser:
                 target = target.partition("#")[0]
             if target in seen:
-                return missed(ask.url, Miss.REDIRECT_LOOP, way)
+                return answer.as_miss(Miss.REDIRECT_LOOP, way)
             if len(seen) > self._settings.max_redirects:
-                return missed(ask.url, Miss.TOO_MANY_REDIRECTS, way)
+                return answer.as_miss(Miss.TOO_MANY_REDIRECTS, way)
             if domain(host_of(target)) not in self._own | {domain(host_of(ask.url))}:
-                return missed(ask.url, Miss.OFF_SITE, way)
+                return answer.as_miss(Miss.OFF_SITE, way)
             if group is not None:
                 await self._turn(group.document)
                 if target in group.taken or self._owner.setdefault(target, group.document) != group.document:
-                    return missed(ask.url, Miss.SAME_PAGE, way)
+                    return answer.as_miss(Miss.SAME_PAGE, way)
+            await self._archive.store_other(self._pages(), answer)
             seen.append(target)
             ask = replace(ask, url=target, private=origin(target) in self._private)
-
-    async def _keep_robots(self, answer: Answer) -> None:
-        if answer.miss is None and answer.status == 200:
-            await self._archive.store(self._pages(), answer, answer.url, "robots")
-        else:
-            evidence = answer.evidence or f"status {answer.status}"
-            told = replace(answer, miss=answer.miss or Miss.NOT_FOUND, evidence=evidence)
-            self._log_miss(told, answer.url, "robots", None)

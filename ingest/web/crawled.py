@@ -41,7 +41,7 @@ def manifest(
         "site": tag,
         "accounts": _accounts(rows),
         "last_yield": health["found"] if health and not health["faults"] else (last or {}).get("last_yield"),
-        "bytes": sum(row.length or 0 for row in rows),
+        "bytes": sum(row.length or 0 for row in rows if row.kept),
         "files": {path.name: path.stat().st_size for path in archive.files()},
         **figures,
     }

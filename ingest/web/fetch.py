@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import Self
 
-from ingest.web.answer import PASSING, Answer, Ask, Want, missed
+from ingest.web.answer import PASSING, UNREAD, Answer, Ask, Want, missed
 from ingest.web.answer import Miss as Miss
 from ingest.web.browser import Browser, BrowserError, Loaded, Request
 from ingest.web.http import Client, FetchSettings, Message
@@ -55,21 +55,21 @@ class Fetcher:
         """One page; a redirect is handed back, not followed. Raises nothing: what goes wrong is the answer's `miss`."""
         if clean_url(ask.url, fragment=ask.browser) != ask.url:
             return missed(ask.url, Miss.BAD_URL, "not an absolute http or https URL in its one form")
-        closed, robots = await self._closed(ask)
-        if closed is not None:
-            return replace(closed, robots=robots)
-        answer = await self._try(ask)
-        if ask.browser and answer.status == 200 and answer.miss is None:
-            answer = await self._build(ask, answer)
-        return replace(answer, robots=robots)
+        before: list[Answer] = []
+        answer, robots = await self._closed(ask, before)
+        if answer is None:
+            answer = await self._try(ask, before)
+            if ask.browser and answer.status == 200 and answer.miss is None:
+                answer = await self._build(ask, answer, before)
+        return replace(answer, robots=robots, before=tuple(before))
 
     def _gate(self, ask: Ask) -> Gate:
         gate = self._gates.setdefault(host_of(ask.url), Gate(self._settings.per_host))
         gate.slow_to(1 / ask.rate)
         return gate
 
-    async def _try(self, ask: Ask) -> Answer:
-        """Ask until there is an answer that stays, at most `retries` times more."""
+    async def _try(self, ask: Ask, before: list[Answer]) -> Answer:
+        """Ask until there is an answer that stays, at most `retries` times more; the others are added to `before`."""
         settings, gate = self._settings, self._gate(ask)
         chance = random.Random(f"{settings.seed} {ask.url}")
         message = Message(ask.url, ask.want, ask.private, _headers(ask))
@@ -78,6 +78,7 @@ class Fetcher:
             if answer.miss not in PASSING or host_of(ask.url) in self._shut:
                 return answer
             if attempt < settings.retries:
+                self._add(answer, before)
                 wait = backoff(attempt, settings.backoff_seconds, settings.max_wait_seconds, chance)
                 if answer.wait is not None:
                     wait = max(wait, answer.wait)
@@ -100,14 +101,23 @@ class Fetcher:
         shut = self._shut[host]
         return missed(message.url, shut.miss or Miss.RATE_LIMITED, f"not asked for: {shut.url}: {shut.evidence}")
 
+    def _add(self, answer: Answer, before: list[Answer]) -> None:
+        """Remember a response, if one came. All together have no more bytes than one page may have: then only heads."""
+        if answer.status is None:
+            return
+        room = max(0, self._settings.max_bytes - sum(len(one.body) for one in before))
+        if len(answer.body) > room:
+            answer = replace(answer, body=answer.body[:room], truncated=answer.truncated or "length")
+        before.append(answer)
+
     # robots.txt ------------------------------------------------------------------------------------------------------
 
-    async def _closed(self, ask: Ask) -> tuple[Answer | None, Answer | None]:
+    async def _closed(self, ask: Ask, before: list[Answer]) -> tuple[Answer | None, Answer | None]:
         """The answer that a URL gets without being asked for, if robots.txt keeps it closed; slows its host down.
 
         The second is what robots.txt itself answered, where this call was the one that asked.
         """
-        rules, told, first = await self._rules(ask)
+        rules, told, first = await self._rules(ask, before)
         robots = told if first else None
         if told.miss is not None:
             return missed(ask.url, told.miss, f"{told.url}: {told.evidence}"), robots
@@ -121,41 +131,43 @@ class Fetcher:
         self._gate(ask).slow_to(rules.interval)
         return None, robots
 
-    async def _rules(self, ask: Ask) -> tuple[Rules, Answer, bool]:
+    async def _rules(self, ask: Ask, before: list[Answer]) -> tuple[Rules, Answer, bool]:
         """Rules of the URL's host, the answer they came from, and whether this call was the one that asked."""
         key = (origin(ask.url), ask.private)
         known = self._robots.get(key)
         first = known is None or time.monotonic() > known[0]
         if known is None or first:
             asking = Ask(f"{key[0]}/robots.txt", "any", ask.rate, ask.private)
-            known = (time.monotonic() + ROBOTS_SECONDS, asyncio.create_task(self._read_robots(asking)))
+            known = (time.monotonic() + ROBOTS_SECONDS, asyncio.create_task(self._read_robots(asking, before)))
             self._robots[key] = known
         rules, told = await asyncio.shield(known[1])
         if first and (told.miss is not None or rules.closed is not None):
             self._robots[key] = (time.monotonic() + CLOSED_SECONDS, known[1])
         return rules, told, first
 
-    async def _read_robots(self, ask: Ask) -> tuple[Rules, Answer]:
+    async def _read_robots(self, ask: Ask, before: list[Answer]) -> tuple[Rules, Answer]:
         """Follows redirects within the domain: what another domain allows is not this one's to say."""
         for _ in range(MOST_HOPS + 1):
-            answer = await self._try(ask)
+            answer = await self._try(ask, before)
             if answer.location is None:
-                if answer.status is None or (answer.miss is not None and answer.miss in PASSING):
+                if answer.status is None or (answer.miss is not None and answer.miss in PASSING | UNREAD):
                     return Rules(), answer
                 return rules_of(answer.status, answer.body), replace(answer, miss=None)
             if domain(host_of(answer.location)) != domain(host_of(ask.url)):
                 break
+            self._add(answer, before)
             ask = _elsewhere(ask, answer.location)
         return Rules(closed=f"robots.txt leads to {answer.location}, which was not followed"), answer
 
     # JavaScript ------------------------------------------------------------------------------------------------------
 
-    async def _build(self, ask: Ask, shell: Answer) -> Answer:
+    async def _build(self, ask: Ask, shell: Answer, before: list[Answer]) -> Answer:
         """The page as a browser builds it from the HTML that came."""
 
         async def load(request: Request) -> Loaded | None:
-            return await self._load(request, ask)
+            return await self._load(request, ask, before)
 
+        self._add(shell, before)
         first = Loaded(200, dict(shell.headers), shell.body)
         try:
             html = await self._browser.build(ask.url, first, ask.wait_for, self._settings.total_seconds, load)
@@ -166,21 +178,21 @@ class Fetcher:
         kept = tuple((name, value) for name, value in shell.headers if name.lower() not in ("content-type", "etag"))
         return replace(shell, headers=(("Content-Type", "text/html; charset=utf-8"), *kept), body=html)
 
-    async def _load(self, request: Request, ask: Ask) -> Loaded | None:
+    async def _load(self, request: Request, ask: Ask, before: list[Answer]) -> Loaded | None:
         """What a page asks for while it is built; a script is asked for once, since all pages of a site share it."""
         if request.kind != "script" or request.method != "GET":
-            return await self._ask_for(request, ask)
+            return await self._ask_for(request, ask, before)
         key = (request.url, origin(ask.url) if ask.private else None)
         if key not in self._scripts:
             if len(self._scripts) >= MOST_SCRIPTS:
                 self._scripts.clear()
-            self._scripts[key] = asyncio.create_task(self._ask_for(request, ask))
+            self._scripts[key] = asyncio.create_task(self._ask_for(request, ask, before))
         loaded = await asyncio.shield(self._scripts[key])
         if loaded is None or loaded.status != 200:
             self._scripts.pop(key, None)
         return loaded
 
-    async def _ask_for(self, request: Request, ask: Ask) -> Loaded | None:
+    async def _ask_for(self, request: Request, ask: Ask, before: list[Answer]) -> Loaded | None:
         """A part of a page, under the rules of its host as well; None where the page may not have it.
 
         The browser itself has no way to the network.
@@ -190,13 +202,18 @@ class Fetcher:
             if url is None:
                 return None
             part = _elsewhere(Ask(ask.url, "any", ask.rate, ask.private), url)
-            closed, _robots = await self._closed(part)
+            closed, robots = await self._closed(part, before)
+            if robots is not None:
+                self._add(robots, before)
             if closed is not None:
                 return None
             message = Message(url, "any", part.private, request.headers, request.method, request.data)
             answer = await self._exchange(message, self._gate(part))
+            self._add(answer, before)
             if answer.location is None:
-                return Loaded(answer.status, dict(answer.headers), answer.body) if answer.status is not None else None
+                if answer.status is None or (answer.miss is not None and answer.miss in UNREAD):
+                    return None
+                return Loaded(answer.status, dict(answer.headers), answer.body)
             url = answer.location
         return None
 

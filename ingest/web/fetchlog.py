@@ -34,7 +34,8 @@ FETCH = pa.schema(
         pa.field("length", pa.int64()),
     ]
 )
-"""A row a URL. Where it was kept, `warc`, `offset` and `length` say where its record is; else `reason` is a Miss."""
+"""A row a URL. Where it was not kept, `reason` is a Miss. `warc`, `offset` and `length` say where its record is: the
+page's, or that of the last response, where a host answered."""
 
 
 class Fetch(Settings):
@@ -73,9 +74,9 @@ class Fetch(Settings):
 
     @property
     def place(self) -> tuple[str, int, int]:
-        """File, offset and end of the record of a page that was kept."""
+        """File, offset and end of its record."""
         if self.warc is None or self.offset is None or self.length is None:
-            raise ValueError(f"{self.url}: no record was kept of it")
+            raise ValueError(f"{self.url}: there is no record of it")
         return self.warc, self.offset, self.offset + self.length
 
     def row(self) -> dict[str, Any]:
@@ -84,12 +85,13 @@ class Fetch(Settings):
 
 
 class FetchLog:
-    """The lines of one file. The last line of a URL counts; the places of all are known."""
+    """The lines of one file. The last line of a URL counts; the places of all pages are known."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._last: dict[str, Fetch] = {}
         self._places: set[tuple[str, int, int]] = set()
+        self._ends: dict[str, int] = {}
         self._damaged = False
         for line in self._lines():
             self._take(line)
@@ -105,6 +107,9 @@ class FetchLog:
 
     def _take(self, line: Fetch) -> None:
         self._last[line.url] = line
+        if line.warc is None:
+            return
+        self._ends[line.warc] = max(line.place[2], self._ends.get(line.warc, 0))
         if line.kept:
             self._places.add(line.place)
 
@@ -123,22 +128,19 @@ class FetchLog:
     def mend(self, sizes: dict[str, int]) -> None:
         """Forget lines that no WARC holds up, given the files' sizes. Only such a log is written anew, in one move."""
         lines = list(self._lines())
-        sound = [line for line in lines if not line.kept or line.place[2] <= sizes.get(line.place[0], 0)]
+        sound = [line for line in lines if line.warc is None or line.place[2] <= sizes.get(line.warc, 0)]
         if len(sound) == len(lines) and not self._damaged:
             return
         temporary = self._path.with_name(f".{self._path.name}.new")
         temporary.write_text("".join(f"{one.model_dump_json(exclude_none=True)}\n" for one in sound), encoding="utf-8")
         temporary.replace(self._path)
-        self._last, self._places, self._damaged = {}, set(), False
+        self._last, self._places, self._ends, self._damaged = {}, set(), {}, False
         for line in sound:
             self._take(line)
 
     def ends(self) -> dict[str, int]:
         """For every WARC, where its last record ends that the log knows."""
-        ends: dict[str, int] = {}
-        for name, _, end in self._places:
-            ends[name] = max(end, ends.get(name, 0))
-        return ends
+        return dict(self._ends)
 
     def superseded(self) -> dict[str, list[int]]:
         """For every WARC, the offsets of records that a later fetch has replaced."""

@@ -176,6 +176,7 @@ def _index(site: Site, found: Yield, last: Yield | None) -> Iterator[Fault]:
         said = f"{len(barren)} index pages that led to documents at the last crawl lead to none"
     if barren:
         do = "open it in a browser and mend index (links, find, through, match) in the site's YAML"
+        do += _or_accept(found) if any(found.links.values()) else ""
         yield Fault(found.site, Symptom.INDEX, said, barren[0], do)
 
 
@@ -208,7 +209,7 @@ def _fewer(site: Site, found: Yield, last: Yield | None) -> Fault | None:
         return Fault(found.site, Symptom.FEWER, said, page, do)
     if last is not None and found.current < (1 - FALL) * last.current:
         said = f"{found.current} documents, the last crawl had {last.current}"
-        return Fault(found.site, Symptom.FALL, said, page, do)
+        return Fault(found.site, Symptom.FALL, said, page, do + _or_accept(found))
     return None
 
 
@@ -222,5 +223,9 @@ def _shorter(site: Site, found: Yield, last: Yield | None) -> Fault | None:
         return Fault(found.site, Symptom.SHORTER, said, found.empty_at or found.index, do)
     if last is not None and found.words_each < (1 - FALL) * last.words_each:
         said = f"{found.words_each:.0f} words a document, at the last crawl {last.words_each:.0f}"
-        return Fault(found.site, Symptom.FALL, said, found.empty_at or found.index, do)
+        return Fault(found.site, Symptom.FALL, said, found.empty_at or found.index, do + _or_accept(found))
     return None
+
+
+def _or_accept(found: Yield) -> str:
+    return f"; if the site truly has no more, run `gap check CONFIG {found.site} --accept`"

@@ -13,6 +13,9 @@ ASKED = "WARC-Gap-Asked"
 """Our own headers: what a page is (document, chapter, index, robots), the URL of the document that it belongs to, and
 the URL that was asked for where redirects led elsewhere."""
 
+OTHER = "other"
+"""The kind of a response that is no page: a redirect, an error, what was refused, what had not changed."""
+
 CHUNK = 64 * 2**10
 GZIP = b"\x1f\x8b\x08"
 VERSION = b"WARC/1."

@@ -119,6 +119,11 @@ def test_the_headline_has_documents_tokens_parameters_loss_and_scores(page: Any)
         assert figure in said
 
 
+def test_pdfs_that_grobid_did_not_read_are_on_the_page() -> None:
+    page = parsed(render("demo", changed("read", {"pdfs_without_grobid": {"guidelines": 4321}})))
+    assert "PDFs of guidelines that GROBID did not read 4,321" in words(section(page, "read"))
+
+
 def test_the_figures_of_the_manifests_are_on_the_page(page: Any) -> None:
     steps = by_step(manifests())
     mix = words(section(page, "mix"))

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import socket
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -60,6 +61,9 @@ def test_a_page_is_what_its_scripts_make_of_it(web: Any) -> None:
     # Neither pictures nor styles, and nothing that the crawler did not send.
     assert {path.partition("?")[0] for path in web.paths()} == {"/app", "/app.js", "/data.json"}
     assert web.paths().count("/app.js") == 1
+    # Every response that the pages were built from comes with one of them.
+    parts = [one.url for page in (plain, routed) for one in page.before]
+    assert Counter(url.removeprefix(web.url).partition("#")[0] for url in parts) == Counter(web.paths())
     assert {headers["User-Agent"] for _, _, headers in web.asked} == {"gap-replay/0.1 (+a@example.org)"}
 
 
@@ -109,9 +113,9 @@ def test_a_page_of_a_public_site_reaches_nothing_inside(web: Any) -> None:
 
     async def work() -> Answer:
         async with Fetcher(FetchSettings(contact="a@example.org", retries=0, total_seconds=5)) as fetcher:
-            shell = await fetcher._try(Ask(f"{web.url}/page", "html", 50, private=True))
+            shell = await fetcher._try(Ask(f"{web.url}/page", "html", 50, private=True), [])
             web.asked.clear()
-            return await fetcher._build(Ask(shell.url, "html", 50, private=False, browser=True), shell)
+            return await fetcher._build(Ask(shell.url, "html", 50, private=False, browser=True), shell, [])
 
     asyncio.run(work())
     assert web.asked == []

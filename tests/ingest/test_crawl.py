@@ -16,13 +16,15 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from warcio.archiveiterator import ArchiveIterator
+from warcio.recordloader import ArcWarcRecord
 
 from ingest.site import Site
 from ingest.web.archive import Archive
 from ingest.web.crawl import CrawlSettings, SiteCrawl
 from ingest.web.crawled import fetches, manifest
 from ingest.web.fetch import Fetcher, Miss
-from ingest.web.fetchlog import Fetch, fetch_table, read_superseded
+from ingest.web.fetchlog import Fetch, FetchLog, fetch_table, read_superseded
 from ingest.web.payload import read_payload
 from ingest.web.warc import Record, read_records
 from lake.error import UserError
@@ -45,6 +47,13 @@ def settings(**changes: Any) -> CrawlSettings:
 
 def crawl(folder: Path, one: Site, refresh: bool = False, **changes: Any) -> dict[str, Fetch]:
     """Rows of the table of fetches by path, after a crawl in this process."""
+    return crawl_told(folder, one, refresh, **changes)[0]
+
+
+def crawl_told(
+    folder: Path, one: Site, refresh: bool = False, **changes: Any
+) -> tuple[dict[str, Fetch], dict[str, Any]]:
+    """The same, and the manifest."""
     given = settings(**changes)
 
     async def work() -> tuple[list[Fetch], dict[str, Any]]:
@@ -58,7 +67,7 @@ def crawl(folder: Path, one: Site, refresh: bool = False, **changes: Any) -> dic
     assert fetch_table(rows).num_rows == sum(account["in"] for account in told["accounts"].values())
     for account in told["accounts"].values():
         assert account["in"] == account["kept"] + sum(account["dropped"].values())
-    return {row.url.split("/", 3)[3]: row for row in rows}
+    return {row.url.split("/", 3)[3]: row for row in rows}, told
 
 
 def kept(rows: dict[str, Fetch], *kinds: str) -> set[str]:
@@ -70,18 +79,35 @@ def missed(rows: dict[str, Fetch]) -> dict[str, Miss | None]:
 
 
 def records(folder: Path) -> list[tuple[str, str, str, bytes]]:
-    """File, kind, document's path or URL's, and body of every record that is to be read."""
+    """File, kind, document's path or URL's, and body of every page's record that is to be read."""
     found = []
     for path in sorted(folder.glob("*.warc.gz")):
         replaced = read_superseded(path)
         with path.open("rb") as stream:
             for one in read_records(stream, 2**24):
                 assert isinstance(one, Record)
-                if one.headers["warc-type"] == "response" and one.offset not in replaced:
+                page = one.headers["warc-type"] == "response" and one.headers["warc-gap-kind"] != "other"
+                if page and one.offset not in replaced:
                     url = one.headers.get("warc-gap-document", one.headers["warc-target-uri"])
                     body = read_payload(one.block, 2**24).body
                     found.append((path.name, one.headers["warc-gap-kind"], url.split("/", 3)[3], body))
     return found
+
+
+def answers(folder: Path) -> dict[str, list[ArcWarcRecord]]:
+    """By path, in the order of the files, every record of a response as other readers of WARC find it."""
+    found: dict[str, list[ArcWarcRecord]] = {}
+    for path in sorted(folder.glob("*.warc.gz")):
+        with path.open("rb") as stream:
+            for one in ArchiveIterator(stream, check_digests="raise"):
+                if one.rec_type != "warcinfo":
+                    one.body = one.content_stream().read()
+                    found.setdefault(one.rec_headers["WARC-Target-URI"].split("/", 3)[3], []).append(one)
+    return found
+
+
+def statuses(found: list[ArcWarcRecord]) -> list[int]:
+    return [int(one.http_headers.get_statuscode()) for one in found]
 
 
 def links(*paths: str, kind: str = "a") -> str:
@@ -235,14 +261,56 @@ def test_every_url_that_gives_no_page_is_there_under_its_reason(web: Any, tmp_pa
     assert missed(rows) == expected
     assert kept(rows) == good
     assert all(row.evidence for row in rows.values() if not row.kept)
+    assert (rows["loop"].status, rows["image"].status, rows["slow"].status) == (302, 200, None)
     assert rows["moved"].final_url == f"{web.url}/moved-here"
     assert rows["off-site"].evidence == f"{web.url}/off-site → http://localhost:{web.port}/good"
     assert not [path for path in web.paths() if path.startswith("/private")]
     assert sum(path.stat().st_size for path in tmp_path.glob("*.warc.gz")) < 100_000
+    # Every response is there: of each request one record, but of the host that did not answer.
+    found = answers(tmp_path)
+    asked = Counter(path[1:] for path in web.paths(robots=True) if path != "/slow")
+    assert Counter({path: len(one) for path, one in found.items()}) == asked
+    assert all(one.rec_type == "response" for several in found.values() for one in several)
+    expected_statuses = {
+        "robots.txt": [200],
+        "list": [200],
+        "429-then-ok": [429, 200],
+        "500-then-ok": [500, 200],
+        "404": [404],
+        "429": [429, 429],
+        "500": [500, 500],
+        "403": [403],
+        "image": [200],
+        "endless": [200, 200],
+        "huge": [200],
+        "loop": [302],
+        "loop2": [302],
+        "off-site": [302],
+        "moved": [302],
+        "moved-here": [200],
+    }
+    assert {path: statuses(found[path]) for path in expected_statuses} == expected_statuses
+    assert found["404"][0].body == b"no such page"
+    assert found["moved"][0].http_headers["Location"] == "/moved-here"
+    assert (found["image"][0].body, found["image"][0].http_headers["Content-Type"]) == (b"x", "image/png")
+    assert found["robots.txt"][0].body.startswith(b"User-agent: gap-replay")
+    cut = {path: one.rec_headers["WARC-Truncated"] for path in found for one in found[path]}
+    assert {path: why for path, why in cut.items() if why} == {"huge": "length", "endless": "time"}
+    assert found["huge"][0].body == b"x" * 2**20
+    assert {one.rec_headers["WARC-Gap-Kind"] for path in expected for one in found.get(path, ())} == {"other"}
+    assert {document for _, kind, document, _ in records(tmp_path) if kind == "document"} == good
+    # The row of each URL says where the record of its last response is.
+    for row in (rows["404"], rows["429"], rows["huge"], rows["loop"], rows["moved"]):
+        assert row.warc is not None
+        with (tmp_path / row.warc).open("rb") as stream:
+            one = next(read_records(stream, 2**24, row.offset or 0))
+        assert isinstance(one, Record)
+        assert read_payload(one.block, 2**24).status == row.status
     # A second run asks again for what may have passed, and for nothing else.
     web.asked.clear()
     crawl(tmp_path, site(index), total_seconds=0.7, retries=0)
     assert set(web.paths()) == {"/429", "/500", "/slow", "/endless"}
+    assert statuses(answers(tmp_path)["429"]) == [429, 429, 429]
 
 
 def test_only_the_host_that_a_site_names_may_be_inside(web: Any, other: Any, tmp_path: Path) -> None:
@@ -339,6 +407,22 @@ def test_a_limit_leaves_the_rest_in_the_table(web: Any, tmp_path: Path) -> None:
     assert Counter(web.paths()) == Counter(["/list", "/a", "/b", "/c"])
 
 
+def test_documents_that_are_listed_now_are_counted_whatever_was_kept_or_left_out(web: Any, tmp_path: Path) -> None:
+    documents(web, "/a", "/b", "/c", "/d")
+    web.page("/list", links("/a", "/b", "/c", "/more", "/list"))
+    web.page("/more", links("/a", "/missing"))
+    one = site({"urls": [f"{web.url}/list", f"{web.url}/more"]}, seeds=[f"{web.url}/a", f"{web.url}/d"])
+    rows, told = crawl_told(tmp_path, one, limit=2)
+    assert kept(rows) == {"a", "b"}
+    assert told["listed"] == len(("a", "b", "c", "missing", "d"))
+    assert crawl_told(tmp_path, one)[1]["listed"] == 5
+    web.page("/list", links("/b"))
+    web.page("/more", "nothing")
+    rows, told = crawl_told(tmp_path, one, refresh=True)
+    assert kept(rows) == {"a", "b", "c", "d"}
+    assert told["listed"] == len(("b", "a", "d"))
+
+
 # WARC and resuming ---------------------------------------------------------------------------------------------------
 
 
@@ -383,6 +467,7 @@ def test_records_of_a_document_stand_together_whatever_is_under_way(web: Any, tm
     whole(web, tmp_path)
     assert len(list(tmp_path.glob("lane*.warc.gz"))) > 3
     assert {kind for _, kind, _, _ in records(tmp_path)} == {"index", "document", "chapter"}
+    assert statuses(answers(tmp_path)["robots.txt"]) == [404]
     assert rows["d0/c1"].document == f"{web.url}/d0"
 
 
@@ -446,6 +531,12 @@ def urls_in(folder: Path) -> list[tuple[str, str, str]]:
     return found
 
 
+def logged_in(folder: Path) -> set[str]:
+    """Paths of which the log tells that they gave no page."""
+    log = FetchLog(folder / "fetches.jsonl")
+    return {line.url.split("/", 3)[3] for line in log if not line.kept and line.kind != "robots"}
+
+
 SCRIPT = """
 import asyncio, json, sys
 from pathlib import Path
@@ -469,12 +560,15 @@ asyncio.run(work())
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_anywhere_it_fetches_no_page_twice_and_loses_none(web: Any, tmp_path: Path, seed: int) -> None:
     one = chaptered(web, 8)
+    web.redirect("/moved", "/gone")
+    web.page("/list", links("/moved", *(f"/d{n}" for n in range(8)), "/missing"))
     chance = random.Random(seed)
     given = settings(concurrency=3)
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), one.model_dump_json(), given.model_dump_json()]
     kills = 0
     while True:
-        there = {path for _, _, path in urls_in(tmp_path)}
+        there = {path for _, kind, path in urls_in(tmp_path) if kind != "other"}
+        logged = logged_in(tmp_path)
         web.asked.clear()
         last = chance.randrange(1, 9)
         process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
@@ -486,14 +580,46 @@ def test_killed_anywhere_it_fetches_no_page_twice_and_loses_none(web: Any, tmp_p
             kills += 1
         _, said = process.communicate(timeout=60)
         assert there.isdisjoint(path[1:] for path in web.paths()), "a page in a WARC was asked for again"
+        assert logged.isdisjoint(path[1:] for path in web.paths()), "a URL that gave no page was asked for again"
         if process.returncode == 0:
             break
         assert process.returncode == -signal.SIGKILL, said
     assert kills >= 3
     whole(web, tmp_path, 8)
-    pages = Counter(path for _, kind, path in urls_in(tmp_path) if kind != "robots")
+    pages = Counter(path for _, kind, path in urls_in(tmp_path) if kind != "other")
     assert set(pages.values()) == {1}
     assert len(pages) == 1 + 8 * 3
+    others = {path for _, kind, path in urls_in(tmp_path) if kind == "other"}
+    assert others == {"robots.txt", "moved", "gone", "missing"}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_responses_that_are_no_pages_are_whole_after_a_kill(web: Any, tmp_path: Path, seed: int) -> None:
+    """The end of the file that they stand in is torn off; what is left can be read and goes on."""
+    documents(web, "/a")
+    for n in range(9):
+        web.redirect(f"/m{n}", f"/gone{n}")
+    one = site({}, seeds=[f"{web.url}/{name}" for name in ("a", *(f"m{n}" for n in range(9)))])
+    before = crawl(tmp_path, one, concurrency=1)
+    index = tmp_path / "index-00000.warc.gz"
+    os.truncate(index, random.Random(seed).randrange(index.stat().st_size))
+    left = {row.url for row in before.values() if not row.kept and row.place[2] <= index.stat().st_size}
+    web.asked.clear()
+    rows = crawl(tmp_path, one, concurrency=1)
+    assert left.isdisjoint(f"{web.url}{path}" for path in web.paths())
+    assert missed(rows) == missed(before)
+    assert {f"gone{n}" for n in range(9)} <= answers(tmp_path).keys()
+    assert all(record.headers["warc-gap-kind"] for record in whole_records(index))
+    web.asked.clear()
+    assert crawl(tmp_path, one) == rows
+    assert web.asked == []
+
+
+def whole_records(path: Path) -> list[Record]:
+    with path.open("rb") as stream:
+        found = list(read_records(stream, 2**24))
+    assert all(isinstance(one, Record) for one in found)
+    return [one for one in found if isinstance(one, Record)]
 
 
 def test_two_crawls_do_not_write_to_one_folder(tmp_path: Path) -> None:
@@ -513,6 +639,19 @@ def conditional(web: Any, path: str, body: str, tag: str) -> None:
             request.answer(200, body.encode(), Content_Type="text/html", ETag=tag)
 
     web.pages[path] = answer
+
+
+def revisit(same: ArcWarcRecord, page: ArcWarcRecord) -> tuple[str, int]:
+    """Profile and status of a revisit record that refers to a page as ISO 28500 wants it."""
+    assert (same.rec_type, page.rec_type, same.body) == ("revisit", "response", b"")
+    told, first = same.rec_headers, page.rec_headers
+    assert told["WARC-Refers-To"] == first["WARC-Record-ID"]
+    assert told["WARC-Refers-To-Target-URI"] == first["WARC-Target-URI"]
+    assert told["WARC-Refers-To-Date"] == first["WARC-Date"]
+    assert told["WARC-Payload-Digest"] == first["WARC-Payload-Digest"]
+    assert told["WARC-Date"] > first["WARC-Date"]
+    profile = told["WARC-Profile"].removeprefix("http://netpreserve.org/warc/1.1/revisit/")
+    return profile, int(same.http_headers.get_statuscode())
 
 
 def test_a_refresh_fetches_what_changed_and_drops_what_is_gone(web: Any, tmp_path: Path) -> None:
@@ -536,6 +675,9 @@ def test_a_refresh_fetches_what_changed_and_drops_what_is_gone(web: Any, tmp_pat
     }
     assert rows["a"].place == before["a"].place
     assert rows["a"].at > before["a"].at
+    found = answers(tmp_path)
+    assert (statuses(found["c"]), statuses(found["d"])) == ([404, 200], [500, 200])
+    assert revisit(*found["a"]) == ("server-not-modified", 304)
     assert rows["d"].evidence == "not refreshed: server_error: status 500, after 1 requests"
     bodies = {document: body.decode() for _, kind, document, body in records(tmp_path) if kind == "document"}
     assert {name: bodies[name] for name in "abd"} == {"a": "old a", "b": "new b", "d": "old d"}
@@ -553,6 +695,10 @@ def test_fresh_pages_are_not_asked_for_and_a_page_without_tags_is_compared(web: 
     rows = crawl(tmp_path, one, refresh=True)
     assert web.paths() == ["/list", "/a"]
     assert rows["a"].place == before["a"].place
+    # The date that it refers to is that of the page, however often it was found to be the same.
+    crawl(tmp_path, one, refresh=True)
+    *same, page = answers(tmp_path)["a"]
+    assert [revisit(two, page) for two in same] == [("identical-payload-digest", 200)] * 2
 
 
 def test_a_document_of_which_a_chapter_changed_is_written_whole(web: Any, tmp_path: Path) -> None:

@@ -89,6 +89,17 @@ def test_a_robots_txt_that_is_missing_allows_and_one_that_cannot_be_read_forbids
     assert web.paths() == ([] if miss else ["/a"])
 
 
+def test_a_robots_txt_that_does_not_end_closes_its_host_and_a_404_that_does_not_end_opens_it(web: Any) -> None:
+    web.page("/a", "a")
+    for status, miss in ((200, Miss.TOO_LARGE), (404, None)):
+        web.pages["/robots.txt"] = lambda request, status=status: request.answer(status, b"#" * 3 * 2**20)
+        (answer,) = fetch(web, "/a", max_bytes=2**21)
+        assert answer.miss == miss
+        assert answer.robots is not None
+        assert (answer.robots.status, len(answer.robots.body), answer.robots.truncated) == (status, 2**20, "length")
+    assert web.paths() == ["/a"]
+
+
 def test_robots_txt_is_followed_within_the_domain_only(web: Any) -> None:
     web.page("/a", "a")
     web.redirect("/robots.txt", "/rules", 301)
@@ -234,7 +245,7 @@ def test_a_connection_that_breaks_off_is_a_connection_error(web: Any) -> None:
     web.pages["/a"] = broken
     (answer,) = fetch(web, "/a")
     assert answer.miss == Miss.CONNECTION
-    assert answer.body == b""
+    assert (answer.status, answer.body, answer.truncated) == (200, b"half", "disconnect")
 
 
 def test_mutated_answers_raise_nothing_and_can_be_logged(web: Any) -> None:
@@ -286,7 +297,8 @@ def test_a_body_over_the_limit_is_cut_off_early(web: Any) -> None:
     assert told.miss == untold.miss == Miss.TOO_LARGE
     assert told.evidence == "Content-Length 209,715,200; max_bytes is 1,048,576"
     assert untold.evidence.startswith("cut off after 1,")
-    assert told.body == untold.body == b""
+    assert told.body == untold.body == b"x" * 2**20
+    assert told.truncated == untold.truncated == "length"
     assert len(sent) < 100
     assert sorted(web.paths()) == ["/told", "/untold"]
 
@@ -297,6 +309,7 @@ def test_a_packed_bomb_is_cut_off_at_the_limit(web: Any) -> None:
     (answer,) = fetch(web, "/a", max_bytes=2**20)
     assert answer.miss == Miss.TOO_LARGE
     assert answer.evidence == "cut off after 1,114,112 bytes; max_bytes is 1,048,576"
+    assert (len(answer.body), answer.truncated) == (2**20, "length")
 
 
 def packed(body: bytes, coding: str) -> Any:
@@ -313,27 +326,41 @@ def test_packed_bodies_are_unpacked(web: Any) -> None:
 
 def test_a_body_that_cannot_be_unpacked_is_told(web: Any) -> None:
     web.pages["/br"] = packed(b"text", "br")
-    web.pages["/torn"] = packed(gzip.compress(b"text" * 1000)[:-20], "gzip")
+    web.pages["/torn"] = packed(gzip.compress(b"text" + random.Random(1).randbytes(200_000))[:-20], "gzip")
     web.pages["/no"] = packed(b"text", "gzip")
-    assert [one.miss for one in fetch(web, "/br", "/torn", "/no")] == [Miss.BAD_ENCODING] * 3
+    br, torn, no = fetch(web, "/br", "/torn", "/no")
+    assert [one.miss for one in (br, torn, no)] == [Miss.BAD_ENCODING] * 3
+    # What cannot be unpacked stays as it came, under its header; else there is what could be unpacked.
+    assert (br.body, br.truncated, br.header("content-encoding")) == (b"text", None, "br")
+    assert (torn.body[:4], torn.truncated, torn.header("content-encoding")) == (b"text", "unspecified", None)
+    assert (no.body, no.truncated) == (b"", "unspecified")
 
 
-def test_slow_and_endless_bodies_end(web: Any) -> None:
-    def endless(request: Any) -> None:
-        request.send_response(200)
-        request.send_header("Content-Type", "text/html")
+def dripping(status: int, kind: str = "text/html") -> Any:
+    """A body that does not end."""
+
+    def answer(request: Any) -> None:
+        request.send_response(status)
+        request.send_header("Content-Type", kind)
         request.send_header("Connection", "close")
         request.end_headers()
         while True:
             request.wfile.write(b"x")
             time.sleep(0.02)
 
+    return answer
+
+
+def test_slow_and_endless_bodies_end(web: Any) -> None:
     web.pages["/slow"] = lambda request: time.sleep(3)
-    web.pages["/endless"] = endless
+    web.pages["/endless"] = dripping(200)
     started = time.monotonic()
-    slow, dripping = fetch(web, "/slow", "/endless", total_seconds=0.5, retries=1)
-    assert slow.miss == dripping.miss == Miss.TIMEOUT
-    assert "given up after 0.5 s, after 2 requests" in dripping.evidence
+    slow, endless = fetch(web, "/slow", "/endless", total_seconds=0.5, retries=1)
+    assert slow.miss == endless.miss == Miss.TIMEOUT
+    assert "given up after 0.5 s, after 2 requests" in endless.evidence
+    assert (slow.status, slow.before) == (None, ())
+    for one in (endless, *endless.before):
+        assert (one.status, one.body[:1], one.truncated) == (200, b"x", "time")
     assert time.monotonic() - started < 30
     deadline = time.monotonic() + 10
     while web.hung_up.count("/endless") < 2:
@@ -358,7 +385,46 @@ def test_the_content_type_must_be_what_the_site_has(web: Any, want: str, kind: s
     web.page("/a", body, kind)
     (answer,) = fetch(web, "/a", want=want)
     assert answer.miss == (None if fits else Miss.WRONG_TYPE)
-    assert bool(answer.body) == fits
+    assert (answer.body, answer.truncated) == (body.encode(), None)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "miss"), [(404, "text/html", Miss.NOT_FOUND), (200, "image/png", Miss.WRONG_TYPE)]
+)
+def test_what_is_refused_is_so_though_its_body_does_not_end(web: Any, status: int, kind: str, miss: Miss) -> None:
+    web.pages["/a"] = dripping(status, kind)
+    (answer,) = fetch(web, "/a", total_seconds=0.3)
+    assert (answer.status, answer.miss, answer.body[:1], answer.truncated) == (status, miss, b"x", "time")
+    assert web.paths() == ["/a"]
+
+
+def test_of_what_is_no_page_the_beginning_is_kept(web: Any) -> None:
+    large = b"x" * (2**20 + 1)
+    web.pages["/404"] = lambda request: request.answer(404, large)
+    web.pages["/302"] = lambda request: request.answer(302, large, Location="/a")
+    web.page("/type", large, "image/png")
+    web.page("/page", large)
+    *others, page = fetch(web, "/404", "/302", "/type", "/page")
+    assert [(len(one.body), one.truncated) for one in others] == [(2**20, "length")] * 3
+    assert (len(page.body), page.truncated) == (len(large), None)
+
+
+def test_responses_before_the_last_have_no_more_bytes_than_a_page_may_have(web: Any) -> None:
+    web.pages["/a"] = lambda request: request.answer(500, b"x" * 1500)
+    (answer,) = fetch(web, "/a", retries=3, max_bytes=2000)
+    assert [(len(one.body), one.truncated) for one in answer.before] == [(1500, None), (500, "length"), (0, "length")]
+    assert (len(answer.body), answer.truncated) == (1500, None)
+
+
+def test_responses_before_the_last_come_with_it(web: Any) -> None:
+    web.redirect("/robots.txt", "/rules", 301)
+    web.page("/rules", "User-agent: *", "text/plain")
+    web.status("/a", 429, 500, 200)
+    (answer,) = fetch(web, "/a")
+    told = [(one.url.removeprefix(web.url), one.status) for one in answer.before]
+    assert told == [("/robots.txt", 301), ("/a", 429), ("/a", 500)]
+    assert answer.robots is not None
+    assert (answer.robots.url, answer.robots.status) == (f"{web.url}/rules", 200)
 
 
 # Addresses, conditions, redirects ------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from ingest.pages.grobid import grobid_or_pdf_text, grobid_text, tei_text
 from ingest.pages.page import Page
-from ingest.records import Metadata, Rejected, Unsampled
+from ingest.records import Fallback, Metadata, Rejected, Unsampled
 from ingest.sources.warc import WarcInput, read_warc
 from lake.decision import Drop, Reason
 
@@ -197,16 +197,16 @@ def test_an_answer_that_is_too_large_is_not_read(web: Any, pdf: bytes) -> None:
     ("status", "body", "why"),
     [(500, "", "status 500"), (204, "", "status 204"), (302, "", "status 302"), (200, "<TEI>", "malformed")],
 )
-def test_pdfium_reads_what_grobid_does_not_and_the_note_says_why(
+def test_pdfium_reads_what_grobid_does_not_and_it_is_told_why(
     web: Any, pdf: bytes, status: int, body: str, why: str
 ) -> None:
     web.status(PATH, status, body=body)
     found = grobid_or_pdf_text(pdf, web.url)
     assert isinstance(found, Page)
     assert found.text == "Read by pdfium, as ever."
-    assert found.note is not None
-    assert found.note.startswith("not read by GROBID: ")
-    assert why in found.note
+    assert found.note is None
+    assert found.fallback is not None
+    assert why in found.fallback
 
 
 def test_a_pdf_that_nobody_reads_is_dropped_with_both_reasons() -> None:
@@ -239,11 +239,12 @@ def test_a_warc_input_with_a_server_has_its_pdfs_read_there(
 ) -> None:
     web.status(PATH, status, body=TEI)
     path = warc(tmp_path / "a.warc", pdf)
-    [found] = read_warc(path, path.name, given_input(grobid=f"{web.url}/"))
-    assert not isinstance(found, Rejected | Metadata | Unsampled), found
+    *told, found = read_warc(path, path.name, given_input(grobid=f"{web.url}/"))
+    assert told == [Fallback("https://example.org/a.pdf", f"{web.url}: status 500")] * (status == 500)
+    assert not isinstance(found, Rejected | Metadata | Unsampled | Fallback), found
     assert (found["title"], len(web.sent)) == (title, 1)
     [plain] = read_warc(path, path.name, given_input())
-    assert not isinstance(plain, Rejected | Metadata | Unsampled), plain
+    assert not isinstance(plain, Rejected | Metadata | Unsampled | Fallback), plain
     assert (plain["text"], len(web.sent)) == ("Read by pdfium, as ever.", 1)
 
 

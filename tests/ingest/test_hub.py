@@ -93,6 +93,29 @@ def test_a_large_row_is_rejected_and_no_other(data: Path) -> None:
     assert len(reasons) < len(documents) == 200
 
 
+def test_rows_that_python_cannot_hold_are_rejected_and_no_other(data: Path) -> None:
+    texts = [f"Text {n}.".encode() for n in range(250)]
+    texts[7] = b"no \xff UTF-8"
+    when = pa.array([2**62 if n == 130 else 0 for n in range(250)], pa.timestamp("us"))
+    pq.write_table(pa.table({"text": pa.array(texts).view(pa.string()), "when": when}), data / "a.parquet")
+    read = settings(paths=["a.parquet"], keep=0.0001)
+    rejected, passed = found(read, data)
+    assert passed == 248
+    assert [one.native for one in rejected] == ["a.parquet:8", "a.parquet:131"]
+    assert {one.drop.reason.value for one in rejected} == {"undecodable"}
+    every, _ = found(settings(paths=["a.parquet"]), data)
+    assert [one["text"] for one in every[8:130]] == [f"Text {n}." for n in range(8, 130)]
+
+
+def test_a_file_that_is_broken_before_its_first_row_is_named(data: Path) -> None:
+    (data / "all.jsonl").write_bytes(b'{"text": "a"}\n{"text": "b')
+    with pytest.raises(UserError, match=r"all\.jsonl"):
+        found(settings(dataset="json", paths=["all.jsonl"]), data)
+    (data / "a.parquet").write_bytes(b"")
+    with pytest.raises(UserError, match=r"a\.parquet"):
+        found(settings(paths=["a.parquet"]), data)
+
+
 def test_an_unreadable_file_fails_its_unit(data: Path) -> None:
     (data / "a.parquet").write_bytes(b"PAR1 nonsense PAR1")
     with pytest.raises(UserError, match=r"a\.parquet: the stream broke after row 0: .*; run again"):

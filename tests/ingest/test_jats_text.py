@@ -241,6 +241,26 @@ def test_references_to_figures_and_tables(xml: str, text: str) -> None:
     assert line(f"{xml}{FIGURE}{TABLE}").startswith(f"{text}\n\n[fig]")
 
 
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        ("Figure 1", "[fig_ref] Figure 1: Left [/fig_ref]"),
+        ("Figure 2", "[fig_ref] Figure 2: Right [/fig_ref]"),
+        ("Fig. 2B", "[fig_ref] Figure 2B: Right [/fig_ref]"),
+        ("Figure 4", "[fig_ref] Figure 1: Left [/fig_ref]"),
+        ("Figures 1–2", "[fig_ref] Figure 1–2: Left [/fig_ref]"),
+        ("FigS2", "[fig_ref] Figure 1: Left [/fig_ref]"),
+        ("left", "[fig_ref] Figure 1: Left [/fig_ref]"),
+    ],
+)
+def test_a_link_to_the_wrong_figure_gives_way_to_the_number_in_the_text(shown: str, text: str) -> None:
+    figures = "".join(
+        f'<fig id="f{n}"><label>Figure {n}</label><caption><p>{words}</p></caption></fig>'
+        for n, words in ((1, "Left"), (2, "Right"))
+    )
+    assert line(f'in <xref ref-type="fig" rid="f1">{shown}</xref>.{figures}').startswith(f"in {text}.\n")
+
+
 def test_a_float_without_label_or_caption() -> None:
     bare = '<fig id="a"><graphic/></fig><fig id="b"><label>Figure 1</label></fig>'
     unnamed = '<fig id="c"><caption><p>Words</p></caption></fig>'
@@ -329,6 +349,7 @@ def test_definitions_boxes_quotes_statements_and_code() -> None:
     [
         ("a<break/>b\n   c", "a b c"),
         ("10<sup>6</sup> and 10<sup>−6</sup> m<sup>2</sup> CO<sub>2</sub>", "10^6 and 10^−6 m2 CO2"),
+        ("2<sup>−ΔΔCt</sup>, 10<sup>-<italic>x</italic></sup>, CD4<sup>−</sup>", "2^−ΔΔCt, 10^-x, CD4−"),
         ("a &lt; b &amp; c &#x3b1;", "a < b & c α"),
         ("a<!-- hidden -->b<?hidden pi?>c", "abc"),
         ("<inline-graphic><alt-text>hidden</alt-text></inline-graphic>a", "a"),
@@ -340,6 +361,50 @@ def test_definitions_boxes_quotes_statements_and_code() -> None:
 )
 def test_running_text(xml: str, text: str) -> None:
     assert line(xml) == text
+
+
+@pytest.mark.parametrize(
+    ("xml", "text"),
+    [
+        ("the tag [fig] of a file", "the tag [ fig ] of a file"),
+        ("the tag [<italic>/bib</italic>] of a file", "the tag [ /bib ] of a file"),
+        ("the tag [ table ] of a file", "the tag [ table ] of a file"),
+        ("the tag [\u200bbib_ref] of a file", "the tag [ bib_ref ] of a file"),
+        ("the tag &#xE0001;fig&#xE007F; of a file", "the tag \ufffdfig\ufffd of a file"),
+        (
+            f"[{cite('r7')}] [bib_ref] x [/bib_ref]",
+            "[bib_ref] About [ fig ], [ bib ] [/bib_ref] [ bib_ref ] x [ /bib_ref ]",
+        ),
+        ("<inline-formula>[formula] a</inline-formula>", "[formula] [ formula ] a [/formula]"),
+        ("<code>if x[fig]:</code>", "if x[ fig ]:"),
+        ("a [figure], a [Fig] and [1]", "a [figure], a [Fig] and [1]"),
+    ],
+)
+def test_what_authors_wrote_like_a_mark_is_none(xml: str, text: str) -> None:
+    reference = (
+        "<ref id='r7'><citation><article-title>About [fig]</article-title><surname>[bib]</surname></citation></ref>"
+    )
+    assert body(f"<p>{xml}</p>", back=f"<ref-list>{reference}</ref-list>") == text
+
+
+def test_headings_captions_and_titles_have_no_mark_of_their_authors() -> None:
+    found = parse_paper(
+        article(
+            "<sec><title>A [fig]</title><fig id='f1'><label>Fig. 1</label><caption><p>Of [/fig].</p></caption></fig>"
+            "<p>See <xref ref-type='fig' rid='f1'>1</xref>.</p></sec>",
+            meta="<title-group><article-title>The [table]</article-title></title-group>",
+        ).encode(),
+        "a.xml",
+        SETTINGS,
+    )
+    assert not isinstance(found, Rejected), found.drop
+    assert found["title"] == "The [ table ]"
+    assert found["text"].split("\n\n") == [
+        "The [ table ]",
+        "# A [ fig ]",
+        "[fig] Figure 1: Of [ /fig ]. [/fig]",
+        "See [fig_ref] Figure 1: Of [ /fig ] [/fig_ref].",
+    ]
 
 
 def test_entities_of_the_dtd_that_is_never_loaded_become_their_characters() -> None:

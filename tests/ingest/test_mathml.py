@@ -37,6 +37,11 @@ def m(text: str) -> str:
         ("<mfrac><mi>a</mi><mi>b</mi></mfrac>", "a/b"),
         ("<mfrac><mrow><mi>a</mi><mo>+</mo><mn>1</mn></mrow><mrow><mn>2</mn><mi>π</mi></mrow></mfrac>", "(a + 1)/(2π)"),
         ("<mfrac><mn>0.5</mn><mi>dt</mi></mfrac>", "0.5/dt"),
+        ("<mfrac><mi>a</mi><mfenced separators=''><mi>b</mi><mo>+</mo><mi>c</mi></mfenced></mfrac>", "a/(b + c)"),
+        (
+            "<mfrac><mi>a</mi><mrow><mo>(</mo><mi>b</mi><mo>)</mo><mo>(</mo><mi>c</mi><mo>)</mo></mrow></mfrac>",
+            "a/((b)(c))",
+        ),
         ("<mo>(</mo><mfrac><mn>1</mn><mn>2</mn></mfrac><mo>)</mo>", "(1/2)"),
         ("<msqrt><mi>a</mi><mo>+</mo><mi>b</mi></msqrt>", "sqrt(a + b)"),
         ("<mroot><mi>a</mi><mn>3</mn></mroot>", "root_3(a)"),
@@ -49,6 +54,7 @@ def m(text: str) -> str:
         ("<msup><mfrac><mi>a</mi><mi>b</mi></mfrac><mn>2</mn></msup>", "(a/b)^2"),
         ("<msup><mi>sin</mi><mn>2</mn></msup><mi>x</mi>", "sin^2x"),
         ("<msup><mtext>m s </mtext><mn>2</mn></msup>", "(m s)^2"),
+        ("<msup><mi>f</mi><mfenced><mi>n</mi></mfenced></msup>", "f^((n))"),
         ("<msubsup><mi>x</mi><mn>1</mn><mrow/></msubsup>", "x_1"),
         ("<msubsup><mi>x</mi><mn>1</mn><mtext>&#x200b;</mtext></msubsup>", "x_1"),
         ("<munderover><mo>∑</mo><mrow><mi>i</mi><mo>=</mo><mn>1</mn></mrow><mi>n</mi></munderover>", "∑_(i = 1)^n"),
@@ -82,6 +88,26 @@ def m(text: str) -> str:
 def test_a_formula_on_one_line(markup: str, text: str) -> None:
     assert shown(m(markup)) == text
     assert math_text(etree.fromstring(f"<math>{markup}</math>")) == text
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "<msup><mi>x</mi>{}</msup>",
+        "<msubsup><mi>x</mi><mi>y</mi>{}</msubsup>",
+        "<mover><mi>x</mi>{}</mover>",
+        "<mfrac>{}<mi>x</mi></mfrac>",
+        "<mroot><mi>x</mi>{}</mroot>",
+        "<mmultiscripts><mi>x</mi>{}<none/></mmultiscripts>",
+        "<msqrt>{}</msqrt>",
+    ],
+)
+def test_a_deep_formula_takes_no_longer_than_its_text(around: str) -> None:
+    """Rendering a part twice a level would take hours here."""
+    markup = "<mi>a</mi>"
+    for _ in range(60):
+        markup = around.format(markup)
+    assert shown(m(markup)).count("a") == 1
 
 
 NAMES = [

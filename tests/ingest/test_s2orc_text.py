@@ -250,3 +250,19 @@ def test_spans_that_overlap_take_time_in_proportion(kind: str, is_linear: Callab
         S2Paper("word " * count, given).blocks()
 
     assert is_linear(work)
+
+
+def test_what_authors_wrote_like_a_mark_is_none() -> None:
+    given = content(
+        "<title>The [table]</title><sectionheader>A [fig]</sectionheader>"
+        '<paragraph>As [<bibref ref_id="b0">1</bibref>] has it, [bib_ref] x [ /bib_ref ] \U000e0001fig\U000e007f, '
+        "<formula>[formula] a</formula>.</paragraph>"
+        '<bibentry id="b0"><bibtitle>On [fig]</bibtitle></bibentry>'
+    )
+    paper = S2Paper(given["text"], given["annotations"])
+    assert paper.title() == "The [ table ]"
+    assert paper.blocks() == [
+        "# A [ fig ]",
+        "As [bib_ref] On [ fig ] [/bib_ref] has it, [ bib_ref ] x [ /bib_ref ] fig, "
+        "[formula] [ formula ] a [/formula].",
+    ]

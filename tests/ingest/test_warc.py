@@ -137,7 +137,7 @@ def test_chapters_are_one_document_in_order_under_their_headings(tmp_path: Path,
     assert other["title"] == "Other"
 
 
-def test_index_pages_robots_and_replaced_records_are_no_documents(tmp_path: Path, site: str) -> None:
+def test_index_pages_robots_other_responses_and_replaced_records_are_no_documents(tmp_path: Path, site: str) -> None:
     path = store(
         tmp_path / "c",
         html("https://example.org/list", page("List"), "index"),
@@ -145,7 +145,9 @@ def test_index_pages_robots_and_replaced_records_are_no_documents(tmp_path: Path
         html("https://example.org/a", page("Old")),
         html("https://example.org/a", page("New")),
     )
+    moved = Answer("https://example.org/b", WHEN, 302, (("Content-Type", "text/html"),), page("Moved"))
     with Archive(path.parent, 2**24) as archive:
+        asyncio.run(archive.store_other(archive.volume("lane00", 2**30), moved))
         archive.write_superseded(archive.volume("index", 2**30))
     assert only(read(path, site))["title"] == "New"
 

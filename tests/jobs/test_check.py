@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from ingest.web.answer import Answer
+from ingest.web.answer import Answer, Miss
 from ingest.web.archive import Archive
 from ingest.web.crawl import CrawlSettings
+from ingest.web.fetchlog import Fetch
 from ingest.web.health import Symptom
 from lake.error import UserError
 from ray_jobs.check import HEALTH, Checked, check
@@ -55,7 +57,7 @@ class Crawled:
     def settings(self) -> CrawlSettings:
         return CrawlSettings(contact="crawl@example.org", sites=(str(self.file),))
 
-    def crawl(self, pages: list[bytes], folder: str = "example") -> None:
+    def crawl(self, pages: list[bytes], folder: str = "example", index: Sequence[Fetch] = ()) -> None:
         with Archive(Path(self.data, "crawl", folder), 2**20) as archive:
             volume = archive.volume("lane00", 2**30)
             for number, html in enumerate(pages):
@@ -63,11 +65,14 @@ class Crawled:
                 answer = Answer(url, datetime.now(UTC), 200, (("Content-Type", "text/html; charset=utf-8"),), html)
                 asyncio.run(archive.store(volume, answer, url, "document", url))
             volume.close()
-            figures = {"listed": len(pages), "over_limit": [], "index": {INDEX: len(pages)}}
+            for line in index:
+                archive.log.add(line)
+            led_to = {INDEX: len(pages)} | {line.url: 0 for line in index}
+            figures = {"listed": len(pages), "over_limit": [], "index": led_to}
             finish("example", archive, figures, self.settings)
 
-    def check(self, keep: bool = False) -> Checked:
-        (checked,) = check(self.settings, self.data, (), keep)
+    def check(self, keep: bool = False, accept: bool = False) -> Checked:
+        (checked,) = check(self.settings, self.data, (), keep, accept)
         return checked
 
     @property
@@ -179,6 +184,60 @@ def test_an_index_that_rotted_after_a_good_crawl_is_told(crawled: Crawled) -> No
         finish("example", archive, figures, crawled.settings)
     faults = crawled.check().faults
     assert [(fault.symptom, fault.page) for fault in faults] == [(Symptom.INDEX, INDEX), (Symptom.FEWER, INDEX)]
+
+
+def test_an_index_page_is_unread_unless_it_was_had_now_or_is_not_there(crawled: Crawled) -> None:
+    now = datetime.now(UTC)
+    place = {"warc": "lane00-00000.warc.gz", "offset": 0, "length": 1}
+    misses = {"gone": Miss.NOT_FOUND, "down": Miss.SERVER_ERROR, "closed": Miss.ROBOTS}
+    lines = [
+        Fetch(url=f"{INDEX}/had", kind="index", kept=True, at=now, **place),
+        Fetch(url=f"{INDEX}/old", kind="index", kept=True, at=now, evidence="not refreshed: timeout: 9 s", **place),
+        *(
+            Fetch(url=f"{INDEX}/{name}", kind="index", kept=False, at=now, reason=miss, evidence="why")
+            for name, miss in misses.items()
+        ),
+    ]
+    crawled.crawl([page(number) for number in range(30)], index=lines)
+    checked = crawled.check()
+    assert checked.found.unread == (f"{INDEX}/old", f"{INDEX}/down", f"{INDEX}/closed")
+    assert [(fault.symptom, fault.said) for fault in checked.faults] == [
+        (Symptom.INDEX, "3 index pages could not be read")
+    ]
+
+
+def test_what_is_listed_now_counts_and_not_what_an_earlier_crawl_kept(crawled: Crawled) -> None:
+    crawled.crawl([page(number) for number in range(30)])
+    path = Path(crawled.data, "crawl", "example", "manifest.json")
+    path.write_text(json.dumps(crawled.manifest | {"listed": 10}))
+    checked = crawled.check()
+    assert (checked.found.fetched, checked.found.listed, checked.found.current) == (30, 10, 10)
+    assert symptoms(checked) == [Symptom.FEWER]
+
+
+def test_a_site_that_truly_shrank_is_accepted_and_told_how(crawled: Crawled) -> None:
+    crawled.site(expect={"documents": 20, "words": 20 * 85})
+    crawled.crawl([page(number) for number in range(20)])
+    path = Path(crawled.data, "crawl", "example", "manifest.json")
+    last = crawled.check().found.model_dump(mode="json") | {"fetched": 30, "listed": 30}
+    path.write_text(json.dumps(crawled.manifest | {"last_yield": last}))
+    (fault,) = crawled.check(keep=True).faults
+    assert fault.symptom is Symptom.FALL
+    assert str(fault).endswith("if the site truly has no more, run `gap check CONFIG example --accept`")
+    assert crawled.check(accept=True).faults == ()
+    # From here on it is the last yield, for a check and for the next crawl.
+    assert crawled.check().faults == ()
+    assert crawled.manifest["last_yield"]["fetched"] == 20
+    crawled.crawl([page(number) for number in range(20)])
+    assert crawled.manifest["last_yield"]["fetched"] == 20
+
+
+def test_what_is_at_fault_by_itself_is_not_accepted(crawled: Crawled) -> None:
+    crawled.crawl([page(number) for number in range(30)])
+    reference = crawled.check(keep=True).found.model_dump(mode="json")
+    crawled.crawl([page(number, "renamed") for number in range(30)])
+    assert symptoms(crawled.check(accept=True)) == [Symptom.SELECTOR, Symptom.EMPTY]
+    assert crawled.manifest["last_yield"] == reference
 
 
 def test_a_site_outside_the_config_is_told(crawled: Crawled) -> None:

@@ -103,7 +103,7 @@ def test_sites_are_crawled_to_warc_table_and_manifest(ray_cluster: None, web: An
     assert output.read_json("manifest.json") == manifests["paged"]
     rows = output.scan("fetches").to_table(columns=FETCH.names).cast(FETCH).to_pylist()
     assert [row["url"] for row in rows if row["kind"] == "document" and not row["kept"]] == [f"{web.url}/a/gone"]
-    assert all((row["warc"] is not None) == row["kept"] for row in rows)
+    assert all((row["warc"] is not None) == (row["status"] is not None) for row in rows)
     assert set(texts(tmp_path, paths[0])) == {f"Page {n}" for n in range(6)}
     chaptered = texts(tmp_path, paths[1])
     assert set(chaptered) == {"Guideline 1", "Guideline 2"}

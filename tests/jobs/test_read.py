@@ -3,7 +3,9 @@
 import gzip
 import json
 import shutil
+import socket
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -104,6 +106,25 @@ def test_killed_it_resumes_with_the_parts_that_lack_decisions(
     assert content(other) == content(step)
     assert untouched.stat().st_mtime_ns == written_at
     assert other.manifest().accounts == step.manifest().accounts
+
+
+def test_pdfs_that_grobid_did_not_read_are_counted_and_named(ray_cluster: None, samples: str, tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        server = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        given: dict[str, Any] = {"format": "warc", "source": "guidelines", "paths": ["crawl/example-agency/*.warc"]}
+        given |= {"site": str(Path(samples, "sites", "example-agency.yaml"))}
+        alone, asked = (
+            read_step(tmp_path, ReadSettings.model_validate({"inputs": [given | more]}), samples)
+            for more in ({}, {"grobid": server})
+        )
+    documents, told = (asked.output.scan(table).to_table().to_pylist() for table in ("documents", "fallbacks"))
+    assert documents == alone.output.scan("documents").to_table().to_pylist()
+    assert documents
+    assert [(one["source"], one["document"]) for one in told] == [("guidelines", one["url"]) for one in documents]
+    assert all(one["why"].startswith(f"{server}: ") for one in told)
+    assert asked.manifest().figures["pdfs_without_grobid"] == {"guidelines": len(documents)}
+    assert alone.manifest().figures["pdfs_without_grobid"] == {}
 
 
 def test_memory_holds_a_batch_and_row_groups_are_batches(
