@@ -23,22 +23,22 @@ ENTRY = pa.schema(
     [
         pa.field("band", pa.int64()),
         pa.field("order", pa.int64()),
-        pa.field("id", pa.string()),
+        pa.field("number", pa.int64()),
         pa.field("size", pa.int32()),
         pa.field("sketch", pa.int64()),
     ]
 )
-"""A document in a bucket: hash of the band, rank and id (dedup.cluster), number of shingles, sketch (dedup.minhash)."""
+"""A document in a bucket: hash of the band, rank (dedup.cluster) and number (dedup.sign), how many shingles it has,
+sketch (dedup.minhash)."""
 
 CANDIDATE = pa.schema(
     [
-        pa.field("a", pa.string()),
-        pa.field("order", pa.int64()),
-        pa.field("b", pa.string()),
+        pa.field("a", pa.int64()),
+        pa.field("b", pa.int64()),
         pa.field("crowd", pa.int64()),
     ]
 )
-"""A pair whose `a`, of rank `order`, is preferred to `b`; or, with `crowd` alone, the size of a crowded bucket."""
+"""A pair of numbers whose `a` is preferred to `b`; or, with `crowd` alone, the size of a crowded bucket."""
 
 _PASSES = 4
 _NEIGHBOURS = 4
@@ -50,9 +50,10 @@ PIECE = 2**20
 def candidates(
     batches: Iterable[pa.RecordBatch], threshold: float, limit: int, piece: int = PIECE
 ) -> Iterator[pa.RecordBatch]:
-    """Candidate pairs of rows of ENTRY that come sorted by band, order and id; a bucket may span batches.
+    """Candidate pairs of rows of ENTRY that come sorted by band, order and number; a bucket may span batches.
 
-    A pair may come repeatedly. Documents whose numbers of shingles rule out the threshold make no pair. A bucket of
+    A pair may come repeatedly. Documents whose numbers of shingles rule out the threshold make no pair, nor do two of
+    an earlier corpus (dedup.sign.EARLIER), which have been compared before. A bucket of
     more than `piece` documents is worked off in pieces, each together with the `limit` most preferred documents.
     """
     held = ENTRY.empty_table()
@@ -99,17 +100,15 @@ def _compare(entries: pa.Table, threshold: float, limit: int, before: int, whole
     if before and whole:
         crowds[0] += before
     told = crowds if whole else crowds[:0]
+    orders, numbers = entries["order"].to_numpy(), entries["number"].to_numpy()
+    fresh = (orders[left] >= 0) | (orders[right] >= 0)
+    a, b = numbers[left[fresh]], numbers[right[fresh]]
     columns = [
-        _then_nulls(entries["id"].take(left), len(told)),
-        _then_nulls(entries["order"].take(left), len(told)),
-        _then_nulls(entries["id"].take(right), len(told)),
-        pa.concat_arrays([pa.nulls(len(left), pa.int64()), pa.array(told)]),
+        pa.concat_arrays([pa.array(a), pa.nulls(len(told), pa.int64())]),
+        pa.concat_arrays([pa.array(b), pa.nulls(len(told), pa.int64())]),
+        pa.concat_arrays([pa.nulls(len(a), pa.int64()), pa.array(told)]),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=CANDIDATE)
-
-
-def _then_nulls(values: pa.ChunkedArray, nulls: int) -> pa.Array:
-    return pa.concat_arrays([*values.chunks, pa.nulls(nulls, values.type)])
 
 
 @njit(cache=True, nogil=True)

@@ -11,7 +11,10 @@ from enum import StrEnum
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numba import njit
 
+from dedup.words import Places
 from lake.decision import Reason
 
 _LONGEST = 2**32 - 1
@@ -90,6 +93,33 @@ def components(edges: Iterable[tuple[str, str]]) -> dict[str, str]:
         low, high = sorted((root(one), root(other)))
         parent[high] = low
     return {node: root(node) for node in parent}
+
+
+def join_up(edges: pa.Table) -> pa.Table:
+    """`components` of the columns (a, b), compiled: a table (id, cluster). Takes memory in proportion to the edges."""
+    ends = pa.chunked_array([*edges["a"].chunks, *edges["b"].chunks], pa.string())
+    ids = ends.unique().sort()
+    places = pc.index_in(ends, ids).to_numpy().astype(np.int64)
+    roots = _roots(places[: edges.num_rows], places[edges.num_rows :], len(ids))
+    return pa.table({"id": ids, "cluster": ids.take(pa.array(roots))})
+
+
+@njit(cache=True, nogil=True)
+def _roots(one: Places, other: Places, count: int) -> Places:
+    """The least node that each of `count` nodes is linked with."""
+    parent = np.arange(count)
+    for edge in range(one.size):
+        left, right = one[edge], other[edge]
+        while parent[left] != left:
+            parent[left] = parent[parent[left]]
+            left = parent[left]
+        while parent[right] != right:
+            parent[right] = parent[parent[right]]
+            right = parent[right]
+        parent[max(left, right)] = min(left, right)
+    for node in range(count):
+        parent[node] = parent[parent[node]]  # a node's parent is less, so it has its root by now
+    return parent
 
 
 def star(edges: Iterable[Edge]) -> Iterator[tuple[str, str, float]]:

@@ -22,6 +22,10 @@ class DedupSettings(Settings):
             document of every connected component stays, chains of drifting copies included.
         prefer: Sources in the order in which their documents survive; those not named come last, as equals.
         titles: Sources in which documents of one site and title are duplicates, among those that are none otherwise.
+        keep_signatures: Whether the signatures of what stays are kept, so that later corpora can be compared with it;
+            they take about as much room as the text.
+        earlier: Folders of finished dedup steps of earlier corpora that kept their signatures. Their documents stay;
+            ones of this corpus go for them. Titles are not compared across corpora.
         bucket_limit: Buckets of more documents than this are not compared pair by pair but along a linear number of
             edges.
     """
@@ -34,6 +38,8 @@ class DedupSettings(Settings):
     policy: Literal["star", "transitive"] = "star"
     prefer: tuple[str, ...] = Field(default=(), max_length=250)
     titles: tuple[str, ...] = ("guidelines",)
+    keep_signatures: bool = False
+    earlier: tuple[str, ...] = ()
     bucket_limit: int = Field(default=64, ge=2, le=2**16)
 
     @property

@@ -1,21 +1,26 @@
 """What deduplication needs of a document, in one row: the text is read once and not again."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numba import njit, uint64
 
 from dedup.cluster import ranks
 from dedup.exact import content_keys, id_keys
 from dedup.minhash import Shingled, band_keys, shingle, signatures
 from dedup.permutations import Samples, datasketch_signatures
 from dedup.settings import DedupSettings
-from dedup.words import Hashes, Places
+from dedup.words import Bytes, Hashes, Places, mix, text_buffers
+
+_STEP = np.uint64(0x9E3779B97F4A7C15)
 
 SIGNED = pa.schema(
     [
         pa.field("id", pa.string()),
+        pa.field("number", pa.int64()),
         pa.field("source", pa.string()),
         pa.field("order", pa.int64()),
         pa.field("content", pa.string()),
@@ -23,23 +28,31 @@ SIGNED = pa.schema(
         pa.field("size", pa.int32()),
         pa.field("bands", pa.list_(pa.int64())),
         pa.field("sketches", pa.list_(pa.int64())),
-        pa.field("shingles", pa.list_(pa.int64())),
+        pa.field("shingles", pa.binary()),
     ]
 )
-"""`order`: dedup.cluster.ranks; `content`, `keys`: dedup.exact; `size`: number of shingles; the rest: dedup.minhash,
-its unsigned numbers as the signed ones of the same bits."""
+"""`number`: a hash of the id, which stands for it where many rows move; two ids of one number, once in 2^64 pairs, only
+make false candidates. `order`: dedup.cluster.ranks; `content`, `keys`: dedup.exact; `size`: number of shingles;
+`shingles`: `packed`; the rest: dedup.minhash, its unsigned numbers as the signed ones of the same bits."""
 
 COLUMNS = ("id", "source", "text", "redistributable", "meta")
 """The columns of a document that `sign` reads."""
 
+EARLIER = 2**62
+"""Taken from the order of documents of an earlier corpus, whose orders are below 0 then: they stay, come what may."""
+
+SLICE_BYTES = 2**26
+"""Text that is signed at a time, or one longer text: the memory for it is some eight times that."""
+
 
 def sign(batches: Iterable[pa.RecordBatch], settings: DedupSettings) -> Iterator[pa.RecordBatch]:
     """Rows of SIGNED for batches with the columns COLUMNS."""
-    for batch in batches:
+    for batch in chain.from_iterable(map(_slices, batches)):
         shingled = shingle(batch["text"], settings.ngram)
         bands, sketches = band_keys(_samples(batch["text"], shingled, settings), settings.bands)
         columns = [
             batch["id"],
+            pa.array(_numbers(*text_buffers(batch["id"])).view(np.int64)),
             batch["source"],
             ranks(batch["source"], batch["redistributable"], pc.utf8_length(batch["text"]), settings.prefer),
             content_keys(shingled.content),
@@ -47,11 +60,33 @@ def sign(batches: Iterable[pa.RecordBatch], settings: DedupSettings) -> Iterator
             pa.array(np.diff(shingled.offsets), pa.int32()),
             _rows(bands),
             _rows(sketches),
-            shingle_lists(shingled),
+            packed(shingled),
         ]
         yield pa.RecordBatch.from_arrays(
             [column.cast(field.type) for column, field in zip(columns, SIGNED, strict=True)], schema=SIGNED
         )
+
+
+def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch in pieces of at most SLICE_BYTES of text, or of one row."""
+    ends = np.cumsum(pc.binary_length(batch["text"]).fill_null(0).to_numpy(), dtype=np.int64)
+    begin = 0
+    while begin < batch.num_rows:
+        before = int(ends[begin - 1]) if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, before + SLICE_BYTES, side="right")))
+        yield batch.slice(begin, end - begin)
+        begin = end
+
+
+@njit(cache=True, nogil=True)
+def _numbers(data: Bytes, places: Places) -> Hashes:
+    out = np.empty(places.size - 1, dtype=np.uint64)
+    for row in range(out.size):
+        value = uint64(places[row + 1] - places[row])
+        for at in range(places[row], places[row + 1]):
+            value = mix(value ^ uint64(data[at]) + _STEP)
+        out[row] = value
+    return out
 
 
 def _samples(texts: pa.Array, shingled: Shingled, settings: DedupSettings) -> Hashes | Samples:
@@ -60,15 +95,17 @@ def _samples(texts: pa.Array, shingled: Shingled, settings: DedupSettings) -> Ha
     return signatures(shingled.offsets, shingled.values, settings.bands.slots)
 
 
-def shingle_lists(shingled: Shingled) -> pa.ListArray:
-    """The sets as an Arrow list<int64> array."""
-    return pa.ListArray.from_arrays(shingled.offsets.astype(np.int32), pa.array(shingled.values.view(np.int64)))
+def packed(shingled: Shingled) -> pa.BinaryArray:
+    """The sets as an Arrow binary array, eight bytes a shingle: engines move such a value whole, a list by items."""
+    offsets = pa.py_buffer((8 * shingled.offsets).astype(np.int32))
+    return pa.Array.from_buffers(pa.binary(), len(shingled.offsets) - 1, [None, offsets, pa.py_buffer(shingled.values)])
 
 
-def sets(lists: pa.ListArray) -> tuple[Places, Hashes]:
-    """An Arrow list<int64> array back as offsets and values, as dedup.minhash.jaccard takes them."""
-    offsets = lists.offsets.to_numpy().astype(np.int64)
-    return offsets, lists.values.to_numpy().view(np.uint64)
+def sets(packed: pa.BinaryArray) -> tuple[Places, Hashes]:
+    """What `packed` gave back as offsets and values, as dedup.minhash.jaccard takes them."""
+    _, offsets, values = packed.buffers()
+    places = np.frombuffer(offsets, dtype=np.int32)[packed.offset : packed.offset + len(packed) + 1].astype(np.int64)
+    return places // 8, np.frombuffer(values or b"", dtype=np.uint64, count=(places[-1] // 8) if len(places) else 0)
 
 
 def _rows(table: Hashes) -> pa.ListArray:

@@ -114,12 +114,12 @@ class Output:
 
     @contextmanager
     def part_writer(
-        self, table: str, index: int, schema: pa.Schema, source: str | None = None
+        self, table: str, index: int, schema: pa.Schema, source: str | None = None, plain: bool = False
     ) -> Iterator[Callable[[pa.Table], None]]:
         """Write one part in row groups, one for each table given to the writer, so that memory holds one at a time.
 
-        With `source`, that column moves to the folder's name. The part appears when the block ends; a block that
-        raises leaves none.
+        With `source`, that column moves to the folder's name. `plain` spares the attempts at making hashes smaller.
+        The part appears when the block ends; a block that raises leaves none.
         """
         fs, base = self._place
         temporary, final = self._names(base, table, self.part_name(index, source))
@@ -127,7 +127,10 @@ class Output:
             schema = pa.schema([field for field in schema if field.name != "source"])
         fs.create_dir(final.rpartition("/")[0], recursive=True)
         try:
-            with pq.ParquetWriter(temporary, schema, filesystem=fs, compression="zstd") as writer:
+            packing = "none" if plain else "zstd"
+            with pq.ParquetWriter(
+                temporary, schema, filesystem=fs, compression=packing, use_dictionary=not plain
+            ) as writer:
                 yield lambda rows: writer.write_table(rows.select(schema.names).cast(schema))
         except BaseException:  # whatever ended the block, its half-written file must go
             fs.delete_file(temporary)

@@ -1,20 +1,33 @@
-"""Connected components of a graph of any shape and size, without bringing it to one machine."""
+"""Connected components of a graph of any shape and size, without bringing a large one to one machine."""
 
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from dedup.cluster import join_up
 
-def components(edges: DataFrame) -> DataFrame:
+AT_ONCE = 1_000_000
+"""Up to so many links are one task's work, some 100 MB; a round over all of them would cost more than that."""
+EDGE = pa.schema([pa.field("a", pa.string()), pa.field("b", pa.string())])
+
+
+def components(edges: DataFrame, at_once: int = AT_ONCE) -> DataFrame:
     """Rows (id, cluster) for every id in the rows (a, b) of `edges`; a cluster is named by its smallest id.
 
-    Alternating large-star and small-star (Kiveris et al. 2014): each round points the larger neighbours of every node
-    at its least neighbour, then the smaller ones, until each component is a star around its least id. A path of n
-    nodes takes O(log² n) rounds. Every round is checkpointed on the executors, so plans do not grow.
+    More than `at_once` links go through alternating large-star and small-star (Kiveris et al. 2014): each round points
+    the larger neighbours of every node at its least neighbour, then the smaller ones, until each component is a star
+    around its least id. A path of n nodes takes O(log² n) rounds. Every round is checkpointed on the executors, so
+    plans do not grow.
     """
     low, high = F.least("a", "b"), F.greatest("a", "b")
     links = edges.filter(F.col("a") != F.col("b")).select(high.alias("node"), low.alias("low")).distinct()
     links = links.localCheckpoint(eager=False)
     before = _digest(links)
+    if before[0] <= at_once:
+        pairs = links.select(F.col("node").alias("a"), F.col("low").alias("b"))
+        return pairs.repartition(1).mapInArrow(_join_up, "id string, cluster string")
     while True:
         links = _small_star(_large_star(links)).localCheckpoint(eager=False)
         after = _digest(links)
@@ -24,6 +37,10 @@ def components(edges: DataFrame) -> DataFrame:
     stars = links.select(F.col("node").alias("id"), F.col("low").alias("cluster"))
     centres = links.select(F.col("low").alias("id"), F.col("low").alias("cluster")).distinct()
     return stars.unionByName(centres)
+
+
+def _join_up(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield from join_up(pa.Table.from_batches(batches, EDGE)).to_batches(max_chunksize=10_000)
 
 
 def _large_star(links: DataFrame) -> DataFrame:

@@ -25,13 +25,15 @@ from dedup.buckets import CANDIDATE, candidates
 from dedup.cluster import EVIDENCE, REASONS, Kind, star
 from dedup.minhash import jaccard
 from dedup.settings import DedupSettings
-from dedup.sign import COLUMNS, SIGNED, sets, sign
+from dedup.sign import COLUMNS, EARLIER, SIGNED, sets, sign
 from dedup.titles import SITES_WITH_OVERVIEWS, Titled, TitleDrop, title_drops
 from lake.dataset import Output
 from lake.step import Account, Outcome, Step, account
 from spark_jobs.components import components
 from spark_jobs.session import read_table, write_table
 
+SIGNATURES = "signatures"
+"""The table that a later corpus is compared with."""
 STAGING = ".staging"
 WRITTEN = "_SUCCESS"
 """The file that Spark writes last."""
@@ -51,98 +53,135 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     survivor.
     """
     output = step.output
-    documents = read_table(spark, step.input("clean"), "documents", list(COLUMNS))
-    signed = _stage(documents.mapInArrow(partial(sign, settings=settings), from_arrow_schema(SIGNED)), output, "signed")
-    copies = _copies(signed).localCheckpoint()
-    found = _stage(_candidates(signed.join(copies, "id", "left_anti"), settings), output, "candidates")
-    pairs = _stage(_jaccard(found.filter("a is not null").select("a", "b").distinct(), signed), output, "pairs")
+    signed = _signed(step.input("clean"), output, settings, spark)
+    known = _with_earlier(signed, settings)
+    copies = _copies(known).localCheckpoint()
+    found = _stage(_candidates(known.join(copies, "id", "left_anti"), settings), output, "candidates")
+    pairs = _stage(
+        _jaccard(found.filter("a is not null").select("a", "b").distinct(), known, "number"), output, "pairs"
+    )
     near = pairs.filter(F.col("jaccard") >= settings.threshold)
     links = copies.select(F.col("representative").alias("a"), F.col("id").alias("b")).unionByName(near.select("a", "b"))
     clusters = components(links).localCheckpoint()
-    known = clusters.join(signed.select("id", "order"), "id")
-    removed = (_best if settings.policy == "transitive" else _stars)(near, known).localCheckpoint()
+    ordered = clusters.join(known.select("id", "order"), "id")
+    removed = (_best if settings.policy == "transitive" else _stars)(near, ordered).localCheckpoint()
     by_text = _drops(removed, copies).localCheckpoint()
     titled = _titled(step.input("clean"), signed.join(by_text, "id", "left_anti"), settings).localCheckpoint()
-    drops = _score(_with_titles(by_text, titled), signed)
-    clusters = _with_title_clusters(clusters, titled)
+    drops = _score(_with_titles(by_text, titled), known)
+    clusters = _with_title_clusters(clusters, titled).localCheckpoint()
 
     parts = 1 + signed.count() // ROWS_PER_PART
     write_table(_decisions(signed, drops, step.name), output, "decisions", parts)
     cluster = F.coalesce("cluster", "id").alias("cluster")
     write_table(signed.select("id").join(clusters, "id", "left").select("id", cluster), output, "clusters", parts)
-    accounts = _accounts(read_table(spark, output, "decisions"), signed)
+    decisions = read_table(spark, output, "decisions")
+    accounts = _accounts(decisions, signed)
     figures = _figures(read_table(spark, output, "clusters"), found, pairs, settings)
+    figures |= _told_of_earlier(known, clusters, decisions, settings)
     output.delete(STAGING)
+    if not settings.keep_signatures:
+        output.delete(SIGNATURES)
     return Outcome(accounts=accounts, figures=figures)
+
+
+def _signed(clean: Output, output: Output, settings: DedupSettings, spark: SparkSession) -> DataFrame:
+    """The table `signatures`, rows of SIGNED in the parts of the clean documents. No text passes through the JVM."""
+    missing = [name for name in clean.parts("documents") if not output.exists(SIGNATURES, name)]
+    if missing:
+        parts = spark.sparkContext.parallelize(missing, len(missing))
+        parts.foreach(partial(_sign_part, clean=clean, output=output, settings=settings))
+    return read_table(spark, output, SIGNATURES).withColumn("source", F.col("source").cast("string"))
+
+
+def _sign_part(name: str, clean: Output, output: Output, settings: DedupSettings) -> None:
+    rows = clean.read_part("documents", name, list(COLUMNS))
+    index, source = Output.part_place(name)
+    with output.part_writer(SIGNATURES, index, SIGNED, source, plain=True) as store:
+        for batch in sign(rows.to_batches(max_chunksize=ROWS_PER_BATCH), settings):
+            store(pa.Table.from_batches([batch]))
+
+
+def _with_earlier(signed: DataFrame, settings: DedupSettings) -> DataFrame:
+    """The documents, and those that stayed of earlier corpora, which all orders put first."""
+    known = signed
+    for folder in settings.earlier:
+        stayed = read_table(signed.sparkSession, Output(folder), "decisions").filter("keep").select("id")
+        rows = read_table(signed.sparkSession, Output(folder), SIGNATURES).join(stayed, "id", "left_semi")
+        known = known.unionByName(rows.withColumn("order", F.col("order") - EARLIER))
+    return known
 
 
 def _stage(frame: DataFrame, output: Output, name: str) -> DataFrame:
     """Write what several later stages read, so that it is made once and survives a lost executor and a killed run."""
     path = output.path(STAGING, name)
     if not output.exists(STAGING, name, WRITTEN):
-        frame.write.mode("overwrite").parquet(path)
+        frame.write.mode("overwrite").option("compression", "none").parquet(path)
     return frame.sparkSession.read.schema(frame.schema).parquet(path)
 
 
-def _copies(signed: DataFrame) -> DataFrame:
+def _copies(known: DataFrame) -> DataFrame:
     """Documents of the same words or ids as a preferred one: (id, representative, kind)."""
-    keys = F.explode(F.concat(F.array("content"), "keys")).alias("key")
-    preferred = F.first("id").over(Window.partitionBy("key").orderBy("order", "id"))
-    same = components(signed.select("id", "order", keys).select(preferred.alias("a"), F.col("id").alias("b")))
+    key = F.explode(F.concat(F.array("content"), "keys")).alias("key")
+    holders = known.select("id", "order", key)
+    best = F.min_by("id", F.struct("order", "id")).alias("a")
+    shared = holders.groupBy("key").agg(best, F.count("*").alias("holders")).filter("holders > 1")
+    same = components(holders.join(shared, "key").select("a", F.col("id").alias("b")))
     group = Window.partitionBy("cluster").orderBy("order", "id")
     alike = F.col("content") == F.first("content").over(group)
     return (
-        same.join(signed.select("id", "order", "content"), "id")
+        same.join(known.select("id", "order", "content"), "id")
         .select(
             "id",
+            "order",
             F.first("id").over(group).alias("representative"),
             F.when(alike, Kind.EXACT.value).otherwise(Kind.ID.value).alias("kind"),
         )
-        .filter(F.col("id") != F.col("representative"))
+        .filter((F.col("id") != F.col("representative")) & (F.col("order") >= 0))
+        .drop("order")
     )
 
 
-def _candidates(signed: DataFrame, settings: DedupSettings) -> DataFrame:
+def _candidates(known: DataFrame, settings: DedupSettings) -> DataFrame:
     """Rows of dedup.buckets.CANDIDATE: pairs that share a band, repeated for each, and the sizes of crowded buckets."""
     band = F.explode(F.arrays_zip("bands", "sketches")).alias("band")
-    entries = signed.select("order", "id", "size", band).select(
-        F.col("band.bands").alias("band"), "order", "id", "size", F.col("band.sketches").alias("sketch")
+    entries = known.select("order", "number", "size", band).select(
+        F.col("band.bands").alias("band"), "order", "number", "size", F.col("band.sketches").alias("sketch")
     )
     compare = partial(candidates, threshold=settings.threshold, limit=settings.bucket_limit)
     return (
         entries.repartition("band")
-        .sortWithinPartitions("band", "order", "id")
+        .sortWithinPartitions("band", "order", "number")
         .mapInArrow(compare, from_arrow_schema(CANDIDATE))
     )
 
 
-def _jaccard(pairs: DataFrame, signed: DataFrame) -> DataFrame:
-    """The pairs (a, b) with the exact Jaccard of their shingles."""
-    left = signed.select(F.col("id").alias("a"), F.col("shingles").alias("left"))
-    right = signed.select(F.col("id").alias("b"), F.col("shingles").alias("right"))
-    sides = pairs.join(left, "a").join(right, "b").select("a", "b", "left", "right")
-    return sides.mapInArrow(_measure, from_arrow_schema(PAIR))
+def _jaccard(pairs: DataFrame, known: DataFrame, name: str) -> DataFrame:
+    """The pairs (a, b) of what the column `name` holds as pairs of ids, with the exact Jaccard of their shingles."""
+    left = known.select(F.col(name).alias("a"), F.col("id").alias("one"), F.col("shingles").alias("left"))
+    right = known.select(F.col(name).alias("b"), F.col("id").alias("other"), F.col("shingles").alias("right"))
+    sides = pairs.join(left, "a").join(right, "b").filter(F.col("one") != F.col("other"))
+    return sides.select("one", "other", "left", "right").mapInArrow(_measure, from_arrow_schema(PAIR))
 
 
 def _measure(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         values = pa.array(jaccard(*sets(batch["left"]), *sets(batch["right"])))
-        yield pa.RecordBatch.from_arrays([batch["a"], batch["b"], values], schema=PAIR)
+        yield pa.RecordBatch.from_arrays([batch["one"], batch["other"], values], schema=PAIR)
 
 
-def _best(near: DataFrame, known: DataFrame) -> DataFrame:
+def _best(near: DataFrame, ordered: DataFrame) -> DataFrame:
     """Rows of STAR under the policy `transitive`: all but the best go, with the Jaccard where an edge tells it."""
     alone = near.select(F.explode(F.array("a", "b")).alias("id")).distinct()
     group = Window.partitionBy("cluster").orderBy("order", "id")
-    best = alone.join(known, "id").select("id", F.first("id").over(group).alias("survivor"))
+    best = alone.join(ordered, "id").select("id", F.first("id").over(group).alias("survivor"))
     edges = near.select(F.col("a").alias("survivor"), F.col("b").alias("id"), "jaccard")
     gone = best.filter(F.col("id") != F.col("survivor"))
     return gone.join(edges, ["id", "survivor"], "left").select(*STAR.names)
 
 
-def _stars(near: DataFrame, known: DataFrame) -> DataFrame:
+def _stars(near: DataFrame, ordered: DataFrame) -> DataFrame:
     """Rows of STAR under the policy `star`."""
-    edges = near.join(known.withColumnRenamed("id", "a"), "a").select("cluster", "order", "a", "b", "jaccard")
+    edges = near.join(ordered.withColumnRenamed("id", "a"), "a").select("cluster", "order", "a", "b", "jaccard")
     return (
         edges.repartition("cluster")
         .sortWithinPartitions("cluster", "order", "a")
@@ -216,10 +255,10 @@ def _with_title_clusters(clusters: DataFrame, titled: DataFrame) -> DataFrame:
     return joined.unionByName(alone)
 
 
-def _score(drops: DataFrame, signed: DataFrame) -> DataFrame:
+def _score(drops: DataFrame, known: DataFrame) -> DataFrame:
     """The drops, all with their Jaccard."""
     unknown = drops.filter("jaccard is null").select(F.col("survivor").alias("a"), F.col("id").alias("b"))
-    measured = _jaccard(unknown, signed).select(F.col("b").alias("id"), F.col("jaccard").alias("measured"))
+    measured = _jaccard(unknown, known, "id").select(F.col("b").alias("id"), F.col("jaccard").alias("measured"))
     return drops.join(measured, "id", "left").withColumn("score", F.coalesce("jaccard", "measured"))
 
 
@@ -244,6 +283,18 @@ def _accounts(decisions: DataFrame, signed: DataFrame) -> dict[str, Account]:
     verdicts = account(row.asDict() for row in decisions.groupBy("source", "keep", "reason").count().collect())
     entered = {row["source"]: row["count"] for row in signed.groupBy("source").count().collect()}
     return {source: Account.of(verdicts[source].kept, verdicts[source].dropped, entered[source]) for source in entered}
+
+
+def _told_of_earlier(
+    known: DataFrame, clusters: DataFrame, decisions: DataFrame, settings: DedupSettings
+) -> dict[str, Any]:
+    """How many documents of earlier corpora there are, and how many of this one went for one of them or would have."""
+    if not settings.earlier:
+        return {}
+    earlier = known.filter("`order` < 0").select("id")
+    survivor = F.regexp_extract("evidence", "survivor=([^ ]+)", 1).alias("id")
+    gone = decisions.filter("not keep").select(survivor).join(earlier, "id", "left_semi").count()
+    return {"earlier": {"documents": earlier.count(), "removed_for": gone}}
 
 
 def _figures(clusters: DataFrame, found: DataFrame, pairs: DataFrame, settings: DedupSettings) -> dict[str, Any]:

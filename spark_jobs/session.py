@@ -54,6 +54,8 @@ RELIED_ON = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.parquet.compression.codec": "zstd",
+    # What a Python worker holds at a time: little enough for the processor's cache.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
 }
 """What the steps rely on, wherever they run."""
 
@@ -79,6 +81,8 @@ def _embedded(settings: SparkSettings) -> dict[str, str]:
         "spark.driver.host": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
+        # Small enough that few cores end at about the same time.
+        "spark.sql.files.maxPartitionBytes": "32m",
         "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir(), "gap-spark-warehouse")),
     }
 

@@ -19,16 +19,19 @@ from lake.document import META
 
 def near_pairs(signed: pa.Table, settings: DedupSettings) -> list[tuple[str, str, float]]:
     """What the Spark job does with its joins, in memory."""
-    rows = np.repeat(np.arange(signed.num_rows), settings.bands.bands)
-    columns = {name: signed[name].take(rows) for name in ("order", "id", "size")}
+    every = np.repeat(np.arange(signed.num_rows), settings.bands.bands)
+    columns = {name: signed[name].take(every) for name in ("order", "number", "size")}
     columns |= {"band": pc.list_flatten(signed["bands"]), "sketch": pc.list_flatten(signed["sketches"])}
-    entries = pa.table(columns).select(ENTRY.names).sort_by([(name, "ascending") for name in ("band", "order", "id")])
+    entries = (
+        pa.table(columns).select(ENTRY.names).sort_by([(name, "ascending") for name in ("band", "order", "number")])
+    )
     found = pa.Table.from_batches(candidates(entries.to_batches(), settings.threshold, settings.bucket_limit))
     pairs = found.filter(pc.is_valid(found["a"])).group_by(["a", "b"]).aggregate([]).combine_chunks()
-    shingles, ids = signed["shingles"].combine_chunks(), signed["id"].combine_chunks()
-    sides = [shingles.take(pc.index_in(pairs[name].combine_chunks(), ids)) for name in ("a", "b")]
-    scores = jaccard(*sets(sides[0]), *sets(sides[1])).tolist()
-    return list(zip(pairs["a"].to_pylist(), pairs["b"].to_pylist(), scores, strict=True))
+    rows = [pc.index_in(pairs[name].combine_chunks(), signed["number"].combine_chunks()) for name in ("a", "b")]
+    shingles = signed["shingles"].combine_chunks()
+    scores = jaccard(*sets(shingles.take(rows[0])), *sets(shingles.take(rows[1]))).tolist()
+    ids = [signed["id"].take(side).to_pylist() for side in rows]
+    return list(zip(*ids, scores, strict=True))
 
 
 @pytest.mark.parametrize("scheme", ["one_permutation", "datasketch"])

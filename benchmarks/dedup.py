@@ -1,0 +1,254 @@
+"""How fast deduplication is and whether it is right, beside datasketch and rensa.
+
+    python -m benchmarks.dedup --corpus corpus.parquet --pairs pairs.parquet [--json]
+    python -m benchmarks.dedup --scale 10000,100000,1000000 [--plot FILE.svg] [--json]
+
+The corpus has the columns id and text; pairs has a, b, j: every pair with a Jaccard of word 5-grams from 0.4 up, as
+../shared/data/dedup holds them and benchmarks.noise makes them. Precision, recall and F1 are those of the documents
+that have a smaller id in their cluster, against the connected components of the pairs from the threshold up.
+
+Signatures are timed in one process, Parquet and words included, in documents per second of CPU time; the peers sign
+the shingles of the first SKETCHED documents with as many slots, finding their words with Python's `re`. The job is the
+whole Spark step on a running session, from clean documents to decisions and clusters, in documents per second and core.
+Memory is the largest sum of the resident sizes of this process and all that it started (JVM, Python workers).
+"""
+
+import json
+import os
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.noise import corpus as noise
+from dedup.cluster import components
+from dedup.settings import DedupSettings
+from dedup.sign import sign
+from lake.document import DOCUMENT, META
+from lake.step import Step
+from ray_jobs.cli import table, user_errors
+from spark_jobs.dedup import dedup
+from spark_jobs.session import Session, SparkSettings, start
+
+SKETCHED = 2_000
+RUNS = 3
+"""Of so many runs the quickest counts."""
+
+BATCH = 2_000
+EVERY = 0.2
+"""Seconds between two looks at the memory."""
+
+
+def documents(rows: pa.Table) -> pa.Table:
+    """Rows (id, text) as clean documents."""
+    count = rows.num_rows
+    columns = {name: pa.nulls(count, DOCUMENT.field(name).type) for name in DOCUMENT.names}
+    columns |= {"id": rows["id"].cast(pa.string()), "text": rows["text"].cast(pa.string())}
+    columns |= {"source": pa.array(["web"] * count), "redistributable": pa.array([True] * count)}
+    columns["meta"] = pa.array([{}] * count, META)
+    return pa.table(columns, schema=DOCUMENT)
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """CPU time of all threads of this process, in the quickest of RUNS runs."""
+    found = []
+    for _ in range(RUNS):
+        started = time.process_time()
+        work()
+        found.append(time.process_time() - started)
+    return min(found)
+
+
+def signatures(path: Path, settings: DedupSettings) -> dict[str, float]:
+    """Documents per second and core: ours, from the Parquet file, and as a ratio to the peers'."""
+    from datasketch import MinHash
+    from rensa import RMinHash
+
+    slots = settings.bands.slots
+    file = pq.ParquetFile(path)
+    count = file.metadata.num_rows
+    texts = next(file.iter_batches(SKETCHED, columns=["text"]))["text"]
+
+    def ours() -> None:
+        for batch in file.iter_batches(BATCH, columns=["id", "text"]):
+            for _ in sign(documents(pa.Table.from_batches([batch])).to_batches(), settings):
+                pass
+
+    def sketch() -> None:
+        MinHash.bulk([[one.encode() for one in shingles(text)] for text in texts.to_pylist()], num_perm=slots)
+
+    def rensa() -> None:
+        RMinHash.digest_matrix_from_token_sets([shingles(text) for text in texts.to_pylist()], slots, 1)
+
+    def shingles(text: str) -> list[str]:
+        words = re.findall(r"\w+", text.lower())
+        return [" ".join(words[at : at + settings.ngram]) for at in range(max(1, len(words) - settings.ngram + 1))]
+
+    ours()  # compiles
+    rate = count / cpu_seconds(ours)
+    return {
+        "signature_docs_per_core_s": round(rate),
+        "ratio_to_datasketch": round(rate * cpu_seconds(sketch) / len(texts), 1),
+        "ratio_to_rensa": round(rate * cpu_seconds(rensa) / len(texts), 1),
+    }
+
+
+@contextmanager
+def peak_memory() -> Iterator[Callable[[], float]]:
+    """Gives the largest resident size in MB, of this process and those it started, since the block began."""
+    peak = 0
+    over = threading.Event()
+
+    def look() -> None:
+        nonlocal peak
+        own = psutil.Process()
+        while not over.wait(EVERY):
+            total = 0
+            for one in (own, *own.children(recursive=True)):
+                try:
+                    total += one.memory_info().rss
+                except psutil.NoSuchProcess:
+                    continue
+            peak = max(peak, total)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield lambda: peak / 1e6
+    finally:
+        over.set()
+        looking.join()
+
+
+def job(parts: Iterable[pa.Table], settings: DedupSettings, spark: Session, lake: str) -> tuple[Step, dict[str, Any]]:
+    """Run the Spark step on tables (id, text), each a part; what it took."""
+    clean = Step("clean", "spark", 1, {}, lake)
+    count = 0
+    for number, rows in enumerate(parts):
+        clean.output.write_part("documents", number, documents(rows), "web")
+        count += rows.num_rows
+    step = Step("dedup", "spark", 1, settings.model_dump(mode="json"), lake, (clean,))
+    with peak_memory() as peak:
+        manifest = step.complete(lambda: dedup(step, settings, spark))
+    return step, {
+        "documents": count,
+        "seconds": manifest.seconds,
+        "job_docs_per_core_s": round(count / manifest.seconds / spark.sparkContext.defaultParallelism),
+        "peak_rss_mb": round(peak()),
+    }
+
+
+def quality(step: Step, pairs: pa.Table, threshold: float) -> dict[str, Any]:
+    """Precision, recall and F1 by document, and clusters without a survivor."""
+    clusters = {row["id"]: row["cluster"] for row in step.output.scan("clusters").to_table().to_pylist()}
+    near = pairs.filter(pairs["j"].to_numpy() >= pairs["j"].type.to_pandas_dtype()(threshold))
+    edges = zip(*(near[name].cast(pa.string()).to_pylist() for name in ("a", "b")), strict=True)
+    expected = {one for one, cluster in components(edges).items() if one != cluster}
+    found = {one for one, cluster in clusters.items() if one != cluster}
+    hit = len(found & expected)
+    decisions = step.output.scan("decisions").to_table(columns=["id", "keep"]).to_pylist()
+    alive = {clusters[row["id"]] for row in decisions if row["keep"]}
+    return {
+        "precision": hit / max(1, len(found)),
+        "recall": hit / max(1, len(expected)),
+        "f1": 2 * hit / max(1, len(found) + len(expected)),
+        "clusters_without_survivor": len(set(clusters.values()) - alive),
+    }
+
+
+def labelled(path: Path, pairs: Path, settings: DedupSettings, spark: Session) -> dict[str, Any]:
+    """All figures of a corpus with its pairs."""
+    figures: dict[str, Any] = dict(signatures(path, settings))
+    rows = pq.read_table(path, columns=["id", "text"])
+    with tempfile.TemporaryDirectory() as lake:
+        halves = (rows.slice(at, -(-rows.num_rows // 2)) for at in range(0, rows.num_rows, -(-rows.num_rows // 2)))
+        step, took = job(halves, settings, spark, lake)
+        return figures | took | quality(step, pq.read_table(pairs), settings.threshold)
+
+
+def scaled(sizes: list[int], settings: DedupSettings, spark: Session) -> dict[str, Any]:
+    """Time and memory by size, of benchmarks.noise, and the exponent of the time between the last two sizes."""
+    rows = []
+    for size in (min(sizes), *sizes):  # the first run warms Java and the workers up
+        with tempfile.TemporaryDirectory() as lake:
+            rows.append(job(noise(size), settings, spark, lake)[1])
+    rows = rows[1:]
+    exponents = {}
+    if len(rows) > 1:
+        small, large = rows[-2:]
+        growth = np.log(large["seconds"] / small["seconds"]) / np.log(large["documents"] / small["documents"])
+        exponents["exponent"] = round(float(growth), 3)
+    return {"sizes": rows} | exponents
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Seconds and memory over documents, both axes logarithmic."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    matplotlib.rcParams["svg.hashsalt"] = "gap-replay"
+    figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+    counts = [row["documents"] for row in rows]
+    for axis, name, said in zip(axes, ("seconds", "peak_rss_mb"), ("seconds", "peak memory, MB"), strict=True):
+        axis.loglog(counts, [row[name] for row in rows], marker="o")
+        axis.set(xlabel="documents", ylabel=said)
+        axis.grid(alpha=0.3)
+    figure.savefig(path, metadata={"Date": None})
+
+
+@click.command(help=__doc__)
+@click.option("--corpus", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--pairs", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--scale", help="Numbers of documents, with commas between them.")
+@click.option("--plot", "picture", type=click.Path(dir_okay=False, path_type=Path), help="With --scale: an SVG.")
+@click.option("--scheme", default=None, help="The signature scheme instead of the default one.")
+@click.option("--memory", default="4g", show_default=True, help="Memory of Spark's JVM.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@user_errors
+def main(
+    corpus: Path | None,
+    pairs: Path | None,
+    scale: str | None,
+    picture: Path | None,
+    scheme: str | None,
+    memory: str,
+    as_json: bool,
+) -> None:
+    if (corpus is None) != (pairs is None) or (corpus is None) == (scale is None):
+        raise click.UsageError("give --corpus with --pairs, or --scale")
+    settings = DedupSettings.model_validate({"policy": "transitive"} | ({"scheme": scheme} if scheme else {}))
+    cores = len(os.sched_getaffinity(0))
+    spark = start(SparkSettings(master=f"local[{cores}]", memory=memory))
+    try:
+        if corpus and pairs:
+            figures = labelled(corpus, pairs, settings, spark)
+            rows = [figures]
+        else:
+            figures = scaled([int(one) for one in (scale or "").split(",")], settings, spark)
+            rows = figures["sizes"]
+    finally:
+        spark.stop()
+    if picture:
+        plot(rows, picture)
+    if as_json:
+        click.echo(json.dumps(figures))
+        return
+    click.echo(table(list(rows[0]), [[f"{one:,}" for one in row.values()] for row in rows], set(range(len(rows[0])))))
+    if "exponent" in figures:
+        click.echo(f"seconds grow with documents to the power of {figures['exponent']}")
+
+
+if __name__ == "__main__":
+    main()
