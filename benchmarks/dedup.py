@@ -32,8 +32,9 @@ import pyarrow.parquet as pq
 
 from benchmarks.noise import corpus as noise
 from dedup.cluster import components
+from dedup.minhash import shingle
 from dedup.settings import DedupSettings
-from dedup.sign import sign
+from dedup.sign import samples
 from lake.document import DOCUMENT, META
 from lake.step import Step
 from ray_jobs.cli import table, user_errors
@@ -80,9 +81,8 @@ def signatures(path: Path, settings: DedupSettings) -> dict[str, float]:
     texts = next(file.iter_batches(SKETCHED, columns=["text"]))["text"]
 
     def ours() -> None:
-        for batch in file.iter_batches(BATCH, columns=["id", "text"]):
-            for _ in sign(documents(pa.Table.from_batches([batch])).to_batches(), settings):
-                pass
+        for batch in file.iter_batches(BATCH, columns=["text"]):
+            samples(batch["text"], shingle(batch["text"], settings.ngram), settings)
 
     def sketch() -> None:
         MinHash.bulk([[one.encode() for one in shingles(text)] for text in texts.to_pylist()], num_perm=slots)
@@ -228,7 +228,7 @@ def main(
 ) -> None:
     if (corpus is None) != (pairs is None) or (corpus is None) == (scale is None):
         raise click.UsageError("give --corpus with --pairs, or --scale")
-    settings = DedupSettings.model_validate({"policy": "transitive"} | ({"scheme": scheme} if scheme else {}))
+    settings = DedupSettings.model_validate({"scheme": scheme} if scheme else {})
     cores = len(os.sched_getaffinity(0))
     spark = start(SparkSettings(master=f"local[{cores}]", memory=memory))
     try:

@@ -1,8 +1,9 @@
 """What a user may choose of deduplication."""
 
+from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dedup.bands import Bands, choose
 from lake.config import Settings
@@ -45,6 +46,11 @@ class DedupSettings(Settings):
     @property
     def bands(self) -> Bands:
         return choose(self.threshold, self.recall, self.slots)
+
+    @field_validator("earlier")
+    @classmethod
+    def _absolute(cls, earlier: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(one if "://" in one else str(Path(one).resolve()) for one in earlier)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

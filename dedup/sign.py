@@ -35,6 +35,9 @@ SIGNED = pa.schema(
 make false candidates. `order`: dedup.cluster.ranks; `content`, `keys`: dedup.exact; `size`: number of shingles;
 `shingles`: `packed`; the rest: dedup.minhash, its unsigned numbers as the signed ones of the same bits."""
 
+SIGNATURES = "signatures"
+"""The table of these rows, which a later corpus is compared with."""
+
 COLUMNS = ("id", "source", "text", "redistributable", "meta")
 """The columns of a document that `sign` reads."""
 
@@ -49,7 +52,7 @@ def sign(batches: Iterable[pa.RecordBatch], settings: DedupSettings) -> Iterator
     """Rows of SIGNED for batches with the columns COLUMNS."""
     for batch in chain.from_iterable(map(_slices, batches)):
         shingled = shingle(batch["text"], settings.ngram)
-        bands, sketches = band_keys(_samples(batch["text"], shingled, settings), settings.bands)
+        bands, sketches = band_keys(samples(batch["text"], shingled, settings), settings.bands)
         columns = [
             batch["id"],
             pa.array(_numbers(*text_buffers(batch["id"])).view(np.int64)),
@@ -89,7 +92,8 @@ def _numbers(data: Bytes, places: Places) -> Hashes:
     return out
 
 
-def _samples(texts: pa.Array, shingled: Shingled, settings: DedupSettings) -> Hashes | Samples:
+def samples(texts: pa.Array, shingled: Shingled, settings: DedupSettings) -> Hashes | Samples:
+    """The signatures of texts and their shingles by the scheme of the settings: [n, slots]."""
     if settings.scheme == "datasketch":
         return datasketch_signatures(texts, settings.ngram, settings.bands.slots)
     return signatures(shingled.offsets, shingled.values, settings.bands.slots)

@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import Field, field_validator
 
 from dedup.decontaminate import DecontaminateSettings
+from dedup.earlier import fingerprints
 from dedup.settings import DedupSettings
 from eval.questions import EvaluateSettings, Question, load_questions, question_table
 from eval.questions import raw_files as question_files
@@ -76,11 +77,14 @@ class Pipeline(Settings):
         return lake if "://" in lake else str(Path(lake).resolve())
 
 
+DEDUP_VERSION = 3
+
+
 def plan(config: Pipeline) -> dict[str, Step]:
     """Every step in order, with its fingerprint; reads no more of the raw files than their digests.
 
     Raises:
-        UserError: a raw file or a benchmark is missing.
+        UserError: a raw file, a benchmark or an earlier corpus is missing.
     """
     steps: dict[str, Step] = {}
 
@@ -100,7 +104,8 @@ def plan(config: Pipeline) -> dict[str, Step]:
     add("read", "ray", 4, identity=raw)
     add("clean", "spark", 3, ("read",), follows="read")
     add("tokenizer", "ray", 1, ("clean",), follows="clean")
-    add("dedup", "spark", 2, ("clean",), follows="clean")
+    compared = fingerprints(config.dedup, DEDUP_VERSION)
+    add("dedup", "spark", DEDUP_VERSION, ("clean",), follows="clean", identity=compared or None)
     add("decontaminate", "spark", 1, ("clean", "dedup"), follows="dedup", identity=asked, settings=benchmarks)
     add("mix", "spark", 1, ("tokenizer", "dedup", "decontaminate"), follows="decontaminate", settings=seed)
     add("shard", "ray", 1, ("clean", "tokenizer", "mix"), follows="mix", settings=seed)

@@ -25,15 +25,13 @@ from dedup.buckets import CANDIDATE, candidates
 from dedup.cluster import EVIDENCE, REASONS, Kind, star
 from dedup.minhash import jaccard
 from dedup.settings import DedupSettings
-from dedup.sign import COLUMNS, EARLIER, SIGNED, sets, sign
+from dedup.sign import COLUMNS, EARLIER, SIGNATURES, SIGNED, sets, sign
 from dedup.titles import SITES_WITH_OVERVIEWS, Titled, TitleDrop, title_drops
 from lake.dataset import Output
 from lake.step import Account, Outcome, Step, account
 from spark_jobs.components import components
 from spark_jobs.session import read_table, write_table
 
-SIGNATURES = "signatures"
-"""The table that a later corpus is compared with."""
 STAGING = ".staging"
 WRITTEN = "_SUCCESS"
 """The file that Spark writes last."""
@@ -48,9 +46,9 @@ STAR = pa.schema([pa.field("id", pa.string()), pa.field("survivor", pa.string())
 def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     """Write `decisions` and `clusters` for every clean document; the rule is that of dedup.cluster.settle.
 
-    `clusters` has (id, cluster): the smallest id among the document's duplicates of any kind, whatever the policy. A
-    drop's evidence is `survivor=<id> kind=<exact|id|near|title|overview>`, its score the exact Jaccard of document and
-    survivor.
+    `clusters` has (id, cluster): the smallest id among the document's duplicates of any kind, earlier corpora's
+    included, whatever the policy. A drop's evidence is `survivor=<id> kind=<exact|id|near|title|overview>`, its score
+    the exact Jaccard of document and survivor. `signatures` stays where the settings keep it.
     """
     output = step.output
     signed = _signed(step.input("clean"), output, settings, spark)
@@ -77,7 +75,8 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     decisions = read_table(spark, output, "decisions")
     accounts = _accounts(decisions, signed)
     figures = _figures(read_table(spark, output, "clusters"), found, pairs, settings)
-    figures |= _told_of_earlier(known, clusters, decisions, settings)
+    figures["kept_if_transitive"] = _kept_if_transitive(signed, known, clusters)
+    figures |= _earlier_figures(known, decisions, settings)
     output.delete(STAGING)
     if not settings.keep_signatures:
         output.delete(SIGNATURES)
@@ -285,10 +284,15 @@ def _accounts(decisions: DataFrame, signed: DataFrame) -> dict[str, Account]:
     return {source: Account.of(verdicts[source].kept, verdicts[source].dropped, entered[source]) for source in entered}
 
 
-def _told_of_earlier(
-    known: DataFrame, clusters: DataFrame, decisions: DataFrame, settings: DedupSettings
-) -> dict[str, Any]:
-    """How many documents of earlier corpora there are, and how many of this one went for one of them or would have."""
+def _kept_if_transitive(signed: DataFrame, known: DataFrame, clusters: DataFrame) -> int:
+    """Documents in no cluster, and clusters that no document of an earlier corpus is in."""
+    alone = signed.join(clusters, "id", "left_anti").count()
+    first = clusters.join(known.select("id", "order"), "id").groupBy("cluster").agg(F.min("order").alias("order"))
+    return alone + first.filter("`order` >= 0").count()
+
+
+def _earlier_figures(known: DataFrame, decisions: DataFrame, settings: DedupSettings) -> dict[str, Any]:
+    """How many documents of earlier corpora there are, and how many of this one went for one of them."""
     if not settings.earlier:
         return {}
     earlier = known.filter("`order` < 0").select("id")
@@ -313,5 +317,4 @@ def _figures(clusters: DataFrame, found: DataFrame, pairs: DataFrame, settings: 
         "verified": rest[1],
         "crowded_buckets": {"buckets": crowded[0], "documents": crowded[1], "largest": crowded[2]},
         "clusters_by_size": histogram,
-        "kept_if_transitive": sum(histogram.values()),
     }

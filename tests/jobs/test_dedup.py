@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
@@ -13,7 +14,7 @@ from dedup.cluster import REASONS, Duplicate, Edge, Entry, Kind, settle, settle_
 from dedup.cluster import components as reference_components
 from dedup.minhash import jaccard
 from dedup.settings import DedupSettings
-from dedup.sign import COLUMNS, SIGNED, sets, sign
+from dedup.sign import COLUMNS, EARLIER, SIGNATURES, SIGNED, sets, sign
 from dedup.titles import Titled, title_drops
 from lake.dataset import Output
 from lake.document import DOCUMENT, new_document
@@ -202,10 +203,54 @@ def test_components_of_every_graph(spark: SparkSession) -> None:
     path = [f"path-{chance.random()}" for _ in range(3000)]
     links += itertools.pairwise(path)
     links += [(path[0], f"leaf-{number}") for number in range(500)]
-    found = components(spark.createDataFrame(links, "a string, b string")).collect()
     expected = reference_components((a, b) for a, b in links if a != b)
-    assert len(found) == len(expected)
-    assert {row["id"]: row["cluster"] for row in found} == expected
+    for at_once in (0, len(links)):
+        found = components(spark.createDataFrame(links, "a string, b string"), at_once).collect()
+        assert len(found) == len(expected)
+        assert {row["id"]: row["cluster"] for row in found} == expected
+
+
+def test_a_new_corpus_is_compared_with_the_signatures_of_an_earlier_one(tmp_path: Path, spark: SparkSession) -> None:
+    """As if both came at once and the earlier one were preferred: its text is gone by then."""
+    documents = corpus().to_pylist()
+    chance = random.Random(2)
+    chance.shuffle(documents)
+    old, new = documents[:80], documents[80:]
+    keeping = SETTINGS.model_copy(update={"keep_signatures": True, "titles": ()})
+    first = lay_out(tmp_path / "old", pa.Table.from_pylist(old, schema=DOCUMENT), 1, 2)
+    earlier, _ = run(first, keeping, spark)
+    first.output.delete("documents")
+    settings = keeping.model_copy(update={"keep_signatures": False, "earlier": (earlier.output.root,)})
+    step, outcome = run(lay_out(tmp_path / "new", pa.Table.from_pylist(new, schema=DOCUMENT), 1, 3), settings, spark)
+
+    stayed = {row["id"] for row in table(earlier, "decisions") if row["keep"]}
+    both = pa.Table.from_pylist([one for one in old if one["id"] in stayed] + new, schema=DOCUMENT)
+    batches = both.select(COLUMNS).combine_chunks().to_batches()
+    signed = pa.Table.from_batches(sign(batches, settings), SIGNED).to_pylist()
+    entries = {
+        row["id"]: Entry(row["order"] - EARLIER * (row["id"] in stayed), row["content"], tuple(row["keys"]))
+        for row in signed
+    }
+    signed.sort(key=lambda row: (entries[row["id"]].order, row["id"]))
+    near = [
+        (one["id"], other["id"], score)
+        for one, other in itertools.combinations(signed, 2)
+        if (score := similarity(one["shingles"], other["shingles"])) >= settings.threshold
+    ]
+    # Where a new document links two earlier ones by their ids, both stay all the same.
+    settled = settle(entries, near, transitive=False)[0]
+    dropped = {one: drop for one, drop in settled.items() if one not in stayed}
+    found = {row["id"]: row["evidence"] for row in table(step, "decisions") if not row["keep"]}
+    assert found == {one: f"survivor={drop.survivor} kind={drop.kind}" for one, drop in dropped.items()}
+    for_earlier = sum(drop.survivor in stayed for drop in dropped.values())
+    assert 0 < for_earlier < len(dropped)
+    assert outcome.figures["earlier"] == {"documents": len(stayed), "removed_for": for_earlier}
+    assert not step.output.parts(SIGNATURES)
+
+
+def similarity(one: bytes, other: bytes) -> float:
+    left, right = (set(np.frombuffer(side, dtype=np.uint64).tolist()) for side in (one, other))
+    return len(left & right) / len(left | right)
 
 
 def test_a_stage_that_was_written_whole_is_not_made_again(tmp_path: Path, spark: SparkSession) -> None:
