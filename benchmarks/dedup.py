@@ -1,6 +1,6 @@
 """How fast deduplication is and whether it is right, beside datasketch and rensa.
 
-    python -m benchmarks.dedup --corpus corpus.parquet --pairs pairs.parquet [--json]
+    python -m benchmarks.dedup --corpus corpus.parquet --pairs pairs.parquet [--plot FILE.svg] [--json]
     python -m benchmarks.dedup --scale 10000,100000,1000000 [--plot FILE.svg] [--json]
 
 The corpus has the columns id and text; pairs has a, b, j: every pair with a Jaccard of word 5-grams from 0.4 up, as
@@ -9,7 +9,8 @@ that have a smaller id in their cluster, against the connected components of the
 
 Signatures are timed in one process, Parquet and words included, in documents per second of CPU time; the peers sign
 the shingles of the first SKETCHED documents with as many slots, finding their words with Python's `re`. The job is the
-whole Spark step on a running session, from clean documents to decisions and clusters, in documents per second and core.
+whole Spark step on a session that has run it before, from clean documents to decisions and clusters, in documents per
+second and core. The curve is the share of the pairs of a Jaccard that share a band, and the share expected.
 Memory is the largest sum of the resident sizes of this process and all that it started (JVM, Python workers).
 """
 
@@ -28,13 +29,14 @@ import click
 import numpy as np
 import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.noise import corpus as noise
 from dedup.cluster import components
 from dedup.minhash import shingle
 from dedup.settings import DedupSettings
-from dedup.sign import samples
+from dedup.sign import samples, sign
 from lake.document import DOCUMENT, META
 from lake.step import Step
 from ray_jobs.cli import table, user_errors
@@ -46,6 +48,10 @@ RUNS = 3
 """Of so many runs the quickest counts."""
 
 BATCH = 2_000
+WARMING = 5_000
+"""Documents of the run that warms Java and the workers up."""
+
+STEP = 0.05
 EVERY = 0.2
 """Seconds between two looks at the memory."""
 
@@ -166,6 +172,30 @@ def quality(step: Step, pairs: pa.Table, threshold: float) -> dict[str, Any]:
     }
 
 
+def curve(rows: pa.Table, pairs: pa.Table, settings: DedupSettings) -> list[dict[str, float]]:
+    """By Jaccard, in steps of STEP: the pairs, the share of them that became candidates, and the share expected."""
+    signed = pa.Table.from_batches(sign(documents(rows).to_batches(), settings))
+    bands = pc.list_flatten(signed["bands"]).to_numpy().reshape(rows.num_rows, -1)
+    ids = signed["id"].combine_chunks()
+    a, b = (pc.index_in(pairs[name].cast(pa.string()), ids).to_numpy() for name in ("a", "b"))
+    found = (bands[a] == bands[b]).any(axis=1)
+    jaccard = pairs["j"].to_numpy().astype(np.float64)
+    steps = np.floor(jaccard / STEP + 1e-6)
+    told = []
+    for step in np.unique(steps):
+        mine = steps == step
+        expected = [settings.bands.recall(one) for one in jaccard[mine]]
+        told.append(
+            {
+                "jaccard": round(float(step) * STEP, 2),
+                "pairs": int(mine.sum()),
+                "found": round(float(found[mine].mean()), 5),
+                "expected": round(float(np.mean(expected)), 5),
+            }
+        )
+    return told
+
+
 def labelled(path: Path, pairs: Path, settings: DedupSettings, spark: Session) -> dict[str, Any]:
     """All figures of a corpus with its pairs."""
     figures: dict[str, Any] = dict(signatures(path, settings))
@@ -173,16 +203,16 @@ def labelled(path: Path, pairs: Path, settings: DedupSettings, spark: Session) -
     with tempfile.TemporaryDirectory() as lake:
         halves = (rows.slice(at, -(-rows.num_rows // 2)) for at in range(0, rows.num_rows, -(-rows.num_rows // 2)))
         step, took = job(halves, settings, spark, lake)
-        return figures | took | quality(step, pq.read_table(pairs), settings.threshold)
+        labels = pq.read_table(pairs)
+        return figures | took | quality(step, labels, settings.threshold) | {"curve": curve(rows, labels, settings)}
 
 
 def scaled(sizes: list[int], settings: DedupSettings, spark: Session) -> dict[str, Any]:
     """Time and memory by size, of benchmarks.noise, and the exponent of the time between the last two sizes."""
     rows = []
-    for size in (min(sizes), *sizes):  # the first run warms Java and the workers up
+    for size in sizes:
         with tempfile.TemporaryDirectory() as lake:
             rows.append(job(noise(size), settings, spark, lake)[1])
-    rows = rows[1:]
     exponents = {}
     if len(rows) > 1:
         small, large = rows[-2:]
@@ -191,20 +221,31 @@ def scaled(sizes: list[int], settings: DedupSettings, spark: Session) -> dict[st
     return {"sizes": rows} | exponents
 
 
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Seconds and memory over documents, both axes logarithmic."""
+def plot(figures: dict[str, Any], settings: DedupSettings, path: Path) -> None:
+    """Seconds and memory over documents, both axes logarithmic; or the curve, measured and expected."""
     import matplotlib
 
     matplotlib.use("svg")
     from matplotlib import pyplot
 
     matplotlib.rcParams["svg.hashsalt"] = "gap-replay"
-    figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
-    counts = [row["documents"] for row in rows]
-    for axis, name, said in zip(axes, ("seconds", "peak_rss_mb"), ("seconds", "peak memory, MB"), strict=True):
-        axis.loglog(counts, [row[name] for row in rows], marker="o")
-        axis.set(xlabel="documents", ylabel=said)
-        axis.grid(alpha=0.3)
+    if "curve" in figures:
+        figure, axis = pyplot.subplots(figsize=(6, 3.4), layout="constrained")
+        lines = np.linspace(0, 1, 101)
+        cut = settings.bands
+        axis.plot(lines, [cut.recall(one) for one in lines], label=f"expected of {cut.bands} bands of {cut.rows} rows")
+        middle = [row["jaccard"] + STEP / 2 if row["jaccard"] < 1 else 1 for row in figures["curve"]]
+        axis.plot(middle, [row["found"] for row in figures["curve"]], "o", label="measured")
+        axis.axvline(settings.threshold, color="grey", linestyle=":", label="threshold")
+        axis.set(xlabel="Jaccard of two documents", ylabel="share found as candidates")
+        axis.legend()
+    else:
+        figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+        rows = figures["sizes"]
+        for axis, name, said in zip(axes, ("seconds", "peak_rss_mb"), ("seconds", "peak memory, MB"), strict=True):
+            axis.loglog([row["documents"] for row in rows], [row[name] for row in rows], marker="o")
+            axis.set(xlabel="documents", ylabel=said)
+            axis.grid(alpha=0.3)
     figure.savefig(path, metadata={"Date": None})
 
 
@@ -212,7 +253,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 @click.option("--corpus", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--pairs", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--scale", help="Numbers of documents, with commas between them.")
-@click.option("--plot", "picture", type=click.Path(dir_okay=False, path_type=Path), help="With --scale: an SVG.")
+@click.option("--plot", "picture", type=click.Path(dir_okay=False, path_type=Path), help="An SVG of it.")
 @click.option("--scheme", default=None, help="The signature scheme instead of the default one.")
 @click.option("--memory", default="4g", show_default=True, help="Memory of Spark's JVM.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -228,23 +269,28 @@ def main(
 ) -> None:
     if (corpus is None) != (pairs is None) or (corpus is None) == (scale is None):
         raise click.UsageError("give --corpus with --pairs, or --scale")
+    try:
+        sizes = [int(one) for one in scale.split(",")] if scale else []
+    except ValueError:
+        raise click.UsageError(f"--scale {scale}: numbers with commas between them") from None
     settings = DedupSettings.model_validate({"scheme": scheme} if scheme else {})
     cores = len(os.sched_getaffinity(0))
     spark = start(SparkSettings(master=f"local[{cores}]", memory=memory))
     try:
-        if corpus and pairs:
-            figures = labelled(corpus, pairs, settings, spark)
-            rows = [figures]
-        else:
-            figures = scaled([int(one) for one in (scale or "").split(",")], settings, spark)
-            rows = figures["sizes"]
+        with tempfile.TemporaryDirectory() as lake:
+            job(noise(WARMING), settings, spark, lake)
+        figures = labelled(corpus, pairs, settings, spark) if corpus and pairs else scaled(sizes, settings, spark)
     finally:
         spark.stop()
     if picture:
-        plot(rows, picture)
+        plot(figures, settings, picture)
     if as_json:
         click.echo(json.dumps(figures))
         return
+    rows = figures.get("sizes") or figures.pop("curve")
+    if "sizes" not in figures:
+        for name, value in figures.items():
+            click.echo(f"{name:<28}{value:>14,}")
     click.echo(table(list(rows[0]), [[f"{one:,}" for one in row.values()] for row in rows], set(range(len(rows[0])))))
     if "exponent" in figures:
         click.echo(f"seconds grow with documents to the power of {figures['exponent']}")
