@@ -16,6 +16,8 @@ from dedup.settings import DedupSettings
 from dedup.words import Bytes, Hashes, Places, mix, text_buffers
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
+_SIGN = np.uint64(1 << 63)
+_DIGITS = 10
 
 SIGNED = pa.schema(
     [
@@ -31,9 +33,10 @@ SIGNED = pa.schema(
         pa.field("shingles", pa.binary()),
     ]
 )
-"""`number`: a hash of the id, which stands for it where many rows move; two ids of one number, once in 2^64 pairs, only
-make false candidates. `order`: dedup.cluster.ranks; `content`, `keys`: dedup.exact; `size`: number of shingles;
-`shingles`: `packed`; the rest: dedup.minhash, its unsigned numbers as the signed ones of the same bits."""
+"""`number`: stands for the id where many rows move, and sorts as the ids of lake.document do, so that both prefer the
+same of equally ranked documents; two ids of one number, once in 2^64 pairs, only make false candidates. `order`:
+dedup.cluster.ranks; `content`, `keys`: dedup.exact; `size`: number of shingles; `shingles`: `packed`; the rest:
+dedup.minhash, its unsigned numbers as the signed ones of the same bits."""
 
 SIGNATURES = "signatures"
 """The table of these rows, which a later corpus is compared with."""
@@ -55,7 +58,7 @@ def sign(batches: Iterable[pa.RecordBatch], settings: DedupSettings) -> Iterator
         bands, sketches = band_keys(samples(batch["text"], shingled, settings), settings.bands)
         columns = [
             batch["id"],
-            pa.array(_numbers(*text_buffers(batch["id"])).view(np.int64)),
+            pa.array(_numbers(*text_buffers(batch["id"]))),
             batch["source"],
             ranks(batch["source"], batch["redistributable"], pc.utf8_length(batch["text"]), settings.prefer),
             content_keys(shingled.content),
@@ -82,13 +85,29 @@ def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 @njit(cache=True, nogil=True)
-def _numbers(data: Bytes, places: Places) -> Hashes:
-    out = np.empty(places.size - 1, dtype=np.uint64)
+def _numbers(data: Bytes, places: Places) -> Places:
+    """The first ten hexadecimal digits of each id and 24 bits of a hash of it; the hash alone where it has none."""
+    out = np.empty(places.size - 1, dtype=np.int64)
     for row in range(out.size):
-        value = uint64(places[row + 1] - places[row])
-        for at in range(places[row], places[row + 1]):
+        begin, end = places[row], places[row + 1]
+        value = uint64(end - begin)
+        for at in range(begin, end):
             value = mix(value ^ uint64(data[at]) + _STEP)
-        out[row] = value
+        lead = uint64(0)
+        digits = 0
+        while digits < _DIGITS and begin + digits < end:
+            byte = data[begin + digits]
+            if 48 <= byte < 58:
+                digit = uint64(byte - 48)
+            elif 97 <= byte < 103:
+                digit = uint64(byte - 87)
+            else:
+                break
+            lead = lead << uint64(4) | digit
+            digits += 1
+        if digits == _DIGITS:
+            value = (lead << uint64(24) | value >> uint64(40)) ^ _SIGN
+        out[row] = np.int64(value)
     return out
 
 

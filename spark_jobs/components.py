@@ -40,7 +40,8 @@ def components(edges: DataFrame, at_once: int = AT_ONCE) -> DataFrame:
 
 
 def _join_up(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield from join_up(pa.Table.from_batches(batches, EDGE)).to_batches(max_chunksize=10_000)
+    edges = pa.Table.from_batches((batch.cast(EDGE) for batch in batches), EDGE)
+    yield from join_up(edges).to_batches(max_chunksize=10_000)
 
 
 def _large_star(links: DataFrame) -> DataFrame:

@@ -11,7 +11,7 @@ if __name__ == "__main__":
     main(["run", *sys.argv[1:2], "dedup", *sys.argv[2:]])
 
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import partial, reduce
 from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import Any
@@ -63,7 +63,8 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     clusters = components(links).localCheckpoint()
     ordered = clusters.join(known.select("id", "order"), "id")
     removed = (_best if settings.policy == "transitive" else _stars)(near, ordered).localCheckpoint()
-    by_text = _drops(removed, copies).localCheckpoint()
+    by_text = _drops(removed, copies)
+    by_text = (by_text.unionByName(_again(signed, known)) if settings.earlier else by_text).localCheckpoint()
     titled = _titled(step.input("clean"), signed.join(by_text, "id", "left_anti"), settings).localCheckpoint()
     drops = _score(_with_titles(by_text, titled), known)
     clusters = _with_title_clusters(clusters, titled).localCheckpoint()
@@ -75,7 +76,7 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     decisions = read_table(spark, output, "decisions")
     accounts = _accounts(decisions, signed)
     figures = _figures(read_table(spark, output, "clusters"), found, pairs, settings)
-    figures["kept_if_transitive"] = _kept_if_transitive(signed, known, clusters)
+    figures["kept_if_transitive"] = _kept_if_transitive(known, clusters)
     figures |= _earlier_figures(known, decisions, settings)
     output.delete(STAGING)
     if not settings.keep_signatures:
@@ -101,13 +102,30 @@ def _sign_part(name: str, clean: Output, output: Output, settings: DedupSettings
 
 
 def _with_earlier(signed: DataFrame, settings: DedupSettings) -> DataFrame:
-    """The documents, and those that stayed of earlier corpora, which all orders put first."""
-    known = signed
-    for folder in settings.earlier:
-        stayed = read_table(signed.sparkSession, Output(folder), "decisions").filter("keep").select("id")
-        rows = read_table(signed.sparkSession, Output(folder), SIGNATURES).join(stayed, "id", "left_semi")
-        known = known.unionByName(rows.withColumn("order", F.col("order") - EARLIER))
-    return known
+    """The documents, and those that stayed of earlier corpora, which all orders put first; each id once."""
+    if not settings.earlier:
+        return signed
+    stayed = [_stayed(signed.sparkSession, Output(folder)) for folder in settings.earlier]
+    earlier = reduce(DataFrame.unionByName, stayed).dropDuplicates(["id"])
+    fresh = signed.join(earlier.select("id"), "id", "left_anti")
+    return fresh.unionByName(earlier.withColumn("order", F.col("order") - EARLIER)).localCheckpoint()
+
+
+def _stayed(spark: SparkSession, earlier: Output) -> DataFrame:
+    kept = read_table(spark, earlier, "decisions").filter("keep").select("id")
+    return read_table(spark, earlier, SIGNATURES).join(kept, "id", "left_semi")
+
+
+def _again(signed: DataFrame, known: DataFrame) -> DataFrame:
+    """Documents that an earlier corpus has under the same id go for themselves: rows as of `_drops`."""
+    earlier = known.filter("`order` < 0").select("id", F.col("content").alias("before"))
+    exact = F.col("content") == F.col("before")
+    return signed.join(earlier, "id").select(
+        "id",
+        F.col("id").alias("survivor"),
+        F.when(exact, 1.0).alias("jaccard"),
+        F.when(exact, Kind.EXACT.value).otherwise(Kind.ID.value).alias("kind"),
+    )
 
 
 def _stage(frame: DataFrame, output: Output, name: str) -> DataFrame:
@@ -155,11 +173,18 @@ def _candidates(known: DataFrame, settings: DedupSettings) -> DataFrame:
 
 
 def _jaccard(pairs: DataFrame, known: DataFrame, name: str) -> DataFrame:
-    """The pairs (a, b) of what the column `name` holds as pairs of ids, with the exact Jaccard of their shingles."""
-    left = known.select(F.col(name).alias("a"), F.col("id").alias("one"), F.col("shingles").alias("left"))
-    right = known.select(F.col(name).alias("b"), F.col("id").alias("other"), F.col("shingles").alias("right"))
-    sides = pairs.join(left, "a").join(right, "b").filter(F.col("one") != F.col("other"))
-    return sides.select("one", "other", "left", "right").mapInArrow(_measure, from_arrow_schema(PAIR))
+    """The pairs (a, b) of what the column `name` holds as pairs of ids, with the exact Jaccard of their shingles.
+
+    Of a pair of numbers the preferred document comes first: of equal ranks the one of the less id, not number.
+    """
+    place = F.struct("order", "id")
+    left = known.select(F.col(name).alias("a"), place.alias("one"), F.col("shingles").alias("left"))
+    right = known.select(F.col(name).alias("b"), place.alias("other"), F.col("shingles").alias("right"))
+    sides = pairs.join(left, "a").join(right, "b").filter("one.id <> other.id")
+    if name == "number":
+        sides = sides.withColumns({"one": F.least("one", "other"), "other": F.greatest("one", "other")})
+    sides = sides.select(F.col("one.id").alias("one"), F.col("other.id").alias("other"), "left", "right")
+    return sides.mapInArrow(_measure, from_arrow_schema(PAIR))
 
 
 def _measure(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -284,11 +309,10 @@ def _accounts(decisions: DataFrame, signed: DataFrame) -> dict[str, Account]:
     return {source: Account.of(verdicts[source].kept, verdicts[source].dropped, entered[source]) for source in entered}
 
 
-def _kept_if_transitive(signed: DataFrame, known: DataFrame, clusters: DataFrame) -> int:
-    """Documents in no cluster, and clusters that no document of an earlier corpus is in."""
-    alone = signed.join(clusters, "id", "left_anti").count()
-    first = clusters.join(known.select("id", "order"), "id").groupBy("cluster").agg(F.min("order").alias("order"))
-    return alone + first.filter("`order` >= 0").count()
+def _kept_if_transitive(known: DataFrame, clusters: DataFrame) -> int:
+    """Documents in no cluster, and clusters, without those of an earlier corpus or with one."""
+    named = known.join(clusters, "id", "left").select(F.coalesce("cluster", "id").alias("cluster"), "order")
+    return named.groupBy("cluster").agg(F.min("order").alias("order")).filter("`order` >= 0").count()
 
 
 def _earlier_figures(known: DataFrame, decisions: DataFrame, settings: DedupSettings) -> dict[str, Any]:

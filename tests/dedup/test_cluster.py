@@ -2,11 +2,12 @@
 
 import itertools
 
+import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.cluster import Edge, Entry, Kind, components, ranks, settle, star
+from dedup.cluster import Edge, Entry, Kind, components, join_up, ranks, settle, star
 
 IDS = [f"{number:02}" for number in range(12)]
 DOCUMENTS = st.fixed_dictionaries(
@@ -42,6 +43,26 @@ def test_components(links: list[tuple[str, str]]) -> None:
     found = components(links)
     assert found.keys() == {one for link in links for one in link}
     assert all(cluster == min(reachable(links, one)) for one, cluster in found.items())
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(IDS), st.sampled_from(IDS))), st.integers(0, 30))
+def test_components_compiled(links: list[tuple[str, str]], cut: int) -> None:
+    """Whatever the chunks that the columns come in."""
+    schema = pa.schema([("a", pa.string()), ("b", pa.string())])
+    rows = [{"a": a, "b": b} for a, b in links]
+    table = pa.concat_tables(pa.Table.from_pylist(part, schema) for part in (rows[:cut], rows[cut:]))
+    found = join_up(table)
+    assert dict(zip(found["id"].to_pylist(), found["cluster"].to_pylist(), strict=True)) == components(links)
+    assert found["id"].to_pylist() == sorted({one for link in links for one in link})
+
+
+def test_components_compiled_of_a_long_path_in_any_order() -> None:
+    ids = [f"{number * 7919 % 100_003:06}" for number in range(100_003)]
+    links = pa.table({"a": ids[:-1], "b": ids[1:]}).take(np.random.default_rng(1).permutation(len(ids) - 1))
+    found = join_up(links)
+    assert found.num_rows == len(ids)
+    assert set(found["cluster"].to_pylist()) == {"000000"}
 
 
 @given(DOCUMENTS, PAIRS, st.booleans())

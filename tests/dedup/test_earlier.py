@@ -1,0 +1,68 @@
+"""An earlier corpus is compared with only where its signatures mean the same."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dedup.earlier import fingerprints
+from dedup.settings import DedupSettings
+from dedup.sign import SIGNATURES, SIGNED
+from lake.error import UserError
+from lake.step import Outcome, Step
+
+VERSION = 7
+
+
+def finished(lake: Path, name: str = "dedup", signatures: bool = True, **settings: Any) -> Step:
+    config = DedupSettings(keep_signatures=signatures, **settings).model_dump(mode="json")
+    step = Step(name, "spark", VERSION, config, str(lake))
+    if signatures:
+        step.output.write_part(SIGNATURES, 0, SIGNED.empty_table(), "web")
+    step.complete(Outcome)
+    return step
+
+
+def refusal(folder: str, version: int = VERSION, **settings: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        fingerprints(DedupSettings(earlier=(folder,), **settings), version)
+    assert str(caught.value).startswith(f"dedup.earlier: {folder}: ")
+    return str(caught.value)
+
+
+def test_finished_steps_are_told_by_their_fingerprints_in_order(tmp_path: Path) -> None:
+    # Fewer slots allowed, the same bands: signatures compare all the same.
+    one, other = finished(tmp_path / "a", slots=100), finished(tmp_path / "b", policy="transitive", recall=0.999)
+    assert fingerprints(DedupSettings(), VERSION) == []
+    earlier = DedupSettings(earlier=(other.output.root, one.output.root))
+    assert fingerprints(earlier, VERSION) == [other.fingerprint, one.fingerprint]
+    assert one.fingerprint != other.fingerprint
+
+
+def test_a_folder_without_a_manifest_is_no_finished_step(tmp_path: Path) -> None:
+    assert "no finished dedup step" in refusal(str(tmp_path / "nowhere"))
+    step = finished(tmp_path)
+    (Path(step.output.root) / "manifest.json").unlink()
+    assert "no finished dedup step" in refusal(step.output.root)
+
+
+def test_a_step_that_kept_no_signatures_or_is_another_one_is_refused(tmp_path: Path) -> None:
+    kept_none = finished(tmp_path / "a", signatures=False)
+    assert "dedup.keep_signatures=true" in refusal(kept_none.output.root)
+    assert "no signatures there" in refusal(finished(tmp_path / "b", name="clean").output.root)
+
+
+def test_signatures_of_another_version_are_refused(tmp_path: Path) -> None:
+    assert "another version" in refusal(finished(tmp_path).output.root, VERSION + 1)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        ({"ngram": 3}, "signed with ngram 3, not 5"),
+        ({"scheme": "datasketch"}, "signed with scheme datasketch, not one_permutation"),
+        ({"threshold": 0.5}, "signed with bands "),
+    ],
+)
+def test_signatures_made_in_another_way_are_refused(tmp_path: Path, theirs: dict[str, Any], said: str) -> None:
+    assert said in refusal(finished(tmp_path, **theirs).output.root)

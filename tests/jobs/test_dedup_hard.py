@@ -1,0 +1,173 @@
+"""Corpora and graphs that deduplication could choke on: odd pages, ties, every small graph in every order."""
+
+import itertools
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from dedup.cluster import components as reference_components
+from dedup.cluster import star
+from dedup.settings import DedupSettings
+from lake.document import DOCUMENT, document_id, new_document
+from lake.step import Outcome, Step
+from spark_jobs.components import AT_ONCE, components
+from spark_jobs.dedup import _stars, dedup
+
+pytestmark = pytest.mark.engine
+
+IDENTICAL = 4_000
+LONGEST = 6_600_000
+"""Words of the page of 50 MB."""
+
+
+def run(lake: Path, rows: list[dict[str, Any]], settings: DedupSettings, spark: SparkSession) -> tuple[Step, Outcome]:
+    clean = Step("clean", "spark", 1, {}, str(lake))
+    parts = 3
+    for part in range(parts):
+        clean.output.write_part("documents", part, pa.Table.from_pylist(rows[part::parts], schema=DOCUMENT), "web")
+    step = Step("dedup", "spark", 1, settings.model_dump(mode="json"), clean.lake, (clean,))
+    return step, dedup(step, settings, spark)
+
+
+def decisions(step: Step) -> dict[str, tuple[str, str, float] | None]:
+    """Reason, evidence and score of what goes, None for what stays."""
+    rows = step.output.scan("decisions").to_table().to_pylist()
+    return {row["id"]: None if row["keep"] else (row["reason"], row["evidence"], row["score"]) for row in rows}
+
+
+def test_odd_pages(tmp_path: Path, spark: SparkSession) -> None:
+    rows: list[dict[str, Any]] = []
+    expected: dict[str, tuple[str, str, float] | None] = {}
+
+    def add(name: str, text: str, survivor: str | None = None, kind: str = "exact", score: float = 1.0) -> str:
+        rows.append(new_document("web", name, text))
+        stays = document_id("web", survivor) if survivor else None
+        said = f"survivor={stays} kind={kind}"
+        expected[rows[-1]["id"]] = (f"{kind}_duplicate", said, score) if stays else None
+        return name
+
+    # Of equals the least id stays.
+    identical = sorted((f"same {at}" for at in range(IDENTICAL)), key=lambda name: document_id("web", name))
+    page = " ".join(f"line{at}" for at in range(200))
+    for at, name in enumerate(identical):
+        add(name, page, identical[0] if at else None)
+    # The near copy lacks the last hundredth.
+    words = list(map(str, range(LONGEST)))
+    long = " ".join(words)
+    assert len(long) > 50_000_000
+    less = LONGEST - LONGEST // 100
+    add("long", long)
+    add("less", " ".join(words[:less]), "long", "near", (less - 4) / (LONGEST - 4))
+    # Pages without a word are copies of each other; the longest stays.
+    add("dashes", "— … —")
+    for name, text in (("empty", ""), ("empty again", ""), ("blank", " \n"), ("lost", "\ufffd")):
+        add(name, text, "dashes")
+    # Pages of one word are copies where the word is the same, and like no other page.
+    add("word!", "Word!")
+    add("word", "word", "word!")
+    add("other", "other")
+    add("other twice", "other other")
+    # One word again and again: up to the length of a shingle each length is a page of its own, then all are alike.
+    add("again 900", "again " * 900)
+    for count in (1, 2, 3, 4):
+        add(f"again {count}", "again " * count)
+    for count in (5, 6, 500):
+        add(f"again {count}", "again " * count, "again 900", "near")
+    # Half a surrogate pair has become U+FFFD by now, which is no letter.
+    add("mark", "one \ufffd two three four five six \ufffd")
+    add("half", "one two \ufffd three four five six", "mark")
+    add("whole", "one two three four five six", "mark")
+    add("cut", "one two three four five si\ufffd")
+    random.Random(1).shuffle(rows)
+    step, outcome = run(tmp_path, rows, DedupSettings(), spark)
+    assert decisions(step) == expected
+    assert outcome.figures["crowded_buckets"]["buckets"] == 0
+    assert outcome.figures["candidates"] < 20
+
+
+def test_of_equally_preferred_near_copies_the_least_id_stays(tmp_path: Path, spark: SparkSession) -> None:
+    """Pages of one length, in a crowd and in small buckets."""
+    rows = []
+    best = []
+    for size in (2, 3, 12, 300):
+        body = [f"w{size}x{at}" for at in range(80)]
+        pages = [new_document("web", f"{size} {at}", " ".join([*body, f"{at:05}"])) for at in range(size)]
+        rows += pages
+        best.append(min(page["id"] for page in pages))
+    step, _ = run(tmp_path, rows, DedupSettings(bucket_limit=16), spark)
+    found = decisions(step)
+    assert sorted(one for one, drop in found.items() if drop is None) == sorted(best)
+    assert all(drop is None or drop[1].partition(" ")[0].removeprefix("survivor=") in best for drop in found.values())
+
+
+def every_graph() -> dict[str, list[tuple[str, str]]]:
+    """All 1,024 graphs on five nodes that bear their graph's name; a pair's first is less."""
+    pairs = list(itertools.combinations("abcde", 2))
+    return {
+        f"{graph:04}": [(f"{graph:04}{a}", f"{graph:04}{b}") for at, (a, b) in enumerate(pairs) if graph >> at & 1]
+        for graph in range(1 << len(pairs))
+    }
+
+
+def frame(spark: SparkSession, rows: list[Any], schema: str, parts: int, seed: int) -> DataFrame:
+    """The rows in an order of the seed, dealt to the partitions one by one."""
+    rows = rows.copy()
+    random.Random(seed).shuffle(rows)
+    return spark.createDataFrame(spark.sparkContext.parallelize(rows, parts), schema)
+
+
+@pytest.mark.parametrize(
+    ("at_once", "parts", "seed"), [(0, 1, 1), (0, 5, 2), (0, 3, 3), (AT_ONCE, 1, 4), (AT_ONCE, 7, 5)]
+)
+def test_components_of_all_graphs_on_five_nodes(spark: SparkSession, at_once: int, parts: int, seed: int) -> None:
+    edges = [edge for graph in every_graph().values() for edge in graph]
+    expected = reference_components(edges)
+    chance = random.Random(seed)
+    turned = [chance.choice([(a, b), (b, a)]) for a, b in edges] + chance.sample(edges, 500)
+    found = components(frame(spark, turned, "a string not null, b string not null", parts, seed), at_once).collect()
+    assert len(found) == len(expected)
+    assert {row["id"]: row["cluster"] for row in found} == expected
+
+
+def stays(nodes: list[str], edges: set[tuple[str, str]]) -> dict[str, str]:
+    """By the rule's own words: take the nodes by preference; one that is next to none that stays stays, any other goes
+    for the most preferred that does.
+    """
+    kept: list[str] = []
+    gone: dict[str, str] = {}
+    for node in nodes:
+        beside = [one for one in kept if (one, node) in edges]
+        if beside:
+            gone[node] = beside[0]
+        else:
+            kept.append(node)
+    return gone
+
+
+@pytest.mark.parametrize(("parts", "seed"), [(1, 1), (3, 2), (6, 3)])
+def test_stars_of_all_graphs_on_five_nodes(spark: SparkSession, parts: int, seed: int) -> None:
+    """Nodes are preferred in an order of the seed, with ties that the id decides."""
+    chance = random.Random(seed)
+    near: list[tuple[str, str, float]] = []
+    ordered: list[tuple[str, str, int]] = []
+    expected: dict[str, tuple[str, float]] = {}
+    for name, graph in every_graph().items():
+        order = {f"{name}{node}": chance.randrange(3) for node in "abcde"}
+        nodes = sorted(order, key=lambda one: (order[one], one))
+        turned = {(min(edge, key=nodes.index), max(edge, key=nodes.index)): chance.random() for edge in graph}
+        near += [(*edge, jaccard) for edge, jaccard in turned.items()]
+        ordered += [(one, cluster, order[one]) for one, cluster in reference_components(graph).items()]
+        gone = stays(nodes, set(turned))
+        expected |= {one: (survivor, turned[survivor, one]) for one, survivor in gone.items()}
+        by_preference = sorted(turned, key=lambda edge: nodes.index(edge[0]))
+        assert {one: best for one, best, _ in star((*edge, turned[edge]) for edge in by_preference)} == gone
+    found = _stars(
+        frame(spark, near, "a string, b string, jaccard double", parts, seed),
+        frame(spark, ordered, "id string, cluster string, `order` long", parts, seed),
+    ).collect()
+    assert len(found) == len(expected)
+    assert {row["id"]: (row["survivor"], row["jaccard"]) for row in found} == expected
