@@ -39,7 +39,7 @@ from dedup.settings import DedupSettings
 from dedup.sign import samples, sign
 from lake.document import DOCUMENT, META
 from lake.step import Step
-from ray_jobs.cli import table, user_errors
+from ray_jobs.command import table, user_errors
 from spark_jobs.dedup import dedup
 from spark_jobs.session import Session, SparkSettings, start
 

@@ -22,7 +22,7 @@ from ingest.pages.extract import extract
 from ingest.pages.page import Page
 from lake.config import Settings
 from lake.error import UserError
-from ray_jobs.cli import table, user_errors
+from ray_jobs.command import table, user_errors
 
 WARM_UP = 5
 """Pages read once before the clock starts, for imports and compiled patterns."""

@@ -23,7 +23,7 @@ import click
 from ingest.records import Records
 from ingest.sources.medline import MedlineInput, read_medline
 from ingest.sources.s2orc import S2Input, read_s2
-from ray_jobs.cli import table
+from ray_jobs.command import table
 
 WORDS = ["salt", "thirst", "ward", "water", "patient", "night", "cup", "nurse", "sodium", "fever", "clinic", "dose"]
 VARIANTS = 50

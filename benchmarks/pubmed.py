@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 from ingest.metadata import METADATA
 from lake.dataset import Output
 from lake.document import DOCUMENT, META
-from ray_jobs.cli import table
+from ray_jobs.command import table
 from spark_jobs.pubmed import write_known
 from spark_jobs.session import SparkSettings, start
 

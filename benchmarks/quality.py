@@ -21,7 +21,7 @@ from ingest.inputs import records, units
 from ingest.text.pii import KINDS, mask
 from ingest.text.quality import QualitySettings, rules
 from lake.config import load
-from ray_jobs.cli import table, user_errors
+from ray_jobs.command import table, user_errors
 from ray_jobs.pipeline import Pipeline
 
 EXAMPLE = 90

@@ -32,7 +32,7 @@ from lake.config import load
 from lake.document import DOCUMENT, Document
 from mixing.shards import token_type, write
 from mixing.tokenizer import Tokenizer, TokenizerSettings, train
-from ray_jobs.cli import table, user_errors
+from ray_jobs.command import table, user_errors
 from ray_jobs.pipeline import Pipeline
 
 SHORTEST = 0.5

@@ -2,8 +2,8 @@
 
 A document is contaminated by a question where it has a run of `run` of its words, or all of a shorter question (the
 13-grams of Brown et al. 2020); or where at least `share` of the question's distinct `gram`-grams occur in it, in any
-order (MEDITRON's rule: 80 % of the 8-grams). Words are those of dedup.words, so case, punctuation and layout do not
-count.
+order (MEDITRON's rule: 80 % of the 8-grams). Both sides are taken in NFKC, and words are those of dedup.words, so case,
+punctuation, layout, ligatures, wide letters, raised and lowered digits do not count: `CO₂` is `co2`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,13 +26,17 @@ HIT = pa.schema(
         pa.field("span", pa.string()),
     ]
 )
-"""A document that quotes a question: the rule, the share of the question's n-grams in it, the longest run in both."""
+"""A document that quotes a question: the rule, the share of the question's n-grams in it, the longest run in both as it
+stands in the document's NFKC."""
 
 RUN, SHARE = "run", "share"
 COLUMNS = ("id", "source", "text")
 """The columns of a document that `find` reads."""
 
 SPAN_BYTES = 240
+
+INVISIBLE = "[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
+"""What cleaning took out of the documents, but nothing out of the questions: soft hyphens, directions and the like."""
 
 
 class DecontaminateSettings(Settings):
@@ -59,11 +63,13 @@ class DecontaminateSettings(Settings):
 
 
 def searched(questions: pa.Table, settings: DecontaminateSettings) -> pa.Table:
-    """The questions (benchmark, question, text) that are long enough, with the number of their `words`."""
+    """The questions (benchmark, question, text) that are long enough, normalised, with the number of their `words`."""
     from dedup.words import word_hashes
 
-    words = pa.array([len(word_hashes(text)) for text in questions["text"].to_pylist()], pa.int64())
-    counted = questions.append_column("words", words)
+    texts = pc.utf8_normalize(pc.replace_substring_regex(questions["text"], INVISIBLE, ""), "NFKC")
+    words = pa.array([len(word_hashes(text)) for text in texts.to_pylist()], pa.int64())
+    normal = questions.set_column(questions.schema.get_field_index("text"), "text", texts)
+    counted = normal.append_column("words", words)
     return counted.filter(pc.greater_equal(counted["words"], settings.shortest))
 
 
@@ -83,7 +89,7 @@ def find(
         for length in lengths
     ]
     for batch in batches:
-        data, places = text_buffers(batch["text"])
+        data, places = text_buffers(pc.utf8_normalize(batch["text"], "NFKC"))
         rows = []
         for known in indexes:
             for text, question, shared, run, begin, end in zip(

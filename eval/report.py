@@ -43,7 +43,7 @@ KNOWN = {
     ),
     "decontaminate": ("run", "gram", "share", "shortest", "benchmarks"),
     "mix": ("sources", "seed"),
-    "shard": ("seed",),
+    "shard": ("pack", "seed"),
     "pretrain": ("model", "parallel", "sequence", "batch", "steps", "optimizer", "validation", "precision", "seed"),
     "export": ("tolerance", "sequences"),
     "evaluate": ("benchmarks", "dtype", "max_length"),

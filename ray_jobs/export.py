@@ -12,11 +12,10 @@ import ray
 
 from lake.dataset import MANIFEST
 from lake.step import Outcome, Step
-from mixing.shards import check_index, read_tokens
+from mixing.shards import FOLDER_OF_SHARDS, check_index, read_tokens
 from mixing.split import TRAIN
 from mixing.tokenizer import FOLDER, Tokenizer
 from ray_jobs.pretrain import vocabulary
-from ray_jobs.tokenize import FOLDER_OF_SHARDS
 from train.convert import ExportSettings
 from train.recipe import Recipe
 

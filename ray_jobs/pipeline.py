@@ -21,6 +21,7 @@ from lake.config import Settings
 from lake.error import UserError
 from lake.files import digest
 from lake.step import Manifest, Outcome, Step
+from mixing.instructions import InstructionSettings
 from mixing.mixture import MixSettings
 from mixing.shards import ShardSettings
 from mixing.tokenizer import TokenizerSettings
@@ -49,6 +50,7 @@ class Pipeline(Settings):
 
     `data` is the folder of raw files and benchmarks, `lake` the folder or URI that takes every step's output. `crawl`
     and `s2` are no steps: they say what `gap crawl` and `gap fetch` get into the data folder, where `read` finds it.
+    `instructions` are the questions and answers of `gap instruct`, a step beside the others.
     `ray` and `spark` say how the engines run, which changes no output.
     """
 
@@ -63,6 +65,7 @@ class Pipeline(Settings):
     read: ReadSettings
     clean: CleanSettings = Field(default_factory=CleanSettings)
     tokenizer: TokenizerSettings
+    instructions: InstructionSettings | None = None
     dedup: DedupSettings = Field(default_factory=DedupSettings)
     decontaminate: DecontaminateSettings = Field(default_factory=DecontaminateSettings)
     mix: MixSettings
@@ -103,11 +106,11 @@ def plan(config: Pipeline) -> dict[str, Step]:
     benchmarks = {"benchmarks": config.evaluate.model_dump(mode="json")["benchmarks"]}
     add("read", "ray", 4, identity=raw)
     add("clean", "spark", 3, ("read",), follows="read")
-    add("tokenizer", "ray", 1, ("clean",), follows="clean")
+    add("tokenizer", "ray", 2, ("clean",), follows="clean")
     compared = fingerprints(config.dedup, DEDUP_VERSION)
     add("dedup", "spark", DEDUP_VERSION, ("clean",), follows="clean", identity=compared or None)
-    add("decontaminate", "spark", 1, ("clean", "dedup"), follows="dedup", identity=asked, settings=benchmarks)
-    add("mix", "spark", 1, ("tokenizer", "dedup", "decontaminate"), follows="decontaminate", settings=seed)
+    add("decontaminate", "spark", 2, ("clean", "dedup"), follows="dedup", identity=asked, settings=benchmarks)
+    add("mix", "spark", 1, ("clean", "tokenizer", "dedup", "decontaminate"), follows="decontaminate", settings=seed)
     add("shard", "ray", 1, ("clean", "tokenizer", "mix"), follows="mix", settings=seed)
     add("pretrain", "ray train", 1, ("tokenizer", "shard"), settings=seed)
     add("export", "ray + torch", 1, ("tokenizer", "shard", "pretrain"))

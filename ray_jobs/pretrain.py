@@ -12,9 +12,9 @@ from tqdm import tqdm
 from lake.dataset import MANIFEST
 from lake.progress import watched
 from lake.step import Outcome, Step
+from mixing.shards import FOLDER_OF_SHARDS
 from mixing.split import TRAIN, VALIDATION
 from mixing.tokenizer import FOLDER, Tokenizer
-from ray_jobs.tokenize import FOLDER_OF_SHARDS
 from train.recipe import Recipe
 
 if TYPE_CHECKING:

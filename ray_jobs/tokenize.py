@@ -1,14 +1,12 @@
 """Shard: the plan's documents as tokens in Megatron's format, one task a part of the corpus, every shard checked."""
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,10 +14,12 @@ import pyarrow.compute as pc
 from lake.dataset import MANIFEST, Output
 from lake.error import UserError
 from lake.step import Account, Outcome, Step
-from mixing.shards import Shard, ShardSettings, shard_name, verify, write
+from mixing.merge import pack
+from mixing.shards import FOLDER_OF_SHARDS, REMEDY, Shard, ShardSettings, shard_name, write
 from mixing.split import SPLITS, stable_hash
 from mixing.tokenizer import FOLDER, Tokenizer
 from ray_jobs.cluster import each
+from ray_jobs.verify import ShardCheck
 
 INDEX = pa.schema(
     [
@@ -48,7 +48,6 @@ WRITTEN = pa.schema(
 )
 """The shards of a part as they were written."""
 
-FOLDER_OF_SHARDS = "shards"
 BATCH = 128
 
 
@@ -60,18 +59,20 @@ def shard(step: Step, settings: ShardSettings, seed: int) -> Outcome:
         PlanError: what was written is not what was planned.
     """
     output = step.output
-    folder = output.local(FOLDER_OF_SHARDS)
     planned = [row for row in step.input("mix").read_json(MANIFEST)["figures"]["mixture"] if row["source"] != "total"]
     if not any(row[f"{split}_documents"] for row in planned for split in SPLITS):
         raise UserError(f"{step.input('mix').root}: the plan keeps no document; gap status tells where they went")
-    job = PartJob(step.input("clean"), step.input("mix"), output, step.input("tokenizer").local(FOLDER), seed)
+    job = PartJob(
+        step.input("clean"), step.input("mix"), output, step.input("tokenizer").local(FOLDER), seed, settings.pack
+    )
     for _ in each(lambda name: job.write(name), job.mix.parts("plan"), step.name, "parts"):
         pass
     shards = sorted(output.scan("written").to_table().select(WRITTEN.names).to_pylist(), key=lambda one: one["name"])
+    test = ShardCheck.of(step, settings.pack)
+    for checked in each(lambda one: test.check(one), shards, f"{step.name}: check", "shards"):
+        if checked.faults:
+            raise UserError(f"{checked.faults[0]}; {REMEDY}")
     made = Tokenizer.load(job.tokenizer)
-    vocab_size, eod = made.vocab_size, made.eod
-    for _ in each(lambda one: check(folder, one, vocab_size, eod), shards, f"{step.name}: check", "shards"):
-        pass
     realised = {split: _by_source(shards, split, "tokens") for split in SPLITS}
     compare(planned, realised)
     accounts = {row["source"]: _account(row, output) for row in planned}
@@ -81,8 +82,8 @@ def shard(step: Step, settings: ShardSettings, seed: int) -> Outcome:
             "shards": shards,
             "tokens": realised,
             "documents": {split: _by_source(shards, split, "documents") for split in SPLITS},
-            "vocab_size": vocab_size,
-            "end_of_document": eod,
+            "vocab_size": made.vocab_size,
+            "end_of_document": made.eod,
             "tokenizer": made.fingerprint,
         },
     )
@@ -94,13 +95,14 @@ class PlanError(Exception):
 
 @dataclass(frozen=True)
 class PartJob:
-    """Where the shards of a part come from and go to; `tokenizer` is a folder."""
+    """Where the shards of a part come from and go to; `tokenizer` is a folder, `pack` as in the settings."""
 
     clean: Output
     mix: Output
     output: Output
     tokenizer: Path
     seed: int
+    pack: int | None = None
 
     def write(self, name: str) -> None:
         """Write a part's shards, at most one a split; its `index` comes last and says that the part is whole."""
@@ -123,6 +125,8 @@ class PartJob:
             name_ = shard_name(split, source, part)
             folder = self.output.local(FOLDER_OF_SHARDS)
             one = write(folder, name_, (tokens[id_] for id_, _ in order), made.vocab_size, made.eod)
+            if self.pack:
+                one = replace(one, idx_sha256=pack(folder / name_, self.pack))
             written.append({"split": split, "source": source, **asdict(one)})
             index += _places(order, tokens, one, {"split": split, "source": source})
         self.output.write_part("written", part, pa.Table.from_pylist(written, WRITTEN), source)
@@ -155,25 +159,6 @@ def _places(
         place = {"id": id_, "copy": copy, "document": document, "offset": offset, "tokens": size}
         yield place | same | {"shard": written.name}
         offset += size
-
-
-def check(folder: Path, written: dict[str, Any], vocab_size: int, eod: int) -> None:
-    """Check a shard by our own reading and by Megatron's.
-
-    Raises:
-        UserError: one of the two finds it broken, or it is not the one that was written.
-    """
-    prefix = folder / written["name"]
-    found = verify(prefix, vocab_size, eod)
-    if (found.lengths.size, found.tokens) != (written["documents"], written["tokens"]):
-        raise UserError(f"{prefix}: not the shard that was written; delete {folder.parent} and run shard again")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from megatron.core.datasets.indexed_dataset import IndexedDataset
-    theirs = IndexedDataset(str(prefix))
-    same = np.array_equal(theirs.sequence_lengths, found.lengths) and len(theirs.document_indices) == len(theirs) + 1
-    if not same or theirs[len(theirs) - 1][-1] != eod:
-        raise UserError(f"{prefix}: megatron-core reads it otherwise; is megatron-core 0.16 installed?")
 
 
 def _by_source(shards: list[dict[str, Any]], split: str, what: str) -> dict[str, int]:

@@ -8,8 +8,11 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from dedup.sign import SIGNATURES
+from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Step
+from ray_jobs.sidebyside import beside, plain, side_by_side
 
 ID_DIGITS = 32
 FUNNEL = ("read", "clean", "dedup", "decontaminate", "mix")
@@ -80,10 +83,44 @@ def _rows(step: Step, table: str, identity: str) -> Iterator[dict[str, Any]]:
         yield from step.output.scan(table).to_table(filter=pc.field("id") == identity).to_pylist()
 
 
-def survivor(steps: dict[str, Step], life: Life) -> dict[str, Any] | None:
-    """The document that stayed in place of a dropped duplicate."""
+@dataclass(frozen=True)
+class Survivor:
+    """The document that stayed in place of a duplicate: of this lake, or of the earlier corpus in the folder `earlier`,
+    whose text is not here.
+    """
+
+    id: str
+    document: dict[str, Any] | None
+    earlier: str | None = None
+
+
+def survivor(steps: dict[str, Step], life: Life) -> Survivor | None:
+    """What stayed in place of a dropped duplicate. Earlier corpora are asked where this one does not have it, or where
+    the document goes for its own earlier self.
+    """
     drop = life.drop
     if drop is None or drop["step"] != "dedup":
         return None
     named = str(drop["evidence"]).removeprefix("survivor=").split()[0]
-    return next(_rows(steps["clean"], "documents", named), None)
+    if named != life.id and (found := next(_rows(steps["clean"], "documents", named), None)):
+        return Survivor(named, found)
+    folders = steps["dedup"].config.get("earlier", ())
+    return Survivor(named, None, next((folder for folder in folders if _signed(Output(folder), named)), None))
+
+
+def _signed(earlier: Output, identity: str) -> bool:
+    return earlier.scan(SIGNATURES).count_rows(filter=pc.field("id") == identity) > 0
+
+
+HEAD = ("id", "source", "title", "url")
+"""What tells two documents apart, above their texts."""
+
+
+def pair(life: Life, kept: Survivor, width: int) -> list[str]:
+    """A dropped duplicate on the left and its survivor on the right, in lines for a terminal of `width` columns."""
+    this = life.document
+    if kept.document is None or this is None:
+        return [f"kept: in the earlier corpus {plain(kept.earlier)}" if kept.earlier else "kept: not in this lake"]
+    left, right = ([f"{name}: {one[name] or '–'}" for name in HEAD] for one in (this, kept.document))
+    head = beside(["this", *left], ["kept", *right], width)
+    return [*head, "", *side_by_side(this["text"], kept.document["text"], width)]

@@ -58,6 +58,8 @@ def make_papers(studies: Studies, reasons: Reasons) -> dict[str, bytes]:
         name = f"papers/{reason.replace('_', '-')}.xml"
         files[name] = text.encode()
         reasons[name] = reason
+    # MEDLINE's update retracts it, which upsampling looks at.
+    reasons[str(s2orc.corpusid(studies.full[-1]))] = "filtered_out"
     return files | {"s2/s2orc/part-0.jsonl.gz": s2orc_part(studies, reasons)}
 
 

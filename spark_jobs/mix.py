@@ -22,11 +22,12 @@ from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
 from lake.dataset import Output
-from lake.decision import DECISION, Reason
+from lake.decision import DECISION, Drop, Reason, decision
 from lake.step import Outcome, Step, account
 from mixing.mixture import Budget, MixSettings, Share, budgets, check_sources, copies, mixture_table
 from mixing.split import TRAIN, VALIDATION, in_validation, stable_hash
 from spark_jobs.session import read_table
+from spark_jobs.upsample import score, upsampled, upsampling_figures
 
 PLAN = pa.schema(
     [
@@ -49,31 +50,45 @@ def mix(step: Step, settings: MixSettings, spark: SparkSession, seed: int) -> Ou
     """Decide on every document that decontamination kept; plan those that stay.
 
     The parts of `plan` and `decisions` have the numbers of the clean documents' parts, so whoever reads a part of
-    both reads the same documents. The driver sees sums by source and stretch, never a document.
+    both reads the same documents. The driver sees sums by source and stretch, never a document. Only where a source
+    upsamples is the step `clean` needed among the inputs, for its documents' `meta`.
 
     Raises:
         UserError: the corpus has a source that the settings lack.
     """
-    check_sources(settings, step.input("tokenizer").sources("counts"))
+    sources = step.input("tokenizer").sources("counts")
+    check_sources(settings, sources)
     for name in ("plan", "decisions"):
         step.output.delete(name)
-    rows = _documents(step, settings, spark, seed).persist()
+    kept = read_table(spark, step.input("decontaminate"), "decisions").where("keep").select("id")
+    rows = _documents(step, settings, kept, spark, seed)
+    upsampling = {source: one for source, one in upsampled(settings).items() if source in sources}
+    if upsampling:
+        scored, bounds = score(upsampling, step.input("clean"), kept, spark)
+        rows = rows.join(scored, "id", "left").fillna(1, "count")
+    else:
+        bounds = {}
+        rows = rows.withColumns({"count": F.lit(1), "categories": F.lit(None).cast("array<string>")})
+    rows = rows.persist()
     try:
         stretches = _train_tokens(rows)
         planned = budgets(settings, {source: int(tokens.sum()) for source, tokens in stretches.items()})
+        # A ready mixture names sources that not every corpus has.
+        planned = {source: one for source, one in planned.items() if source in sources or one.wanted}
         writer = PartWriter(step.output, step.name, planned, {one: _before(all_) for one, all_ in stretches.items()})
         groups = _in_random_order(rows).groupBy("source", "part")
         written = groups.applyInArrow(_by_part(writer), SUMMARY).groupBy("source", "split", "keep", "reason")
         summary = written.agg(F.sum("documents").alias("documents"), F.sum("tokens").alias("tokens")).collect()
+        figures = upsampling_figures(upsampling, bounds, rows) if upsampling else {}
     finally:
         rows.unpersist()
     table = mixture_table(_shares(summary), planned)
     missing = {source: budget.missing for source, budget in planned.items() if budget.missing}
     accounts = account(row.asDict() | {"count": row["documents"]} for row in summary)
-    return Outcome(accounts=accounts, figures={"mixture": table, "missing_tokens": missing})
+    return Outcome(accounts=accounts, figures={"mixture": table, "missing_tokens": missing, "upsampling": figures})
 
 
-def _documents(step: Step, settings: MixSettings, spark: SparkSession, seed: int) -> DataFrame:
+def _documents(step: Step, settings: MixSettings, kept: DataFrame, spark: SparkSession, seed: int) -> DataFrame:
     """Kept documents: id, source, part of the clean table, split, tokens with their end, place in the random order."""
     shares = {source: one.validation for source, one in settings.sources.items()}
 
@@ -90,7 +105,6 @@ def _documents(step: Step, settings: MixSettings, spark: SparkSession, seed: int
     counts = read_table(spark, step.input("tokenizer"), "counts").select(
         "id", F.col("source").cast("string"), part.alias("part"), "tokens"
     )
-    kept = read_table(spark, step.input("decontaminate"), "decisions").where("keep").select("id")
     clusters = read_table(spark, step.input("dedup"), "clusters").select("id", "cluster")
     return (
         counts.join(kept, "id")
@@ -108,9 +122,10 @@ def _documents(step: Step, settings: MixSettings, spark: SparkSession, seed: int
 
 
 def _train_tokens(rows: DataFrame) -> dict[str, npt.NDArray[np.int64]]:
-    """Train tokens of each source by stretch of its random order."""
+    """Train tokens of each source, with the copies of upsampling, by stretch of its random order."""
     stretch = F.shiftright("order", 63 - BUCKET_BITS).cast("int").alias("stretch")
-    sums = rows.where(F.col("split") == TRAIN).groupBy("source", stretch).agg(F.sum("tokens").alias("tokens"))
+    train = rows.where(F.col("split") == TRAIN).withColumn("size", F.col("tokens") * F.col("count"))
+    sums = train.groupBy("source", stretch).agg(F.sum("size").alias("tokens"))
     found: dict[str, npt.NDArray[np.int64]] = {}
     for row in sums.collect():
         found.setdefault(row["source"], np.zeros(1 << BUCKET_BITS, dtype=np.int64))[row["stretch"]] = row["tokens"]
@@ -122,14 +137,19 @@ def _before(stretches: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _in_random_order(rows: DataFrame) -> DataFrame:
-    """Add the stretch of each document and, as `before`, the tokens ahead of it in that stretch."""
+    """Add the stretch of each document and, as `before`, the tokens ahead of it in that stretch, with their copies; of
+    the categories only the one that filters a document out goes on.
+    """
     rows = rows.withColumn("stretch", F.shiftright("order", 63 - BUCKET_BITS).cast("int"))
     ahead = (
         Window.partitionBy("source", "split", "stretch")
         .orderBy("order", "id")
         .rowsBetween(Window.unboundedPreceding, Window.currentRow)
     )
-    return rows.withColumn("before", F.sum("tokens").over(ahead) - F.col("tokens")).drop("order")
+    size = F.col("tokens") * F.col("count")
+    filtered = F.when(F.col("count") == 0, F.element_at("categories", 1))
+    rows = rows.withColumns({"before": F.sum(size).over(ahead) - size, "filtered": filtered})
+    return rows.drop("order", "categories")
 
 
 def _by_part(writer: "PartWriter") -> Callable[[tuple[pa.Scalar, ...], pa.Table], pa.Table]:
@@ -143,7 +163,7 @@ def _by_part(writer: "PartWriter") -> Callable[[tuple[pa.Scalar, ...], pa.Table]
 class PartWriter:
     """Decides on the documents of one part and writes its `plan` and `decisions`.
 
-    `before` holds for each source the train tokens ahead of each stretch.
+    `before` holds for each source the train tokens ahead of each stretch, with the copies of upsampling.
     """
 
     output: Output
@@ -154,14 +174,19 @@ class PartWriter:
     def write(self, source: str, part: int, rows: pa.Table) -> pa.Table:
         """Returns what was decided, summed up in the shape of SUMMARY."""
         rows = rows.sort_by("id")
-        tokens = rows["tokens"].to_numpy()
+        tokens, counts = rows["tokens"].to_numpy(), rows["count"].to_numpy()
+        sizes = tokens * counts
         train = np.asarray(pc.equal(rows["split"], TRAIN))
         before = rows["before"].to_numpy()
         if source in self.before:
             before = before + self.before[source][rows["stretch"].to_numpy()]
-        repeats = np.where(train, copies(tokens, before, self.planned[source]), 1)
-        repeats = np.where(tokens > 0, repeats, 0).astype(np.int32)
-        decisions = self._decisions(source, rows, repeats, before)
+        repeats = np.where(train, counts * copies(sizes, before, self.planned[source]), 1)
+        repeats = np.where(sizes > 0, repeats, 0).astype(np.int32)
+        why = zip(repeats.tolist(), rows["filtered"].to_pylist(), sizes.tolist(), before.tolist(), strict=True)
+        drops = [None if count else self._drop(source, *document) for count, *document in why]
+        ids = rows["id"].to_pylist()
+        decided = [decision(self.step, id_, source, drop) for id_, drop in zip(ids, drops, strict=True)]
+        decisions = pa.Table.from_pylist(decided, DECISION)
         kept = pa.array(repeats > 0)
         plan = rows.select(["id", "split"]).append_column("copies", pa.array(repeats))
         plan = plan.append_column("tokens", pa.array((tokens - 1).astype(np.int32))).filter(kept)
@@ -180,24 +205,14 @@ class PartWriter:
         summed = summed.rename_columns({"documents_sum": "documents", "tokens_sum": "tokens"})
         return _with_source(summed, source).select(["source", "split", "keep", "reason", "documents", "tokens"])
 
-    def _decisions(
-        self, source: str, rows: pa.Table, repeats: npt.NDArray[np.int32], before: npt.NDArray[np.int64]
-    ) -> pa.Table:
+    def _drop(self, source: str, filtered: str | None, size: int, position: int) -> Drop:
+        """Why a document of no copy goes; `size` is its tokens with the copies of upsampling."""
+        if filtered is not None:
+            return Drop(Reason.FILTERED_OUT, f"category={filtered}")
+        if not size:
+            return Drop(Reason.EMPTY, "tokens=0")
         budget = self.planned[source].tokens
-        columns: dict[str, list[object]] = {name: [] for name in ("keep", "reason", "evidence", "score")}
-        for count, tokens, position in zip(repeats.tolist(), rows["tokens"].to_pylist(), before.tolist(), strict=True):
-            over = not count and tokens > 0
-            columns["keep"].append(count > 0)
-            columns["reason"].append(None if count else (Reason.OVER_BUDGET if over else Reason.EMPTY).value)
-            columns["evidence"].append(
-                f"budget={budget} position={position} tokens={tokens}" if over else None if count else "tokens=0"
-            )
-            columns["score"].append(float(position) if over else None)
-        table = pa.table(
-            {"id": rows["id"], **{name: pa.array(all_, DECISION.field(name).type) for name, all_ in columns.items()}}
-        )
-        table = table.append_column("step", pa.array([self.step] * len(rows), pa.string()))
-        return _with_source(table, source).select(DECISION.names).cast(DECISION)
+        return Drop(Reason.OVER_BUDGET, f"budget={budget} position={position} tokens={size}", float(position))
 
 
 def _with_source(table: pa.Table, source: str) -> pa.Table:

@@ -66,6 +66,17 @@ def test_questions_of_few_words_are_searched_only_on_wish() -> None:
     ]
 
 
+def test_a_question_is_found_in_whatever_form_its_characters_are_written() -> None:
+    question = (
+        "At which p\u200bCO₂ in mm\u00a0Hg is non-inva\u00adsive ventila\u2060tion of benefit to which naïve patients?"
+    )
+    plain = "at which pco2 in mm hg is non-invasive ventilation of benefit to which naïve patients"
+    odd = "ＡＴ which pCO² in ㎜ Hg is non-invasive ventilation of bene\ufb01t to which nai\u0308ve patients"
+    found = hits([plain, odd, plain.replace("pco2", "pco3").replace("of", "for")], [question])
+    assert [one[:4] for one in found] == [(0, 0, RUN, 1.0), (1, 0, RUN, 1.0)]
+    assert found[1][4] == "AT which pCO2 in mm Hg is non-invasive ventilation of benefit to which naïve patients"
+
+
 def test_nothing_to_search() -> None:
     assert hits(["text"], []) == []
     assert hits([], [LONG]) == []

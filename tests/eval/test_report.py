@@ -148,6 +148,33 @@ def test_the_figures_of_the_manifests_are_on_the_page(page: Any) -> None:
         assert all(version in provenance for version in one.versions.values())
 
 
+def test_the_questions_found_are_on_the_page_by_benchmark_and_corpus() -> None:
+    of = {"questions": 1_273, "searched": 1_200, "hit": 300, "hit_by_source": {"papers": 251, "replay": 77}}
+    found = section(parsed(render("demo", changed("decontaminate", {"benchmarks": {"medqa": of}}))), "decontaminate")
+    (row,) = found.xpath(".//tr[th = 'medqa']")
+    (head,) = row.xpath("ancestor::table/thead/tr")
+    cells = {words(name): words(cell) for name, cell in zip(head, row, strict=True)}
+    assert cells.pop("benchmark") == "medqa"
+    assert cells == {
+        "questions": "1,273",
+        "searched for": "1,200",
+        "found": "300",
+        "of those searched": "25.0 %",
+        "in abstracts": "0",
+        "in guidelines": "0",
+        "in papers": "251",
+        "in replay": "77",
+    }
+
+
+def test_the_page_has_scores_on_all_and_on_clean_questions() -> None:
+    (row,) = (r for r in by_step(manifests())["evaluate"].figures["benchmarks"] if r["title"] == "MedMCQA")
+    row = row | {"clean_questions": 150, "clean_accuracy": 0.3}
+    said = words(section(parsed(render("demo", changed("evaluate", {"benchmarks": [row]}))), "evaluate"))
+    assert "MedMCQA 200 49 24.5 % 19.1 % to 30.9 % 25.0 % 34.0 % 150 30.0 %" in said
+    assert "questions too short to be searched for (see decontaminate ) count as clean" in said
+
+
 def test_the_loss_curve_has_a_point_for_every_step(page: Any) -> None:
     (picture,) = section(page, "pretrain").xpath(".//svg[starts-with(@aria-label, 'Training loss')]")
     assert picture.get("aria-label") == "Training loss by step from 8.126 to 3.918"
@@ -236,6 +263,25 @@ def test_a_run_that_read_nothing_has_a_page() -> None:
 def test_a_corpus_without_duplicates_has_no_plot_of_clusters() -> None:
     page = parsed(render("demo", changed("dedup", {"clusters_by_size": {"1": 5}})))
     assert "No cluster of duplicates: 5 documents stand alone." in words(section(page, "dedup"))
+
+
+def test_the_page_says_how_many_documents_the_policies_differ_in() -> None:
+    said = words(section(parsed(render("demo", changed("dedup", {"kept_if_transitive": 187}))), "dedup"))
+    assert "199 documents stayed" in said
+    assert "it would be 187: the two policies differ in 12 documents" in said
+    (one,) = (one for one in manifests() if one.step == "dedup")
+    made = render("demo", changed("dedup", config=one.config | {"policy": "transitive"}))
+    said = words(section(parsed(made), "dedup"))
+    assert "one document of every chain of near-duplicates stayed, 199 in all" in said
+    assert "differ in" not in said
+
+
+def test_earlier_corpora_are_on_the_page_where_there_were_any(page: Any) -> None:
+    assert "earlier corpora" not in words(section(page, "dedup"))
+    figures = {"earlier": {"documents": 54_321, "removed_for": 1_234}}
+    said = words(section(parsed(render("demo", changed("dedup", figures))), "dedup"))
+    assert "documents of earlier corpora 54,321" in said
+    assert "removed for one of those 1,234" in said
 
 
 def test_the_validation_loss_is_weighted_by_tokens() -> None:

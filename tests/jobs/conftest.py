@@ -11,6 +11,8 @@ from ingest.clean import CleanSettings
 from ingest.inputs import ReadSettings
 from lake.decision import Reason
 from lake.document import document_id
+from lake.step import Step
+from tests.jobs.sharded import Before, clean_step, mix_step, tokenizer_step
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,3 +60,18 @@ def planted(samples: str) -> dict[str, dict[str, str]]:
             elif reason in clean:
                 found["clean"][document_id(source, native)] = reason
     return found
+
+
+@pytest.fixture(scope="session")
+def before(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Before:
+    """The finished steps that the shard step reads."""
+    root = tmp_path_factory.mktemp("before")
+    clean = clean_step(root)
+    counted = tokenizer_step(root, clean)
+    return Before(clean, counted, mix_step(root, counted))
+
+
+@pytest.fixture(scope="session")
+def shard_step(before: Before, tmp_path_factory: pytest.TempPathFactory) -> Step:
+    """A finished shard step; copy its folder before you change it."""
+    return before.sharded(tmp_path_factory.mktemp("shard"))

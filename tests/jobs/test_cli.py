@@ -60,7 +60,8 @@ def test_another_selector_of_a_site_reads_again(tmp_path: Path) -> None:
 
 
 def test_help_teaches() -> None:
-    for words in ((), ("run",), ("plan",), ("status",), ("trace",), ("crawl",), ("check",), ("fetch",)):
+    commands = "run", "plan", "status", "trace", "crawl", "check", "fetch", "verify", "merge", "split", "dump"
+    for words in ((), *((command,) for command in commands)):
         done = gap(*words, "--help")
         assert done.returncode == 0
         assert len(done.stdout.split()) > 15

@@ -80,7 +80,7 @@ def test_planted_documents_meet_their_reason(lake: Path) -> None:
     import pyarrow.dataset as ds
 
     decisions: dict[str, str] = {}
-    for step in ("read", "clean", "dedup", "decontaminate", "evaluate"):
+    for step in ("read", "clean", "dedup", "decontaminate", "mix", "evaluate"):
         for row in ds.dataset(folder(lake, step) / "decisions").to_table().to_pylist():
             if not row["keep"]:
                 decisions[row["id"]] = row["reason"]

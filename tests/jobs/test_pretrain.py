@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 
 from lake.step import Manifest, Outcome, Step
-from mixing.shards import write
+from mixing.shards import FOLDER_OF_SHARDS, write
 from mixing.tokenizer import FOLDER, Tokenizer, TokenizerSettings, train
 from ray_jobs.export import export
 from ray_jobs.pretrain import pretrain
-from ray_jobs.tokenize import FOLDER_OF_SHARDS
 from train.checkpoint import read_state
 from train.convert import ExportSettings, ParityError
 from train.recipe import Recipe

@@ -1,143 +1,28 @@
 """Tokenizer and shard on Ray: counts, shards, resuming, checks, and Megatron reading the result."""
 
+import pickle
 import shutil
-from dataclasses import dataclass
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from lake.dataset import Output
-from lake.document import DOCUMENT, new_document
 from lake.error import UserError
-from lake.step import Account, Outcome, Step
-from mixing.shards import ShardSettings, read_tokens
-from mixing.tokenizer import END, FOLDER, Tokenizer, TokenizerSettings
+from lake.step import Outcome, Step
+from mixing.merge import merge
+from mixing.shards import ShardSettings, check_index, read_tokens
+from mixing.tokenizer import FOLDER, Tokenizer, TokenizerSettings
 from ray_jobs.cluster import RaySettings, start
 from ray_jobs.count import tokenizer
-from ray_jobs.tokenize import PlanError, check, compare, shard
+from ray_jobs.tokenize import PartJob, PlanError, compare, shard
+from tests.jobs.sharded import SEED, SETTINGS, Before, content, documents, plan_of
 
 pytestmark = pytest.mark.engine
-
-SEED = 3
-SETTINGS = TokenizerSettings.model_validate({"train": {"vocab_size": 400}})
-PARTS = 0, 1, 3
-WORDS = [
-    "dose",
-    "of",
-    "the",
-    "drug",
-    "was",
-    "given",
-    "daily",
-    "to",
-    "every",
-    "patient",
-    "with",
-    "fever",
-    "and",
-    "cough",
-]
-
-
-def text(source: str, n: int) -> str:
-    words = [WORDS[(n * step + len(source)) % len(WORDS)] for step in range(1, 20 + n % 30)]
-    return f"{source} {n}\n\n{' '.join(words)} [fig] Größe {n} {END} [/fig]"
-
-
-def documents() -> dict[str, list[dict[str, Any]]]:
-    made = {
-        source: [new_document(source, str(n), text(source, n)) for n in range(count)]
-        for source, count in (("papers", 50), ("replay", 9))
-    }
-    return {source: sorted(rows, key=lambda row: str(row["id"])) for source, rows in made.items()}
-
-
-def plan_of(position: int, row: dict[str, Any]) -> dict[str, Any] | None:
-    """Every seventh document is not in the plan, every fifth is held out, every third is repeated."""
-    if position % 7 == 6:
-        return None
-    held = position % 5 == 4 and row["source"] == "papers"
-    return {"split": "validation" if held else "train", "copies": 3 if position % 3 == 0 and not held else 1}
-
-
-def clean_step(root: Path) -> Step:
-    step = Step("clean", "spark", 1, {}, str(root))
-    for source, rows in documents().items():
-        for position, part in enumerate(PARTS):
-            step.output.write_part("documents", part, pa.Table.from_pylist(rows[position::3], DOCUMENT), source)
-        step.output.write_part("documents", 4, pa.Table.from_pylist([], DOCUMENT), source)
-    accounts = {source: Account.of(len(rows)) for source, rows in documents().items()}
-    step.complete(lambda: Outcome(accounts))
-    return step
-
-
-def tokenizer_step(root: Path, clean: Step) -> Step:
-    step = Step("tokenizer", "ray", 1, {}, str(root), (clean,), follows="clean")
-    step.complete(lambda: tokenizer(step, SETTINGS))
-    return step
-
-
-def mix_step(root: Path, counted: Step) -> Step:
-    """A plan written by hand, with the mixture's table that the shard step compares itself with."""
-    step = Step("mix", "spark", 1, {}, str(root), (counted,))
-    tokens = {row["id"]: row["tokens"] for row in counted.output.scan("counts").to_table().to_pylist()}
-    table = []
-    for source, rows in documents().items():
-        kept = [(row["id"], plan) for position, row in enumerate(rows) if (plan := plan_of(position, row))]
-        planned = {id_: {"id": id_, **plan, "tokens": tokens[id_]} for id_, plan in kept}
-        for name in counted.output.parts("counts", source):
-            mine = counted.output.read_part("counts", name)["id"].to_pylist()
-            part = pa.Table.from_pylist([planned[id_] for id_ in mine if id_ in planned], PLAN)
-            step.output.write_part("plan", Output.part_place(name)[0], part, source)
-        row = {"source": source}
-        for split in ("train", "validation"):
-            of = [one for one in planned.values() if one["split"] == split]
-            row |= {f"{split}_documents": len(of), f"{split}_tokens": sum(o["copies"] * (o["tokens"] + 1) for o in of)}
-        table.append(row)
-    step.complete(
-        lambda: Outcome(
-            {row["source"]: Account.of(row["train_documents"] + row["validation_documents"]) for row in table},
-            {"mixture": [*table, {"source": "total"}]},
-        )
-    )
-    return step
-
-
-PLAN = pa.schema([("id", pa.string()), ("split", pa.string()), ("copies", pa.int32()), ("tokens", pa.int32())])
-
-
-@dataclass(frozen=True)
-class Before:
-    clean: Step
-    counted: Step
-    mix: Step
-
-    def sharded(self, root: Path, name: str = "shard") -> Step:
-        step = Step(name, "ray", 1, {}, str(root), (self.clean, self.counted, self.mix), follows="mix")
-        step.complete(lambda: shard(step, ShardSettings(), SEED))
-        return step
-
-
-@pytest.fixture(scope="module")
-def before(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Before:
-    root = tmp_path_factory.mktemp("before")
-    clean = clean_step(root)
-    counted = tokenizer_step(root, clean)
-    return Before(clean, counted, mix_step(root, counted))
-
-
-@pytest.fixture(scope="module")
-def step(before: Before, tmp_path_factory: pytest.TempPathFactory) -> Step:
-    return before.sharded(tmp_path_factory.mktemp("shard"))
-
-
-def content(step: Step) -> dict[str, bytes]:
-    root = step.output.local()
-    names = sorted(path for path in root.rglob("*") if path.is_file() and path.name != "manifest.json")
-    return {str(path.relative_to(root)): path.read_bytes() for path in names}
 
 
 def test_every_clean_document_is_counted(before: Before) -> None:
@@ -169,9 +54,9 @@ def test_an_adopted_tokenizer_counts_alike(before: Before, tmp_path: Path) -> No
     assert mine == {name: data for name, data in content(before.counted).items() if name.startswith("counts")}
 
 
-def test_the_index_leads_to_every_copy(step: Step, before: Before) -> None:
+def test_the_index_leads_to_every_copy(shard_step: Step, before: Before) -> None:
     made = Tokenizer.load(before.counted.output.local(FOLDER))
-    rows = step.output.scan("index").to_table().to_pylist()
+    rows = shard_step.output.scan("index").to_table().to_pylist()
     wanted = {}
     for of_source in documents().values():
         for position, row in enumerate(of_source):
@@ -179,38 +64,38 @@ def test_the_index_leads_to_every_copy(step: Step, before: Before) -> None:
                 wanted |= {(row["id"], plan["split"], copy): row["text"] for copy in range(plan["copies"])}
     found = {}
     for row in rows:
-        *ids, end = read_tokens(step.output.local("shards", row["shard"]), row["offset"], row["tokens"])
+        *ids, end = read_tokens(shard_step.output.local("shards", row["shard"]), row["offset"], row["tokens"])
         assert end == made.eod
         assert row["shard"].startswith(f"{row['split']}-{row['source']}-")
         found[row["id"], row["split"], row["copy"]] = made.decode(ids)
     assert found == wanted
 
 
-def test_accounts_and_figures(step: Step) -> None:
-    manifest = step.manifest()
+def test_accounts_and_figures(shard_step: Step) -> None:
+    manifest = shard_step.manifest()
     assert set(manifest.accounts) == {"papers", "replay"}
     assert manifest.total.dropped == {}
     shards = manifest.figures["shards"]
     assert [one["name"] for one in shards] == sorted(one["name"] for one in shards)
-    assert {one["name"] for one in shards} == {path.stem for path in step.output.local("shards").glob("*.idx")}
+    assert {one["name"] for one in shards} == {path.stem for path in shard_step.output.local("shards").glob("*.idx")}
     assert {one["split"] for one in shards if one["source"] == "replay"} == {"train"}
     for split in ("train", "validation"):
         total = sum(one["tokens"] for one in shards if one["split"] == split)
         assert total == sum(manifest.figures["tokens"][split].values())
 
 
-def test_documents_are_shuffled_within_a_shard(step: Step) -> None:
-    rows = step.output.scan("index").to_table().to_pylist()
+def test_documents_are_shuffled_within_a_shard(shard_step: Step) -> None:
+    rows = shard_step.output.scan("index").to_table().to_pylist()
     mine = sorted((row for row in rows if row["shard"] == "train-papers-00000"), key=lambda row: row["document"])
     order = [row["id"] for row in mine]
     assert order != sorted(order)
     assert [row["offset"] for row in mine] == [0, *np.cumsum([row["tokens"] for row in mine]).tolist()[:-1]]
 
 
-def test_killed_anywhere_it_resumes_to_the_same_bytes(step: Step, before: Before, tmp_path: Path) -> None:
-    other = Step("shard", "ray", 1, {}, str(tmp_path), step.inputs, follows="mix")
+def test_killed_anywhere_it_resumes_to_the_same_bytes(shard_step: Step, before: Before, tmp_path: Path) -> None:
+    other = Step("shard", "ray", 1, {}, str(tmp_path), shard_step.inputs, follows="mix")
     root = other.output.local()
-    shutil.copytree(step.output.local(), root)
+    shutil.copytree(shard_step.output.local(), root)
     (root / "manifest.json").unlink()
     untouched = root / "shards" / "train-papers-00000.bin"
     written_at = untouched.stat().st_mtime_ns
@@ -222,27 +107,65 @@ def test_killed_anywhere_it_resumes_to_the_same_bytes(step: Step, before: Before
     (root / "shards" / ".train-papers-00003.bin.0123abcd").write_bytes(b"half")
     (root / "shards" / "train-papers-00003.bin").write_bytes(b"other")
     other.complete(lambda: shard(other, ShardSettings(), SEED))
-    assert content(other) == content(step)
+    assert content(other) == content(shard_step)
     assert untouched.stat().st_mtime_ns == written_at
-    assert other.manifest().figures == step.manifest().figures
+    assert other.manifest().figures == shard_step.manifest().figures
 
 
-def test_a_shard_corrupted_meanwhile_is_named(step: Step, tmp_path: Path) -> None:
-    other = Step("shard", "ray", 1, {}, str(tmp_path), step.inputs)
-    shutil.copytree(step.output.local(), other.output.local())
+def test_a_shard_corrupted_meanwhile_is_named(shard_step: Step, tmp_path: Path) -> None:
+    other = Step("shard", "ray", 1, {}, str(tmp_path), shard_step.inputs)
+    shutil.copytree(shard_step.output.local(), other.output.local())
     file = other.output.local("shards", "train-replay-00001.bin")
     file.write_bytes(file.read_bytes()[:-2])
     with pytest.raises(UserError, match=r"train-replay-00001\.bin: corrupt"):
         shard(other, ShardSettings(), SEED)
 
 
-def test_a_shard_of_other_documents_is_told(step: Step) -> None:
-    (one, *_) = step.manifest().figures["shards"]
-    figures = step.manifest().figures
-    folder = step.output.local("shards")
-    check(folder, one, figures["vocab_size"], figures["end_of_document"])
-    with pytest.raises(UserError, match="not the shard that was written"):
-        check(folder, one | {"documents": one["documents"] + 1}, figures["vocab_size"], figures["end_of_document"])
+WRITER = """
+import pickle, sys
+job = pickle.load(sys.stdin.buffer)
+print("ready", flush=True)
+for name in job.mix.parts("plan"):
+    job.write(name)
+"""
+
+
+def test_killed_at_random_moments_it_resumes_to_the_same_bytes(shard_step: Step, tmp_path: Path) -> None:
+    other = Step("shard", "ray", 1, {}, str(tmp_path), shard_step.inputs, follows="mix")
+    clean, counted, mix = (step.output for step in shard_step.inputs)
+    job = pickle.dumps(PartJob(clean, mix, other.output, counted.local(FOLDER), SEED))
+    random = np.random.default_rng(11)
+    killed = 0
+    for delay in random.uniform(0, 0.12, 6):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        writer.stdin.write(job)
+        writer.stdin.close()
+        assert writer.stdout.readline() == b"ready\n"
+        time.sleep(delay)
+        writer.kill()
+        writer.stdout.close()
+        killed += writer.wait() == -signal.SIGKILL
+    assert killed
+    other.complete(lambda: shard(other, ShardSettings(), SEED))
+    assert content(other) == content(shard_step)
+
+
+@pytest.mark.parametrize("length", [2, 64])
+def test_packed_shards_hold_the_same_tokens(shard_step: Step, before: Before, tmp_path: Path, length: int) -> None:
+    packed = before.sharded(tmp_path, ShardSettings(pack=length))
+    ours, theirs = content(packed), content(shard_step)
+    assert ours.keys() == theirs.keys()
+    changed = {name for name in ours if ours[name] != theirs[name]}
+    assert {name for name in ours if name.endswith(".idx")} <= changed
+    assert all(name.endswith(".idx") or name.startswith("written/") for name in changed)
+    for one in packed.manifest().figures["shards"]:
+        *whole, last = check_index(packed.output.local("shards", one["name"])).lengths.tolist()
+        assert set(whole) <= {length}
+        assert 0 < last <= length
+    assert packed.manifest().figures["tokens"] == shard_step.manifest().figures["tokens"]
+    assert packed.manifest().figures["documents"] == shard_step.manifest().figures["documents"]
 
 
 def test_an_empty_plan_is_told(before: Before, tmp_path: Path) -> None:
@@ -253,20 +176,20 @@ def test_an_empty_plan_is_told(before: Before, tmp_path: Path) -> None:
         shard(Step("shard", "ray", 1, {}, str(tmp_path), (before.clean, before.counted, empty)), ShardSettings(), SEED)
 
 
-def test_tokens_that_were_not_planned_fail_the_step(step: Step) -> None:
-    planned = step.input("mix").read_json("manifest.json")["figures"]["mixture"][:-1]
-    compare(planned, step.manifest().figures["tokens"])
+def test_tokens_that_were_not_planned_fail_the_step(shard_step: Step) -> None:
+    planned = shard_step.input("mix").read_json("manifest.json")["figures"]["mixture"][:-1]
+    compare(planned, shard_step.manifest().figures["tokens"])
     with pytest.raises(PlanError, match=r"papers: .* train tokens were written"):
-        compare([planned[0] | {"train_tokens": 5}], step.manifest().figures["tokens"])
+        compare([planned[0] | {"train_tokens": 5}], shard_step.manifest().figures["tokens"])
 
 
-def test_megatron_trains_on_the_shards(step: Step, before: Before, tmp_path: Path) -> None:
+def test_megatron_trains_on_the_shards(shard_step: Step, before: Before, tmp_path: Path) -> None:
     import torch
     from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
     from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
 
     made = Tokenizer.load(before.counted.output.local(FOLDER))
-    figures = step.manifest().figures
+    figures = shard_step.manifest().figures
 
     class ForMegatron:
         eod, pad, vocab_size = made.eod, made.pad, made.vocab_size
@@ -274,7 +197,8 @@ def test_megatron_trains_on_the_shards(step: Step, before: Before, tmp_path: Pat
 
     def blend(split: str) -> tuple[list[str], list[float]]:
         mine = [one for one in figures["shards"] if one["split"] == split]
-        return [str(step.output.local("shards", one["name"])) for one in mine], [float(one["tokens"]) for one in mine]
+        folder = shard_step.output.local("shards")
+        return [str(folder / one["name"]) for one in mine], [float(one["tokens"]) for one in mine]
 
     config = GPTDatasetConfig(
         random_seed=1,
@@ -301,16 +225,24 @@ def test_megatron_trains_on_the_shards(step: Step, before: Before, tmp_path: Pat
     assert "patient" in made.decode(tokens)
 
 
-def test_one_cpu_writes_the_same_bytes(step: Step, before: Before, tmp_path: Path) -> None:
+def test_one_two_and_four_tasks_write_the_same_bytes(shard_step: Step, before: Before, tmp_path: Path) -> None:
     import ray
 
-    ray.shutdown()
-    start(RaySettings(cpus=1))
-    try:
-        counted = Step("tokenizer", "ray", 2, {}, str(tmp_path), (before.clean,))
-        counted.complete(lambda: tokenizer(counted, SETTINGS))
-        assert content(counted) == content(before.counted)
-        assert content(before.sharded(tmp_path)) == content(step)
-    finally:
+    steps = [shard_step]
+    for cpus in (1, 4):
         ray.shutdown()
-        start(RaySettings(cpus=2))
+        start(RaySettings(cpus=cpus))
+        counted = Step("tokenizer", "ray", 2, {}, str(tmp_path / str(cpus)), (before.clean,))
+        counted.complete(partial(tokenizer, counted, SETTINGS))
+        assert content(counted) == content(before.counted)
+        steps.append(before.sharded(tmp_path / str(cpus)))
+        assert content(steps[-1]) == content(shard_step)
+    ray.shutdown()
+    start(RaySettings(cpus=2))
+    shards = shard_step.manifest().figures["shards"]
+    merged = [
+        merge([step.output.local("shards", one["name"]) for one in shards], tmp_path, f"whole-{n}")
+        for n, step in enumerate(steps)
+    ]
+    assert len({(one.bin_sha256, one.idx_sha256) for one in merged}) == 1
+    assert merged[0].tokens == sum(one["tokens"] for one in shards)

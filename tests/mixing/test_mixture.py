@@ -1,4 +1,6 @@
-"""The arithmetic of budgets, epochs and the mixture's table."""
+"""The arithmetic of budgets, epochs and the mixture's table; the ready mixtures."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from lake import bundled
 from lake.error import UserError
-from mixing.mixture import Budget, MixSettings, Share, budgets, check_sources, copies, mixture_table
+from mixing.mixture import MIXTURES, Budget, MixSettings, Share, budgets, check_sources, copies, mixture_table
 
 
 def mix(**sources: dict[str, float]) -> MixSettings:
@@ -130,3 +133,53 @@ def test_the_table_of_the_paper() -> None:
         5,
         1,
     )
+
+
+def test_an_upsampled_document_is_taken_with_all_its_copies() -> None:
+    """Whole epochs and a rest of 130 tokens of 350, of documents in this order."""
+    tokens, counts = np.array([100, 10, 40]), np.array([1, 3, 5])
+    sizes = tokens * counts  # 100, 30, 200
+    budget = Budget(330, 2 * 330 + 130, 2 * 330 + 130)
+    assert (counts * copies(sizes, np.cumsum(sizes) - sizes, budget)).tolist() == [3, 9, 10]
+
+
+def test_a_source_of_no_tokens_gives_nothing() -> None:
+    found = budgets(mix(papers={}, code={"tokens": 0}, replay={"ratio": 0.5}), {"papers": 50, "code": 9, "replay": 99})
+    assert found["code"] == Budget(9, 0, 0)
+    assert found["replay"].tokens == 50
+    assert copies(np.array([4, 5]), np.array([0, 4]), found["code"]).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "gives", "replay", "code"),
+    [
+        ("gap-replay", {"guidelines": 0.05, "abstracts": 0.03, "papers": 0.03}, 0.01, 0),
+        ("pmc", {"papers": 0.03}, None, 0),
+        ("pmc-replay", {"papers": 0.03}, 0.01, 0),
+        ("pmc-upsampled", {"papers": 0.03}, None, 0),
+        ("pmc-replay-code", {"papers": 0.03}, 0.01, 10_000_000_000),
+        ("pmc-replay-code-2b", {"papers": 0.03}, 0.01, 2_000_000_000),
+    ],
+)
+def test_the_papers_mixtures_are_ready(name: str, gives: dict[str, float], replay: float | None, code: int) -> None:
+    found = MixSettings.model_validate(name).sources
+    assert set(found) == {"guidelines", "abstracts", "papers", "replay", "code"}, "each takes the corpus of any other"
+    medical = {source: found[source] for source in ("guidelines", "abstracts", "papers")}
+    assert {source: one.validation for source, one in medical.items() if one.tokens is None} == gives
+    assert {one.tokens for source, one in medical.items() if source not in gives} <= {0}
+    assert (found["replay"].ratio, found["replay"].validation) == (replay, 0)
+    assert found["replay"].tokens == (None if replay else 0)
+    assert found["code"].tokens == code
+    assert [source for source, one in found.items() if one.upsample] == (["papers"] if name == "pmc-upsampled" else [])
+
+
+def test_every_ready_mixture_is_known_by_its_name_and_one_of_ones_own_by_its_path(tmp_path: Path) -> None:
+    assert len(bundled.names(MIXTURES)) == 6
+    with pytest.raises(UserError, match=r"gap-reply: no such mixture; .*did you mean gap-replay"):
+        MixSettings.model_validate("gap-reply")
+    file = tmp_path / "mine.yaml"
+    file.write_text("sources: {papers: {keep: 0.5}}\n", encoding="utf-8")
+    assert MixSettings.model_validate(str(file)) == mix(papers={"keep": 0.5})
+    file.write_text("sources: {papers: {keep: 2}}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"mine\.yaml: sources\.papers\.keep"):
+        MixSettings.model_validate(str(file))

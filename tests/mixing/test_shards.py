@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lake.error import UserError
-from mixing.shards import check_index, read_tokens, verify, write
+from mixing import shards
+from mixing.shards import check_index, pack_index, read_tokens, verify, write
 from mixing.tokenizer import Tokenizer, TokenizerSettings, TrainSettings, train
 
 VOCABULARY, EOD = 1000, 999
@@ -70,11 +72,44 @@ def test_what_was_written_is_told(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.bin", "s.idx"]
 
 
+@pytest.mark.parametrize("block", [1, 5, 8, 1 << 18])
 @pytest.mark.parametrize("wrong", [[], [5, VOCABULARY], [-1]])
-def test_a_wrong_document_leaves_no_file(tmp_path: Path, wrong: list[int]) -> None:
-    with pytest.raises(ValueError, match="document 1"):
-        write(tmp_path, "s", [np.array([1]), np.array(wrong, dtype=np.int64)], VOCABULARY, EOD)
+def test_a_wrong_document_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: list[int], block: int
+) -> None:
+    monkeypatch.setattr(shards, "WRITTEN_AT_ONCE", block)
+    given_ids = [np.array([1]), np.array([2, 3]), np.array(wrong, dtype=np.int64), np.array([4])]
+    with pytest.raises(ValueError, match="s: document 2 has"):
+        write(tmp_path, "s", given_ids, VOCABULARY, EOD)
     assert list(tmp_path.iterdir()) == []
+
+
+@given(
+    st.lists(st.lists(st.integers(0, EOD - 1), min_size=1, max_size=9), max_size=20),
+    st.integers(1, 40),
+    st.sampled_from([np.uint16, np.int32, np.uint32, np.int64]),
+)
+@settings(max_examples=100, deadline=None)
+def test_blocks_leave_no_trace(given_ids: list[list[int]], block: int, kind: type[np.integer]) -> None:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "WRITTEN_AT_ONCE", block)
+        found = write(Path(folder), "s", (np.array(one, kind) for one in given_ids), VOCABULARY, EOD)
+        expected = np.array([token for one in given_ids for token in (*one, EOD)], np.uint16).tobytes()
+        assert Path(folder, "s.bin").read_bytes() == expected
+        assert Path(folder, "s.idx").read_bytes() == pack_index([len(one) + 1 for one in given_ids], np.uint16)
+        assert (found.documents, found.tokens) == (len(given_ids), len(expected) // 2)
+        assert found.bin_sha256 == hashlib.sha256(expected).hexdigest()
+
+
+def test_memory_holds_a_block_and_not_the_shard(tmp_path: Path) -> None:
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        write(tmp_path, "s", (np.full(1000, 7, np.uint16) for _ in range(count)), VOCABULARY, EOD)
+        _, found = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return found
+
+    assert peak(8_000) < 1.5 * peak(1_000)
 
 
 def overwrite(name: str, at: int, data: bytes) -> Callable[[Path], None]:

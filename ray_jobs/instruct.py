@@ -1,0 +1,189 @@
+"""Instruct: questions and answers as aligned token and role datasets and as loss-masked sequences, one task a file."""
+
+import os
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lake.dataset import Output
+from lake.decision import DECISION, decision
+from lake.document import document_id
+from lake.error import UserError
+from lake.files import digest, find
+from lake.step import Account, Outcome, Step, account
+from mixing.chat import Chat, Role, check_end, encode
+from mixing.instructions import Conversation, InstructionInput, InstructionSettings, Rejected, read_conversations
+from mixing.masked import SEQUENCES, is_cut, pack, table
+from mixing.shards import verify, write
+from mixing.split import stable_hash
+from mixing.tokenizer import FOLDER, Tokenizer
+from ray_jobs.cluster import each
+
+NAME = "instruct"
+DATASETS, PACKED = "datasets", "packed"
+KINDS = ("text", "role")
+BATCH = 128
+COUNTS = ("documents", "tokens", "loss_tokens", "sequences", "padding", "cut")
+
+WRITTEN = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        *(pa.field(f"{kind}_{half}_sha256", pa.string(), nullable=False) for kind in KINDS for half in ("bin", "idx")),
+        *(pa.field(count, pa.int64(), nullable=False) for count in COUNTS),
+    ]
+)
+"""What a file became: `tokens` with ends of documents, `loss_tokens` where an answer is, packed `sequences`, tokens of
+`padding` in them, conversations `cut` because they are longer than one. No row where a file holds no conversation."""
+
+
+def instruct_step(settings: InstructionSettings, data: str, tokenizer: Step, lake: str, seed: int) -> Step:
+    """The step, which stands beside the pipeline: it needs nothing but the tokenizer.
+
+    Raises:
+        UserError: a pattern matches no file, or the tokenizer step has not run.
+    """
+    files = [[one.input, one.name, digest(one.path)] for one in _files(settings, data)]
+    if not tokenizer.done:
+        raise UserError(f"{tokenizer.output.root}: instruction data needs the tokenizer; gap run CONFIG tokenizer")
+    config = settings.model_dump(mode="json") | {"seed": seed}
+    return Step(NAME, "ray", 1, config, lake, (tokenizer,), identity=files)
+
+
+def instruct(step: Step, settings: InstructionSettings, data: str, seed: int) -> Outcome:
+    """Write the datasets and sequences of each file that are not there yet.
+
+    `datasets/SOURCE-PART-text` and `-role` are Megatron's, a conversation a document, in the order of a hash: a role
+    dataset has for each token a number of Role. `packed/` is a table of SEQUENCES. `decisions` says of each record
+    whether it was kept.
+
+    Raises:
+        UserError: the tokenizer ends documents with a chat token, or no record is a conversation.
+    """
+    folder = step.input("tokenizer").local(FOLDER)
+    made = Tokenizer.load(folder)
+    check_end(made)
+    job = FileJob(step.output, settings, folder, seed)
+    verdicts = list(chain.from_iterable(each(lambda file: job.write(file), _files(settings, data), NAME, "files")))
+    accounts = account(verdicts)
+    if not any(one.kept for one in accounts.values()):
+        raise UserError(f"instructions: no record is a conversation: {_reasons(accounts)}; are the keys right?")
+    written = [step.output.read_part("written", name).to_pylist() for name in step.output.parts("written")]
+    rows = sorted(({name: row[name] for name in WRITTEN.names} for row in chain(*written)), key=lambda row: row["name"])
+    return Outcome(
+        accounts=accounts,
+        figures={
+            "datasets": rows,
+            **{count: sum(row[count] for row in rows) for count in COUNTS},
+            "roles": {role.name.lower(): role.value for role in Role},
+            "vocab_size": made.vocab_size,
+            "end_of_document": made.eod,
+            "tokenizer": made.fingerprint,
+        },
+        unit="records",
+    )
+
+
+def _reasons(accounts: dict[str, Account]) -> str:
+    found = [f"{source}: {name} {count:,}" for source, one in accounts.items() for name, count in one.dropped.items()]
+    return ", ".join(found) or "the files are empty"
+
+
+@dataclass(frozen=True)
+class File:
+    """A raw file: its place among all, the index of its input, and its name within the data folder."""
+
+    part: int
+    input: int
+    name: str
+    path: Path
+
+
+def _files(settings: InstructionSettings, data: str) -> list[File]:
+    named = [
+        (place, path)
+        for place, one in enumerate(settings.inputs)
+        for path in find(list(one.paths), data, f"instructions.inputs.{place}.paths")
+    ]
+    return [File(part, place, path.relative_to(data).as_posix(), path) for part, (place, path) in enumerate(named)]
+
+
+@dataclass(frozen=True)
+class FileJob:
+    """Writes what becomes of a file; memory holds its tokens, some four bytes each."""
+
+    output: Output
+    settings: InstructionSettings
+    tokenizer: Path
+    seed: int
+
+    def write(self, file: File) -> list[dict[str, Any]]:
+        """Write the file's parts unless they are there; `decisions` come last and say that it is whole.
+
+        Returns:
+            Its decisions, counted: rows of source, keep, reason and count.
+        """
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        given = self.settings.inputs[file.input]
+        if not self.output.has_part("decisions", file.part, given.source):
+            self._write(file, given)
+        name = Output.part_name(file.part, given.source)
+        rows = self.output.read_part("decisions", name, ["source", "keep", "reason"])
+        counted = rows.group_by(["source", "keep", "reason"]).aggregate([([], "count_all")])
+        return counted.rename_columns({"count_all": "count"}).to_pylist()
+
+    def _write(self, file: File, given: InstructionInput) -> None:
+        made = Tokenizer.load(self.tokenizer)
+        natives: list[str] = []
+        chats: list[Chat] = []
+        records = read_conversations(file.path, file.name, given)
+        with self.output.part_writer("decisions", file.part, DECISION, given.source) as decide:
+            while batch := list(islice(records, BATCH)):
+                decide(pa.Table.from_pylist([_decision(one, given.source) for one in batch], DECISION))
+                kept = [one for one in batch if isinstance(one, Conversation)]
+                natives += [one.native for one in kept]
+                chats += encode(made, [one.messages for one in kept])
+            if chats:
+                order = np.argsort(stable_hash(natives, f"{NAME}:{self.seed}"), kind="stable")
+                self._store(file.part, f"{given.source}-{file.part:05d}", [chats[one] for one in order], made)
+
+    def _store(self, part: int, name: str, chats: list[Chat], made: Tokenizer) -> None:
+        folder, sequence = self.output.local(DATASETS), self.settings.sequence
+        text = write(folder, f"{name}-text", (chat.ids for chat in chats), made.vocab_size, made.eod)
+        role = write(folder, f"{name}-role", (chat.roles for chat in chats), len(Role), Role.END)
+        lengths = verify(folder / text.name, made.vocab_size, made.eod).lengths
+        if not np.array_equal(lengths, verify(folder / role.name, len(Role), Role.END).lengths):
+            raise AlignmentError(f"{folder / name}: documents of tokens and of roles differ in length")
+        sequences, padding = 0, 0
+        with self.output.part_writer(PACKED, part, SEQUENCES) as store:
+            packed = pack(chats, sequence, made.eod, self.settings.other_weight)
+            while batch := list(islice(packed, BATCH)):
+                store(table(batch, made.pad))
+                sequences += len(batch)
+                padding += sum(one.room for one in batch)
+        row = {
+            "name": name,
+            "text_bin_sha256": text.bin_sha256,
+            "text_idx_sha256": text.idx_sha256,
+            "role_bin_sha256": role.bin_sha256,
+            "role_idx_sha256": role.idx_sha256,
+            "documents": text.documents,
+            "tokens": text.tokens,
+            "loss_tokens": sum(int(chat.loss.sum()) for chat in chats),
+            "sequences": sequences,
+            "padding": padding,
+            "cut": sum(is_cut(chat, sequence) for chat in chats),
+        }
+        self.output.write_part("written", part, pa.Table.from_pylist([row], WRITTEN))
+
+
+class AlignmentError(Exception):
+    """The two datasets of a file do not fit each other."""
+
+
+def _decision(record: Conversation | Rejected, source: str) -> dict[str, Any]:
+    drop = record.drop if isinstance(record, Rejected) else None
+    return decision(NAME, document_id(source, record.native), source, drop)

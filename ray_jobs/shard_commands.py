@@ -1,0 +1,215 @@
+"""`gap verify`, `merge`, `split` and `dump`: shards checked, put together and cut, and the plan as Parquet."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lake.dataset import Output
+from lake.error import UserError
+from lake.progress import progress
+from ray_jobs.command import CONFIG, OVERRIDES, load_config, ray_up, table, user_errors
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PLACES = ".places.parquet"
+"""Beside a shard that was merged or split: the rows of the lake's index table, where its documents lie."""
+
+SHARD = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("target", metavar="CONFIG|SHARDS")
+@OVERRIDES
+@click.option("--sample", default=100, show_default=True, type=click.IntRange(0), help="Documents a shard to decode.")
+@click.option("--tokenizer", type=SHARD, help="For SHARDS: a lake's tokenizer folder, for ids and ends of documents.")
+@click.option("--vocab-size", type=click.IntRange(1), help="For SHARDS, in place of --tokenizer: ids are below it.")
+@click.option("--eod", type=click.IntRange(0), help="For SHARDS, with --vocab-size: the id that ends each document.")
+@user_errors
+def verify(
+    target: str,
+    overrides: tuple[str, ...],
+    sample: int,
+    tokenizer: Path | None,
+    vocab_size: int | None,
+    eod: int | None,
+) -> None:
+    """Check shards whole; one line a fault, which names the shard. Exit code 0: all well; 1: a fault; 2: wrong use.
+
+    Of a CONFIG's shard step all is checked: header, bounds, lengths, ids, ends of documents, the index table, SHA-256
+    against the manifest, megatron-core's own reading, and of each shard a sample of documents, always the same, whose
+    tokens are decoded and compared with the clean text.
+
+    SHARDS, a folder of .bin and .idx or one of them, may come from anywhere, so only what is in them is checked:
+    header, bounds, lengths, and with a tokenizer or a vocabulary ids and ends. Of packed shards only a lake knows where
+    documents end: give --vocab-size alone.
+
+    \b
+    Examples:
+      gap verify configs/demo.yaml --sample 1000
+      gap verify /data/shards --vocab-size 32000 --eod 2
+    """
+    from ray_jobs import pipeline
+    from ray_jobs import verify as checks
+
+    path = Path(target)
+    if path.is_dir() or path.suffix in {".bin", ".idx"} or path.with_name(path.name + ".idx").is_file():
+        found = _bare(path, overrides, tokenizer, vocab_size, eod)
+        remedy = None
+    else:
+        if tokenizer or vocab_size or eod is not None:
+            raise UserError(f"{target}: no folder of shards; with a CONFIG the lake's own tokenizer is used")
+        config = load_config(target, overrides)
+        step = pipeline.plan(config)["shard"]
+        if not step.done:
+            raise UserError(f"the shards have not been written yet; gap run {target} shard")
+        with ray_up(config):
+            found = checks.check_step(step, config.shard.pack, sample)
+        remedy = f"delete {step.output.root}, then: gap run {' '.join((target, 'shard', *overrides))}"
+    for one in found:
+        for fault in one.faults:
+            click.echo(f"gap: {fault}", err=True)
+    if broken := sum(bool(one.faults) for one in found):
+        click.echo(f"gap: {broken:,} of {len(found):,} shards at fault" + (f"; {remedy}" if remedy else ""), err=True)
+        sys.exit(1)
+    sums = [sum(getattr(one, name) for one in found) for name in ("documents", "tokens", "sampled", "exact")]
+    click.echo(f"{len(found):,} shards, {sums[0]:,} documents, {sums[1]:,} tokens: all well")
+    if sums[2]:
+        others = f"; the other {sums[2] - sums[3]:,} have its ids, the tokenizer loses some of it"
+        lossless = sums[2] == sums[3]
+        click.echo(f"{sums[2]:,} documents decoded, {sums[3]:,} to their very text{'' if lossless else others}")
+
+
+def _bare(
+    path: Path, overrides: Sequence[str], tokenizer: Path | None, vocab_size: int | None, eod: int | None
+) -> list[Any]:
+    """What ray_jobs.verify finds in shards that no lake tells of."""
+    from mixing.tokenizer import Tokenizer
+    from ray_jobs.verify import check_bare, prefixes
+
+    if overrides:
+        raise UserError(f"{overrides[0]}: KEY=VALUE changes a CONFIG; {path} is shards")
+    if eod is not None and vocab_size is None:
+        raise UserError("--eod needs --vocab-size, which is how many ids there are")
+    if tokenizer is not None:
+        if vocab_size is not None:
+            raise UserError("give --tokenizer or --vocab-size, not both")
+        made = Tokenizer.load(tokenizer)
+        vocab_size, eod = made.vocab_size, made.eod
+    shards = prefixes(path)
+    if vocab_size is None:
+        click.echo("gap: ids and ends are not checked without --tokenizer, or --vocab-size and --eod", err=True)
+    found = []
+    with progress("verify", len(shards), "shards") as bar:
+        for prefix in shards:
+            found.append(check_bare(prefix, vocab_size, eod))
+            bar.update()
+    return found
+
+
+@click.command()
+@click.argument("target", type=SHARD)
+@click.argument("shards", nargs=-1, required=True, type=SHARD, metavar="SHARD...")
+@user_errors
+def merge(target: Path, shards: tuple[Path, ...]) -> None:
+    """Write the documents of SHARDs, in the order given, as the one shard TARGET (.bin and .idx).
+
+    The bytes are those of writing all documents at once. Shards of a lake also give TARGET.places.parquet, which tells
+    for each document id where it lies in TARGET. A packed shard's sequences are taken as they are.
+
+    \b
+    Example:
+      gap merge /data/train LAKE/shard-*/shards/train-*.bin
+    """
+    import pyarrow.parquet as pq
+
+    from mixing.merge import merge as put_together
+    from mixing.merge import merge_places
+    from ray_jobs.verify import prefix_of
+
+    prefixes = [prefix_of(shard) for shard in shards]
+    target = prefix_of(target)
+    places = [one for prefix in prefixes if (one := _places(prefix)) is not None]
+    made = put_together(prefixes, target.parent, target.name)
+    if len(places) == len(prefixes):
+        pq.write_table(merge_places(places, target.name), f"{target}{PLACES}", compression="zstd")
+    click.echo(f"{target}: {made.documents:,} documents, {made.tokens:,} tokens, SHA-256 of .bin {made.bin_sha256}")
+
+
+@click.command()
+@click.argument("shard", type=SHARD)
+@click.argument("folder", type=SHARD)
+@click.option("--tokens", required=True, type=click.IntRange(1), help="At most so many in a piece.")
+@user_errors
+def split(shard: Path, folder: Path, tokens: int) -> None:
+    """Cut SHARD between documents into the pieces FOLDER/NAME-00000, … of at most so many tokens.
+
+    A longer document is a piece of its own. `gap merge` of the pieces in order gives SHARD again. A lake's shard also
+    gives a .places.parquet for each piece; a packed one does not, for it is cut between its sequences.
+
+    \b
+    Example:
+      gap split LAKE/shard-…/shards/train-papers-00000.bin /data/pieces --tokens 100000000
+    """
+    import pyarrow.parquet as pq
+
+    from mixing.merge import split as cut
+    from mixing.merge import split_places
+    from ray_jobs.verify import prefix_of
+
+    prefix = prefix_of(shard)
+    pieces = cut(prefix, folder, tokens)
+    places = _places(prefix)
+    if places is not None and places.num_rows == sum(piece.documents for piece in pieces):
+        for piece, mine in zip(pieces, split_places(places, pieces), strict=True):
+            pq.write_table(mine, folder / f"{piece.name}{PLACES}", compression="zstd")
+    rows = [(piece.name, f"{piece.documents:,}", f"{piece.tokens:,}") for piece in pieces]
+    click.echo(table(("shard", "documents", "tokens"), rows, {1, 2}))
+
+
+@click.command()
+@CONFIG
+@click.argument("folder", metavar="OUT")
+@OVERRIDES
+@click.option("--redistributable-only", is_flag=True, help="Leave out what may not be passed on.")
+@user_errors
+def dump(config: str, folder: str, overrides: tuple[str, ...], redistributable_only: bool) -> None:
+    """Write the plan's documents as Parquet to OUT/train and OUT/validation, for trainers other than Megatron.
+
+    A row is a document: id, source, title, text, url, license, redistributable, and `copies`, how often the plan trains
+    on it. OUT is a folder or a URI (s3://…). A dump that was killed goes on where it stopped.
+
+    \b
+    Example:
+      gap dump configs/demo.yaml /data/demo
+      python -c 'import datasets; print(datasets.load_dataset("/data/demo"))'
+    """
+    from ray_jobs import pipeline
+    from ray_jobs.dump import claim, rows_of
+    from ray_jobs.dump import dump as write
+
+    loaded = load_config(config, overrides)
+    steps = pipeline.plan(loaded)
+    to = Output(folder if "://" in folder else str(Path(folder).resolve()))
+    claim(to, steps["mix"], redistributable_only)
+    with ray_up(loaded):
+        found = write(steps["mix"], steps["clean"], to, loaded.name, redistributable_only)
+    click.echo(table(("split", "source", "documents", "with copies", "withheld"), rows_of(found), {2, 3, 4}))
+    click.echo(to.root)
+
+
+def _places(prefix: Path) -> "pa.Table | None":
+    """Where the documents of a shard lie: from the file beside it, or from the lake's step that it is in."""
+    import pyarrow.parquet as pq
+
+    from ray_jobs.verify import index_rows
+
+    beside = prefix.with_name(prefix.name + PLACES)
+    return (
+        pq.read_table(beside)
+        if beside.is_file()
+        else index_rows(Output(str(prefix.parent.parent.resolve())), prefix.name)
+    )

@@ -1,0 +1,213 @@
+"""Verify: are the shards what was written, do they read as they should, and do they hold the documents' text?"""
+
+import hashlib
+import re
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake.dataset import Output
+from lake.error import UserError
+from lake.step import Step
+from mixing.merge import packed_lengths
+from mixing.shards import FOLDER_OF_SHARDS, Index, check_index, fault, verify
+from mixing.split import stable_hash
+from mixing.tokenizer import FOLDER, Tokenizer
+from ray_jobs.cluster import each
+
+SHARD_NAME = re.compile(r"[^-]+-.+-\d+")
+SAMPLE = 100
+"""Documents of each shard that are decoded and compared with their text."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A shard's faults, none where it is well. Of its `sampled` documents `exact` decode to their very text; the others
+    have its ids, under a tokenizer that does not give every text back.
+    """
+
+    shard: str
+    faults: tuple[str, ...]
+    documents: int
+    tokens: int
+    sampled: int
+    exact: int
+
+
+@dataclass(frozen=True)
+class ShardCheck:
+    """What the shards of a step are held against: the clean text, the index table, a tokenizer's folder.
+
+    `pack` is the setting they were written with; `sample` documents of each shard are decoded.
+    """
+
+    clean: Output
+    output: Output
+    folder: Path
+    pack: int | None
+    sample: int = SAMPLE
+
+    @classmethod
+    def of(cls, step: Step, pack: int | None, sample: int = SAMPLE) -> "ShardCheck":
+        """For a shard step, done or about to be."""
+        return cls(step.input("clean"), step.output, step.input("tokenizer").local(FOLDER), pack, sample)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.load(self.folder)
+
+    def check(self, written: dict[str, Any]) -> Checked:
+        """Check one shard, a row of the step's figures: structure, ids, ends, places, SHA-256, sampled text."""
+        prefix = self.output.local(FOLDER_OF_SHARDS, written["name"])
+        faults: list[str] = []
+        sampled = exact = 0
+        try:
+            places = self._places(written)
+            self._hold(prefix, places, written)
+            sampled, exact = self._texts(prefix, places)
+        except UserError as error:
+            faults.append(fault(error))
+        faults += [
+            f"{file}: its SHA-256 is not the one that was written"
+            for kind in ("bin", "idx")
+            if (file := prefix.with_name(f"{prefix.name}.{kind}")).is_file()
+            and _sha256(file) != written[f"{kind}_sha256"]
+        ]
+        return Checked(written["name"], tuple(faults), written["documents"], written["tokens"], sampled, exact)
+
+    def _places(self, written: dict[str, Any]) -> pa.Table:
+        try:
+            rows = index_rows(self.output, written["name"])
+        except pa.ArrowInvalid as error:
+            what = " ".join(str(error).split())
+            raise UserError(f"{written['name']}: the index table is corrupt: {what}") from None
+        if rows is None:
+            raise UserError(f"{written['name']}: its part of the index table is missing")
+        return rows
+
+    def _hold(self, prefix: Path, places: pa.Table, written: dict[str, Any]) -> None:
+        """Structure, ids, ends; and whether manifest, index table and shard tell the same."""
+        lengths = places["tokens"].to_numpy()
+        made = self.tokenizer
+        found = verify(prefix, made.vocab_size, made.eod, lengths if self.pack else None)
+        if (places.num_rows, found.tokens) != (written["documents"], written["tokens"]):
+            raise UserError(f"{prefix}: not the shard that was written: the manifest has other documents or tokens")
+        cut = packed_lengths(found.tokens, self.pack) if self.pack else lengths
+        if not np.array_equal(found.lengths, cut):
+            kind = f"its sequences are not {self.pack} tokens each" if self.pack else "lengths differ from its index's"
+            raise UserError(f"{prefix}: not the shard that was written: {kind}")
+        starts = np.cumsum(lengths) - lengths
+        numbered = np.array_equal(places["document"].to_numpy(), np.arange(places.num_rows))
+        if not numbered or not np.array_equal(places["offset"].to_numpy(), starts):
+            raise UserError(f"{prefix}: the index table does not lead to its documents")
+        if not _megatron_reads(prefix, found):
+            raise UserError(f"{prefix}: megatron-core reads it otherwise; is megatron-core 0.16 installed?")
+
+    def _texts(self, prefix: Path, places: pa.Table) -> tuple[int, int]:
+        """Decode a sample, the same in every run; how many documents it has and how many are their very text."""
+        copies = zip(places["id"].to_pylist(), places["copy"].to_pylist(), strict=True)
+        hashes = stable_hash((f"{id_}:{copy}" for id_, copy in copies), "verify")
+        rows = places.take(np.sort(np.argsort(hashes, kind="stable")[: self.sample])).to_pylist()
+        if not rows:
+            return 0, 0
+        clean = self.clean.read_part("documents", part_of(prefix.name), ["id", "text"])
+        clean = clean.filter(pc.is_in(clean["id"], pa.array([row["id"] for row in rows])))
+        texts = dict(zip(clean["id"].to_pylist(), clean["text"].to_pylist(), strict=True))
+        data = prefix.with_name(prefix.name + ".bin")
+        tokens = np.memmap(data, check_index(prefix).dtype, mode="r")
+        verdicts = [self._verdict(tokens[row["offset"] :][: row["tokens"] - 1], texts.get(row["id"])) for row in rows]
+        wrong = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict is None]
+        if wrong:
+            more = f" (and {len(wrong) - 1} more of {len(rows)} looked at)" if len(wrong) > 1 else ""
+            raise UserError(f"{data}: document {wrong[0]['document']} is not the text of {wrong[0]['id']}{more}")
+        return len(rows), verdicts.count(True)
+
+    def _verdict(self, ids: npt.NDArray[Any], text: str | None) -> bool | None:
+        """True where the ids decode to the text, False where they are its ids all the same, else None."""
+        if text is None:
+            return None
+        made = self.tokenizer
+        return made.decode(ids) == text or (False if np.array_equal(made.encode([text])[0], ids) else None)
+
+
+def part_of(shard: str) -> str:
+    """The part of the clean documents, of the plan and of the index table that a shard comes from."""
+    source, _, part = shard.partition("-")[2].rpartition("-")
+    return Output.part_name(int(part), source)
+
+
+def index_rows(output: Output, shard: str) -> pa.Table | None:
+    """The rows of a shard step's index table for a shard, in the order of its documents; None without such a part.
+
+    Raises:
+        pyarrow.ArrowInvalid: the part of the table is corrupt.
+    """
+    if not SHARD_NAME.fullmatch(shard) or not output.exists("index", part_of(shard)):
+        return None
+    rows = output.read_part("index", part_of(shard))
+    return rows.filter(pc.equal(rows["shard"], shard)).sort_by("document")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _megatron_reads(prefix: Path, found: Index) -> bool:
+    """Whether megatron-core finds the sequences that we do."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from megatron.core.datasets.indexed_dataset import IndexedDataset
+    theirs = IndexedDataset(str(prefix))
+    last = np.memmap(prefix.with_name(prefix.name + ".bin"), found.dtype, mode="r")[-int(found.lengths[-1]) :]
+    same = np.array_equal(theirs.sequence_lengths, found.lengths) and np.array_equal(theirs[len(theirs) - 1], last)
+    return bool(same and len(theirs.document_indices) == len(theirs) + 1)
+
+
+def check_step(step: Step, pack: int | None, sample: int = SAMPLE) -> list[Checked]:
+    """Check every shard of a step that is done, in Ray tasks. One that is there and was not written is a fault."""
+    shards = step.manifest().figures["shards"]
+    job = ShardCheck.of(step, pack, sample)
+    found = list(each(lambda one: job.check(one), shards, "verify", "shards"))
+    names = {one["name"] for one in shards}
+    strangers = [prefix for prefix in prefixes(step.output.local(FOLDER_OF_SHARDS)) if prefix.name not in names]
+    return [*found, *(Checked(one.name, (f"{one}: the step wrote no such shard",), 0, 0, 0, 0) for one in strangers)]
+
+
+def prefixes(target: Path) -> list[Path]:
+    """The shards of a folder, sorted, a half of one included; or the one shard that `target` is, with a suffix or not.
+
+    Raises:
+        UserError: there is none.
+    """
+    if target.is_dir():
+        files = [file for kind in ("bin", "idx") for file in target.glob(f"*.{kind}")]
+        found = sorted({prefix_of(file) for file in files})
+        if not found:
+            raise UserError(f"{target}: no shard in this folder; shards are pairs of .bin and .idx files")
+        return found
+    prefix = prefix_of(target)
+    if not any(prefix.with_name(f"{prefix.name}.{kind}").is_file() for kind in ("bin", "idx")):
+        raise UserError(f"{prefix}: no such shard; a shard is a pair of .bin and .idx files")
+    return [prefix]
+
+
+def prefix_of(shard: Path) -> Path:
+    """A shard's path without the suffix of one of its files, which it may have."""
+    return shard.with_suffix("") if shard.suffix in {".bin", ".idx"} else shard
+
+
+def check_bare(prefix: Path, vocab_size: int | None, eod: int | None) -> Checked:
+    """Check a shard of which no lake tells; ids only where `vocab_size` is known, ends only where `eod` is."""
+    try:
+        found = check_index(prefix) if vocab_size is None else verify(prefix, vocab_size, eod)
+    except UserError as error:
+        return Checked(prefix.name, (fault(error),), 0, 0, 0, 0)
+    return Checked(prefix.name, (), found.lengths.size, found.tokens, 0, 0)

@@ -1,0 +1,128 @@
+"""A small lake up to its shards, with a plan written by hand."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from lake.dataset import Output
+from lake.document import DOCUMENT, new_document
+from lake.step import Account, Outcome, Step
+from mixing.shards import ShardSettings
+from mixing.tokenizer import END, TokenizerSettings
+from ray_jobs.count import tokenizer
+from ray_jobs.tokenize import shard
+
+SEED = 3
+SETTINGS = TokenizerSettings.model_validate({"train": {"vocab_size": 400}})
+DEFAULT = ShardSettings()
+PARTS = 0, 1, 3
+WORDS = [
+    "dose",
+    "of",
+    "the",
+    "drug",
+    "was",
+    "given",
+    "daily",
+    "to",
+    "every",
+    "patient",
+    "with",
+    "fever",
+    "and",
+    "cough",
+]
+
+
+def text(source: str, n: int) -> str:
+    words = [WORDS[(n * step + len(source)) % len(WORDS)] for step in range(1, 20 + n % 30)]
+    return f"{source} {n}\n\n{' '.join(words)} [fig] Größe {n} {END} [/fig]"
+
+
+def documents() -> dict[str, list[dict[str, Any]]]:
+    made = {
+        source: [
+            new_document(source, str(n), text(source, n), title=f"No. {n}", redistributable=n % 2 == 0)
+            for n in range(count)
+        ]
+        for source, count in (("papers", 50), ("replay", 9))
+    }
+    return {source: sorted(rows, key=lambda row: str(row["id"])) for source, rows in made.items()}
+
+
+def plan_of(position: int, row: dict[str, Any]) -> dict[str, Any] | None:
+    """Every seventh document is not in the plan, every fifth is held out, every fourth is repeated."""
+    if position % 7 == 6:
+        return None
+    held = position % 5 == 4 and row["source"] == "papers"
+    return {"split": "validation" if held else "train", "copies": 3 if position % 4 == 0 and not held else 1}
+
+
+def clean_step(root: Path) -> Step:
+    step = Step("clean", "spark", 1, {}, str(root))
+    for source, rows in documents().items():
+        for position, part in enumerate(PARTS):
+            step.output.write_part("documents", part, pa.Table.from_pylist(rows[position::3], DOCUMENT), source)
+        step.output.write_part("documents", 4, pa.Table.from_pylist([], DOCUMENT), source)
+    accounts = {source: Account.of(len(rows)) for source, rows in documents().items()}
+    step.complete(lambda: Outcome(accounts))
+    return step
+
+
+def tokenizer_step(root: Path, clean: Step) -> Step:
+    step = Step("tokenizer", "ray", 1, {}, str(root), (clean,), follows="clean")
+    step.complete(lambda: tokenizer(step, SETTINGS))
+    return step
+
+
+def mix_step(root: Path, counted: Step) -> Step:
+    """A plan written by hand, with the mixture's table that the shard step compares itself with."""
+    step = Step("mix", "spark", 1, {}, str(root), (counted,))
+    tokens = {row["id"]: row["tokens"] for row in counted.output.scan("counts").to_table().to_pylist()}
+    table = []
+    for source, rows in documents().items():
+        kept = [(row["id"], plan) for position, row in enumerate(rows) if (plan := plan_of(position, row))]
+        planned = {id_: {"id": id_, **plan, "tokens": tokens[id_]} for id_, plan in kept}
+        for name in counted.output.parts("counts", source):
+            mine = counted.output.read_part("counts", name)["id"].to_pylist()
+            part = pa.Table.from_pylist([planned[id_] for id_ in reversed(mine) if id_ in planned], PLAN)
+            step.output.write_part("plan", Output.part_place(name)[0], part, source)
+        row = {"source": source}
+        for split in ("train", "validation"):
+            of = [one for one in planned.values() if one["split"] == split]
+            row |= {f"{split}_documents": len(of), f"{split}_tokens": sum(o["copies"] * (o["tokens"] + 1) for o in of)}
+        table.append(row)
+    step.complete(
+        lambda: Outcome(
+            {row["source"]: Account.of(row["train_documents"] + row["validation_documents"]) for row in table},
+            {"mixture": [*table, {"source": "total"}]},
+        )
+    )
+    return step
+
+
+PLAN = pa.schema([("id", pa.string()), ("split", pa.string()), ("copies", pa.int32()), ("tokens", pa.int32())])
+
+
+@dataclass(frozen=True)
+class Before:
+    clean: Step
+    counted: Step
+    mix: Step
+
+    def sharded(self, root: Path, settings: ShardSettings = DEFAULT) -> Step:
+        step = Step("shard", "ray", 1, {}, str(root), (self.clean, self.counted, self.mix), follows="mix")
+        step.complete(lambda: shard(step, settings, SEED))
+        return step
+
+
+def content(step: Step) -> dict[str, bytes]:
+    """The step's files but its manifest, which tells the time."""
+    return {name: data for name, data in content_of(step.output.local()).items() if name != "manifest.json"}
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}

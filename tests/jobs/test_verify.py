@@ -1,0 +1,285 @@
+"""`gap verify`: every kind of corruption is one line that names the shard, and a well shard gives none."""
+
+import re
+import shutil
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+
+from lake.dataset import Output
+from lake.step import Step
+from mixing.shards import HEAD, ShardSettings, check_index, pack_index, write
+from mixing.tokenizer import FOLDER, Tokenizer
+from ray_jobs.cli import main
+from ray_jobs.verify import ShardCheck, check_step
+from tests.jobs.sharded import Before
+
+pytestmark = pytest.mark.engine
+
+SHARD = "train-papers-00000"
+
+
+@pytest.fixture(scope="module")
+def packed_step(before: Before, tmp_path_factory: pytest.TempPathFactory) -> Step:
+    return before.sharded(tmp_path_factory.mktemp("packed"), ShardSettings(pack=64))
+
+
+def copied(step: Step, root: Path) -> Step:
+    """The step with a folder of its own, which a test may break."""
+    other = replace(step, lake=str(root))
+    shutil.copytree(step.output.local(), other.output.local())
+    return other
+
+
+def written(step: Step, name: str = SHARD) -> dict[str, Any]:
+    return next(one for one in step.manifest().figures["shards"] if one["name"] == name)
+
+
+def faults(step: Step, pack: int | None = None) -> list[str]:
+    return list(ShardCheck.of(step, pack).check(written(step)).faults)
+
+
+def edit(kind: str, at: int, data: bytes) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        file = folder / "shards" / f"{SHARD}.{kind}"
+        raw = bytearray(file.read_bytes())
+        at_ = at if at >= 0 else len(raw) + at
+        raw[at_ : at_ + len(data)] = data
+        file.write_bytes(raw)
+
+    return change
+
+
+def truncate(kind: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        file = folder / "shards" / f"{SHARD}.{kind}"
+        file.write_bytes(file.read_bytes()[:-2])
+
+    return change
+
+
+def flip(folder: Path) -> None:
+    """The lowest bit of the second token, which stays an id of the vocabulary."""
+    file = folder / "shards" / f"{SHARD}.bin"
+    raw = bytearray(file.read_bytes())
+    raw[2] ^= 1
+    file.write_bytes(raw)
+
+
+def other_lengths(folder: Path) -> None:
+    """The first two documents' lengths changed places: header, starts and size are as they should be."""
+    prefix = folder / "shards" / SHARD
+    found = check_index(prefix)
+    lengths = found.lengths.tolist()
+    at = next(n for n in range(len(lengths)) if lengths[n] != lengths[0])
+    lengths[0], lengths[at] = lengths[at], lengths[0]
+    prefix.with_suffix(".idx").write_bytes(pack_index(lengths, found.dtype))
+
+
+def other_order(folder: Path) -> None:
+    """The first two documents changed places and their lengths with them: a shard that is well in itself."""
+    prefix = folder / "shards" / SHARD
+    found = check_index(prefix)
+    tokens = np.fromfile(prefix.with_suffix(".bin"), found.dtype)
+    ids = [one[:-1] for one in np.split(tokens, np.cumsum(found.lengths)[:-1])]
+    ids[0], ids[1] = ids[1], ids[0]
+    write(folder / "shards", SHARD, ids, 400, int(tokens[-1]))
+
+
+def places(change: Callable[[list[dict[str, Any]]], None]) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        output = Output(str(folder))
+        rows = output.read_part("index", "source=papers/part-00000.parquet")
+        listed = rows.to_pylist()
+        change(listed)
+        output.write_part("index", 0, pa.Table.from_pylist(listed, rows.schema), "papers")
+
+    return apply
+
+
+def lost_place(rows: list[dict[str, Any]]) -> None:
+    rows.remove(next(row for row in rows if row["shard"] == SHARD))
+
+
+def moved_place(rows: list[dict[str, Any]]) -> None:
+    next(row for row in rows if row["shard"] == SHARD)["offset"] += 1
+
+
+def swapped_places(rows: list[dict[str, Any]]) -> None:
+    """Two documents of equal length under each other's ids."""
+    mine = [row for row in rows if row["shard"] == SHARD]
+    pairs = ((a, b) for a in mine for b in mine if a["tokens"] == b["tokens"] and a["id"] < b["id"])
+    one, other = next(pairs)
+    one["id"], other["id"] = other["id"], one["id"]
+
+
+TRUNCATED = r"\.bin: corrupt: \d+ bytes where the index tells of"
+SHA = r"\.(bin|idx): its SHA-256"
+CORRUPTIONS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
+    "truncated data": (truncate("bin"), (TRUNCATED, SHA)),
+    "truncated index": (truncate("idx"), (r"\.idx: corrupt: \d+ bytes where", SHA)),
+    "header": (edit("idx", 0, b"X"), (r"\.idx: corrupt: it does not begin like", SHA)),
+    "one length": (edit("idx", HEAD.size, struct.pack("<i", 1)), (r"\.idx: corrupt: the starts", SHA)),
+    "all lengths": (other_lengths, (r"\.bin: corrupt: document 0 does not end", SHA)),
+    "id too large": (edit("bin", 2, struct.pack("<H", 400)), (r"\.bin: corrupt: token 1 is 400", SHA)),
+    "no end": (edit("bin", -2, struct.pack("<H", 5)), (r"\.bin: corrupt: document \d+ does not end", SHA)),
+    "flipped bit": (flip, (r"\.bin: document 0 is not the text of [0-9a-f]{32}$", SHA)),
+    "other order": (other_order, (r"not the shard that was written: lengths differ", SHA, SHA)),
+    "no data": (lambda folder: (folder / f"shards/{SHARD}.bin").unlink(), (r"\.bin: this half .* missing",)),
+    "no place": (places(lost_place), (r"the manifest has other documents",)),
+    "wrong place": (places(moved_place), (r"the index table does not lead to its documents",)),
+    "wrong text": (places(swapped_places), (r"is not the text of [0-9a-f]{32} \(and 1 more of \d+ looked at\)",)),
+    "no index table": (lambda folder: shutil.rmtree(folder / "index"), (r"its part of the index table is missing",)),
+    "corrupt table": (
+        lambda folder: (folder / "index/source=papers/part-00000.parquet").write_bytes(b"PAR1"),
+        (r"the index table is corrupt",),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_every_corruption_is_one_line_that_names_the_shard(shard_step: Step, tmp_path: Path, name: str) -> None:
+    corrupt, wanted = CORRUPTIONS[name]
+    step = copied(shard_step, tmp_path)
+    assert faults(step) == []
+    corrupt(step.output.local())
+    found = faults(step)
+    assert len(found) == len(wanted), found
+    for line, pattern in zip(found, wanted, strict=True):
+        assert re.search(pattern, line), line
+        assert SHARD in line
+        assert "\n" not in line
+
+
+def test_a_well_lake_has_no_fault_and_every_document_is_decoded(shard_step: Step, packed_step: Step) -> None:
+    for step, pack in ((shard_step, None), (packed_step, 64)):
+        found = check_step(step, pack)
+        assert [one.shard for one in found] == [one["name"] for one in step.manifest().figures["shards"]]
+        assert [fault for one in found for fault in one.faults] == []
+        assert all(one.sampled == one.exact == one.documents > 0 for one in found)
+        assert sum(one.tokens for one in found) == sum(
+            map(sum, map(dict.values, step.manifest().figures["tokens"].values()))
+        )
+
+
+def test_a_sample_is_the_same_every_time_and_no_larger(shard_step: Step) -> None:
+    (few, again) = (ShardCheck.of(shard_step, None, 5).check(written(shard_step)) for _ in range(2))
+    assert few == again
+    assert few.sampled == 5 < few.documents
+
+
+def test_of_a_packed_shard_bounds_ends_and_texts_are_checked(packed_step: Step, tmp_path: Path) -> None:
+    assert faults(packed_step, 64) == []
+    (cut, *rest) = faults(packed_step, 32)
+    assert cut.endswith("its sequences are not 32 tokens each")
+    assert rest == []
+    step = copied(packed_step, tmp_path)
+    flip(step.output.local())
+    assert "document 0 is not the text of" in faults(step, 64)[0]
+    edit("bin", -2, struct.pack("<H", 5))(step.output.local())
+    assert "does not end with the end-of-document id" in faults(step, 64)[0]
+
+
+def test_a_tokenizer_that_loses_something_of_the_text_is_held_against_its_ids(shard_step: Step, tmp_path: Path) -> None:
+    class Lossy(Tokenizer):
+        def decode(self, ids: Any) -> str:
+            return super().decode(ids).lower()
+
+    made = Tokenizer.load(shard_step.input("tokenizer").local(FOLDER))
+    job = ShardCheck.of(shard_step, None)
+    vars(job)["tokenizer"] = Lossy(made.backend, made.end, made.padding)
+    found = job.check(written(shard_step))
+    assert found.faults == ()
+    assert found.sampled > 0 == found.exact
+    broken = ShardCheck.of(copied(shard_step, tmp_path), None)
+    vars(broken)["tokenizer"] = Lossy(made.backend, made.end, made.padding)
+    flip(broken.output.local())
+    assert "document 0 is not the text of" in broken.check(written(shard_step)).faults[0]
+
+
+def test_a_shard_that_nobody_wrote_is_told(shard_step: Step, tmp_path: Path) -> None:
+    step = copied(shard_step, tmp_path)
+    folder = step.output.local("shards")
+    shutil.copy(folder / f"{SHARD}.bin", folder / "train-papers-00077.bin")
+    found = [fault for one in check_step(step, None) for fault in one.faults]
+    assert len(found) == 1
+    assert "train-papers-00077: the step wrote no such shard" in found[0]
+
+
+def gap(*words: str | Path) -> tuple[int, str, list[str]]:
+    done = CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
+    return done.exit_code, done.stdout, [line for line in done.stderr.splitlines() if line.startswith("gap: ")]
+
+
+def test_a_folder_of_shards_is_verified_without_its_lake(shard_step: Step, tmp_path: Path) -> None:
+    step = copied(shard_step, tmp_path)
+    folder, tokenizer = step.output.local("shards"), step.input("tokenizer").local(FOLDER)
+    made = Tokenizer.load(tokenizer)
+    ids = "--vocab-size", str(made.vocab_size), "--eod", str(made.eod)
+    assert gap("verify", folder, "--tokenizer", tokenizer)[::2] == (0, [])
+    code, said, errors = gap("verify", folder, *ids)
+    assert (code, errors) == (0, [])
+    assert re.match(r"9 shards, \d+ documents, [\d,]+ tokens: all well", said)
+    code, _, errors = gap("verify", folder / f"{SHARD}.idx")
+    assert code == 0
+    assert errors == ["gap: ids and ends are not checked without --tokenizer, or --vocab-size and --eod"]
+    edit("bin", -2, struct.pack("<H", 5))(step.output.local())
+    (folder / "train-replay-00001.idx").unlink()
+    code, said, errors = gap("verify", folder, *ids)
+    assert (code, said) == (1, "")
+    assert re.fullmatch(rf"gap: .*{SHARD}\.bin: corrupt: document \d+ does not end with .* {made.eod}", errors[0])
+    assert re.fullmatch(r"gap: .*train-replay-00001\.idx: this half of the shard is missing", errors[1])
+    assert errors[2] == "gap: 2 of 9 shards at fault"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("verify", "nowhere.yaml"), "nowhere.yaml: no such config file"),
+        (("verify", "."), "no shard in this folder"),
+        (("verify", "nowhere.bin"), "nowhere: no such shard"),
+        (("verify", ".", "--eod", "4"), "--eod needs --vocab-size"),
+        (("verify", ".", "--eod", "4", "--vocab-size", "9", "--tokenizer", "."), "not both"),
+        (("verify", ".", "seed=4"), "seed=4: KEY=VALUE changes a CONFIG"),
+        (("verify", "configs/demo.yaml", "--eod", "4"), "the lake's own tokenizer is used"),
+        (("verify", "configs/demo.yaml", "lake=/nowhere"), "the shards have not been written yet; gap run"),
+        (("merge", "both", "nowhere.bin"), "nowhere.idx: this half of the shard is missing"),
+        (("split", "nowhere.bin", "pieces", "--tokens", "7"), "nowhere.idx: this half of the shard is missing"),
+        (("dump", "configs/demo.yaml", "out", "lake=/nowhere"), "the plan has not been made yet; gap run"),
+    ],
+)
+def test_wrong_use_is_one_line(words: tuple[str, ...], said: str) -> None:
+    code, _, errors = gap(*words)
+    assert code == 2
+    assert said in errors[0]
+    assert len(errors) == 1
+
+
+def test_merge_and_split_know_where_a_lakes_documents_lie(shard_step: Step, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    folder, made = shard_step.output.local("shards"), Tokenizer.load(shard_step.input("tokenizer").local(FOLDER))
+    texts = shard_step.input("clean").scan("documents").to_table(columns=["id", "text"]).to_pylist()
+    text_of = {row["id"]: row["text"] for row in texts}
+    parts = [f"train-papers-{part:05d}" for part in (0, 1, 3)]
+    assert gap("merge", tmp_path / "papers", *(folder / f"{name}.bin" for name in parts))[::2] == (0, [])
+    code, said, _ = gap("split", tmp_path / "papers.bin", tmp_path, "--tokens", "900")
+    assert code == 0
+    pieces = re.findall(r"papers-\d{5}", said)
+    assert len(pieces) > 2
+    documents = 0
+    for name in ("papers", *pieces):
+        prefix = tmp_path / name
+        lengths = check_index(prefix).lengths
+        ids = [one[:-1] for one in np.split(np.fromfile(f"{prefix}.bin", np.uint16), np.cumsum(lengths)[:-1])]
+        rows = pq.read_table(f"{prefix}.places.parquet").to_pylist()
+        assert [made.decode(one) for one in ids] == [text_of[row["id"]] for row in rows]
+        documents += len(rows)
+    assert documents == 2 * sum(written(shard_step, name)["documents"] for name in parts)
