@@ -1,5 +1,6 @@
 """One document's life: from its URL to its place in a shard, or where and why it was dropped."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from lake.error import UserError
 from lake.step import Step
 from ray_jobs.sidebyside import beside, plain, side_by_side
 
-ID_DIGITS = 32
+ID = re.compile("[0-9a-f]{32}")
 FUNNEL = ("read", "clean", "dedup", "decontaminate", "mix")
 
 
@@ -67,7 +68,7 @@ def _fetched(crawled: Path | None, url: str) -> dict[str, Any] | None:
 
 def _identity(read: Step, wanted: str) -> str:
     """The id of the document at a URL, or of the record that was rejected at a place; all else is taken for an id."""
-    if not read.done or len(wanted) == ID_DIGITS:
+    if not read.done or ID.fullmatch(wanted):
         return wanted
     if "://" in wanted and read.output.parts("documents"):
         found = read.output.scan("documents").to_table(columns=["id"], filter=pc.field("url") == wanted)

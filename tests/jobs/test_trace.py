@@ -16,7 +16,7 @@ STAYS = new_document("papers", "1", "Gout is treated with colchicine.", title="G
 GOES = new_document(
     "papers", "2", "Gout is treated with allopurinol.", title="Gout\x1b[2J", url="https://b.example.org/2"
 )
-FAR = new_document("web", "3", "Knee pain has many causes.")
+FAR = new_document("web", "3", "Knee pain has many causes.", url="https://c.example.org/knee/pain/")
 EARLIER = "e" * 32
 
 
@@ -83,3 +83,8 @@ def test_a_survivor_that_nobody_knows_is_told(steps: dict[str, Step]) -> None:
 
 def test_what_stayed_has_no_survivor(steps: dict[str, Step]) -> None:
     assert survivor(steps, trace(steps, STAYS["id"])) is None
+
+
+def test_a_url_as_long_as_an_id_is_no_id(steps: dict[str, Step]) -> None:
+    assert len(FAR["url"]) == len(FAR["id"])
+    assert trace(steps, FAR["url"]).id == FAR["id"]
