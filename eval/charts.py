@@ -138,6 +138,7 @@ class Line:
 
 WIDTH, HEIGHT = 400, 230
 LEFT, RIGHT, TOP, BOTTOM = 42, 388, 26, 194
+HALF_CHAR = 3
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def lines(description: str, series: Sequence[Line], axes: Axes) -> Markup:
     heights = [*(y for _, y in points), *axes.include]
     y_ticks = ticks(min(heights), max(heights))
     scale = _Scale(x_ticks[0], x_ticks[-1], y_ticks[0], y_ticks[-1])
-    body = [*_grid(x_ticks, y_ticks, scale), *_titles(axes)]
+    body = [*_grid([(value, _tick(value)) for value in x_ticks], y_ticks, scale), *_titles(axes)]
     for at, word in axes.marks:
         x = scale.x(at)
         body.append(Markup('<path d="M{:.1f} {}V{}" class="mark"/>').format(x, TOP, BOTTOM))
@@ -207,15 +208,17 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     return [position * step for position in range(first, last + 1)]
 
 
-def _grid(x_ticks: Sequence[float], y_ticks: Sequence[float], scale: _Scale) -> list[Markup]:
+def _grid(marks: Sequence[tuple[float, str]], y_ticks: Sequence[float], scale: _Scale) -> list[Markup]:
     body = []
     for value in y_ticks:
         y = scale.y(value)
         body.append(Markup('<path d="M{} {:.1f}H{}" class="grid"/>').format(LEFT, y, RIGHT))
         body.append(_text(LEFT - 6, y + 3.5, "tick", _tick(value), "end"))
     body.append(Markup('<path d="M{} {}H{}" class="axis"/>').format(LEFT, BOTTOM, RIGHT))
-    for value in x_ticks:
-        body.append(_text(scale.x(value), BOTTOM + 15, "tick", _tick(value), "middle"))
+    for value, word in marks:
+        # A long word at the right end would stick out.
+        x = min(scale.x(value), WIDTH - len(word) * HALF_CHAR)
+        body.append(_text(x, BOTTOM + 15, "tick", word, "middle"))
     return body
 
 
@@ -247,3 +250,32 @@ def _line(one: Line, points: Sequence[tuple[float, float]], scale: _Scale) -> li
         dot = Markup('<circle cx="{:.1f}" cy="{:.1f}" r="2.5" class="{}"/>')
         drawn += [dot.format(x, y, colour(one.position)) for x, y in places]
     return drawn
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Heights by bucket of two series, one filled in the colour class `style` and one outlined; `edges` name the ends
+    of the buckets, so there is one more of them."""
+
+    edges: Sequence[str]
+    filled: Sequence[float]
+    outlined: Sequence[float]
+    style: str
+
+
+def histogram(description: str, of: Histogram, axes: Axes) -> Markup:
+    """Two series of columns over the same buckets, from 0 on; of the edges as many have a name as there is room for."""
+    y_ticks = ticks(0, max((*of.filled, *of.outlined, *axes.include)))
+    scale = _Scale(0, len(of.filled), y_ticks[0], y_ticks[-1])
+    width = scale.x(1) - scale.x(0)
+    stride = math.ceil((max(map(len, of.edges)) + 1) * 2 * HALF_CHAR / width)
+    body = [*_grid(list(enumerate(of.edges))[::stride], y_ticks, scale), *_titles(axes)]
+    rect = Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="{}"/>')
+    body += [
+        rect.format(scale.x(place), scale.y(height), width, BOTTOM - scale.y(height), of.style)
+        for place, height in enumerate(of.filled)
+        if height
+    ]
+    steps = "".join(f"V{scale.y(height):.1f}H{scale.x(place + 1):.1f}" for place, height in enumerate(of.outlined))
+    body.append(Markup('<path d="M{} {}{}V{}" class="outline"/>').format(LEFT, BOTTOM, steps, BOTTOM))
+    return PLOT.format(description, WIDTH, HEIGHT, _joined(body))

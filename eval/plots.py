@@ -1,13 +1,16 @@
 """Which plots a report has, and what each shows of the manifests."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
 from eval import numbers
-from eval.charts import GONE, Axes, Bar, Interval, Line, Segment, bars, colour, intervals, lines
+from eval.charts import GONE, Axes, Bar, Histogram, Interval, Line, Segment, bars, colour, histogram, intervals, lines
+from eval.ledger import Ledger
+from eval.mixture import Lengths, Upsampled
 from lake.step import Manifest
 
 Figures = Mapping[str, Any]
@@ -37,23 +40,22 @@ def _parts(step: Manifest, sources: Sequence[str], entered: bool) -> list[Segmen
     ]
 
 
-def reasons(step: Manifest, sources: Sequence[str]) -> Markup:
-    """What the step dropped by reason, the commonest first, by source."""
-    dropped = sorted(step.total.dropped.items(), key=lambda one: (-one[1], one[0]))
+def reasons(name: str, ledger: Ledger, sources: Sequence[str]) -> Markup:
+    """What a step, or the whole way, dropped by reason, the commonest first, by source."""
+    dropped = sorted(ledger.dropped.items(), key=lambda one: (-one[1][0], one[0]))
     rows = [
         Bar(
             reason,
-            f"{count:,}",
+            f"{total:,}",
             [
-                Segment(one.dropped.get(reason, 0), colour(position))
-                for position, source in enumerate(sources)
-                if (one := step.accounts.get(source))
+                Segment(count, colour(sources.index(source)))
+                for source, count in zip(ledger.columns, counts, strict=True)
             ],
         )
-        for reason, count in dropped
+        for reason, (total, *counts) in dropped
     ]
-    told = ", ".join(f"{reason} {count:,}" for reason, count in dropped)
-    return bars(f"Dropped by {step.step}: {told}", rows)
+    told = ", ".join(f"{reason} {total:,}" for reason, (total, *_) in dropped)
+    return bars(f"Dropped {name}: {told}", rows)
 
 
 def shares(rows: Sequence[Figures], sources: Sequence[str]) -> Markup:
@@ -68,6 +70,58 @@ def shares(rows: Sequence[Figures], sources: Sequence[str]) -> Markup:
     ]
     told = ", ".join(f"{row['source']} {numbers.percent(row['share'])}" for row in rows)
     return bars(f"Share of the training tokens: {told}", drawn)
+
+
+def copies(of: Upsampled, sources: Sequence[str]) -> Markup:
+    """An upsampled source's train documents by their number of copies."""
+    rows = {_times(times): count for times, count in of.copies.items()}
+    told = ", ".join(f"{name} {count:,}" for name, count in rows.items()) or "none"
+    style = colour(sources.index(of.source))
+    drawn = [
+        Bar(name, f"{count:,} ({numbers.percent(count / of.documents)})", [Segment(count, style)])
+        for name, count in rows.items()
+    ]
+    return bars(f"Train documents of {of.source} by their number of copies: {told}", drawn)
+
+
+def _times(times: int) -> str:
+    return "filtered out" if not times else "1 copy" if times == 1 else f"{times:,} copies"
+
+
+def length_plots(lengths: Mapping[str, Sequence[Lengths]], sources: Sequence[str]) -> dict[str, Markup]:
+    """By source, which parts of its documents and of its tokens are in documents of which length; all on one scale."""
+    shares = {source: _by_length(rows) for source, rows in lengths.items()}
+    found = {least for of in shares.values() for least in of}
+    buckets = [1 << power for power in range(min(found).bit_length() - 1, max(found).bit_length())] if found else []
+    top = max((share for of in shares.values() for pair in of.values() for share in pair), default=0)
+    axes = Axes("tokens a document", "% of the source", (top * 100,))
+    edges = [f"{least:,}" for least in (*buckets, *(2 * least for least in buckets[-1:]))]
+    drawn = {}
+    for source, of in shares.items():
+        documents, tokens = ([of.get(least, (0.0, 0.0))[which] * 100 for least in buckets] for which in (0, 1))
+        columns = Histogram(edges, documents, tokens, colour(sources.index(source)))
+        drawn[source] = histogram(_lengths_told(source, of), columns, axes)
+    return drawn
+
+
+def _by_length(rows: Sequence[Lengths]) -> dict[int, tuple[float, float]]:
+    """Shares of documents and of tokens by length, both splits together."""
+    documents: Counter[int] = Counter()
+    tokens: Counter[int] = Counter()
+    for row in rows:
+        documents[row.least] += row.documents
+        tokens[row.least] += row.tokens
+    return {
+        least: (documents[least] / documents.total(), tokens[least] / tokens.total()) for least in sorted(documents)
+    }
+
+
+def _lengths_told(source: str, of: Mapping[int, tuple[float, float]]) -> str:
+    told = (
+        f"{least:,} to {2 * least - 1:,} tokens {numbers.percent(documents)} and {numbers.percent(tokens)}"
+        for least, (documents, tokens) in of.items()
+    )
+    return f"Lengths of {source}, with the part of its documents and of its tokens: {'; '.join(told)}"
 
 
 def s_curve(figures: Figures, threshold: float) -> Markup:

@@ -10,6 +10,8 @@ import jinja2
 import yaml
 
 from eval import numbers, plots
+from eval.ledger import ledger, way
+from eval.mixture import differing, lengths, splits, upsampling, written
 from eval.summary import FUNNEL, Manifests, by_step, mixture, sources, validation_loss, verdict
 from eval.text import printable, without_credentials
 from lake.step import Manifest
@@ -43,7 +45,7 @@ KNOWN = {
     ),
     "decontaminate": ("run", "gram", "share", "shortest", "benchmarks"),
     "mix": ("sources", "seed"),
-    "shard": ("pack", "seed"),
+    "shard": ("tokens", "pack", "seed"),
     "pretrain": ("model", "parallel", "sequence", "batch", "steps", "optimizer", "validation", "precision", "seed"),
     "export": ("tolerance", "sequences"),
     "evaluate": ("benchmarks", "dtype", "max_length"),
@@ -95,28 +97,6 @@ def scores(steps: Manifests) -> list[Tile]:
     return made
 
 
-@dataclass(frozen=True)
-class Ledger:
-    """A step's account. `columns` are the sources (or benchmarks) of which something entered; every list of numbers has
-    the sum first, then one number a column."""
-
-    columns: list[str]
-    entered: list[int]
-    dropped: dict[str, list[int]]
-    kept: list[int]
-
-
-def ledger(manifest: Manifest) -> Ledger:
-    columns = [name for name, one in manifest.accounts.items() if one.entered]
-    accounts = [manifest.total, *(manifest.accounts[name] for name in columns)]
-    return Ledger(
-        columns,
-        [one.entered for one in accounts],
-        {reason: [one.dropped.get(reason, 0) for one in accounts] for reason in manifest.total.dropped},
-        [one.kept for one in accounts],
-    )
-
-
 def measured(steps: Manifests) -> list[str]:
     """The sources that have a validation loss."""
     return sorted({source for one in steps["pretrain"].figures["validation"] for source in one["losses"]})
@@ -158,7 +138,13 @@ def render(name: str, manifests: Sequence[Manifest]) -> str:
         "funnel": [step for step in FUNNEL if steps[step].total.entered],
         "mixture": rows,
         "total": total,
+        "written": written(steps),
+        "differing": differing(steps),
+        "splits": splits(steps),
+        "lengths": lengths(steps),
+        "upsampling": upsampling(steps),
         "ledger": ledger,
+        "way": way(steps),
         "config": config,
         "versions": versions(steps),
         "measured": measured(steps),

@@ -18,6 +18,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @classmethod
+    def written_out(cls, given: Any) -> Any:
+        """What stands for a section that is given in short, a name say, so that overrides can set keys beside it."""
+        return given
+
 
 S = TypeVar("S", bound=Settings)
 
@@ -38,18 +43,22 @@ def load(path: str | Path, overrides: Sequence[str], model: type[S]) -> S:
     if not isinstance(tree, dict):
         raise UserError(f"{path}: a config is a mapping of keys to values, this is {type(tree).__name__}")
     for override in overrides:
-        _apply(tree, override)
+        _apply(tree, override, model)
     try:
         return model.model_validate(tree)
     except ValidationError as error:
         raise UserError(f"{path}: {explain(error, model)}") from None
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
+def _apply(tree: dict[str, Any], override: str, model: type[BaseModel]) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UserError(f"{override}: an override is written key.key=value")
     *parents, last = key.split(".")
+    if parents and parents[0] in tree:
+        for section in _models(getattr(model.model_fields.get(parents[0]), "annotation", None)):
+            if issubclass(section, Settings):
+                tree[parents[0]] = section.written_out(tree[parents[0]])
     node: Any = tree
     for position, parent in enumerate(parents, 1):
         node = _descend(node, parent, ".".join(parents[:position]))

@@ -6,12 +6,14 @@ temporary name and moved, so a name that exists is whole.
 
 import json
 import re
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +24,7 @@ import pyarrow.parquet as pq
 from lake.error import UserError
 
 MANIFEST = "manifest.json"
+COPIED_AT_ONCE = 1 << 22
 TEMPORARY = re.compile(r"\.[^/]+\.[0-9a-f]{8}$")
 PART = re.compile(r"part-(\d{5})\.parquet$")
 PARTITIONING = ds.partitioning(pa.schema([("source", pa.string())]), flavor="hive")
@@ -41,15 +44,24 @@ class Output:
         """The path or URI of something in the folder."""
         return "/".join((self.root.rstrip("/"), *names))
 
+    def below(self, *names: str) -> "Output":
+        """A folder in this one."""
+        return Output(self.path(*names))
+
     def local(self, *names: str) -> Path:
         """Likewise as a local path, for engines that map files into memory.
 
         Raises:
             UserError: the lake is on object storage.
         """
-        if "://" in self.root and not self.root.startswith("file://"):
-            raise UserError(f"{self.root}: this step needs a lake on a local or mounted disk; set lake= to one")
+        if not self.is_local:
+            raise UserError(f"{self.root}: this step needs a local or mounted disk; set disk= to a folder on one")
         return Path(self.root.removeprefix("file://"), *names)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the folder is on a disk that engines can map files from."""
+        return "://" not in self.root or self.root.startswith("file://")
 
     # Files -----------------------------------------------------------------------------------------------------------
 
@@ -63,13 +75,71 @@ class Output:
             return stream.read()
 
     def write_bytes(self, data: bytes, *names: str) -> None:
-        """Write a whole file: under a temporary name first, then moved."""
+        """Write a whole file."""
+        with self.create(*names) as stream:
+            stream.write(data)
+
+    def open(self, *names: str) -> pa.NativeFile:
+        """A file to read at any place of it."""
+        fs, base = self._place
+        return fs.open_input_file("/".join((base, *names)))
+
+    @contextmanager
+    def create(self, *names: str) -> Iterator[pa.NativeFile]:
+        """Write a file as a stream, under a temporary name; it appears under its own when the block ends, or not at all
+        where the block raises.
+        """
         fs, base = self._place
         temporary, final = self._names(base, *names)
         fs.create_dir(final.rpartition("/")[0], recursive=True)
-        with fs.open_output_stream(temporary) as stream:
-            stream.write(data)
+        opened = fs.open_output_stream(temporary)
+        try:
+            with opened as stream:
+                yield stream
+        except BaseException:  # whatever ended the block, its half-written file must go
+            fs.delete_file(temporary)
+            raise
         fs.move(temporary, final)
+
+    @contextmanager
+    def local_copy(self, folder: str, names: Iterable[str] | None = None) -> Iterator[Path]:
+        """A local folder with the files of `folder`, all or those named, for libraries that read from a disk.
+
+        It is the folder itself where that is local; else the copies are gone when the block ends.
+        """
+        if self.is_local:
+            yield self.local(folder)
+            return
+        with TemporaryDirectory() as copies:
+            for name in self.files(folder) if names is None else names:
+                with self.open(folder, name) as source, Path(copies, name).open("wb") as target:
+                    shutil.copyfileobj(source, target, COPIED_AT_ONCE)
+            yield Path(copies)
+
+    @contextmanager
+    def local_folder(self, folder: str) -> Iterator[Path]:
+        """A local folder for libraries that write to a disk: `folder` itself, or one whose files are moved there when
+        the block ends.
+        """
+        if self.is_local:
+            yield self.local(folder)
+            return
+        with TemporaryDirectory() as written:
+            yield Path(written)
+            for path in sorted(Path(written).iterdir()):
+                with path.open("rb") as source, self.create(folder, path.name) as target:
+                    shutil.copyfileobj(source, target, COPIED_AT_ONCE)
+
+    def files(self, folder: str) -> list[str]:
+        """The names of the files right in a folder below this one, sorted."""
+        fs, base = self._place
+        found = fs.get_file_info(pafs.FileSelector(f"{base}/{folder}", allow_not_found=True))
+        return sorted(info.base_name for info in found if info.type == pafs.FileType.File)
+
+    def size(self, *names: str) -> int | None:
+        """A file's bytes; None where there is none."""
+        fs, base = self._place
+        return fs.get_file_info("/".join((base, *names))).size
 
     def read_json(self, *names: str) -> Any:
         return json.loads(self.read_bytes(*names))
@@ -104,13 +174,10 @@ class Output:
 
     def write_part(self, table: str, index: int, rows: pa.Table, source: str | None = None) -> None:
         """Write one part; equal rows give equal bytes. With `source`, that column moves to the folder's name."""
-        fs, base = self._place
-        temporary, final = self._names(base, table, self.part_name(index, source))
         if source is not None and "source" in rows.column_names:
             rows = rows.drop_columns(["source"])
-        fs.create_dir(final.rpartition("/")[0], recursive=True)
-        pq.write_table(rows, temporary, filesystem=fs, compression="zstd", row_group_size=65_536)
-        fs.move(temporary, final)
+        with self.create(table, self.part_name(index, source)) as stream:
+            pq.write_table(rows, stream, compression="zstd", row_group_size=65_536)
 
     @contextmanager
     def part_writer(
@@ -121,21 +188,14 @@ class Output:
         With `source`, that column moves to the folder's name. `plain` spares the attempts at making hashes smaller.
         The part appears when the block ends; a block that raises leaves none.
         """
-        fs, base = self._place
-        temporary, final = self._names(base, table, self.part_name(index, source))
         if source is not None:
             schema = pa.schema([field for field in schema if field.name != "source"])
-        fs.create_dir(final.rpartition("/")[0], recursive=True)
-        try:
-            packing = "none" if plain else "zstd"
-            with pq.ParquetWriter(
-                temporary, schema, filesystem=fs, compression=packing, use_dictionary=not plain
-            ) as writer:
-                yield lambda rows: writer.write_table(rows.select(schema.names).cast(schema))
-        except BaseException:  # whatever ended the block, its half-written file must go
-            fs.delete_file(temporary)
-            raise
-        fs.move(temporary, final)
+        packing = "none" if plain else "zstd"
+        with (
+            self.create(table, self.part_name(index, source)) as stream,
+            pq.ParquetWriter(stream, schema, compression=packing, use_dictionary=not plain) as writer,
+        ):
+            yield lambda rows: writer.write_table(rows.select(schema.names).cast(schema))
 
     def parts(self, table: str, source: str | None = None) -> list[str]:
         """Paths of a table's parts relative to the table, sorted; none where the table does not exist."""

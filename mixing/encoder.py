@@ -1,9 +1,10 @@
 """From texts to ids: fastokens where it gives the ids of Hugging Face's tokenizers, at ten times their speed or more.
 
-That is proved anew for each tokenizer, on hard strings. Where fastokens cannot read a tokenizer, or differs in one id,
-tokenizers does the work, and a warning says so.
+That is proved for each tokenizer, once a process, on hard strings. Where fastokens cannot read a tokenizer, or differs
+in one id, tokenizers does the work, and a warning says so.
 """
 
+import hashlib
 import os
 import random
 import warnings
@@ -18,6 +19,13 @@ import tokenizers
 Flat = tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]
 """The ids of all texts, one after the other, and the bounds of the texts in them, one more than texts."""
 
+Twin = tuple[fastokens.Tokenizer | None, str]
+"""What encodes as a tokenizer does, or none and what is wrong with it."""
+
+_TWINS: dict[bytes, Twin] = {}
+"""By the SHA-256 of the tokenizer's JSON, for tasks that follow each other in a process. What a twin remembers of words
+is bounded, some 90 MB with SmolLM2's vocabulary."""
+
 
 class Encoder:
     """Encodes texts as the backend does, its special tokens taken for plain text.
@@ -27,7 +35,7 @@ class Encoder:
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         self._backend = backend
-        self._fast, fault = _proved(backend)
+        self._fast, fault = _twin(backend)
         library = "tokenizers" if self._fast is None else "fastokens"
         self.name = f"{library} {version(library)}"
         if fault:
@@ -45,14 +53,22 @@ class Encoder:
         return _joined([self.encode([text])[0] for text in texts])
 
 
-def _proved(backend: tokenizers.Tokenizer) -> tuple[fastokens.Tokenizer | None, str]:
-    """The backend's twin if it proves to be one, or else what is wrong with it."""
+def _twin(backend: tokenizers.Tokenizer) -> Twin:
+    content = backend.to_str()
+    key = hashlib.sha256(content.encode()).digest()
+    if key not in _TWINS:
+        _TWINS[key] = _proved(backend, content)
+    return _TWINS[key]
+
+
+def _proved(backend: tokenizers.Tokenizer, content: str) -> Twin:
+    """The twin of the backend with this JSON if it proves to be one."""
     # The tasks on a cluster say so, for each has one core; fastokens reads these when it first encodes.
     if os.environ.get("TOKENIZERS_PARALLELISM") == "false":
         os.environ.setdefault("RAYON_NUM_THREADS", "1")
         os.environ.setdefault("FASTOKENS_BPE_THREADS", "1")
     try:
-        fast = fastokens.Tokenizer.from_json_str(backend.to_str())
+        fast = fastokens.Tokenizer.from_json_str(content)
     except ValueError as error:
         return None, f"fastokens does not read this tokenizer ({' '.join(str(error).split())})"
     size = backend.get_vocab_size()

@@ -1,10 +1,7 @@
 """Questions and answers to learn from: lines of JSON, their keys named by the config, to conversations."""
 
-import gzip
-import io
 import json
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -13,17 +10,16 @@ from pydantic import Field, model_validator
 
 from lake.config import Settings
 from lake.decision import Drop, Reason
+from lake.lines import raw_lines
 from mixing.chat import NAMES, Message, Role
 from mixing.tokenizer import CHAT_ROLES
 
-BOM = b"\xef\xbb\xbf"
-CHUNK = 2**20
 SURROGATE = re.compile("[\ud800-\udfff]")
 ROLES = {name: role for role, name in NAMES.items()}
 
 
 class InstructionInput(Settings):
-    """Files of JSON objects, one a line, plain or (`.gz`) gzip.
+    """Files of JSON objects, one a line; a name that ends in `.gz` is gzip, one in `.zst` Zstandard.
 
     A record is a question and its answer under the keys `question` and `answer`, or, with `messages`, a list under that
     key of objects with `role` (system, user or question, assistant or answer) and `content`. `system_key` holds what
@@ -89,40 +85,11 @@ class RecordError(Exception):
 def read_conversations(path: Path, name: str, settings: InstructionInput) -> Iterator[Conversation | Rejected]:
     """Every record of a file. Memory holds one line of at most `max_bytes`.
 
-    `name` is the file's name within the data folder. Blank lines are no records. A gzip stream that ends early or is
+    `name` is the file's name within the data folder. Blank lines are no records. A packed file that ends early or is
     corrupt yields what was readable, then one rejected record.
     """
-    number = 0
-    with _open(path) as stream:
-        try:
-            for number, line in _lines(stream, settings.max_bytes):
-                native = f"{name}:{number}"
-                if isinstance(line, int):
-                    evidence = f"{native}: a line of {line:,} bytes; max_bytes is {settings.max_bytes:,}"
-                    yield Rejected(native, Drop(Reason.TOO_LARGE, evidence, float(line)))
-                elif line.strip():
-                    yield _conversation(line, native, settings)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            native = f"{name}:{number + 1}"
-            yield Rejected(native, Drop(Reason.TRUNCATED_FILE, f"{native}: nothing readable from here on: {error}"))
-
-
-def _open(path: Path) -> gzip.GzipFile | io.BufferedReader:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-
-
-def _lines(stream: gzip.GzipFile | io.BufferedReader, max_bytes: int) -> Iterator[tuple[int, bytes | int]]:
-    """Lines with their numbers from 1; of a line over `max_bytes` only its length."""
-    number = 0
-    while line := stream.readline(max_bytes + 1):
-        number += 1
-        if len(line) <= max_bytes:
-            yield number, line.removeprefix(BOM) if number == 1 else line
-            continue
-        length = len(line)
-        while not line.endswith(b"\n") and (line := stream.readline(CHUNK)):
-            length += len(line)
-        yield number, length
+    for native, line in raw_lines(path, name, settings.max_bytes):
+        yield Rejected(native, line) if isinstance(line, Drop) else _conversation(line, native, settings)
 
 
 def _conversation(line: bytes, native: str, settings: InstructionInput) -> Conversation | Rejected:

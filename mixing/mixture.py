@@ -17,6 +17,8 @@ from mixing.upsample import Upsampling
 
 Int64s = npt.NDArray[np.int64]
 MIXTURES = Path(__file__).parent / "mixtures"
+NAMED = "mixture"
+BUDGETS = ("keep", "tokens", "ratio")
 
 
 class SourceMix(Settings):
@@ -41,7 +43,7 @@ class SourceMix(Settings):
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
-        if sum(one is not None for one in (self.keep, self.tokens, self.ratio)) > 1:
+        if sum(getattr(self, one) is not None for one in BUDGETS) > 1:
             raise ValueError("give at most one of keep, tokens and ratio")
         return self
 
@@ -50,17 +52,29 @@ class MixSettings(Settings):
     """What every source of the corpus gives to training and validation, by the source's name.
 
     In its place a config can name one of the mixtures that the MEDITRON paper tried, as in `mix: gap-replay`, or the
-    path of a YAML file.
+    path of a YAML file. Keys beside the name are laid over that mixture: `{mixture: gap-replay, sources: {replay:
+    {ratio: 0.02}}}`, or `mix.sources.replay.ratio=0.02` on the command line. A budget takes the place of the mixture's.
     """
 
     sources: dict[str, SourceMix] = Field(min_length=1)
 
+    @classmethod
+    def written_out(cls, given: Any) -> Any:
+        return {NAMED: given} if isinstance(given, str) else given
+
     @model_validator(mode="before")
     @classmethod
     def _named(cls, given: Any) -> Any:
-        if isinstance(given, str):
-            return bundled.read(bundled.locate(given, MIXTURES, "mixture"), MixSettings).model_dump()
-        return given
+        given = cls.written_out(given)
+        if not isinstance(given, dict) or NAMED not in given:
+            return given
+        if not isinstance(given[NAMED], str):
+            raise ValueError(f"{NAMED} is a mixture's name or the path of a YAML file, not {given[NAMED]!r:.80}")
+        ready = bundled.read(bundled.locate(given[NAMED], MIXTURES, "mixture"), MixSettings).model_dump()["sources"]
+        sources = given.get("sources") or {}
+        if isinstance(sources, dict):
+            sources = ready | {source: _laid_over(ready.get(source, {}), one) for source, one in sources.items()}
+        return {key: one for key, one in given.items() if key != NAMED} | {"sources": sources}
 
     @model_validator(mode="after")
     def _ratios(self) -> Self:
@@ -71,6 +85,13 @@ class MixSettings(Settings):
         elif sum(ratios) >= 1:
             raise ValueError(f"ratios add up to {sum(ratios):g}, which leaves nothing for the other sources")
         return self
+
+
+def _laid_over(ready: dict[str, Any], own: Any) -> Any:
+    """A source's keys with those of one's own in their place, where a budget of one's own ends the other kinds."""
+    if not isinstance(own, dict):
+        return own
+    return ready | (dict.fromkeys(BUDGETS) if own.keys() & set(BUDGETS) else {}) | own
 
 
 def check_sources(settings: MixSettings, sources: Iterable[str]) -> None:
@@ -149,6 +170,34 @@ class Share:
 
     documents: int = 0
     tokens: int = 0
+
+
+def foresee(settings: MixSettings, held: Mapping[str, Share]) -> list[dict[str, Any]]:
+    """The mixture's table while only the sums of each source are known: what it holds, train and validation together.
+
+    A split and a budget are taken to hit documents of average length. Nothing is known yet of duplicates and of
+    upsampling, so that both are left out.
+
+    Raises:
+        UserError: a source has no entry in the settings.
+    """
+    check_sources(settings, held)
+    validation = {source: _part(one, settings.sources[source].validation) for source, one in held.items()}
+    train = {
+        source: Share(one.documents - validation[source].documents, one.tokens - validation[source].tokens)
+        for source, one in held.items()
+    }
+    planned = budgets(settings, {source: one.tokens for source, one in train.items()})
+    planned = {source: budget for source, budget in planned.items() if source in held or budget.wanted}
+    shares = {(source, VALIDATION): one for source, one in validation.items()}
+    for source, one in train.items():
+        taken = _part(one, min(1.0, planned[source].tokens / one.tokens) if one.tokens else 0.0)
+        shares[source, TRAIN] = Share(taken.documents, planned[source].tokens)
+    return mixture_table(shares, planned)
+
+
+def _part(whole: Share, share: float) -> Share:
+    return Share(round(whole.documents * share), round(whole.tokens * share))
 
 
 def mixture_table(shares: Mapping[tuple[str, str], Share], planned: Mapping[str, Budget]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from lake.config import Settings
+from lake.dataset import Output
 from lake.error import UserError
 
 MAGIC = b"MMIDIDX\x00\x00"
@@ -40,7 +41,9 @@ REMEDY = "delete the shard step's folder and run shard again"
 
 
 class ShardSettings(Settings):
-    """How plan and tokens become shards: one shard a split and part of the corpus.
+    """How plan and tokens become shards, each of one split and source.
+
+    A shard has about `tokens` tokens. It is held in memory while it is written, at 2 or 4 bytes a token.
 
     `pack` cuts a shard into sequences of so many tokens, for trainers that read fixed lengths: documents with their
     ends stand one after the other in the shard's order, the last sequence keeps what is left. The tokens stay the same,
@@ -48,6 +51,7 @@ class ShardSettings(Settings):
     is what Megatron's GPTDataset wants: it packs on its own, across the documents in random order.
     """
 
+    tokens: int = Field(default=100_000_000, ge=1)
     pack: int | None = Field(default=None, ge=2)
 
 
@@ -55,8 +59,8 @@ def token_type(vocab_size: int) -> type[np.uint16] | type[np.int32]:
     return np.uint16 if vocab_size < UINT16_VOCABULARY else np.int32
 
 
-def shard_name(split: str, source: str, part: int) -> str:
-    return f"{split}-{source}-{part:05d}"
+def shard_name(split: str, source: str, number: int) -> str:
+    return f"{split}-{source}-{number:05d}"
 
 
 @dataclass(frozen=True)
@@ -169,11 +173,17 @@ def check_index(prefix: Path) -> Index:
     Raises:
         UserError: a file is missing, or the index is corrupt or does not fit the data.
     """
-    index, data = prefix.with_name(prefix.name + ".idx"), prefix.with_name(prefix.name + ".bin")
-    for file in (index, data):
-        if not file.is_file():
+    return check_index_in(Output(str(prefix.parent.absolute())), prefix.name)
+
+
+def check_index_in(folder: Output, name: str) -> Index:
+    """The same for the shard `name` of a folder that may be on object storage."""
+    index, data = folder.path(f"{name}.idx"), folder.path(f"{name}.bin")
+    held = folder.size(f"{name}.bin")
+    for file, there in ((index, folder.exists(f"{name}.idx")), (data, held is not None)):
+        if not there:
             raise UserError(f"{file}: this half of the shard is missing; {REMEDY}")
-    raw = index.read_bytes()
+    raw = folder.read_bytes(f"{name}.idx")
     if len(raw) < HEAD.size:
         raise _corrupt(index, f"{len(raw)} bytes are less than a header")
     magic, version, code, sequences, bounds = HEAD.unpack_from(raw)
@@ -196,8 +206,8 @@ def check_index(prefix: Path) -> Index:
         raise _corrupt(index, "a document is not one sequence")
     found = Index(dtype, lengths)
     expected = found.tokens * np.dtype(dtype).itemsize
-    if data.stat().st_size != expected:
-        raise _corrupt(data, f"{data.stat().st_size} bytes where the index tells of {expected}")
+    if held != expected:
+        raise _corrupt(data, f"{held} bytes where the index tells of {expected}")
     return found
 
 
@@ -245,20 +255,21 @@ def fault(error: UserError) -> str:
     return str(error).removesuffix(f"; {REMEDY}")
 
 
-def _corrupt(file: Path, what: str) -> UserError:
+def _corrupt(file: Path | str, what: str) -> UserError:
     return UserError(f"{file}: corrupt: {what}; {REMEDY}")
 
 
-def read_tokens(prefix: Path, offset: int, tokens: int) -> npt.NDArray[Any]:
+def read_tokens(folder: Output, name: str, offset: int, tokens: int) -> npt.NDArray[Any]:
     """`tokens` ids from the shard's token `offset` on: with a row of the index table, one document and its end.
 
     Raises:
         UserError: the shard is corrupt or ends before.
     """
-    found = check_index(prefix)
+    found = check_index_in(folder, name)
     if offset < 0 or offset + tokens > found.tokens:
-        raise UserError(f"{prefix}: tokens {offset} to {offset + tokens} of {found.tokens} were asked for; {REMEDY}")
+        asked = f"tokens {offset} to {offset + tokens} of {found.tokens} were asked for"
+        raise UserError(f"{folder.path(name)}: {asked}; {REMEDY}")
     size = np.dtype(found.dtype).itemsize
-    with prefix.with_name(prefix.name + ".bin").open("rb") as stream:
+    with folder.open(f"{name}.bin") as stream:
         stream.seek(offset * size)
         return np.frombuffer(stream.read(tokens * size), dtype=found.dtype)

@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from tokenizers import AddedToken
 
 from lake.config import Settings
+from lake.dataset import Output
 from lake.error import UserError
 from mixing.encoder import Encoder
 from mixing.shards import token_type
@@ -145,6 +146,16 @@ class Tokenizer:
         except FileNotFoundError as error:
             raise UserError(f"{folder}: no {Path(error.filename).name}; run the tokenizer step again") from None
 
+    @classmethod
+    def of(cls, step: Output) -> Self:
+        """The one that the tokenizer step wrote, wherever the lake is.
+
+        Raises:
+            UserError: as `load`.
+        """
+        with step.local_copy(FOLDER) as folder:
+            return cls.load(folder)
+
     def files(self) -> dict[str, bytes]:
         """The folder's files by name, for AutoTokenizer and vLLM; the one that names the rest complete comes last."""
         config = {
@@ -176,19 +187,17 @@ class Tokenizer:
             return ids
         return [one[one != self.eod] for one in ids]
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: npt.NDArray[Any] | Sequence[int]) -> str:
         """The text of ids, every token included. Inverse of `encode` for tokenizers that have all 256 bytes.
 
         The texts between format tokens are decoded apart, as they were encoded: SentencePiece models put a space before
         each of them.
         """
-        sections: list[list[int]] = [[]]
-        for one in map(int, ids):
-            if one in self._format_ids:
-                sections += [[one], []]
-            else:
-                sections[-1].append(one)
-        return "".join(self.backend.decode(one, skip_special_tokens=False) for one in sections if one)
+        found = np.asarray(ids, dtype=np.int64)
+        marks = np.flatnonzero(np.isin(found, self._format_ids)).tolist()
+        bounds = sorted({0, found.size, *marks, *(mark + 1 for mark in marks)})
+        sections = (found[start:stop].tolist() for start, stop in pairwise(bounds))
+        return "".join(self.backend.decode(one, skip_special_tokens=False) for one in sections)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -196,8 +205,8 @@ class Tokenizer:
         return Encoder(self.backend)
 
     @cached_property
-    def _format_ids(self) -> frozenset[int]:
-        return frozenset(map(self._id, FORMAT_TOKENS))
+    def _format_ids(self) -> list[int]:
+        return [self._id(token) for token in FORMAT_TOKENS]
 
     @cached_property
     def eod(self) -> int:

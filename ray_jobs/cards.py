@@ -10,7 +10,9 @@ from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
 from markupsafe import Markup
 
 from eval import numbers
-from eval.report import ledger, render
+from eval.ledger import ledger
+from eval.mixture import splits, upsampling
+from eval.report import render
 from eval.summary import FUNNEL, Licences, Manifests, by_step, licences, mixture, sources, validation_loss, verdict
 from eval.text import code, markdown, one_line
 from lake.step import Manifest, Outcome, Step
@@ -128,6 +130,8 @@ def _facts(name: str, steps: Manifests, held: Licences) -> dict[str, Any]:
         "steps": steps,
         "mixture": rows,
         "total": total,
+        "splits": splits(steps),
+        "upsampling": upsampling(steps),
         "held": held,
         "licence": _licence(held),
         "funnel": [steps[one] for one in FUNNEL],

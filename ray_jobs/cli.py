@@ -14,6 +14,8 @@ import click
 from lake.error import UserError
 from lake.step import Account, Manifest, Step
 from ray_jobs.command import CONFIG, OVERRIDES, load_config, ray_up, table, user_errors
+from ray_jobs.expect import before_mix
+from ray_jobs.plan import duration, plan
 from ray_jobs.shard_commands import dump, merge, split, verify
 
 PIPED_WIDTH = 120
@@ -57,7 +59,7 @@ def run(config: str, words: tuple[str, ...]) -> None:
     started = time.monotonic()
     pipeline.run(loaded, tuple(word for word in words if "=" not in word), say)
     steps = pipeline.plan(loaded)
-    click.echo(f"All done in {_duration(time.monotonic() - started)}.")
+    click.echo(f"All done in {duration(time.monotonic() - started)}.")
     if steps["report"].done:
         for title, name in REPORTS:
             click.echo(f"{title:<14}{steps['report'].output.path(name)}")
@@ -71,6 +73,8 @@ def say(step: Step, manifest: Manifest | None, new: bool) -> None:
     """One line a step: what starts, what came out of it."""
     if manifest is None:
         click.echo(f"{step.name:<14}{step.engine} …")
+        for line in before_mix(step) if step.name == "mix" else ():
+            click.echo(f"gap: {line}", err=True)
     else:
         click.echo(f"{step.name:<14}{_outcome(manifest)}{'' if new else '  (done before)'}")
 
@@ -225,36 +229,6 @@ def _tell_health(checked: Sequence[Any]) -> None:
 @main.command()
 @CONFIG
 @OVERRIDES
-@user_errors
-def plan(config: str, overrides: tuple[str, ...]) -> None:
-    """Show the steps, which are done, and the documents, tokens and time to expect; run nothing."""
-    from ray_jobs import expect, pipeline
-
-    loaded = load_config(config, overrides)
-    steps = pipeline.plan(loaded)
-    forecast = expect.forecast(loaded, steps)
-    rows = [
-        (name, step.engine, "done" if step.done else "to do", _duration(forecast.seconds[name]), step.fingerprint)
-        for name, step in steps.items()
-    ]
-    click.echo(table(("step", "engine", "state", "time", "fingerprint"), rows, right={3}))
-    click.echo(
-        f"\nRaw input {forecast.raw_bytes / 1e6:,.1f} MB; tokens {forecast.tokens:,} ({forecast.tokens_from}); "
-        f"still to run {_duration(sum(forecast.seconds[name] for name, step in steps.items() if not step.done))} "
-        f"({forecast.seconds_from})."
-    )
-    click.echo(f"Lake {loaded.lake}")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-@main.command()
-@CONFIG
-@OVERRIDES
 @click.option("--json", "as_json", is_flag=True, help="Print the manifests as JSON instead of a table.")
 @user_errors
 def status(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
@@ -343,11 +317,12 @@ def _first(text: str) -> str:
 
 def _place(steps: dict[str, Step], document: dict[str, Any] | None, place: dict[str, Any]) -> list[tuple[str, str]]:
     """Where a copy lies, and whether the tokens there decode to the document's text."""
-    from mixing.shards import read_tokens
+    from mixing.shards import FOLDER_OF_SHARDS, read_tokens
     from mixing.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer.load(steps["tokenizer"].output.local("tokenizer"))
-    tokens = read_tokens(steps["shard"].output.local("shards", place["shard"]), place["offset"], place["tokens"])
+    tokenizer = Tokenizer.of(steps["tokenizer"].output)
+    shards = steps["shard"].output.below(FOLDER_OF_SHARDS)
+    tokens = read_tokens(shards, place["shard"], place["offset"], place["tokens"])
     text = tokenizer.decode(tokens[:-1])
     same = document is not None and text == document["text"] and tokens[-1] == tokenizer.eod
     return [
@@ -357,7 +332,7 @@ def _place(steps: dict[str, Step], document: dict[str, Any] | None, place: dict[
     ]
 
 
-for command in (verify, merge, split, dump):
+for command in (plan, verify, merge, split, dump):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def tokenizer(step: Step, settings: TokenizerSettings) -> Outcome:
     if not output.exists(FOLDER, JSON):
         for name, data in _make(clean, settings).items():
             output.write_bytes(data, FOLDER, name)
-    made = Tokenizer.load(output.local(FOLDER))
+    made = Tokenizer.of(output)
     entered: Counter[str] = Counter()
     counted: Counter[str] = Counter()
     tokens: Counter[str] = Counter()
@@ -99,7 +99,7 @@ def count_part(clean: Output, output: Output, name: str) -> tuple[str, int, int,
     assert source is not None
     rows = clean.read_part("documents", name, ["id", "text"])
     if not output.has_part("counts", part, source):
-        output.write_part("counts", part, _count(rows, source, Tokenizer.load(output.local(FOLDER))), source)
+        output.write_part("counts", part, _count(rows, source, Tokenizer.of(output)), source)
     counts = output.read_part("counts", name, ["tokens"])
     return source, len(rows), len(counts), pc.sum(counts["tokens"]).as_py() or 0
 

@@ -73,8 +73,10 @@ def chosen(settings: CrawlSettings, names: Sequence[str]) -> dict[str, Site]:
     """The sites to crawl by their tags: those named, or all of the config.
 
     Raises:
-        UserError: a site is not in the config, its file is missing or wrong, or what it needs is not installed.
+        UserError: nobody is named to write to, a site is not in the config, its file is missing or wrong, or what it
+            needs is not installed.
     """
+    _ = settings.user_agent
     sites = {bundled.tag(name): site for name, site in settings.chosen(names).items()}
     for tag, site in sites.items():
         check_selectors(tag, site)

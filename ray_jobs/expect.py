@@ -1,72 +1,128 @@
-"""What a run will take, before it runs: estimated and said to be so, measured where a step has run."""
+"""What the sources hold and what the mixture makes of it: planned, else counted, else as expected, else estimated."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
-from ingest.inputs import raw_files
+from pydantic import PositiveFloat, PositiveInt
+
+from lake.config import Settings
 from lake.step import Step
+from mixing.mixture import MixSettings, Share, SourceMix, foresee
+from ray_jobs.raw import GB, Raw, present, to_come
 
 if TYPE_CHECKING:
     from ray_jobs.pipeline import Pipeline
 
-BYTES_PER_TOKEN = 4.2
-"""English medical text under a BPE tokenizer of 32,000 ids."""
+BYTES_PER_TOKEN = 3.9
+"""Of text under a tokenizer of Llama 2's kind, ends of documents included: 3.8 papers, 3.9 abstracts, 4.1 pages. `gap
+run configs/nih.yaml data=../shared/data tokenizer='{package: mistral_common/data/tokenizer.model.v1}' tokenizer`."""
 
-VOCABULARY = 32_000
-"""As long as the tokenizer is not there to be asked."""
+BYTES_PER_DOCUMENT = 3_500
+"""Of guideline pages in ../shared/data, where nothing else is known."""
 
-GZIP = 3.2
-"""How much larger text is than its gzip."""
+Origin = Literal["planned", "counted", "expected", "estimated"]
 
-# Start-up seconds, and MB of raw text a second on two cores of a laptop; pretraining and evaluation are reckoned apart.
-SPEED = {
-    "read": (5.0, 12.0),
-    "clean": (10.0, 4.0),
-    "tokenizer": (4.0, 4.0),
-    "dedup": (20.0, 3.0),
-    "decontaminate": (4.0, 6.0),
-    "mix": (6.0, 200.0),
-    "shard": (6.0, 4.0),
-}
-TRAIN_START, TRAIN_FLOPS = 30.0, 30e9
-EVALUATE_START, QUESTION_SECONDS = 45.0, 0.2
-OTHER_SECONDS = 15.0
+
+class Expected(Settings):
+    """What a source will hold after cleaning, train and validation together; `tokens` with the end of each document.
+
+    `gap plan` reckons with it until the step `tokenizer` has counted, so that a corpus can be planned before it is
+    there. It decides nothing else: no fingerprint has it. `raw_gb` is the size of the files to fetch, as they lie in
+    the data folder; left out, it is guessed from the text.
+    """
+
+    documents: PositiveInt
+    tokens: PositiveInt
+    raw_gb: PositiveFloat | None = None
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """Bytes and tokens to go through, and seconds by step."""
+class Foreseen:
+    """What `gap plan` reckons with.
 
-    raw_bytes: int
-    tokens: int
-    tokens_from: str
-    seconds: dict[str, float]
-    seconds_from: str
+    `held` is what the sources hold before deduplication and `origin` how that is known; `raw` are their raw files.
+    `mixture` is the mixture's table, with the origin `planned` the one of the step `mix`.
+    """
+
+    held: Mapping[str, Share]
+    origin: Origin
+    raw: Mapping[str, Raw]
+    mixture: list[dict[str, Any]]
+
+    @property
+    def documents(self) -> int:
+        return sum(one.documents for one in self.held.values())
+
+    @property
+    def text(self) -> float:
+        """Bytes."""
+        return sum(one.tokens for one in self.held.values()) * BYTES_PER_TOKEN
 
 
-def forecast(config: "Pipeline", steps: dict[str, Step]) -> Forecast:
-    """Expected tokens and times. A step that is done gives its own figures."""
-    files = [path for _, path in raw_files(config.read, config.data)]
-    size = sum(round(path.stat().st_size * (GZIP if path.suffix == ".gz" else 1)) for path in files)
-    tokenizer = steps["tokenizer"]
-    if tokenizer.done:
-        tokens, source = int(tokenizer.manifest().figures["tokens"]), "counted"
+def look_ahead(config: "Pipeline", steps: Mapping[str, Step], lacking: frozenset[str]) -> Foreseen:
+    """`lacking` are the sources whose raw files are not there; they must be among those the config expects.
+
+    Raises:
+        UserError: a source has no entry in `mix.sources`.
+    """
+    raw = present(config)
+    origin: Origin
+    if steps["tokenizer"].done:
+        held, origin = counted(steps["tokenizer"]), "counted"
+    elif config.expected:
+        held = {source: Share(one.documents, one.tokens) for source, one in config.expected.items() if source in raw}
+        origin = "expected"
     else:
-        tokens, source = round(size / BYTES_PER_TOKEN), f"estimated at {BYTES_PER_TOKEN} bytes a token"
-    done = {name: step.manifest().seconds for name, step in steps.items() if step.done}
-    seconds = {name: done.get(name, _expected(name, size, config)) for name in steps}
-    said = "as measured" if len(done) == len(steps) else "estimated for two cores, measured where a step is done"
-    return Forecast(size, tokens, source, seconds, said)
+        held = {source: _estimate(one) for source, one in raw.items()}
+        origin = "estimated"
+    for source in lacking:
+        own = tuple(one for one in config.read.inputs if one.source == source)
+        size = config.expected[source].raw_gb
+        raw[source] = to_come(own, held[source].tokens * BYTES_PER_TOKEN, None if size is None else size * GB)
+    if steps["mix"].done:
+        return Foreseen(held, "planned", raw, steps["mix"].manifest().figures["mixture"])
+    return Foreseen(held, origin, raw, foresee(config.mix, held))
 
 
-def _expected(name: str, size: int, config: "Pipeline") -> float:
-    if name in SPEED:
-        start, speed = SPEED[name]
-        return start + size / speed / 1e6
-    if name == "pretrain":
-        recipe = config.pretrain
-        # Six floating-point operations a parameter and token: forward, and twice as many backward.
-        return TRAIN_START + 6.0 * recipe.model.parameters(VOCABULARY) * recipe.tokens / TRAIN_FLOPS
-    if name == "evaluate":
-        return EVALUATE_START + QUESTION_SECONDS * sum(one.limit or 1000 for one in config.evaluate.benchmarks)
-    return OTHER_SECONDS
+def counted(tokenizer: Step) -> dict[str, Share]:
+    """What the sources hold by the count of the step `tokenizer`, each document with its end."""
+    manifest = tokenizer.manifest()
+    tokens: dict[str, int] = manifest.figures["tokens_by_source"]
+    documents = {source: manifest.accounts[source].kept for source in tokens}
+    return {source: Share(documents[source], tokens[source] + documents[source]) for source in tokens}
+
+
+def _estimate(raw: Raw) -> Share:
+    return Share(round(raw.text / BYTES_PER_DOCUMENT), round(raw.text / BYTES_PER_TOKEN))
+
+
+def shortfalls(mix: MixSettings, mixture: list[dict[str, Any]]) -> list[str]:
+    """One line for each source that cannot give what is asked of it: by how much, and what would help."""
+    return [_shortfall(mix.sources[row["source"]], row) for row in mixture[:-1] if row["missing_tokens"]]
+
+
+def _shortfall(one: SourceMix, row: Mapping[str, Any]) -> str:
+    key, missing, given = f"mix.sources.{row['source']}", row["missing_tokens"], row["budget_tokens"]
+    wanted = given + missing
+    asked = f"that ratio {one.ratio:g} asks for" if one.ratio is not None else "asked for"
+    said = f"{key}: {missing:,} tokens ({missing / wanted:.1%}) are lacking of the {wanted:,} {asked}"
+    if not given:
+        return f"{said}, for the source has none; add data, or leave it out with {key}.tokens=0"
+    epochs = math.ceil(100 * wanted / row["available_tokens"]) / 100
+    lower = f"ratio={_floor(row['share']):g}" if one.ratio is not None else f"tokens={given}"
+    return f"{said}; repeat documents with {key}.max_epochs={epochs:g}, ask for less with {key}.{lower}, or add data"
+
+
+def _floor(share: float) -> float:
+    """To three figures."""
+    unit = 10.0 ** (math.floor(math.log10(share)) - 2)
+    return math.floor(share / unit) * unit
+
+
+def before_mix(step: Step) -> list[str]:
+    """Likewise of the step `mix` that is about to start, from the tokens counted before duplicates were dropped."""
+    tokenizer = next(one for one in step.inputs if one.name == "tokenizer")
+    mix = MixSettings.model_validate({"sources": step.config["sources"]})
+    return shortfalls(mix, foresee(mix, counted(tokenizer)))

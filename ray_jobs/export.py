@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import ray
 
-from lake.dataset import MANIFEST
+from lake.dataset import MANIFEST, Output
 from lake.step import Outcome, Step
-from mixing.shards import FOLDER_OF_SHARDS, check_index, read_tokens
+from mixing.shards import FOLDER_OF_SHARDS, check_index_in, read_tokens
 from mixing.split import TRAIN
-from mixing.tokenizer import FOLDER, Tokenizer
+from mixing.tokenizer import Tokenizer
 from ray_jobs.pretrain import vocabulary
 from train.convert import ExportSettings
 from train.recipe import Recipe
@@ -34,8 +34,9 @@ def export(step: Step, settings: ExportSettings, recipe: Recipe) -> Outcome:
         recipe,
         settings,
         step.input("pretrain").local(),
-        step.input("shard").local(FOLDER_OF_SHARDS, sample),
-        step.input("tokenizer").local(FOLDER),
+        step.input("shard").below(FOLDER_OF_SHARDS),
+        sample,
+        step.input("tokenizer"),
         step.output.local(MODEL),
     )
     # Of its own process: Megatron's process groups and stand-ins for CUDA end with it.
@@ -44,13 +45,14 @@ def export(step: Step, settings: ExportSettings, recipe: Recipe) -> Outcome:
 
 @dataclass(frozen=True)
 class ExportJob:
-    """`trained` is the pretrain step's folder, `shard` the prefix of a shard, `model` the folder to write."""
+    """`trained` is the pretrain step's folder, `shard` the name of one of `shards`, `model` the folder to write."""
 
     recipe: Recipe
     settings: ExportSettings
     trained: Path
-    shard: Path
-    tokenizer: Path
+    shards: Output
+    shard: str
+    tokenizer: Output
     model: Path
 
     def run(self) -> dict[str, Any]:
@@ -60,7 +62,7 @@ class ExportJob:
         from train import convert
         from train.data import Vocabulary
 
-        made = Tokenizer.load(self.tokenizer)
+        made = Tokenizer.of(self.tokenizer)
         known: Vocabulary = vocabulary(made)
         tokens = torch.from_numpy(self._sample().astype(np.int64))
         weights, trained = self._trained(tokens, known.vocab_size)
@@ -94,10 +96,10 @@ class ExportJob:
     def _sample(self) -> Any:
         """Token ids [sequences, length] from the beginning of the shard."""
         length = self.recipe.sequence
-        available = check_index(self.shard).tokens
+        available = check_index_in(self.shards, self.shard).tokens
         sequences = max(1, min(self.settings.sequences, available // length))
         length = min(length, available)
-        return read_tokens(self.shard, 0, sequences * length).reshape(sequences, length)
+        return read_tokens(self.shards, self.shard, 0, sequences * length).reshape(sequences, length)
 
     def _trained(self, tokens: Any, vocab_size: int) -> tuple[dict[str, Any], Any]:
         """Hugging Face's weights of the last checkpoint, and its logits without those that pad the vocabulary."""

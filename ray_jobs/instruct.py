@@ -22,6 +22,7 @@ from mixing.shards import verify, write
 from mixing.split import stable_hash
 from mixing.tokenizer import FOLDER, Tokenizer
 from ray_jobs.cluster import each
+from ray_jobs.decisions import decided
 
 NAME = "instruct"
 DATASETS, PACKED = "datasets", "packed"
@@ -50,7 +51,7 @@ def instruct_step(settings: InstructionSettings, data: str, tokenizer: Step, lak
     if not tokenizer.done:
         raise UserError(f"{tokenizer.output.root}: instruction data needs the tokenizer; gap run CONFIG tokenizer")
     config = settings.model_dump(mode="json") | {"seed": seed}
-    return Step(NAME, "ray", 1, config, lake, (tokenizer,), identity=files)
+    return Step(NAME, "ray", 2, config, lake, (tokenizer,), identity=files)
 
 
 def instruct(step: Step, settings: InstructionSettings, data: str, seed: int) -> Outcome:
@@ -121,19 +122,10 @@ class FileJob:
     seed: int
 
     def write(self, file: File) -> list[dict[str, Any]]:
-        """Write the file's parts unless they are there; `decisions` come last and say that it is whole.
-
-        Returns:
-            Its decisions, counted: rows of source, keep, reason and count.
-        """
+        """Write the file's parts unless they are there; its decisions, counted."""
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         given = self.settings.inputs[file.input]
-        if not self.output.has_part("decisions", file.part, given.source):
-            self._write(file, given)
-        name = Output.part_name(file.part, given.source)
-        rows = self.output.read_part("decisions", name, ["source", "keep", "reason"])
-        counted = rows.group_by(["source", "keep", "reason"]).aggregate([([], "count_all")])
-        return counted.rename_columns({"count_all": "count"}).to_pylist()
+        return decided(self.output, file.part, given.source, lambda: self._write(file, given))
 
     def _write(self, file: File, given: InstructionInput) -> None:
         made = Tokenizer.load(self.tokenizer)

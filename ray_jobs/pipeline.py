@@ -1,12 +1,12 @@
 """The steps in order: which config, which inputs, which engine. The whole config and the whole way on one page."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from dedup.decontaminate import DecontaminateSettings
 from dedup.earlier import fingerprints
@@ -24,8 +24,9 @@ from lake.step import Manifest, Outcome, Step
 from mixing.instructions import InstructionSettings
 from mixing.mixture import MixSettings
 from mixing.shards import ShardSettings
-from mixing.tokenizer import TokenizerSettings
+from mixing.tokenizer import TokenizerSettings, base_files
 from ray_jobs.cluster import RaySettings
+from ray_jobs.expect import Expected
 from spark_jobs.session import Session, SparkSettings
 from train.convert import ExportSettings
 from train.recipe import Recipe
@@ -44,25 +45,32 @@ STEPS = (
     "report",
 )
 
+ON_DISK = ("pretrain", "export")
+"""The steps whose output Megatron and vLLM map into memory."""
+
 
 class Pipeline(Settings):
     """The whole config: one section a step, named as the step.
 
-    `data` is the folder of raw files and benchmarks, `lake` the folder or URI that takes every step's output. `crawl`
-    and `s2` are no steps: they say what `gap crawl` and `gap fetch` get into the data folder, where `read` finds it.
-    `instructions` are the questions and answers of `gap instruct`, a step beside the others.
+    `data` is the folder of raw files and benchmarks, `lake` the folder or URI that takes every step's output. Where
+    that is on object storage, `disk` is the folder, on a disk that all workers share, for checkpoints and models.
+    `crawl` and `s2` are no steps: they say what `gap crawl` and `gap fetch` get into the data folder, where `read`
+    finds it. `instructions` are the questions and answers of `gap instruct`, a step beside the others. `expected` is
+    what each source will hold, by which `gap plan` reckons as long as it is not counted.
     `ray` and `spark` say how the engines run, which changes no output.
     """
 
     name: str
     data: str
     lake: str
+    disk: str | None = None
     seed: int = 1234
     ray: RaySettings = Field(default_factory=RaySettings)
     spark: SparkSettings = Field(default_factory=SparkSettings)
     crawl: CrawlSettings | None = None
     s2: S2Settings = Field(default_factory=S2Settings)
     read: ReadSettings
+    expected: dict[str, Expected] = Field(default_factory=dict)
     clean: CleanSettings = Field(default_factory=CleanSettings)
     tokenizer: TokenizerSettings
     instructions: InstructionSettings | None = None
@@ -74,20 +82,30 @@ class Pipeline(Settings):
     export: ExportSettings = Field(default_factory=ExportSettings)
     evaluate: EvaluateSettings
 
-    @field_validator("lake")
+    @field_validator("lake", "disk")
     @classmethod
-    def _absolute(cls, lake: str) -> str:
-        return lake if "://" in lake else str(Path(lake).resolve())
+    def _absolute(cls, folder: str | None) -> str | None:
+        return folder if folder is None or "://" in folder else str(Path(folder).resolve())
+
+    @model_validator(mode="after")
+    def _expects_all(self) -> Self:
+        read = dict.fromkeys(one.source for one in self.read.inputs)
+        if self.expected and (unknown := next((one for one in read if one not in self.expected), None)):
+            raise ValueError(f"expected: no entry for {unknown}, which read.inputs has; give its documents and tokens")
+        return self
 
 
 DEDUP_VERSION = 3
 
 
-def plan(config: Pipeline) -> dict[str, Step]:
+def plan(config: Pipeline, blind: Collection[str] = ()) -> dict[str, Step]:
     """Every step in order, with its fingerprint; reads no more of the raw files than their digests.
 
+    Steps in `blind` do without files that are missing. Their fingerprints, and those of the steps after them, are not
+    the ones they will have.
+
     Raises:
-        UserError: a raw file, a benchmark or an earlier corpus is missing.
+        UserError: a raw file, a tokenizer, a benchmark or an earlier corpus is missing.
     """
     steps: dict[str, Step] = {}
 
@@ -96,26 +114,31 @@ def plan(config: Pipeline) -> dict[str, Step]:
         settings = section.model_dump(mode="json") if section is not None else {}
         settings |= more.pop("settings", {})
         inputs = tuple(steps[one] for one in after)
-        steps[name] = Step(name, engine, version, settings, config.lake, inputs, **more)
+        lake = config.disk or config.lake if name in ON_DISK else config.lake
+        steps[name] = Step(name, engine, version, settings, lake, inputs, **more)
 
     seed = {"seed": config.seed}
-    raw = [[position, path.name, digest(path)] for position, path in raw_files(config.read, config.data)]
+    there = [] if "read" in blind else raw_files(config.read, config.data)
+    raw = [[position, path.name, digest(path)] for position, path in there]
     # A changed selector changes what is read of the same bytes.
     raw += [[path.name, digest(path)] for path in rule_files(config.read)]
-    asked = [[path.name, digest(path)] for path in question_files(config.evaluate, config.data)]
+    questions = [] if "evaluate" in blind else question_files(config.evaluate, config.data)
+    asked = [[path.name, digest(path)] for path in questions]
+    base = [] if "tokenizer" in blind else base_files(config.tokenizer)
+    adopted = [[path.name, digest(path)] for path in base]
     benchmarks = {"benchmarks": config.evaluate.model_dump(mode="json")["benchmarks"]}
     add("read", "ray", 4, identity=raw)
     add("clean", "spark", 3, ("read",), follows="read")
-    add("tokenizer", "ray", 2, ("clean",), follows="clean")
+    add("tokenizer", "ray", 2, ("clean",), follows="clean", identity=adopted or None)
     compared = fingerprints(config.dedup, DEDUP_VERSION)
     add("dedup", "spark", DEDUP_VERSION, ("clean",), follows="clean", identity=compared or None)
     add("decontaminate", "spark", 2, ("clean", "dedup"), follows="dedup", identity=asked, settings=benchmarks)
-    add("mix", "spark", 1, ("clean", "tokenizer", "dedup", "decontaminate"), follows="decontaminate", settings=seed)
-    add("shard", "ray", 1, ("clean", "tokenizer", "mix"), follows="mix", settings=seed)
+    add("mix", "spark", 2, ("clean", "tokenizer", "dedup", "decontaminate"), follows="decontaminate", settings=seed)
+    add("shard", "ray", 2, ("clean", "tokenizer", "mix"), follows="mix", settings=seed)
     add("pretrain", "ray train", 1, ("tokenizer", "shard"), settings=seed)
     add("export", "ray + torch", 1, ("tokenizer", "shard", "pretrain"))
     add("evaluate", "ray + vllm", 1, ("export", "decontaminate"), identity=asked)
-    add("report", "python", 1, tuple(steps), settings={"name": config.name})
+    add("report", "python", 2, tuple(steps), settings={"name": config.name})
     return steps
 
 
@@ -247,9 +270,9 @@ def check(steps: dict[str, Step]) -> None:
     Raises:
         UserError: a shard's index does not open or does not fit its data.
     """
-    from mixing.shards import check_index
+    from mixing.shards import FOLDER_OF_SHARDS, check_index_in
 
     shard = steps["shard"]
     if shard.done and not steps["pretrain"].done:
         for one in shard.manifest().figures["shards"]:
-            check_index(shard.output.local("shards", one["name"]))
+            check_index_in(shard.output.below(FOLDER_OF_SHARDS), one["name"])

@@ -14,7 +14,7 @@ from lake.progress import watched
 from lake.step import Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS
 from mixing.split import TRAIN, VALIDATION
-from mixing.tokenizer import FOLDER, Tokenizer
+from mixing.tokenizer import Tokenizer
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def pretrain(step: Step, recipe: Recipe, seed: int) -> Outcome:
     folder = step.output.local()
     folder.mkdir(parents=True, exist_ok=True)
     rows = step.input("shard").read_json(MANIFEST)["figures"]["shards"]
-    where = step.input("shard").local(FOLDER_OF_SHARDS)
-    known = vocabulary(Tokenizer.load(step.input("tokenizer").local(FOLDER)))
+    where = step.input("shard").below(FOLDER_OF_SHARDS)
+    known = vocabulary(Tokenizer.of(step.input("tokenizer")))
     job = Job(recipe, seed, known, Shards.of(where, rows, TRAIN), Shards.of(where, rows, VALIDATION), folder)
     with _watch(folder / PROGRESS, recipe.steps):
         _fit(job, recipe, folder)

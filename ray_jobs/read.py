@@ -18,6 +18,7 @@ from lake.decision import DECISION, decision
 from lake.document import DOCUMENT, Document, document_id
 from lake.step import Outcome, Step, account
 from ray_jobs.cluster import each
+from ray_jobs.decisions import decided
 
 BATCH_ROWS = 10_000
 BATCH_CHARACTERS = 16 * 2**20
@@ -85,18 +86,9 @@ class UnitReader:
     data: str
 
     def read(self, unit: Unit) -> list[dict[str, Any]]:
-        """Write the unit's parts unless they are there.
-
-        Returns:
-            Its decisions, counted: rows of source, keep, reason and count.
-        """
+        """Write the unit's parts unless they are there; its decisions, counted."""
         source = self.settings.inputs[unit.input].source
-        if not self.output.has_part("decisions", unit.part, source):
-            self._write(unit, source)
-        name = Output.part_name(unit.part, source)
-        rows = self.output.read_part("decisions", name, ["source", "keep", "reason"])
-        counted = rows.group_by(["source", "keep", "reason"]).aggregate([([], "count_all")])
-        return counted.rename_columns({"count_all": "count"}).to_pylist()
+        return decided(self.output, unit.part, source, lambda: self._write(unit, source))
 
     def _write(self, unit: Unit, source: str) -> None:
         part, output = unit.part, self.output

@@ -1,12 +1,17 @@
-"""Shard: the plan's documents as tokens in Megatron's format, one task a part of the corpus, every shard checked."""
+"""Shard: the plan's documents as tokens in Megatron's format, shuffled as a whole on disk, every shard checked.
+
+Two passes of tasks. The first encodes each part of the corpus once and writes its tokens as `pieces`, one for every
+shard that they go to. The second puts each shard together from the pieces of all parts. So a task holds one part or one
+shard, and never the corpus.
+"""
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,11 +20,13 @@ from lake.dataset import MANIFEST, Output
 from lake.error import UserError
 from lake.step import Account, Outcome, Step
 from mixing.merge import pack
-from mixing.shards import FOLDER_OF_SHARDS, REMEDY, Shard, ShardSettings, shard_name, write
-from mixing.split import SPLITS, stable_hash
-from mixing.tokenizer import FOLDER, Tokenizer
+from mixing.mixture import Budget, Share, mixture_table
+from mixing.shards import FOLDER_OF_SHARDS, REMEDY, ShardSettings, shard_name, token_type, write
+from mixing.shuffle import Layout, order
+from mixing.split import SPLITS
+from mixing.tokenizer import Tokenizer
 from ray_jobs.cluster import each
-from ray_jobs.verify import ShardCheck
+from ray_jobs.verify import ShardCheck, check_all
 
 INDEX = pa.schema(
     [
@@ -31,9 +38,11 @@ INDEX = pa.schema(
         pa.field("document", pa.int64(), nullable=False),
         pa.field("offset", pa.int64(), nullable=False),
         pa.field("tokens", pa.int64(), nullable=False),
+        pa.field("part", pa.int32(), nullable=False),
     ]
 )
-"""Where each copy of a document lies: its number in the shard, its first token there, its tokens and their end."""
+"""Where each copy of a document lies: its number in the shard, its first token there, its tokens and their end; and the
+part of the clean documents that has its text. The parts of this table have the numbers of the shards."""
 
 WRITTEN = pa.schema(
     [
@@ -41,47 +50,61 @@ WRITTEN = pa.schema(
         pa.field("split", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
         pa.field("documents", pa.int64(), nullable=False),
+        pa.field("firsts", pa.int64(), nullable=False),
         pa.field("tokens", pa.int64(), nullable=False),
         pa.field("bin_sha256", pa.string(), nullable=False),
         pa.field("idx_sha256", pa.string(), nullable=False),
     ]
 )
-"""The shards of a part as they were written."""
+"""The shards as they were written; `firsts` are the documents that have their first copy there."""
+
+PIECE = pa.schema(
+    [
+        pa.field("order", pa.int64(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("copy", pa.int32(), nullable=False),
+        pa.field("part", pa.int32(), nullable=False),
+        pa.field("ids", pa.large_binary(), nullable=False),
+    ]
+)
+"""What a part has for a shard: `ids` are a document's tokens, without its end, as they lie in the shard."""
+
+PIECES = "pieces"
+"""Scratch, in Arrow's file format: a file a part, in it a batch a shard. Gone when all shards are written."""
 
 BATCH = 128
 
 
 def shard(step: Step, settings: ShardSettings, seed: int) -> Outcome:
-    """Write the shards that are not there yet, check all, and hold their tokens against the mixture planned.
+    """Write the shards that are not there yet, check all, and hold what they have against the mixture planned.
 
     Raises:
         UserError: a shard fails its check, the message names it; or the plan keeps no document.
         PlanError: what was written is not what was planned.
     """
     output = step.output
-    planned = [row for row in step.input("mix").read_json(MANIFEST)["figures"]["mixture"] if row["source"] != "total"]
-    if not any(row[f"{split}_documents"] for row in planned for split in SPLITS):
+    job = ShardJob.of(step, settings, seed)
+    if not job.layouts:
         raise UserError(f"{step.input('mix').root}: the plan keeps no document; gap status tells where they went")
-    job = PartJob(
-        step.input("clean"), step.input("mix"), output, step.input("tokenizer").local(FOLDER), seed, settings.pack
-    )
-    for _ in each(lambda name: job.write(name), job.mix.parts("plan"), step.name, "parts"):
-        pass
+    places = [(source, number) for source, layout in job.layouts.items() for number in range(layout.total)]
+    if not all(output.has_part("index", number, source) for source, number in places):
+        parts = [name for name in job.mix.parts("plan") if Output.part_place(name)[1] in job.layouts]
+        for _ in each(lambda name: job.encode(name), parts, f"{step.name}: encode", "parts"):
+            pass
+        for _ in each(lambda place: job.write(*place), places, f"{step.name}: shuffle", "shards"):
+            pass
+    output.delete(PIECES)
     shards = sorted(output.scan("written").to_table().select(WRITTEN.names).to_pylist(), key=lambda one: one["name"])
-    test = ShardCheck.of(step, settings.pack)
-    for checked in each(lambda one: test.check(one), shards, f"{step.name}: check", "shards"):
+    for checked in check_all(ShardCheck.of(step, settings.pack), shards, f"{step.name}: check"):
         if checked.faults:
             raise UserError(f"{checked.faults[0]}; {REMEDY}")
-    made = Tokenizer.load(job.tokenizer)
-    realised = {split: _by_source(shards, split, "tokens") for split in SPLITS}
-    compare(planned, realised)
-    accounts = {row["source"]: _account(row, output) for row in planned}
+    made = Tokenizer.of(job.tokenizer)
+    realised = realise(planned_of(job.mix), shards)
     return Outcome(
-        accounts={source: one for source, one in accounts.items() if one.entered},
+        accounts={row["source"]: Account.of(count) for row in realised[:-1] if (count := _documents_of(row))},
         figures={
             "shards": shards,
-            "tokens": realised,
-            "documents": {split: _by_source(shards, split, "documents") for split in SPLITS},
+            "mixture": realised,
             "vocab_size": made.vocab_size,
             "end_of_document": made.eod,
             "tokenizer": made.fingerprint,
@@ -94,97 +117,176 @@ class PlanError(Exception):
 
 
 @dataclass(frozen=True)
-class PartJob:
-    """Where the shards of a part come from and go to; `tokenizer` is a folder, `pack` as in the settings."""
+class ShardJob:
+    """Where the shards come from and go to, and how many each source has; `vocab_size` and `eod` are the tokenizer's,
+    `pack` as in the settings.
+    """
 
     clean: Output
     mix: Output
+    tokenizer: Output
     output: Output
-    tokenizer: Path
+    layouts: dict[str, Layout]
+    vocab_size: int
+    eod: int
     seed: int
     pack: int | None = None
 
-    def write(self, name: str) -> None:
-        """Write a part's shards, at most one a split; its `index` comes last and says that the part is whole."""
+    @classmethod
+    def of(cls, step: Step, settings: ShardSettings, seed: int) -> "ShardJob":
+        """For a shard step, from the mixture's table."""
+        clean, mix, tokenizer = (step.input(name) for name in ("clean", "mix", "tokenizer"))
+        layouts = {
+            row["source"]: Layout.of({split: row[f"{split}_tokens"] for split in SPLITS}, settings.tokens)
+            for row in planned_of(mix)[:-1]
+        }
+        layouts = {source: layout for source, layout in layouts.items() if layout.total}
+        made = Tokenizer.of(tokenizer)
+        return cls(clean, mix, tokenizer, step.output, layouts, made.vocab_size, made.eod, seed, settings.pack)
+
+    def encode(self, name: str) -> None:
+        """Write a part's piece for every shard of its source, unless they are there."""
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         part, source = Output.part_place(name)
         assert source is not None
-        if self.output.has_part("index", part, source):
+        piece = _piece(name)
+        if self.output.exists(PIECES, piece):
             return
-        plan = {row["id"]: row for row in self.mix.read_part("plan", name).to_pylist()}
-        made = Tokenizer.load(self.tokenizer)
-        tokens = dict(self._encode(name, plan, made)) if plan else {}
-        if lost := plan.keys() - tokens.keys():
-            raise PlanError(f"{self.clean.path('documents', name)}: {len(lost)} documents of the plan are not there")
-        written: list[dict[str, Any]] = []
-        index: list[dict[str, Any]] = []
-        for split in SPLITS:
-            order = self._order([row for row in plan.values() if row["split"] == split])
-            if not order:
-                continue
-            name_ = shard_name(split, source, part)
-            folder = self.output.local(FOLDER_OF_SHARDS)
-            one = write(folder, name_, (tokens[id_] for id_, _ in order), made.vocab_size, made.eod)
-            if self.pack:
-                one = replace(one, idx_sha256=pack(folder / name_, self.pack))
-            written.append({"split": split, "source": source, **asdict(one)})
-            index += _places(order, tokens, one, {"split": split, "source": source})
-        self.output.write_part("written", part, pa.Table.from_pylist(written, WRITTEN), source)
-        self.output.write_part("index", part, pa.Table.from_pylist(index, INDEX), source)
+        plan = self.mix.read_part("plan", name, ["id", "split", "copies", "tokens"])
+        tokens = dict(self._encoded(name, plan))
+        if lost := plan.num_rows - len(tokens):
+            raise PlanError(f"{self.clean.path('documents', name)}: {lost} documents of the plan are not there")
+        rows = self._copies(plan, self.layouts[source])
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with (
+            self.output.create(PIECES, piece) as stream,
+            pa.ipc.new_file(stream, PIECE, options=options) as writer,
+        ):
+            # One batch a shard, in their order, so that each is found by its number.
+            for number in range(self.layouts[source].total):
+                mine = rows.filter(pc.equal(rows["shard"], number))
+                ids = [tokens[id_].tobytes() for id_ in mine["id"].to_pylist()]
+                columns = {"part": pa.repeat(part, len(ids)), "ids": pa.array(ids, pa.large_binary())}
+                columns |= {column: mine[column].combine_chunks() for column in ("order", "id", "copy")}
+                writer.write_batch(pa.RecordBatch.from_pydict({one: columns[one] for one in PIECE.names}, PIECE))
 
-    def _encode(
-        self, name: str, plan: dict[str, dict[str, Any]], made: Tokenizer
-    ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    def _encoded(self, name: str, plan: pa.Table) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        if not plan.num_rows:
+            return
+        made = Tokenizer.of(self.tokenizer)
+        counted = dict(zip(plan["id"].to_pylist(), plan["tokens"].to_pylist(), strict=True))
         rows = self.clean.read_part("documents", name, ["id", "text"])
-        rows = rows.filter(pc.is_in(rows["id"], pa.array(plan, pa.string())))
+        rows = rows.filter(pc.is_in(rows["id"], plan["id"].combine_chunks()))
         for batch in rows.to_batches(max_chunksize=BATCH):
             for id_, ids in zip(batch["id"].to_pylist(), made.encode(batch["text"].to_pylist()), strict=True):
-                if ids.size != plan[id_]["tokens"]:
-                    raise PlanError(f"{id_}: {ids.size} tokens, where {plan[id_]['tokens']} were counted and planned")
+                if ids.size != counted[id_]:
+                    raise PlanError(f"{id_}: {ids.size} tokens, where {counted[id_]} were counted and planned")
                 yield id_, ids
 
-    def _order(self, rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
-        """Documents and copies in the shard's order: random, by seed, id and copy alone."""
-        pairs = [(row["id"], copy) for row in rows for copy in range(row["copies"])]
-        hashes = stable_hash((f"{id_}:{copy}" for id_, copy in pairs), f"shard:{self.seed}").tolist()
-        return [pair for _, pair in sorted(zip(hashes, pairs, strict=True))]
+    def _copies(self, plan: pa.Table, layout: Layout) -> pa.Table:
+        """A row for each copy of each document: order, id, copy, shard."""
+        repeats = plan["copies"].to_numpy()
+        ids = plan["id"].take(pa.array(np.repeat(np.arange(repeats.size), repeats)))
+        copies = np.arange(repeats.sum()) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+        places = order(ids.to_pylist(), copies.tolist(), self.seed)
+        shards = np.zeros(places.size, dtype=np.int64)
+        splits = np.repeat(plan["split"].to_numpy(zero_copy_only=False), repeats)
+        for split in SPLITS:
+            shards[splits == split] = layout.numbers(split, places[splits == split])
+        return pa.table({"order": places, "id": ids, "copy": copies.astype(np.int32), "shard": shards})
+
+    def write(self, source: str, number: int) -> None:
+        """Put a shard together from the pieces of all parts; its part of `index` comes last and says it is whole."""
+        if self.output.has_part("index", number, source):
+            return
+        split = self.layouts[source].split(number)
+        pieces = pa.Table.from_batches(self._pieces(source, number), PIECE)
+        rows = pieces.drop_columns("ids")
+        sorting = pc.sort_indices(rows, sort_keys=[(one, "ascending") for one in ("order", "id", "copy")])
+        rows = rows.take(sorting)
+        name = shard_name(split, source, number)
+        written: list[dict[str, Any]] = []
+        lengths = np.zeros(0, dtype=np.int64)
+        if rows.num_rows:
+            documents = list(
+                _documents(pieces["ids"], sorting.to_numpy().astype(np.int64), token_type(self.vocab_size))
+            )
+            lengths = np.array([ids.size for ids in documents]) + 1
+            with self.output.local_folder(FOLDER_OF_SHARDS) as folder:
+                one = write(folder, name, documents, self.vocab_size, self.eod)
+                if self.pack:
+                    one = replace(one, idx_sha256=pack(folder / name, self.pack))
+            firsts = pc.sum(pc.equal(rows["copy"], 0)).as_py()
+            written = [{"split": split, "source": source, "firsts": firsts, **asdict(one)}]
+        self.output.write_part("written", number, pa.Table.from_pylist(written, WRITTEN), source)
+        places = {
+            "source": pa.repeat(source, rows.num_rows),
+            "split": pa.repeat(split, rows.num_rows),
+            "shard": pa.repeat(name, rows.num_rows),
+            "document": np.arange(rows.num_rows),
+            "offset": np.cumsum(lengths) - lengths,
+            "tokens": lengths,
+        }
+        places |= {column: rows[column] for column in ("id", "copy", "part")}
+        index = pa.table({column: places[column] for column in INDEX.names}).cast(INDEX)
+        self.output.write_part("index", number, index, source)
+
+    def _pieces(self, source: str, number: int) -> Iterator[pa.RecordBatch]:
+        for name in self.mix.parts("plan", source):
+            with self.output.open(PIECES, _piece(name)) as file:
+                yield pa.ipc.open_file(file).get_batch(number)
 
 
-def _places(
-    order: list[tuple[str, int]], tokens: dict[str, npt.NDArray[Any]], written: Shard, same: dict[str, str]
-) -> Iterator[dict[str, Any]]:
-    offset = 0
-    for document, (id_, copy) in enumerate(order):
-        size = tokens[id_].size + 1
-        place = {"id": id_, "copy": copy, "document": document, "offset": offset, "tokens": size}
-        yield place | same | {"shard": written.name}
-        offset += size
+def _piece(part: str) -> str:
+    return part.removesuffix(".parquet") + ".arrow"
 
 
-def _by_source(shards: list[dict[str, Any]], split: str, what: str) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for one in shards:
-        if one["split"] == split:
-            total[one["source"]] += one[what]
-    return dict(sorted(total.items()))
+def _documents(
+    pieces: pa.ChunkedArray, rows: npt.NDArray[np.int64], dtype: type[np.generic]
+) -> Iterator[npt.NDArray[Any]]:
+    """The tokens of the rows of `pieces`, in the order given; views, no copies."""
+    starts = np.cumsum([0, *(len(chunk) for chunk in pieces.chunks)])
+    flat = [np.frombuffer(chunk.buffers()[2] or b"", dtype=dtype) for chunk in pieces.chunks]
+    bounds = [
+        np.frombuffer(chunk.buffers()[1], dtype=np.int64, count=len(chunk) + 1) // np.dtype(dtype).itemsize
+        for chunk in pieces.chunks
+    ]
+    chunks = np.searchsorted(starts, rows, side="right") - 1
+    for chunk, row in zip(chunks.tolist(), (rows - starts[chunks]).tolist(), strict=True):
+        yield flat[chunk][bounds[chunk][row] : bounds[chunk][row + 1]]
 
 
-def compare(planned: list[dict[str, Any]], realised: dict[str, dict[str, int]]) -> None:
-    """Hold the tokens of the shards, by split and source, against the mixture's table.
+def planned_of(mix: Output) -> list[dict[str, Any]]:
+    """The mixture's table, its total last."""
+    found: list[dict[str, Any]] = mix.read_json(MANIFEST)["figures"]["mixture"]
+    return found
+
+
+def realise(planned: Sequence[dict[str, Any]], shards: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The mixture's table anew, from the shards as they were written.
 
     Raises:
-        PlanError: they differ.
+        PlanError: it differs from the planned one in documents, tokens or epochs.
     """
-    for row in planned:
-        for split in SPLITS:
-            found, wanted = realised[split].get(row["source"], 0), row[f"{split}_tokens"]
-            if found != wanted:
-                raise PlanError(f"shard: {row['source']}: {found} {split} tokens were written and {wanted} planned")
+    documents: Counter[tuple[str, str]] = Counter()
+    tokens: Counter[tuple[str, str]] = Counter()
+    for one in shards:
+        documents[one["source"], one["split"]] += one["firsts"]
+        tokens[one["source"], one["split"]] += one["tokens"]
+    shares = {key: Share(count, tokens[key]) for key, count in documents.items()}
+    realised = mixture_table(shares, {row["source"]: _budget(row) for row in planned[:-1]})
+    for wanted, found in zip(planned, realised, strict=True):
+        for name in (*(f"{split}_{what}" for split in SPLITS for what in ("documents", "tokens")), "epochs"):
+            if wanted[name] != found[name]:
+                said = f"{name} is {found[name]} as written and {wanted[name]} as planned"
+                raise PlanError(f"shard: {found['source']}: {said}")
+    return realised
 
 
-def _account(row: dict[str, Any], output: Output) -> Account:
-    """Documents of the plan, and those of which the index holds a first copy."""
-    entered = sum(row[f"{split}_documents"] for split in SPLITS)
-    if not output.parts("index", row["source"]):
-        return Account.of(0, entered=entered)
-    return Account.of(output.scan("index", row["source"]).count_rows(filter=pc.field("copy") == 0), entered=entered)
+def _budget(row: dict[str, Any]) -> Budget:
+    budget = row["budget_tokens"]
+    return Budget(row["available_tokens"], budget + row["missing_tokens"], budget)
+
+
+def _documents_of(row: dict[str, Any]) -> int:
+    return sum(row[f"{split}_documents"] for split in SPLITS)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,12 +20,15 @@ from lake.step import Step
 from mixing.merge import packed_lengths
 from mixing.shards import FOLDER_OF_SHARDS, Index, check_index, fault, verify
 from mixing.split import stable_hash
-from mixing.tokenizer import FOLDER, Tokenizer
+from mixing.tokenizer import Tokenizer
 from ray_jobs.cluster import each
 
 SHARD_NAME = re.compile(r"[^-]+-.+-\d+")
 SAMPLE = 100
 """Documents of each shard that are decoded and compared with their text."""
+
+PARTS_READ = 8
+"""Parts of the clean documents, at most, that are read for the texts of one shard."""
 
 
 @dataclass(frozen=True)
@@ -43,29 +47,34 @@ class Checked:
 
 @dataclass(frozen=True)
 class ShardCheck:
-    """What the shards of a step are held against: the clean text, the index table, a tokenizer's folder.
+    """What the shards of a step are held against: the clean text, the index table, the tokenizer.
 
     `pack` is the setting they were written with; `sample` documents of each shard are decoded.
     """
 
     clean: Output
     output: Output
-    folder: Path
+    made: Output
     pack: int | None
     sample: int = SAMPLE
 
     @classmethod
     def of(cls, step: Step, pack: int | None, sample: int = SAMPLE) -> "ShardCheck":
         """For a shard step, done or about to be."""
-        return cls(step.input("clean"), step.output, step.input("tokenizer").local(FOLDER), pack, sample)
+        return cls(step.input("clean"), step.output, step.input("tokenizer"), pack, sample)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        return Tokenizer.load(self.folder)
+        return Tokenizer.of(self.made)
 
     def check(self, written: dict[str, Any]) -> Checked:
         """Check one shard, a row of the step's figures: structure, ids, ends, places, SHA-256, sampled text."""
-        prefix = self.output.local(FOLDER_OF_SHARDS, written["name"])
+        name = written["name"]
+        files = [file for kind in ("bin", "idx") if self.output.exists(FOLDER_OF_SHARDS, file := f"{name}.{kind}")]
+        with self.output.local_copy(FOLDER_OF_SHARDS, files) as folder:
+            return self._check(folder / name, written)
+
+    def _check(self, prefix: Path, written: dict[str, Any]) -> Checked:
         faults: list[str] = []
         sampled = exact = 0
         try:
@@ -112,22 +121,38 @@ class ShardCheck:
 
     def _texts(self, prefix: Path, places: pa.Table) -> tuple[int, int]:
         """Decode a sample, the same in every run; how many documents it has and how many are their very text."""
-        copies = zip(places["id"].to_pylist(), places["copy"].to_pylist(), strict=True)
-        hashes = stable_hash((f"{id_}:{copy}" for id_, copy in copies), "verify")
-        rows = places.take(np.sort(np.argsort(hashes, kind="stable")[: self.sample])).to_pylist()
-        if not rows:
-            return 0, 0
-        clean = self.clean.read_part("documents", part_of(prefix.name), ["id", "text"])
-        clean = clean.filter(pc.is_in(clean["id"], pa.array([row["id"] for row in rows])))
-        texts = dict(zip(clean["id"].to_pylist(), clean["text"].to_pylist(), strict=True))
+        rows = self._sampled(prefix.name, places)
         data = prefix.with_name(prefix.name + ".bin")
         tokens = np.memmap(data, check_index(prefix).dtype, mode="r")
-        verdicts = [self._verdict(tokens[row["offset"] :][: row["tokens"] - 1], texts.get(row["id"])) for row in rows]
+        verdicts: list[bool | None] = []
+        for part in sorted({row["part"] for row in rows}):
+            mine = [row for row in rows if row["part"] == part]
+            texts = self._clean(Output.part_name(part, mine[0]["source"]), {row["id"] for row in mine})
+            verdicts += [
+                self._verdict(tokens[row["offset"] :][: row["tokens"] - 1], texts.get(row["id"])) for row in mine
+            ]
         wrong = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict is None]
         if wrong:
+            first = min(wrong, key=lambda row: row["document"])
             more = f" (and {len(wrong) - 1} more of {len(rows)} looked at)" if len(wrong) > 1 else ""
-            raise UserError(f"{data}: document {wrong[0]['document']} is not the text of {wrong[0]['id']}{more}")
+            raise UserError(f"{data}: document {first['document']} is not the text of {first['id']}{more}")
         return len(rows), verdicts.count(True)
+
+    def _sampled(self, shard: str, places: pa.Table) -> list[dict[str, Any]]:
+        """Places of `sample` documents by part, of no more parts than need be, all chosen by a hash."""
+        parts, counts = np.unique(places["part"].to_numpy(), return_counts=True)
+        random = np.argsort(stable_hash((f"{shard}:{part}" for part in parts.tolist()), "verify"), kind="stable")
+        enough = 1 + int(np.searchsorted(np.cumsum(counts[random]), self.sample))
+        chosen = parts[random[: min(enough, PARTS_READ)]]
+        rows = places.filter(pc.is_in(places["part"], pa.array(chosen)))
+        copies = zip(rows["id"].to_pylist(), rows["copy"].to_pylist(), strict=True)
+        hashes = stable_hash((f"{id_}:{copy}" for id_, copy in copies), "verify")
+        return rows.take(np.argsort(hashes, kind="stable")[: self.sample]).sort_by("part").to_pylist()
+
+    def _clean(self, part: str, ids: set[str]) -> dict[str, str]:
+        rows = self.clean.read_part("documents", part, ["id", "text"])
+        rows = rows.filter(pc.is_in(rows["id"], pa.array(ids, pa.string())))
+        return dict(zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True))
 
     def _verdict(self, ids: npt.NDArray[Any], text: str | None) -> bool | None:
         """True where the ids decode to the text, False where they are its ids all the same, else None."""
@@ -138,7 +163,7 @@ class ShardCheck:
 
 
 def part_of(shard: str) -> str:
-    """The part of the clean documents, of the plan and of the index table that a shard comes from."""
+    """The part of the index table that tells of a shard."""
     source, _, part = shard.partition("-")[2].rpartition("-")
     return Output.part_name(int(part), source)
 
@@ -171,14 +196,25 @@ def _megatron_reads(prefix: Path, found: Index) -> bool:
     return bool(same and len(theirs.document_indices) == len(theirs) + 1)
 
 
+def check_all(job: ShardCheck, shards: list[dict[str, Any]], step: str) -> Iterator[Checked]:
+    """Check shards, rows of the step's figures, in Ray tasks."""
+    return each(lambda one: job.check(one), shards, step, "shards")
+
+
 def check_step(step: Step, pack: int | None, sample: int = SAMPLE) -> list[Checked]:
-    """Check every shard of a step that is done, in Ray tasks. One that is there and was not written is a fault."""
+    """Check every shard of a step that is done. One that is there and was not written is a fault."""
     shards = step.manifest().figures["shards"]
-    job = ShardCheck.of(step, pack, sample)
-    found = list(each(lambda one: job.check(one), shards, "verify", "shards"))
-    names = {one["name"] for one in shards}
-    strangers = [prefix for prefix in prefixes(step.output.local(FOLDER_OF_SHARDS)) if prefix.name not in names]
-    return [*found, *(Checked(one.name, (f"{one}: the step wrote no such shard",), 0, 0, 0, 0) for one in strangers)]
+    found = list(check_all(ShardCheck.of(step, pack, sample), shards, "verify"))
+    files = [Path(file) for file in step.output.files(FOLDER_OF_SHARDS)]
+    strangers = {file.stem for file in files if file.suffix in {".bin", ".idx"}} - {one["name"] for one in shards}
+    said = "{}: the step wrote no such shard"
+    return [
+        *found,
+        *(
+            Checked(one, (said.format(step.output.path(FOLDER_OF_SHARDS, one)),), 0, 0, 0, 0)
+            for one in sorted(strangers)
+        ),
+    ]
 
 
 def prefixes(target: Path) -> list[Path]:

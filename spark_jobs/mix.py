@@ -40,7 +40,10 @@ PLAN = pa.schema(
 )
 """`tokens` of one copy, its end of document not counted."""
 
-SUMMARY = "source string, split string, keep boolean, reason string, documents long, tokens long"
+SUMMARY = "source string, split string, keep boolean, reason string, length long, documents long, tokens long"
+"""`length` is the power of two that a document is counted at in `figures["lengths"]`, 0 where it is dropped."""
+
+Lengths = dict[str, dict[str, dict[str, dict[str, int]]]]
 
 BUCKET_BITS = 10
 """Each source's random order is cut into this many (2^10) stretches, so that running sums need no single task."""
@@ -77,7 +80,7 @@ def mix(step: Step, settings: MixSettings, spark: SparkSession, seed: int) -> Ou
         planned = {source: one for source, one in planned.items() if source in sources or one.wanted}
         writer = PartWriter(step.output, step.name, planned, {one: _before(all_) for one, all_ in stretches.items()})
         groups = _in_random_order(rows).groupBy("source", "part")
-        written = groups.applyInArrow(_by_part(writer), SUMMARY).groupBy("source", "split", "keep", "reason")
+        written = groups.applyInArrow(_by_part(writer), SUMMARY).groupBy("source", "split", "keep", "reason", "length")
         summary = written.agg(F.sum("documents").alias("documents"), F.sum("tokens").alias("tokens")).collect()
         figures = upsampling_figures(upsampling, bounds, rows) if upsampling else {}
     finally:
@@ -85,7 +88,15 @@ def mix(step: Step, settings: MixSettings, spark: SparkSession, seed: int) -> Ou
     table = mixture_table(_shares(summary), planned)
     missing = {source: budget.missing for source, budget in planned.items() if budget.missing}
     accounts = account(row.asDict() | {"count": row["documents"]} for row in summary)
-    return Outcome(accounts=accounts, figures={"mixture": table, "missing_tokens": missing, "upsampling": figures})
+    return Outcome(
+        accounts=accounts,
+        figures={
+            "mixture": table,
+            "missing_tokens": missing,
+            "lengths": _lengths(summary),
+            "upsampling": figures,
+        },
+    )
 
 
 def _documents(step: Step, settings: MixSettings, kept: DataFrame, spark: SparkSession, seed: int) -> DataFrame:
@@ -188,6 +199,7 @@ class PartWriter:
         decided = [decision(self.step, id_, source, drop) for id_, drop in zip(ids, drops, strict=True)]
         decisions = pa.Table.from_pylist(decided, DECISION)
         kept = pa.array(repeats > 0)
+        lengths = np.where(repeats > 0, _power_of_two(np.maximum(tokens, 1)), 0)
         plan = rows.select(["id", "split"]).append_column("copies", pa.array(repeats))
         plan = plan.append_column("tokens", pa.array((tokens - 1).astype(np.int32))).filter(kept)
         self.output.write_part("decisions", part, decisions, source)
@@ -197,13 +209,15 @@ class PartWriter:
                 "split": rows["split"],
                 "keep": kept,
                 "reason": decisions["reason"],
+                "length": lengths,
                 "documents": pa.array(np.ones(len(rows), dtype=np.int64)),
                 "tokens": pa.array(tokens * repeats),
             }
         )
-        summed = summary.group_by(["split", "keep", "reason"]).aggregate([("documents", "sum"), ("tokens", "sum")])
+        keys = ["split", "keep", "reason", "length"]
+        summed = summary.group_by(keys).aggregate([("documents", "sum"), ("tokens", "sum")])
         summed = summed.rename_columns({"documents_sum": "documents", "tokens_sum": "tokens"})
-        return _with_source(summed, source).select(["source", "split", "keep", "reason", "documents", "tokens"])
+        return _with_source(summed, source).select(["source", *keys, "documents", "tokens"])
 
     def _drop(self, source: str, filtered: str | None, size: int, position: int) -> Drop:
         """Why a document of no copy goes; `size` is its tokens with the copies of upsampling."""
@@ -227,3 +241,21 @@ def _shares(summary: Iterable[Row]) -> dict[tuple[str, str], Share]:
             documents[row["source"], row["split"]] += row["documents"]
             tokens[row["source"], row["split"]] += row["tokens"]
     return {key: Share(count, tokens[key]) for key, count in documents.items()}
+
+
+def _lengths(summary: Iterable[Row]) -> Lengths:
+    """By source and split, how long the documents are: for each power of two, those that have at least so many tokens
+    and less than twice as many, and the tokens of them all.
+
+    A length is that of one copy with its end. A document counts once, however many copies it has; tokens count them.
+    """
+    found: Lengths = {}
+    for row in sorted((row for row in summary if row["keep"]), key=lambda row: (*row[:2], row["length"])):
+        counts = {"documents": row["documents"], "tokens": row["tokens"]}
+        found.setdefault(row["source"], {}).setdefault(row["split"], {})[str(row["length"])] = counts
+    return found
+
+
+def _power_of_two(tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The largest power of two up to each number, which is at least 1; exact, as an exponent is."""
+    return np.int64(1) << (np.frexp(tokens)[1].astype(np.int64) - 1)

@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
+from lake.dataset import Output
 from train.recipe import Batch
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
     from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
+    from megatron.core.datasets.object_storage_utils import is_object_storage_path
 
 Tensors = dict[str, torch.Tensor]
 Blend = tuple[list[str], list[float] | None]
@@ -37,17 +39,17 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Shards:
-    """The shards of one split by source: path prefixes with their tokens."""
+    """The shards of one split by source: prefixes of paths or of s3:// URIs, with their tokens."""
 
     prefixes: dict[str, list[tuple[str, int]]]
 
     @classmethod
-    def of(cls, folder: Path, shards: Iterable[dict[str, Any]], split: str) -> "Shards":
+    def of(cls, folder: Output, shards: Iterable[dict[str, Any]], split: str) -> "Shards":
         """From the rows `shards` of the shard step's figures."""
         found: dict[str, list[tuple[str, int]]] = {}
         for one in shards:
             if one["split"] == split:
-                found.setdefault(one["source"], []).append((str(folder / one["name"]), one["tokens"]))
+                found.setdefault(one["source"], []).append((folder.path(one["name"]), one["tokens"]))
         return cls(dict(sorted(found.items())))
 
 
@@ -89,6 +91,9 @@ def _build(
         eod_mask_loss=False,
         create_attention_mask=False,
         drop_last_partial_validation_sequence=False,
+        # Only for shards on object storage: their .idx are copied here, their .bin are read in blocks of 256 MiB.
+        object_storage_cache_path=str(cache / "object-storage"),
+        mmap_bin_files=not any(is_object_storage_path(prefix) for blend in blends if blend for prefix in blend[0]),
     )
     return BlendedMegatronDatasetBuilder(GPTDataset, sizes, lambda: True, config).build()
 

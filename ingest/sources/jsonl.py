@@ -11,9 +11,9 @@ from pydantic import Field, model_validator
 
 from ingest.records import RawInput, Records, Rejected, article_url
 from ingest.sources.dates import iso_date
-from ingest.sources.lines import raw_lines
 from lake.decision import Drop, Reason
 from lake.document import META, Document, new_document
+from lake.lines import raw_lines
 
 DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -66,8 +66,8 @@ def read_jsonl(path: Path, name: str, settings: JsonlInput) -> Records:
     `name` is the file's name within the data folder, which evidence and ids without a mapped key carry. Blank lines
     are no records.
     """
-    for line in raw_lines(path, name, settings.max_bytes):
-        yield line if isinstance(line, Rejected) else parse_record(line.data, line.native, settings)
+    for native, line in raw_lines(path, name, settings.max_bytes):
+        yield Rejected(native, line) if isinstance(line, Drop) else parse_record(line, native, settings)
 
 
 def parse_record(line: bytes, native: str, settings: MappedInput) -> Document | Rejected:

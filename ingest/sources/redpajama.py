@@ -10,10 +10,10 @@ from pydantic import Field
 
 from ingest.records import Records, Rejected
 from ingest.sources.jsonl import CONVERT, parse_object
-from ingest.sources.lines import Line, raw_lines
 from ingest.sources.sampling import SampledInput, digest, draw, sampled
 from lake.decision import Drop, Reason
 from lake.document import Document, new_document
+from lake.lines import raw_lines
 
 COMMON_CRAWL = "common_crawl"
 UNKNOWN = "unknown"
@@ -47,24 +47,24 @@ def read_redpajama(path: Path, name: str, settings: RedpajamaInput) -> Records:
 
 def _drawn(path: Path, name: str, settings: RedpajamaInput) -> Iterator[Document | Rejected | None]:
     largest = max([settings.keep, *settings.shares.values()])
-    for line in raw_lines(path, name, settings.max_bytes):
-        if isinstance(line, Rejected):
-            yield line
+    for native, line in raw_lines(path, name, settings.max_bytes):
+        if isinstance(line, Drop):
+            yield Rejected(native, line)
             continue
-        data = line.data.strip()
+        data = line.strip()
         number = draw(data, settings.seed)
-        yield _record(Line(line.native, data), number, settings) if number < largest else None
+        yield _record(data, native, number, settings) if number < largest else None
 
 
-def _record(line: Line, number: float, settings: RedpajamaInput) -> Document | Rejected | None:
-    record = parse_object(line.data, line.native)
+def _record(line: bytes, native: str, number: float, settings: RedpajamaInput) -> Document | Rejected | None:
+    record = parse_object(line, native)
     if isinstance(record, Rejected):
         return record if number < settings.keep else None
     meta = _meta(record)
     subset = _subset(record, meta, settings)
     if number >= settings.share(subset):
         return None
-    return _document(record, meta, subset, line, settings)
+    return _document(record, meta, subset, line, native, settings)
 
 
 def _meta(record: dict[str, Any]) -> dict[str, Any]:
@@ -87,18 +87,18 @@ def _subset(record: dict[str, Any], meta: dict[str, Any], settings: RedpajamaInp
 
 
 def _document(
-    record: dict[str, Any], meta: dict[str, Any], subset: str, line: Line, settings: RedpajamaInput
+    record: dict[str, Any], meta: dict[str, Any], subset: str, line: bytes, native: str, settings: RedpajamaInput
 ) -> Document | Rejected:
     if record.get("text") is None:
-        return Rejected(line.native, Drop(Reason.MISSING_FIELD, f"{line.native}: no text"))
+        return Rejected(native, Drop(Reason.MISSING_FIELD, f"{native}: no text"))
     try:
         text = CONVERT["text"](record["text"])
     except TypeError:
-        what = f"{line.native}: text is a string, this is {record['text']!r:.80}"
-        return Rejected(line.native, Drop(Reason.WRONG_TYPE, what))
+        what = f"{native}: text is a string, this is {record['text']!r:.80}"
+        return Rejected(native, Drop(Reason.WRONG_TYPE, what))
     return new_document(
         settings.source,
-        f"{subset}:{digest(line.data)}",
+        f"{subset}:{digest(line)}",
         text,
         {"site": settings.site or subset},
         url=_said("url", meta.get("url")),

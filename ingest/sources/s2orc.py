@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Literal
 from ingest.metadata import new_metadata
 from ingest.records import Metadata, RawInput, Records, Rejected, article_url
 from ingest.sources.jsonl import CONVERT, SURROGATE, parse_object
-from ingest.sources.lines import raw_lines
 from ingest.sources.paper_text import finished, foreign
 from ingest.sources.s2orc_spans import AnnotationError
 from ingest.sources.s2orc_text import S2Paper
 from ingest.sources.sampling import sampled
 from lake.decision import Drop, Reason
 from lake.document import Document, new_document
+from lake.lines import raw_lines
 
 TYPES = {
     "JournalArticle": "Journal Article",
@@ -57,8 +57,10 @@ def read_s2(path: Path, name: str, settings: S2Input) -> Records:
 
     Memory holds one line of at most `max_bytes`.
     """
-    lines = raw_lines(path, name, settings.max_bytes)
-    return sampled(line if isinstance(line, Rejected) else parse_s2(line.data, line.native, settings) for line in lines)
+    return sampled(
+        Rejected(native, line) if isinstance(line, Drop) else parse_s2(line, native, settings)
+        for native, line in raw_lines(path, name, settings.max_bytes)
+    )
 
 
 def parse_s2(line: bytes, native: str, settings: S2Input) -> Document | Rejected | Metadata | None:

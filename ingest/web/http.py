@@ -16,6 +16,7 @@ from ingest.web.politeness import retry_after
 from ingest.web.robots import AGENT
 from ingest.web.urls import clean_url, host_of
 from lake.config import Settings
+from lake.error import UserError
 
 CHUNK = 64 * 2**10
 ASIDE_BYTES = 2**20
@@ -36,7 +37,8 @@ class FetchSettings(Settings):
     """How pages are asked for.
 
     Attributes:
-        contact: An e-mail address or a URL that the user agent carries, so that an owner can complain.
+        contact: An e-mail address or a URL that the user agent carries, so that an owner can complain. A config may
+            leave it to the command line; nothing is asked for without it.
         per_host: Requests that one host answers at a time.
         connect_seconds: To make a connection.
         total_seconds: For a whole exchange: slow and endless bodies end here.
@@ -49,7 +51,7 @@ class FetchSettings(Settings):
         chromium: The browser's executable, for sites of mode browser.
     """
 
-    contact: str
+    contact: str | None = None
     per_host: PositiveInt = 2
     connect_seconds: PositiveFloat = 15
     total_seconds: PositiveFloat = 120
@@ -63,13 +65,21 @@ class FetchSettings(Settings):
 
     @field_validator("contact")
     @classmethod
-    def _reachable(cls, contact: str) -> str:
-        if not re.fullmatch(r"[^\s@()]+@[^\s@()]+\.[^\s@()]+|https?://[^\s()]+", contact, re.ASCII):
+    def _reachable(cls, contact: str | None) -> str | None:
+        if contact is not None and not re.fullmatch(
+            r"[^\s@()]+@[^\s@()]+\.[^\s@()]+|https?://[^\s()]+", contact, re.ASCII
+        ):
             raise ValueError(f"{contact!r} is neither an e-mail address nor a URL; owners of sites must reach you")
         return contact
 
     @property
     def user_agent(self) -> str:
+        """Raises UserError where there is no contact."""
+        if self.contact is None:
+            raise UserError(
+                "crawl.contact: give an e-mail address or a URL where the owners of sites reach you, as in "
+                "crawl.contact=you@example.org"
+            )
         return f"{AGENT}/0.1 (+{self.contact})"
 
 

@@ -4,49 +4,21 @@ import json
 import re
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import lxml.html
 import pytest
 
 from eval import charts, numbers, text
-from eval.report import config, ledger, render
+from eval.ledger import ledger
+from eval.report import config, render
 from eval.summary import by_step, licences, validation_loss, verdict
-from lake.step import Account, Manifest
-
-FILE = Path(__file__).parents[1] / "manifests.json"
-EVIL = "<script>alert('x')</script> & \"q\" \u202e\x00\ud800"
-
-
-def manifests(written: str | None = None) -> list[Manifest]:
-    return [Manifest.model_validate(one) for one in json.loads(written or FILE.read_text(encoding="utf-8"))]
-
-
-def changed(step: str, figures: dict[str, Any] | None = None, **fields: Any) -> list[Manifest]:
-    """The manifests with some figures or fields of one step replaced."""
-    return [
-        one.model_copy(update={"figures": one.figures | (figures or {}), **fields}) if one.step == step else one
-        for one in manifests()
-    ]
-
-
-def parsed(page: str) -> Any:
-    return lxml.html.document_fromstring(page)
-
-
-def words(element: Any) -> str:
-    return " ".join(" ".join(element.itertext()).replace("\u00a0", " ").split())
+from lake.step import Account
+from tests.eval.paged import EVIL, FILE, changed, manifests, parsed, section, words
 
 
 @pytest.fixture(scope="module")
 def page() -> Any:
     return parsed(render("demo", manifests()))
-
-
-def section(page: Any, step: str) -> Any:
-    (found,) = page.xpath(f"//section[@id='{step}']")
-    return found
 
 
 def test_the_page_is_whole_and_its_ids_are_unique(page: Any) -> None:
@@ -126,7 +98,7 @@ def test_pdfs_that_grobid_did_not_read_are_on_the_page() -> None:
 
 def test_the_figures_of_the_manifests_are_on_the_page(page: Any) -> None:
     steps = by_step(manifests())
-    mix = words(section(page, "mix"))
+    mix = words(section(page, "mixture"))
     for row in steps["mix"].figures["mixture"]:
         for name in ("train_documents", "validation_documents", "train_tokens", "validation_tokens"):
             assert f"{row[name]:,}" in mix
@@ -214,7 +186,7 @@ def test_a_source_without_documents_is_in_the_mixture_and_in_no_account() -> Non
     *rows, total = by_step(manifests())["mix"].figures["mixture"]
     empty = {name: 0 if isinstance(value, int) else 0.0 for name, value in rows[0].items()} | {"source": "textbooks"}
     page = parsed(render("demo", changed("mix", {"mixture": [*rows, empty, total]})))
-    assert "textbooks 0 0 0 0 0.0 % 0.0 % 0.00" in words(section(page, "mix"))
+    assert "textbooks 0 0 0 0 0.0 % 0.0 % 0.00" in words(section(page, "mixture"))
     one = changed("read", accounts=manifests()[0].accounts | {"textbooks": Account()})[0]
     assert ledger(one).columns == ["abstracts", "guidelines", "papers", "replay"]
 

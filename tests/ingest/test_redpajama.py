@@ -141,24 +141,12 @@ def test_broken_records_are_told_where_they_were_drawn(tmp_path: Path) -> None:
     assert passed == 6
 
 
-@pytest.mark.parametrize("cut", [0, 5, 60, -3])
-@pytest.mark.parametrize("suffix", [".gz", ".zst"])
-def test_a_packed_file_that_ends_early_is_counted(tmp_path: Path, lines: list[str], suffix: str, cut: int) -> None:
-    data = "".join(lines).encode()
-    packed = gzip.compress(data) if suffix == ".gz" else pa.Codec("zstd").compress(data, asbytes=True)
-    path = tmp_path / f"a.jsonl{suffix}"
-    path.write_bytes(packed[:cut])
+def test_a_packed_file_that_ends_early_is_counted(tmp_path: Path, lines: list[str]) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress("".join(lines).encode())[:-3])
     found, _ = read(path, made())
     assert found[-1].drop.reason.value == "truncated_file"
     assert not any(isinstance(one, Rejected) for one in found[:-1])
-
-
-def test_two_frames_in_a_row_are_one_file(tmp_path: Path, lines: list[str]) -> None:
-    codec = pa.Codec("zstd")
-    halves = ("".join(lines[:1500]), "".join(lines[1500:]))
-    path = tmp_path / "a.jsonl.zst"
-    path.write_bytes(b"".join(codec.compress(half.encode(), asbytes=True) for half in halves))
-    assert len(read(path, made())[0]) == 3000
 
 
 @pytest.mark.parametrize("change", ["keep: 0", "keep: 1.5", "shares: {c4: 2}", "keeps: 1"])

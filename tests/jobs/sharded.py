@@ -9,14 +9,18 @@ import pyarrow as pa
 from lake.dataset import Output
 from lake.document import DOCUMENT, new_document
 from lake.step import Account, Outcome, Step
+from mixing.mixture import Budget, Share, mixture_table
 from mixing.shards import ShardSettings
+from mixing.split import SPLITS, TRAIN
 from mixing.tokenizer import END, TokenizerSettings
 from ray_jobs.count import tokenizer
 from ray_jobs.tokenize import shard
 
 SEED = 3
 SETTINGS = TokenizerSettings.model_validate({"train": {"vocab_size": 400}})
-DEFAULT = ShardSettings()
+DEFAULT = ShardSettings(tokens=1000)
+"""Several shards a source, of few documents each."""
+
 PARTS = 0, 1, 3
 WORDS = [
     "dose",
@@ -60,28 +64,30 @@ def plan_of(position: int, row: dict[str, Any]) -> dict[str, Any] | None:
     return {"split": "validation" if held else "train", "copies": 3 if position % 4 == 0 and not held else 1}
 
 
-def clean_step(root: Path) -> Step:
+def clean_step(root: Path | str, parts: tuple[int, ...] = PARTS) -> Step:
     step = Step("clean", "spark", 1, {}, str(root))
     for source, rows in documents().items():
-        for position, part in enumerate(PARTS):
-            step.output.write_part("documents", part, pa.Table.from_pylist(rows[position::3], DOCUMENT), source)
+        for position, part in enumerate(parts):
+            some = pa.Table.from_pylist(rows[position :: len(parts)], DOCUMENT)
+            step.output.write_part("documents", part, some, source)
         step.output.write_part("documents", 4, pa.Table.from_pylist([], DOCUMENT), source)
     accounts = {source: Account.of(len(rows)) for source, rows in documents().items()}
     step.complete(lambda: Outcome(accounts))
     return step
 
 
-def tokenizer_step(root: Path, clean: Step) -> Step:
+def tokenizer_step(root: Path | str, clean: Step) -> Step:
     step = Step("tokenizer", "ray", 1, {}, str(root), (clean,), follows="clean")
     step.complete(lambda: tokenizer(step, SETTINGS))
     return step
 
 
-def mix_step(root: Path, counted: Step) -> Step:
+def mix_step(root: Path | str, counted: Step) -> Step:
     """A plan written by hand, with the mixture's table that the shard step compares itself with."""
     step = Step("mix", "spark", 1, {}, str(root), (counted,))
     tokens = {row["id"]: row["tokens"] for row in counted.output.scan("counts").to_table().to_pylist()}
-    table = []
+    shares: dict[tuple[str, str], Share] = {}
+    budgets: dict[str, Budget] = {}
     for source, rows in documents().items():
         kept = [(row["id"], plan) for position, row in enumerate(rows) if (plan := plan_of(position, row))]
         planned = {id_: {"id": id_, **plan, "tokens": tokens[id_]} for id_, plan in kept}
@@ -89,17 +95,14 @@ def mix_step(root: Path, counted: Step) -> Step:
             mine = counted.output.read_part("counts", name)["id"].to_pylist()
             part = pa.Table.from_pylist([planned[id_] for id_ in reversed(mine) if id_ in planned], PLAN)
             step.output.write_part("plan", Output.part_place(name)[0], part, source)
-        row = {"source": source}
-        for split in ("train", "validation"):
+        for split in SPLITS:
             of = [one for one in planned.values() if one["split"] == split]
-            row |= {f"{split}_documents": len(of), f"{split}_tokens": sum(o["copies"] * (o["tokens"] + 1) for o in of)}
-        table.append(row)
-    step.complete(
-        lambda: Outcome(
-            {row["source"]: Account.of(row["train_documents"] + row["validation_documents"]) for row in table},
-            {"mixture": [*table, {"source": "total"}]},
-        )
-    )
+            shares[source, split] = Share(len(of), sum(one["copies"] * (one["tokens"] + 1) for one in of))
+        once = sum(one["tokens"] + 1 for one in planned.values() if one["split"] == TRAIN)
+        trained = shares[source, TRAIN].tokens
+        budgets[source] = Budget(once, trained, trained)
+    accounts = {source: Account.of(sum(shares[source, split].documents for split in SPLITS)) for source in budgets}
+    step.complete(lambda: Outcome(accounts, {"mixture": mixture_table(shares, budgets)}))
     return step
 
 
@@ -112,7 +115,7 @@ class Before:
     counted: Step
     mix: Step
 
-    def sharded(self, root: Path, settings: ShardSettings = DEFAULT) -> Step:
+    def sharded(self, root: Path | str, settings: ShardSettings = DEFAULT) -> Step:
         step = Step("shard", "ray", 1, {}, str(root), (self.clean, self.counted, self.mix), follows="mix")
         step.complete(lambda: shard(step, settings, SEED))
         return step

@@ -94,9 +94,37 @@ def test_the_dataset_card_has_the_numbers_of_the_manifests() -> None:
     assert processing["dedup"][:2] == ["223", "199"]
     assert processing["dedup"][2] == r"exact\_duplicate 3, id\_duplicate 14, near\_duplicate 7"
     assert table(card, "benchmark")["sample-qa"] == ["41", "38", "2"]
-    assert table(card, "split")["train"] == ["159", "112,427"]
+    assert table(card, "split") == {
+        "split": ["documents with copies", "tokens"],
+        "---": ["---:", "---:"],
+        "train": ["172", "112,427"],
+        "validation": ["8", "7,364"],
+    }
     assert "Not every document may be redistributed" in card
     assert "| papers | 17 | 14 | CC-BY-4.0 (14), CC-BY-NC (2), unknown (1) |" in card
+
+
+def test_the_dataset_card_tells_epochs_and_upsampling() -> None:
+    card = dataset_card("demo", manifests())
+    assert table(card, "corpus")["replay"][-1] == "0.08"
+    assert table(card, "upsampled corpus")["papers"] == [
+        "16",
+        "0",
+        "6 in 1 copy, 7 in 2 copies, 3 in 3 copies",
+        "1.81",
+        "21,093",
+        "40,867",
+        "1.94",
+        "2023-07",
+    ]
+    told = manifests()["mix"].figures["upsampling"]["papers"] | {"documents": {"0": 10, "1": 4, "2": 2}}
+    filtered = dataset_card("demo", changed("mix", {"upsampling": {EVIL: told}}))
+    (row,) = (
+        cells for name, cells in table(filtered.replace("\\|", "/"), "upsampled corpus").items() if "script" in name
+    )
+    assert row[:4] == ["16", "10", "4 in 1 copy, 2 in 2 copies", "1.33"]
+    assert "<script" not in filtered
+    assert "Upsampling" not in dataset_card("demo", changed("mix", {"upsampling": {}}))
 
 
 def test_the_model_card_is_one_for_the_hub_and_has_the_scores() -> None:
@@ -177,8 +205,9 @@ def test_runs_without_validation_documents_or_losses_have_cards() -> None:
     steps = {name: one.model_copy(update={"accounts": {}}) for name, one in manifests().items()}
     *_, total = steps["mix"].figures["mixture"]
     nothing = {name: 0 if isinstance(value, int) else value for name, value in total.items()}
-    steps["mix"] = steps["mix"].model_copy(update={"figures": {"mixture": [nothing], "missing_tokens": {"papers": 9}}})
-    empty: dict[str, Any] = {"shards": [], "tokens": {}, "documents": {}}
+    figures = steps["mix"].figures | {"mixture": [nothing], "missing_tokens": {"papers": 9}}
+    steps["mix"] = steps["mix"].model_copy(update={"figures": figures})
+    empty: dict[str, Any] = {"shards": [], "mixture": [nothing]}
     steps["shard"] = steps["shard"].model_copy(update={"figures": steps["shard"].figures | empty})
     card = DatasetCard(dataset_card("demo", steps))
     assert card.data.size_categories == ["n<1K"]

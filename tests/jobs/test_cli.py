@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = "configs/demo.yaml"
+WHOLE = "configs/gap-replay.yaml"
 
 
 def gap(*words: str) -> subprocess.CompletedProcess[str]:
@@ -26,6 +27,9 @@ def gap(*words: str) -> subprocess.CompletedProcess[str]:
         (("run", DEMO, "data=/nowhere"), "read.inputs.0.paths: no file matches /nowhere/"),
         (("run", DEMO, "dedupe"), "dedupe: no such step; the steps are read, clean"),
         (("run", DEMO, "evaluate.benchmarks=[{task: medqq}]"), "medqq"),
+        (("plan", DEMO, "data=/nowhere"), "read.inputs.0.paths: no file matches /nowhere/"),
+        (("run", WHOLE, "data=/nowhere"), "read.inputs.0.paths: no file matches /nowhere/"),
+        (("crawl", WHOLE, "nice"), "crawl.contact: give an e-mail address or a URL"),
         (("plan", DEMO, "seed"), "an override is written key.key=value"),
         (("status", DEMO, "lake="), "lake"),
         (("plan", DEMO, "read.inputs.0.site=nize"), "nize: no such site"),
@@ -47,6 +51,16 @@ def test_plan_tells_all_steps_without_an_engine(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_plan_of_the_full_mix_needs_no_data(tmp_path: Path) -> None:
+    done = gap("plan", WHOLE, f"data={tmp_path}", f"lake={tmp_path}", "mix.sources.replay.ratio=0.02")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert (
+        "mix.sources.replay: 523,880,612 tokens (55.5%) are lacking of the 944,080,612 that ratio 0.02" in done.stdout
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_another_selector_of_a_site_reads_again(tmp_path: Path) -> None:
     site = tmp_path / "example-clinic.yaml"
     before = (ROOT / "samples" / "sites" / site.name).read_text(encoding="utf-8")
@@ -60,7 +74,20 @@ def test_another_selector_of_a_site_reads_again(tmp_path: Path) -> None:
 
 
 def test_help_teaches() -> None:
-    commands = "run", "plan", "status", "trace", "crawl", "check", "fetch", "verify", "merge", "split", "dump"
+    commands = (
+        "run",
+        "plan",
+        "status",
+        "trace",
+        "crawl",
+        "check",
+        "fetch",
+        "verify",
+        "merge",
+        "split",
+        "dump",
+        "instruct",
+    )
     for words in ((), *((command,) for command in commands)):
         done = gap(*words, "--help")
         assert done.returncode == 0

@@ -129,6 +129,23 @@ def test_budgets_are_met_to_half_a_document(step: Step) -> None:
     assert step.manifest().figures["missing_tokens"] == {}
 
 
+def test_lengths_count_a_document_once_and_its_tokens_with_their_copies(step: Step) -> None:
+    expected: dict[str, Any] = {}
+    for row in step.output.scan("plan").to_table().to_pylist():
+        length = row["tokens"] + 1
+        least = str(1 << (length.bit_length() - 1))
+        bucket = expected.setdefault(row["source"], {}).setdefault(row["split"], {}).setdefault(least, Counter())
+        bucket.update(documents=1, tokens=length * row["copies"])
+    found = step.manifest().figures["lengths"]
+    assert found == expected
+    assert set(found["guidelines"]["train"]) == {"32", "64"}, "63 tokens and their end are 64"
+    for row in step.manifest().figures["mixture"][:-1]:
+        for split in ("train", "validation"):
+            buckets = found[row["source"]].get(split, {}).values()
+            assert sum(one["documents"] for one in buckets) == row[f"{split}_documents"]
+            assert sum(one["tokens"] for one in buckets) == row[f"{split}_tokens"]
+
+
 def test_the_split_is_that_of_the_clusters(step: Step) -> None:
     rows = [row for row in step.output.scan("plan").to_table().to_pylist() if row["source"] == "guidelines"]
     held = in_validation([row["id"] for row in rows], 0.05, SEED)
@@ -149,10 +166,12 @@ def test_workers_and_partitions_change_no_byte(
     spark.conf.set("spark.sql.shuffle.partitions", "1")
     spark.conf.set("spark.sql.files.openCostInBytes", "1")
     try:
-        assert content(mixed(tmp_path, inputs, spark).output) == content(step.output)
+        other = mixed(tmp_path, inputs, spark)
     finally:
         spark.conf.set("spark.sql.shuffle.partitions", before)
         spark.conf.unset("spark.sql.files.openCostInBytes")
+    assert content(other.output) == content(step.output)
+    assert other.manifest().figures == step.manifest().figures
 
 
 def test_what_cannot_be_met_is_told(inputs: tuple[Step, ...], spark: Any, tmp_path: Path) -> None:

@@ -191,6 +191,17 @@ def test_the_figures_tell_what_upsampling_did(step: Step, expected: dict[str, tu
     assert told["categories"].keys() - named.keys() == {"Retracted Publication", "MeSH Animals"}
 
 
+def test_lengths_are_those_of_one_copy(step: Step) -> None:
+    """Of documents of 61 to 97 tokens, however many copies they have."""
+    found = step.manifest().figures["lengths"]["papers"]
+    planned = [row for row in rows_of(step, "plan").values() if row["split"] == "train"]
+    assert found["train"].keys() == {"32", "64"}
+    assert sum(one["documents"] for one in found["train"].values()) == len(planned)
+    assert sum(one["tokens"] for one in found["train"].values()) == sum(
+        row["copies"] * (row["tokens"] + 1) for row in planned
+    )
+
+
 @pytest.mark.parametrize("whole", [0, 2])
 def test_a_budget_is_one_of_tokens_with_their_copies(
     step: Step, inputs: tuple[Step, ...], spark: Any, tmp_path: Path, whole: int

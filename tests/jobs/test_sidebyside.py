@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ray_jobs.sidebyside import NARROWEST, ROWS, WIDEST, WINDOW, beside, pieces, plain, side_by_side, wide
+from ray_jobs.sidebyside import CONTEXT, NARROWEST, ROWS, WIDEST, WINDOW, beside, pieces, plain, side_by_side, wide
 
 WORDS = st.lists(st.sampled_from(["gout", "urate", "knee", "pain", "the", "of"]), max_size=60)
 TEXTS = st.text(st.characters() | st.sampled_from("ab \n日本語😀é\u0301\u200d\ufe0f\x1b\x9b\u202e"), max_size=200)
@@ -87,6 +87,27 @@ def test_a_hostile_text_gives_the_terminal_no_command() -> None:
         assert line.isprintable()
         assert "\ufffd" in line or line.strip(" │") in ("other", "{+other+}")
         line.encode("utf-8")
+
+
+@pytest.mark.parametrize(("alike", "told"), [(2 * CONTEXT + 1, False), (2 * CONTEXT + 2, True)])
+def test_a_single_word_alike_is_shown_rather_than_counted(alike: int, told: bool) -> None:
+    words = " ".join(f"w{number}" for number in range(alike))
+    lines = side_by_side(f"a {words} c", f"b {words} d", WIDEST)
+    assert any("words alike" in line for line in lines) == told
+    assert (f"w{CONTEXT}" in columns(lines)[0]) != told
+
+
+def test_many_differences_close_together_lose_no_word_and_come_in_step_again() -> None:
+    count = WINDOW // 2
+    left = [word for n in range(count) for word in ("gone", "gone", "gone", "gone", f"same{n}", "and")]
+    right = [word for n in range(count) for word in ("new", f"same{n}", "and")]
+    lines = side_by_side(" ".join(left), " ".join(right), WIDEST, rows=10 * WINDOW)
+    one, other = columns(lines)
+    assert [word.strip("[-]") for word in one] == left
+    assert [word.strip("{+}") for word in other] == right
+    places = [[re.findall(r"same(\d+)", side) for side in line.split(" │ ")] for line in lines]
+    abreast = [pair[0][0] for pair in places if len(pair) == 2 and all(pair) and pair[0][0] == pair[1][0]]
+    assert max(map(int, abreast)) > count // 2
 
 
 def test_a_long_difference_is_cut_and_tells_how_much_more() -> None:

@@ -15,12 +15,28 @@ import pytest
 from lake.error import UserError
 from lake.step import Outcome, Step
 from mixing.merge import merge
+from mixing.mixture import Budget, mixture_table
 from mixing.shards import ShardSettings, check_index, read_tokens
+from mixing.shuffle import order
+from mixing.split import SPLITS
 from mixing.tokenizer import FOLDER, Tokenizer, TokenizerSettings
 from ray_jobs.cluster import RaySettings, start
 from ray_jobs.count import tokenizer
-from ray_jobs.tokenize import PartJob, PlanError, compare, shard
-from tests.jobs.sharded import SEED, SETTINGS, Before, content, documents, plan_of
+from ray_jobs.tokenize import PlanError, ShardJob, realise, shard
+from tests.jobs.sharded import (
+    DEFAULT,
+    PARTS,
+    SEED,
+    SETTINGS,
+    Before,
+    clean_step,
+    content,
+    content_of,
+    documents,
+    mix_step,
+    plan_of,
+    tokenizer_step,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -64,7 +80,7 @@ def test_the_index_leads_to_every_copy(shard_step: Step, before: Before) -> None
                 wanted |= {(row["id"], plan["split"], copy): row["text"] for copy in range(plan["copies"])}
     found = {}
     for row in rows:
-        *ids, end = read_tokens(shard_step.output.local("shards", row["shard"]), row["offset"], row["tokens"])
+        *ids, end = read_tokens(shard_step.output.below("shards"), row["shard"], row["offset"], row["tokens"])
         assert end == made.eod
         assert row["shard"].startswith(f"{row['split']}-{row['source']}-")
         found[row["id"], row["split"], row["copy"]] = made.decode(ids)
@@ -79,17 +95,35 @@ def test_accounts_and_figures(shard_step: Step) -> None:
     assert [one["name"] for one in shards] == sorted(one["name"] for one in shards)
     assert {one["name"] for one in shards} == {path.stem for path in shard_step.output.local("shards").glob("*.idx")}
     assert {one["split"] for one in shards if one["source"] == "replay"} == {"train"}
-    for split in ("train", "validation"):
+    assert manifest.figures["mixture"] == shard_step.input("mix").read_json("manifest.json")["figures"]["mixture"]
+    for split in SPLITS:
         total = sum(one["tokens"] for one in shards if one["split"] == split)
-        assert total == sum(manifest.figures["tokens"][split].values())
+        assert total == manifest.figures["mixture"][-1][f"{split}_tokens"]
+    # Three parts of text, and about as many shards as the tokens need.
+    assert [one["name"] for one in shards if one["source"] == "papers"] == [
+        *(f"train-papers-{number:05d}" for number in range(3)),
+        "validation-papers-00003",
+    ]
 
 
-def test_documents_are_shuffled_within_a_shard(shard_step: Step) -> None:
+def test_documents_are_shuffled_across_parts_and_shards(shard_step: Step) -> None:
     rows = shard_step.output.scan("index").to_table().to_pylist()
-    mine = sorted((row for row in rows if row["shard"] == "train-papers-00000"), key=lambda row: row["document"])
-    order = [row["id"] for row in mine]
-    assert order != sorted(order)
-    assert [row["offset"] for row in mine] == [0, *np.cumsum([row["tokens"] for row in mine]).tolist()[:-1]]
+    mine = [row for row in rows if row["split"] == "train" and row["source"] == "papers"]
+    mine.sort(key=lambda row: (row["shard"], row["document"]))
+    places = order([row["id"] for row in mine], [row["copy"] for row in mine], SEED).tolist()
+    assert places == sorted(places)
+    for shard_name in {row["shard"] for row in mine}:
+        here = [row for row in mine if row["shard"] == shard_name]
+        assert {row["part"] for row in here} == set(PARTS)
+        assert [row["offset"] for row in here] == [0, *np.cumsum([row["tokens"] for row in here]).tolist()[:-1]]
+
+
+def test_how_the_corpus_is_cut_into_parts_changes_no_shard(shard_step: Step, tmp_path: Path) -> None:
+    clean = clean_step(tmp_path, (0, 5))
+    counted = tokenizer_step(tmp_path, clean)
+    other = Before(clean, counted, mix_step(tmp_path, counted)).sharded(tmp_path)
+    assert content_of(other.output.local("shards")) == content_of(shard_step.output.local("shards"))
+    assert other.manifest().figures == shard_step.manifest().figures
 
 
 def test_killed_anywhere_it_resumes_to_the_same_bytes(shard_step: Step, before: Before, tmp_path: Path) -> None:
@@ -99,14 +133,16 @@ def test_killed_anywhere_it_resumes_to_the_same_bytes(shard_step: Step, before: 
     (root / "manifest.json").unlink()
     untouched = root / "shards" / "train-papers-00000.bin"
     written_at = untouched.stat().st_mtime_ns
-    # The worker of part 1 died after its index was lost, of part 3 between .bin and .idx; both left temporary files.
+    # The worker of shard 1 died before its index was written, of shard 2 between .bin and .idx.
     (root / "index" / "source=papers" / "part-00001.parquet").unlink()
-    for gone in ("index/source=papers/part-00003.parquet", "written/source=papers/part-00003.parquet"):
+    for gone in ("index/source=papers/part-00002.parquet", "written/source=papers/part-00002.parquet"):
         (root / gone).unlink()
-    (root / "shards" / "train-papers-00003.idx").unlink()
-    (root / "shards" / ".train-papers-00003.bin.0123abcd").write_bytes(b"half")
-    (root / "shards" / "train-papers-00003.bin").write_bytes(b"other")
-    other.complete(lambda: shard(other, ShardSettings(), SEED))
+    (root / "shards" / "train-papers-00002.idx").unlink()
+    (root / "shards" / ".train-papers-00002.bin.0123abcd").write_bytes(b"half")
+    (root / "shards" / "train-papers-00002.bin").write_bytes(b"other")
+    (root / "pieces" / "source=papers").mkdir(parents=True)
+    (root / "pieces" / "source=papers" / ".part-00000.arrow.0123abcd").write_bytes(b"half")
+    other.complete(lambda: shard(other, DEFAULT, SEED))
     assert content(other) == content(shard_step)
     assert untouched.stat().st_mtime_ns == written_at
     assert other.manifest().figures == shard_step.manifest().figures
@@ -115,10 +151,10 @@ def test_killed_anywhere_it_resumes_to_the_same_bytes(shard_step: Step, before: 
 def test_a_shard_corrupted_meanwhile_is_named(shard_step: Step, tmp_path: Path) -> None:
     other = Step("shard", "ray", 1, {}, str(tmp_path), shard_step.inputs)
     shutil.copytree(shard_step.output.local(), other.output.local())
-    file = other.output.local("shards", "train-replay-00001.bin")
+    file = other.output.local("shards", "train-replay-00000.bin")
     file.write_bytes(file.read_bytes()[:-2])
-    with pytest.raises(UserError, match=r"train-replay-00001\.bin: corrupt"):
-        shard(other, ShardSettings(), SEED)
+    with pytest.raises(UserError, match=r"train-replay-00000\.bin: corrupt"):
+        shard(other, DEFAULT, SEED)
 
 
 WRITER = """
@@ -126,14 +162,16 @@ import pickle, sys
 job = pickle.load(sys.stdin.buffer)
 print("ready", flush=True)
 for name in job.mix.parts("plan"):
-    job.write(name)
+    job.encode(name)
+for source, layout in job.layouts.items():
+    for number in range(layout.total):
+        job.write(source, number)
 """
 
 
 def test_killed_at_random_moments_it_resumes_to_the_same_bytes(shard_step: Step, tmp_path: Path) -> None:
     other = Step("shard", "ray", 1, {}, str(tmp_path), shard_step.inputs, follows="mix")
-    clean, counted, mix = (step.output for step in shard_step.inputs)
-    job = pickle.dumps(PartJob(clean, mix, other.output, counted.local(FOLDER), SEED))
+    job = pickle.dumps(ShardJob.of(other, DEFAULT, SEED))
     random = np.random.default_rng(11)
     killed = 0
     for delay in random.uniform(0, 0.12, 6):
@@ -148,13 +186,13 @@ def test_killed_at_random_moments_it_resumes_to_the_same_bytes(shard_step: Step,
         writer.stdout.close()
         killed += writer.wait() == -signal.SIGKILL
     assert killed
-    other.complete(lambda: shard(other, ShardSettings(), SEED))
+    other.complete(lambda: shard(other, DEFAULT, SEED))
     assert content(other) == content(shard_step)
 
 
 @pytest.mark.parametrize("length", [2, 64])
 def test_packed_shards_hold_the_same_tokens(shard_step: Step, before: Before, tmp_path: Path, length: int) -> None:
-    packed = before.sharded(tmp_path, ShardSettings(pack=length))
+    packed = before.sharded(tmp_path, ShardSettings(tokens=DEFAULT.tokens, pack=length))
     ours, theirs = content(packed), content(shard_step)
     assert ours.keys() == theirs.keys()
     changed = {name for name in ours if ours[name] != theirs[name]}
@@ -164,23 +202,25 @@ def test_packed_shards_hold_the_same_tokens(shard_step: Step, before: Before, tm
         *whole, last = check_index(packed.output.local("shards", one["name"])).lengths.tolist()
         assert set(whole) <= {length}
         assert 0 < last <= length
-    assert packed.manifest().figures["tokens"] == shard_step.manifest().figures["tokens"]
-    assert packed.manifest().figures["documents"] == shard_step.manifest().figures["documents"]
+    assert packed.manifest().figures["mixture"] == shard_step.manifest().figures["mixture"]
 
 
 def test_an_empty_plan_is_told(before: Before, tmp_path: Path) -> None:
     empty = Step("mix", "spark", 2, {}, str(tmp_path))
-    nothing = {"source": "papers", "train_documents": 0, "validation_documents": 0}
-    empty.complete(lambda: Outcome(figures={"mixture": [nothing]}))
+    empty.complete(lambda: Outcome(figures={"mixture": mixture_table({}, {"papers": Budget(0, 0, 0)})}))
     with pytest.raises(UserError, match="keeps no document"):
         shard(Step("shard", "ray", 1, {}, str(tmp_path), (before.clean, before.counted, empty)), ShardSettings(), SEED)
 
 
-def test_tokens_that_were_not_planned_fail_the_step(shard_step: Step) -> None:
-    planned = shard_step.input("mix").read_json("manifest.json")["figures"]["mixture"][:-1]
-    compare(planned, shard_step.manifest().figures["tokens"])
-    with pytest.raises(PlanError, match=r"papers: .* train tokens were written"):
-        compare([planned[0] | {"train_tokens": 5}], shard_step.manifest().figures["tokens"])
+def test_shards_that_were_not_planned_fail_the_step(shard_step: Step) -> None:
+    planned = shard_step.input("mix").read_json("manifest.json")["figures"]["mixture"]
+    shards = shard_step.manifest().figures["shards"]
+    assert realise(planned, shards) == planned
+    for name in ("train_tokens", "validation_documents"):
+        with pytest.raises(PlanError, match=rf"papers: {name} is \d+ as written and 5 as planned"):
+            realise([planned[0] | {name: 5}, *planned[1:]], shards)
+    with pytest.raises(PlanError, match=r"replay: train_documents is 0 as written and 8 as planned"):
+        realise(planned, [one for one in shards if one["source"] != "replay"])
 
 
 def test_megatron_trains_on_the_shards(shard_step: Step, before: Before, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from mixing.shards import HEAD, ShardSettings, check_index, pack_index, write
 from mixing.tokenizer import FOLDER, Tokenizer
 from ray_jobs.cli import main
 from ray_jobs.verify import ShardCheck, check_step
-from tests.jobs.sharded import Before
+from tests.jobs.sharded import DEFAULT, Before
 
 pytestmark = pytest.mark.engine
 
@@ -28,7 +28,7 @@ SHARD = "train-papers-00000"
 
 @pytest.fixture(scope="module")
 def packed_step(before: Before, tmp_path_factory: pytest.TempPathFactory) -> Step:
-    return before.sharded(tmp_path_factory.mktemp("packed"), ShardSettings(pack=64))
+    return before.sharded(tmp_path_factory.mktemp("packed"), ShardSettings(tokens=DEFAULT.tokens, pack=64))
 
 
 def copied(step: Step, root: Path) -> Step:
@@ -164,9 +164,8 @@ def test_a_well_lake_has_no_fault_and_every_document_is_decoded(shard_step: Step
         assert [one.shard for one in found] == [one["name"] for one in step.manifest().figures["shards"]]
         assert [fault for one in found for fault in one.faults] == []
         assert all(one.sampled == one.exact == one.documents > 0 for one in found)
-        assert sum(one.tokens for one in found) == sum(
-            map(sum, map(dict.values, step.manifest().figures["tokens"].values()))
-        )
+        total = step.manifest().figures["mixture"][-1]
+        assert sum(one.tokens for one in found) == total["train_tokens"] + total["validation_tokens"]
 
 
 def test_a_sample_is_the_same_every_time_and_no_larger(shard_step: Step) -> None:
@@ -226,17 +225,17 @@ def test_a_folder_of_shards_is_verified_without_its_lake(shard_step: Step, tmp_p
     assert gap("verify", folder, "--tokenizer", tokenizer)[::2] == (0, [])
     code, said, errors = gap("verify", folder, *ids)
     assert (code, errors) == (0, [])
-    assert re.match(r"9 shards, \d+ documents, [\d,]+ tokens: all well", said)
+    assert re.match(r"5 shards, \d+ documents, [\d,]+ tokens: all well", said)
     code, _, errors = gap("verify", folder / f"{SHARD}.idx")
     assert code == 0
     assert errors == ["gap: ids and ends are not checked without --tokenizer, or --vocab-size and --eod"]
     edit("bin", -2, struct.pack("<H", 5))(step.output.local())
-    (folder / "train-replay-00001.idx").unlink()
+    (folder / "train-replay-00000.idx").unlink()
     code, said, errors = gap("verify", folder, *ids)
     assert (code, said) == (1, "")
     assert re.fullmatch(rf"gap: .*{SHARD}\.bin: corrupt: document \d+ does not end with .* {made.eod}", errors[0])
-    assert re.fullmatch(r"gap: .*train-replay-00001\.idx: this half of the shard is missing", errors[1])
-    assert errors[2] == "gap: 2 of 9 shards at fault"
+    assert re.fullmatch(r"gap: .*train-replay-00000\.idx: this half of the shard is missing", errors[1])
+    assert errors[2] == "gap: 2 of 5 shards at fault"
 
 
 @pytest.mark.parametrize(
@@ -268,7 +267,7 @@ def test_merge_and_split_know_where_a_lakes_documents_lie(shard_step: Step, tmp_
     folder, made = shard_step.output.local("shards"), Tokenizer.load(shard_step.input("tokenizer").local(FOLDER))
     texts = shard_step.input("clean").scan("documents").to_table(columns=["id", "text"]).to_pylist()
     text_of = {row["id"]: row["text"] for row in texts}
-    parts = [f"train-papers-{part:05d}" for part in (0, 1, 3)]
+    parts = [f"train-papers-{number:05d}" for number in range(3)]
     assert gap("merge", tmp_path / "papers", *(folder / f"{name}.bin" for name in parts))[::2] == (0, [])
     code, said, _ = gap("split", tmp_path / "papers.bin", tmp_path, "--tokens", "900")
     assert code == 0

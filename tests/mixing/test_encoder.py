@@ -104,6 +104,28 @@ def test_a_tokenizer_that_is_not_read_is_encoded_by_tokenizers_with_a_warning() 
     assert bounds[-1] == ids.size
 
 
+def test_a_tokenizer_is_proved_once_a_process_by_its_content(tmp_path: Path) -> None:
+    wanted = TokenizerSettings.model_validate(ORIGINS["trained"])
+    one, other = (train([f"{word} daily"] * 20, wanted) for word in ("dose of aspirin", "urate of gout"))
+    for made, folder in ((one, "a"), (one, "b")):
+        made.save(tmp_path / folder)
+    twins = [Tokenizer.load(tmp_path / folder).encoder._fast for folder in "ab"]
+    assert twins[0] is twins[1] is not None
+    other.save(tmp_path / "a")
+    changed = Tokenizer.load(tmp_path / "a")
+    assert changed.encoder._fast is not twins[0]
+    texts = ["dose of aspirin", "urate of gout"]
+    assert encoded(changed, texts) == expected(other, texts) != expected(one, texts)
+
+
+def test_what_is_wrong_with_a_tokenizer_is_told_each_time() -> None:
+    backend = byte_level()
+    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.UnicodeScripts(), backend.pre_tokenizer])
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="does not read this tokenizer"):
+            assert Encoder(backend).name.startswith("tokenizers ")
+
+
 class Liar:
     """A backend that says of itself what is not so: the twin is built from other rules."""
 
@@ -154,7 +176,7 @@ def test_hard_texts_hold_what_they_promise() -> None:
     assert any("[fig][fig]" in text for text in texts)
     assert "<|im_end|" in texts
     assert max(map(len, texts)) > 50_000
-    assert sum(map(len, texts)) < 300_000, "the proof stands before every task"
+    assert sum(map(len, texts)) < 300_000, "the proof stands before the first task of every process"
 
 
 THREADS = """

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mixing.merge
+from lake.dataset import Output
 from lake.error import UserError
 from mixing.merge import merge, merge_places, pack, packed_lengths, split, split_places
 from mixing.shards import Shard, check_index, read_tokens, verify, write
@@ -42,7 +43,7 @@ def content(folder: Path, name: str) -> tuple[bytes, bytes]:
 
 def found_at(folder: Path, table: pa.Table) -> dict[str, list[int]]:
     return {
-        row["id"]: read_tokens(folder / row["shard"], row["offset"], row["tokens"])[:-1].tolist()
+        row["id"]: read_tokens(Output(str(folder)), row["shard"], row["offset"], row["tokens"])[:-1].tolist()
         for row in table.to_pylist()
     }
 

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lake import bundled
+from lake.config import Settings, load
 from lake.error import UserError
-from mixing.mixture import MIXTURES, Budget, MixSettings, Share, budgets, check_sources, copies, mixture_table
+from mixing.mixture import MIXTURES, Budget, MixSettings, Share, budgets, check_sources, copies, foresee, mixture_table
+from mixing.split import TRAIN, VALIDATION, in_validation, stable_hash
+from tests.mixing import table1
 
 
 def mix(**sources: dict[str, float]) -> MixSettings:
@@ -153,7 +156,7 @@ def test_a_source_of_no_tokens_gives_nothing() -> None:
 @pytest.mark.parametrize(
     ("name", "gives", "replay", "code"),
     [
-        ("gap-replay", {"guidelines": 0.05, "abstracts": 0.03, "papers": 0.03}, 0.01, 0),
+        ("gap-replay", {"guidelines": 0.05, "abstracts": 0.03, "papers": 0.03}, 0.009, 0),
         ("pmc", {"papers": 0.03}, None, 0),
         ("pmc-replay", {"papers": 0.03}, 0.01, 0),
         ("pmc-upsampled", {"papers": 0.03}, None, 0),
@@ -183,3 +186,122 @@ def test_every_ready_mixture_is_known_by_its_name_and_one_of_ones_own_by_its_pat
     file.write_text("sources: {papers: {keep: 2}}\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"mine\.yaml: sources\.papers\.keep"):
         MixSettings.model_validate(str(file))
+
+
+class Whole(Settings):
+    """A config with a mixture."""
+
+    mix: MixSettings
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Path:
+    file = tmp_path / "config.yaml"
+    file.write_text("mix: gap-replay\n", encoding="utf-8")
+    return file
+
+
+def test_keys_are_laid_over_a_ready_mixture(named: Path) -> None:
+    ready = MixSettings.model_validate("gap-replay")
+    ratio = {"mixture": "gap-replay", "sources": {"replay": {"ratio": 0.02}}}
+    found = MixSettings.model_validate(ratio)
+    assert found.sources["replay"].ratio == 0.02
+    assert found.sources | {"replay": ready.sources["replay"]} == ready.sources
+    assert load(named, ["mix.sources.replay.ratio=0.02"], Whole).mix == found
+    assert load(named, ["mix=pmc", "mix=gap-replay", "mix.sources.replay.ratio=0.02"], Whole).mix == found
+    assert load(named, [], Whole).mix == MixSettings.model_validate({"mixture": "gap-replay"}) == ready
+
+
+def test_a_budget_takes_the_place_of_the_ready_mixtures(named: Path) -> None:
+    found = load(named, ["mix.sources.replay.tokens=5", "mix.sources.papers.max_epochs=2"], Whole).mix.sources
+    assert (found["replay"].tokens, found["replay"].ratio) == (5, None)
+    assert (found["papers"].max_epochs, found["papers"].validation) == (2, 0.03)
+    more = load(named, ["mix.sources.wiki.keep=0.5"], Whole).mix.sources
+    assert (more["wiki"].keep, more["replay"].ratio) == (0.5, 0.009)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("mix.sources.replay.ration=1", "mix.sources.replay.ration: unknown key; did you mean ratio"),
+        ("mix.sourcse.replay.ratio=0.1", "mix.sourcse: unknown key; did you mean sources"),
+        ("mix.sources.replay=0.1", "mix.sources.replay: Input should be a valid dictionary"),
+        ("mix.sources=[a]", "mix.sources: Input should be a valid dictionary"),
+        ("mix.mixture=gap-reply", "gap-reply: no such mixture; .*did you mean gap-replay"),
+        ("mix.mixture=5", "mix: mixture is a mixture's name or the path of a YAML file, not 5"),
+    ],
+)
+def test_wrong_keys_beside_a_ready_mixture_are_told(named: Path, override: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        load(named, [override], Whole)
+
+
+def test_table_1_is_foreseen_from_its_sums() -> None:
+    held = {one: Share(table1.DOCUMENTS[one], round(table1.TOKENS[one])) for one in table1.DOCUMENTS}
+    *rows, total = foresee(MixSettings.model_validate("gap-replay"), held)
+    table = {row["source"]: row for row in rows}
+    assert {one: f"{table[one]['train_tokens']:.3g}" for one in held} == {
+        one: f"{tokens:.3g}" for one, tokens in table1.TRAIN_TOKENS.items()
+    }
+    assert table["guidelines"]["train_documents"] == 41_120
+    assert table["papers"]["validation_tokens"] == 1_257_900_000
+    assert (table["abstracts"]["validation_documents"], table["replay"]["validation_documents"]) == (485_610, 0)
+    assert table["replay"]["train_tokens"] == pytest.approx(0.009 * total["train_tokens"], abs=1)
+    # As many of its documents as tokens are taken.
+    assert (
+        table["replay"]["train_documents"] == round(494_000 * table["replay"]["train_tokens"] / 420_200_000) < 494_000
+    )
+    assert f"{total['train_tokens']:.3g}" == f"{46.7e9:.3g}"
+    assert total["missing_tokens"] == 0
+
+
+def test_what_is_foreseen_repeats_documents_and_tells_what_lacks() -> None:
+    given = mix(papers={"validation": 0.1, "tokens": 250, "max_epochs": 2}, code={"tokens": 7}, web={"tokens": 0})
+    table = {row["source"]: row for row in foresee(given, {"papers": Share(10, 100), "web": Share(4, 40)})}
+    assert (table["papers"]["train_documents"], table["papers"]["train_tokens"]) == (9, 180)
+    assert (table["papers"]["epochs"], table["papers"]["missing_tokens"]) == (2, 70)
+    assert (table["code"]["missing_tokens"], table["code"]["train_documents"]) == (7, 0)
+    assert table["web"]["train_documents"] == table["web"]["train_tokens"] == 0
+    with pytest.raises(UserError, match="no entry for news"):
+        foresee(given, {"news": Share(1, 1)})
+
+
+def realised(settings: MixSettings) -> dict[str, dict[str, float]]:
+    """The rows of the mixture's table that the corpus comes to, split and copies as the step mix decides them."""
+    train: dict[str, np.ndarray] = {}
+    shares: dict[tuple[str, str], Share] = {}
+    for source, one in table1.corpus().items():
+        held = in_validation(one.ids, settings.sources[source].validation, table1.SEED)
+        order = np.argsort(stable_hash(one.ids, f"mix:{table1.SEED}"))
+        train[source] = one.tokens[order][~held[order]]
+        shares[source, VALIDATION] = Share(int(held.sum()), int(one.tokens[held].sum()))
+    planned = budgets(settings, {source: int(tokens.sum()) for source, tokens in train.items()})
+    planned = {source: planned[source] for source in train}
+    for source, tokens in train.items():
+        repeats = copies(tokens, np.cumsum(tokens) - tokens, planned[source])
+        shares[source, TRAIN] = Share(int((repeats > 0).sum()), int((repeats * tokens).sum()))
+    return {row["source"]: row for row in mixture_table(shares, planned)}
+
+
+def test_a_thousandth_of_table_1_has_its_shares() -> None:
+    """To 0.1 % of the whole mixture: who is held out is chance."""
+    table = realised(table1.GAP_REPLAY)
+    assert sum(len(one.ids) for one in table1.corpus().values()) == 21_766
+    for source, share in table1.SHARES.items():
+        assert table[source]["share"] == pytest.approx(share, abs=0.001), source
+    assert table["abstracts"]["held_out"] == pytest.approx(0.03, abs=0.004)
+    assert table["papers"]["held_out"] == pytest.approx(0.03, abs=0.007)
+    assert table["replay"]["held_out"] == 0
+    assert table["total"]["train_tokens"] == pytest.approx(46.7e6, rel=0.005)
+    assert table["total"]["train_documents"] == pytest.approx(21_100, abs=100)
+    assert table["total"]["missing_tokens"] == 0
+
+
+def test_ratios_are_met_to_a_thousandth_or_half_a_document() -> None:
+    table = realised(table1.BY_RATIO)
+    longest = {source: int(one.tokens.max()) for source, one in table1.corpus().items()}
+    for source, share in table1.SHARES.items():
+        wanted = share * table["total"]["budget_tokens"]
+        allowed = max(0.001 * wanted, longest[source] / 2)
+        assert abs(table[source]["train_tokens"] - wanted) <= allowed, source
+    assert table["papers"]["share"] == pytest.approx(table1.SHARES["papers"], rel=0.001)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lake.dataset import Output
 from lake.error import UserError
 from mixing import shards
 from mixing.shards import check_index, pack_index, read_tokens, verify, write
@@ -40,7 +41,7 @@ def test_any_text_comes_back_from_a_shard(made: Tokenizer, texts: list[str]) -> 
         assert (written.documents, written.tokens) == (len(texts), found.tokens)
         offset = 0
         for text, length in zip(texts, found.lengths.tolist(), strict=True):
-            *ids, end = read_tokens(prefix, offset, length)
+            *ids, end = read_tokens(Output(str(prefix.parent)), prefix.name, offset, length)
             assert made.decode(ids) == text
             assert end == made.eod
             offset += length
@@ -190,4 +191,4 @@ def test_names_with_dots_stay_whole(tmp_path: Path) -> None:
 def test_reading_past_the_end_is_told(tmp_path: Path) -> None:
     write(tmp_path, "s", documents(3), VOCABULARY, EOD)
     with pytest.raises(UserError, match="tokens 2 to 5 of 4"):
-        read_tokens(tmp_path / "s", 2, 3)
+        read_tokens(Output(str(tmp_path)), "s", 2, 3)

@@ -1,13 +1,12 @@
 """Which worker sees which sequence: the same ones a step for every number of workers."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lake.dataset import Output
 from train.data import FIELDS, Shards, Tensors, micro_batches
 from train.recipe import Batch
 
@@ -37,7 +36,7 @@ def test_shards_are_grouped_by_source_within_a_split() -> None:
         for split in ("train", "validation")
         for source in ("papers", "abstracts")
     ]
-    found = Shards.of(Path("/lake"), rows, "train").prefixes
+    found = Shards.of(Output("/lake"), rows, "train").prefixes
     assert found == {"abstracts": [("/lake/train-abstracts", 7)], "papers": [("/lake/train-papers", 7)]}
 
 

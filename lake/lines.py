@@ -9,7 +9,6 @@ from typing import NamedTuple, cast
 
 import pyarrow as pa
 
-from ingest.records import Rejected
 from lake.decision import Drop, Reason
 
 BOM = b"\xef\xbb\xbf"
@@ -18,18 +17,20 @@ PACKED = (".gz", ".zst")
 
 
 class Line(NamedTuple):
-    """A line and the `file:line` where it stands."""
+    """A line, or why it cannot be had; `native` is the `file:line` where it stands."""
 
     native: str
-    data: bytes
+    data: bytes | Drop
 
 
-def raw_lines(path: Path, name: str, max_bytes: int) -> Iterator[Line | Rejected]:
-    """Every line of a file that is not blank, or why it cannot be had. Memory holds one line of at most `max_bytes`.
+def raw_lines(path: Path, name: str, max_bytes: int) -> Iterator[Line]:
+    """Every line of a file that is not blank. Memory holds one line of at most `max_bytes`; of a longer one there is a
+    Drop, whose score is its length in bytes.
 
     `name` is the file's name within the data folder. A name that ends in `.gz` is gzip, one in `.zst` Zstandard. A
-    packed stream that ends early or is corrupt yields what was readable, then one rejected record; so does a packed
-    file without a byte, which Python takes for an empty stream.
+    packed stream that ends early or is corrupt yields what was readable (of Zstandard up to CHUNK bytes less), then
+    one Drop; so does a packed file without a byte, which Python takes for an empty stream. A byte order mark at the
+    file's beginning is left out.
     """
     packed = path.suffix in PACKED
     with _open(path) as stream:
@@ -41,12 +42,12 @@ def raw_lines(path: Path, name: str, max_bytes: int) -> Iterator[Line | Rejected
                 native = f"{name}:{number}"
                 if isinstance(line, int):
                     evidence = f"{native}: a line of {line:,} bytes; max_bytes is {max_bytes:,}"
-                    yield Rejected(native, Drop(Reason.TOO_LARGE, evidence, float(line)))
+                    yield Line(native, Drop(Reason.TOO_LARGE, evidence, float(line)))
                 elif line.strip():
                     yield Line(native, line)
         except (EOFError, zlib.error, gzip.BadGzipFile, ZstandardError) as error:
             native = f"{name}:{number + 1}"
-            yield Rejected(native, Drop(Reason.TRUNCATED_FILE, f"{native}: nothing readable from here on: {error}"))
+            yield Line(native, Drop(Reason.TRUNCATED_FILE, f"{native}: nothing readable from here on: {error}"))
 
 
 class ZstandardError(Exception):
