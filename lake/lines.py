@@ -13,6 +13,9 @@ from lake.decision import Drop, Reason
 
 BOM = b"\xef\xbb\xbf"
 CHUNK = 2**20
+READ = 2**16
+"""What is unpacked of Zstandard at once, all of which is lost where it breaks."""
+
 PACKED = (".gz", ".zst")
 
 
@@ -28,7 +31,7 @@ def raw_lines(path: Path, name: str, max_bytes: int) -> Iterator[Line]:
     Drop, whose score is its length in bytes.
 
     `name` is the file's name within the data folder. A name that ends in `.gz` is gzip, one in `.zst` Zstandard. A
-    packed stream that ends early or is corrupt yields what was readable (of Zstandard up to CHUNK bytes less), then
+    packed stream that ends early or is corrupt yields what was readable (of Zstandard up to READ bytes less), then
     one Drop; so does a packed file without a byte, which Python takes for an empty stream. A byte order mark at the
     file's beginning is left out.
     """
@@ -79,7 +82,7 @@ def _open(path: Path) -> gzip.GzipFile | io.BufferedReader:
     if path.suffix == ".gz":
         return gzip.open(path)
     if path.suffix == ".zst":
-        return io.BufferedReader(_Zstandard(path), CHUNK)
+        return io.BufferedReader(_Zstandard(path), READ)
     return path.open("rb")
 
 

@@ -127,7 +127,7 @@ def plan(config: Pipeline, blind: Collection[str] = ()) -> dict[str, Step]:
     base = [] if "tokenizer" in blind else base_files(config.tokenizer)
     adopted = [[path.name, digest(path)] for path in base]
     benchmarks = {"benchmarks": config.evaluate.model_dump(mode="json")["benchmarks"]}
-    add("read", "ray", 4, identity=raw)
+    add("read", "ray", 5, identity=raw)
     add("clean", "spark", 3, ("read",), follows="read")
     add("tokenizer", "ray", 2, ("clean",), follows="clean", identity=adopted or None)
     compared = fingerprints(config.dedup, DEDUP_VERSION)

@@ -183,7 +183,8 @@ def _steps(config: "Pipeline", steps: dict[str, Step], known: Foreseen, blind: s
         yield "Times not marked done are estimated from speeds measured on 2 cores, if disks and networks keep up."
     if left.gpu_seconds:
         yield f"GPUs are A100s at {PART_OF_PEAK:.0%} of their bf16 peak, as the MEDITRON paper's training ran."
-    held = "" if steps["dedup"].done else f", {size(known.text * SIGNED)} more while dedup runs"
+    scratch = {"dedup": known.text * SIGNED, "shard": todo["shard"].size}
+    held = "".join(f", {size(more)} more while {name} runs" for name, more in scratch.items() if not todo[name].done)
     yield f"Storage: {size(raw)} of raw files below {config.data}, {size(written)} below {config.lake}{held}."
 
 
