@@ -184,8 +184,9 @@ def _steps(config: "Pipeline", steps: dict[str, Step], known: Foreseen, blind: s
     if left.gpu_seconds:
         yield f"GPUs are A100s at {PART_OF_PEAK:.0%} of their bf16 peak, as the MEDITRON paper's training ran."
     scratch = {"dedup": known.text * SIGNED, "shard": todo["shard"].size}
-    held = "".join(f", {size(more)} more while {name} runs" for name, more in scratch.items() if not todo[name].done)
-    yield f"Storage: {size(raw)} of raw files below {config.data}, {size(written)} below {config.lake}{held}."
+    yield f"Storage: {size(raw)} of raw files below {config.data}, {size(written)} below {config.lake}."
+    if held := [f"{name} {size(more)}" for name, more in scratch.items() if not todo[name].done]:
+        yield f"More while they run: {', '.join(held)}."
 
 
 def _sum(seconds: Iterator[float | None]) -> float | None:
