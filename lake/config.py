@@ -97,7 +97,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
-        near = difflib.get_close_matches(key, set(_keys(model)), n=1)
+        near = difflib.get_close_matches(key, set(_keys(model)) - {key}, n=1)
         advice = f"did you mean {near[0]}?" if near else "remove it"
         return f"{where}: unknown key; {advice}{more}"
     if first["type"] == "missing":

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from lake.config import Settings
 from lake.dataset import MANIFEST, Output
+from lake.error import UserError
 
 
 class Account(Settings):
@@ -130,8 +131,18 @@ class Step:
         return self.output.exists(MANIFEST)
 
     def manifest(self) -> Manifest:
-        """Raises FileNotFoundError where the step is not done."""
-        return Manifest.model_validate(self.output.read_json(MANIFEST))
+        """What the step said of itself when it was done.
+
+        Raises:
+            FileNotFoundError: it is not done.
+            UserError: the file is not a manifest of this version.
+        """
+        try:
+            return Manifest.model_validate(self.output.read_json(MANIFEST))
+        except ValueError as error:  # JSON, its encoding or its keys
+            fault = " ".join(str(error).split())[:200]
+            remedy = f"delete {self.output.root} and run {self.name} again"
+            raise UserError(f"{self.output.path(MANIFEST)}: not a manifest: {fault}; {remedy}") from None
 
     def input(self, name: str) -> Output:
         return next(step.output for step in self.inputs if step.name == name)

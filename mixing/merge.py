@@ -1,6 +1,7 @@
 """Shards made from shards: merged, split, packed. Tokens are copied as they are; only the bounds around them change."""
 
 import hashlib
+import re
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -42,12 +43,15 @@ def split(prefix: Path, folder: Path, tokens: int) -> list[Shard]:
     A document is never cut: one that is longer is a shard of its own. Merged in order, the pieces are the shard again.
 
     Raises:
-        UserError: the shard is corrupt.
+        UserError: the shard is corrupt, or the folder has files of such names, among which new pieces would be lost.
         ValueError: `tokens` is not above zero.
     """
     if tokens < 1:
         raise ValueError(f"pieces of {tokens} tokens")
     index = check_index(prefix)
+    named = re.compile(rf"{re.escape(prefix.name)}-\d{{5,}}\.(bin|idx)")
+    if there := sorted(file.name for file in folder.glob("*") if named.fullmatch(file.name)):
+        raise UserError(f"{folder / there[0]}: this name is for a piece of {prefix.name}; name an empty folder")
     ends = np.cumsum(index.lengths, dtype=np.int64)
     pieces: list[Shard] = []
     first = start = 0

@@ -1,6 +1,7 @@
 """The mixture: from what the sources hold and what is asked for, how many tokens each gives and who is taken."""
 
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -27,7 +28,7 @@ class SourceMix(Settings):
     `validation` is the share of its documents that is held out; the rest is for training, where at most one of these
     sets a budget: `keep`, a share of its train tokens; `tokens`, a number of them; `ratio`, a share of the train tokens
     of the whole mixture. A budget beyond the source's tokens repeats documents, at most `max_epochs` times; `tokens: 0`
-    leaves the source out.
+    leaves the source out of training, not what it holds out.
 
     `upsample` makes the source anew before all else: its train documents count as often as their scores say, and those
     that it filters out are in neither split. A budget, `max_epochs` and `available` are of tokens so counted, and an
@@ -38,7 +39,7 @@ class SourceMix(Settings):
     keep: float | None = Field(default=None, gt=0, le=1)
     tokens: int | None = Field(default=None, ge=0)
     ratio: float | None = Field(default=None, gt=0, lt=1)
-    max_epochs: float = Field(default=1, ge=1)
+    max_epochs: float = Field(default=1, ge=1, allow_inf_nan=False)
     upsample: Upsampling | None = None
 
     @model_validator(mode="after")
@@ -46,6 +47,10 @@ class SourceMix(Settings):
         if sum(getattr(self, one) is not None for one in BUDGETS) > 1:
             raise ValueError("give at most one of keep, tokens and ratio")
         return self
+
+    @property
+    def left_out(self) -> bool:
+        return self.tokens == 0
 
 
 class MixSettings(Settings):
@@ -70,7 +75,7 @@ class MixSettings(Settings):
             return given
         if not isinstance(given[NAMED], str):
             raise ValueError(f"{NAMED} is a mixture's name or the path of a YAML file, not {given[NAMED]!r:.80}")
-        ready = bundled.read(bundled.locate(given[NAMED], MIXTURES, "mixture"), MixSettings).model_dump()["sources"]
+        ready = _ready(bundled.locate(given[NAMED], MIXTURES, "mixture")).model_dump()["sources"]
         sources = given.get("sources") or {}
         if isinstance(sources, dict):
             sources = ready | {source: _laid_over(ready.get(source, {}), one) for source, one in sources.items()}
@@ -78,13 +83,36 @@ class MixSettings(Settings):
 
     @model_validator(mode="after")
     def _ratios(self) -> Self:
-        ratios = [one.ratio for one in self.sources.values() if one.ratio is not None]
-        if len(ratios) == len(self.sources):
+        given = [one for one in self.sources.values() if not one.left_out]
+        ratios = [one.ratio for one in given if one.ratio is not None]
+        if ratios and len(ratios) == len(given):
             if abs(sum(ratios) - 1) > 1e-9:
-                raise ValueError(f"where every source has a ratio they add up to 1, not {sum(ratios):g}")
+                raise ValueError(
+                    f"where all sources but those of tokens: 0 have a ratio they add up to 1, not {sum(ratios):g}"
+                )
         elif sum(ratios) >= 1:
             raise ValueError(f"ratios add up to {sum(ratios):g}, which leaves nothing for the other sources")
         return self
+
+
+_OPEN: ContextVar[tuple[Path, ...]] = ContextVar("_OPEN", default=())
+"""The files of mixtures that are being read, each named by the one before."""
+
+
+def _ready(file: Path) -> MixSettings:
+    """The mixture of a file, which may name another.
+
+    Raises:
+        UserError: the file is not a mixture's, or comes back to itself.
+    """
+    before, this = _OPEN.get(), file.resolve()
+    if this in before:
+        raise UserError(f"{file}: {NAMED}: it names itself, perhaps through others; name another or write sources")
+    opened = _OPEN.set((*before, this))
+    try:
+        return bundled.read(file, MixSettings)
+    finally:
+        _OPEN.reset(opened)
 
 
 def _laid_over(ready: dict[str, Any], own: Any) -> Any:
@@ -124,17 +152,17 @@ class Budget:
 def budgets(settings: MixSettings, available: Mapping[str, int]) -> dict[str, Budget]:
     """The train tokens each source gives, from those it has once its validation documents are set apart.
 
-    Sources with a ratio share one total with the others, which their own tokens, `keep` or `tokens` fix. Where all
-    have one, the total is the largest for which no source lacks tokens.
+    Sources with a ratio share one total with the others, which their own tokens, `keep` or `tokens` fix. Where all that
+    are not left out have one, the total is the largest for which no source that has any lacks tokens.
     """
     held = {source: available.get(source, 0) for source in settings.sources}
-    most = {source: int(one.max_epochs * held[source]) for source, one in settings.sources.items()}
+    most = {source: round(one.max_epochs * held[source]) for source, one in settings.sources.items()}
     wanted = {source: _fixed(one, held[source]) for source, one in settings.sources.items() if one.ratio is None}
     ratios = {source: one.ratio for source, one in settings.sources.items() if one.ratio is not None}
-    if wanted:
-        total = sum(min(tokens, most[source]) for source, tokens in wanted.items()) / (1 - sum(ratios.values()))
+    if all(settings.sources[source].left_out for source in wanted):
+        total = min((most[source] / ratio for source, ratio in ratios.items() if most[source]), default=0)
     else:
-        total = min(most[source] / ratio for source, ratio in ratios.items())
+        total = sum(min(tokens, most[source]) for source, tokens in wanted.items()) / (1 - sum(ratios.values()))
     wanted |= {source: round(ratio * total) for source, ratio in ratios.items()}
     return {
         source: Budget(held[source], wanted[source], min(wanted[source], most[source])) for source in settings.sources

@@ -52,7 +52,7 @@ class ShardSettings(Settings):
     """
 
     tokens: int = Field(default=100_000_000, ge=1)
-    pack: int | None = Field(default=None, ge=2)
+    pack: int | None = Field(default=None, ge=2, lt=2**31)
 
 
 def token_type(vocab_size: int) -> type[np.uint16] | type[np.int32]:

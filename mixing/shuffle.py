@@ -10,9 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lake.error import UserError
 from mixing.split import SPLITS, Hashes, stable_hash
 
 Numbers = npt.NDArray[np.int64]
+
+MOST_SHARDS = 100_000
+"""Of a source: as many as the five digits of a part's name tell apart."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,19 @@ class Layout:
 
     @classmethod
     def of(cls, tokens: Mapping[str, int], most: int) -> "Layout":
-        """As many shards as hold a split's tokens with `most` in each, which a single shard exceeds by chance alone."""
-        return cls({split: -(-tokens.get(split, 0) // most) for split in SPLITS})
+        """As many shards as hold a split's tokens with `most` in each, which a single shard exceeds by chance alone.
+
+        Raises:
+            UserError: they are more than MOST_SHARDS.
+        """
+        layout = cls({split: -(-tokens.get(split, 0) // most) for split in SPLITS})
+        if layout.total > MOST_SHARDS:
+            enough = sum(tokens.values()) // (MOST_SHARDS - len(SPLITS)) + 1
+            raise UserError(
+                f"shard.tokens: {most:,} make {layout.total:,} shards of one source, which can have {MOST_SHARDS:,}; "
+                f"set it to {enough} or more"
+            )
+        return layout
 
     @property
     def total(self) -> int:

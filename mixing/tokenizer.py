@@ -145,6 +145,9 @@ class Tokenizer:
             return cls(backend, config["eos_token"], config["pad_token"])
         except FileNotFoundError as error:
             raise UserError(f"{folder}: no {Path(error.filename).name}; run the tokenizer step again") from None
+        except Exception as error:  # noqa: BLE001 - tokenizers raises no other at a broken file
+            what = " ".join(f"{type(error).__name__} {error}".split())
+            raise UserError(f"{folder}: not a tokenizer that the tokenizer step wrote: {what}") from None
 
     @classmethod
     def of(cls, step: Output) -> Self:
@@ -283,13 +286,14 @@ def adopt(settings: TokenizerSettings) -> Tokenizer:
     loading: dict[str, Any] = {"gguf_file": file.name} if file.suffix == GGUF else {}
     try:
         found = transformers.AutoTokenizer.from_pretrained(str(file.parent), local_files_only=True, **loading)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # noqa: BLE001 - tokenizers raises no other, transformers any, at a broken file
         raise UserError(f"{file}: not a tokenizer that transformers reads: {' '.join(str(error).split())}") from None
     if not found.is_fast:
         raise UserError(f"{file}: not a fast tokenizer; save it with a tokenizer.json first")
     end = settings.eos_token or found.eos_token or END
-    # Padding is masked from the loss, so a pad token that also ends documents would never let the model learn to stop.
-    padding = found.pad_token if found.pad_token not in {None, end} else PAD
+    # Padding is masked from the loss, so a pad token that also ends documents or messages would never let the model
+    # learn to stop.
+    padding = found.pad_token if found.pad_token not in {None, end, *CHAT_TOKENS} else PAD
     backend = tokenizers.Tokenizer.from_str(found.backend_tokenizer.to_str())
     backend.no_padding()
     backend.no_truncation()
@@ -297,7 +301,17 @@ def adopt(settings: TokenizerSettings) -> Tokenizer:
 
 
 def complete(backend: tokenizers.Tokenizer, end: str, padding: str) -> Tokenizer:
-    """Add the tokens that are not there yet after the base vocabulary: format, chat, end of document, padding."""
+    """Add the tokens that are not there yet after the base vocabulary: format, chat, end of document, padding.
+
+    Raises:
+        UserError: `end` stands for something else already, so that it could not mean the end alone.
+    """
+    special = {one.content for one in backend.get_added_tokens_decoder().values()}
+    if end in {*FORMAT_TOKENS, padding} or (backend.token_to_id(end) is not None and end not in special):
+        raise UserError(
+            f"tokenizer.eos_token: {end} is padding, a mark of the format or a piece of any text, and would be taken "
+            f"out of documents; give a token that is none, for instance {END}"
+        )
     backend.add_tokens([AddedToken(token, special=False, normalized=False) for token in FORMAT_TOKENS])
     controls = (*CHAT_TOKENS, end, padding)
     backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in controls])

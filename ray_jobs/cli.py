@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import click
 from lake.error import UserError
 from lake.step import Account, Manifest, Step
 from ray_jobs.command import CONFIG, OVERRIDES, load_config, ray_up, table, user_errors
-from ray_jobs.expect import before_mix
+from ray_jobs.expect import look_ahead, mix_of, shortfalls
 from ray_jobs.plan import duration, plan
 from ray_jobs.shard_commands import dump, merge, split, verify
 
@@ -46,7 +46,9 @@ def main() -> None:
 def run(config: str, words: tuple[str, ...]) -> None:
     """Run all steps, or those up to each STEP named.
 
-    Finished steps are not run again. Exit code 0: all is done; 2: the config or an input is wrong, told in one line.
+    Finished steps are not run again. Sources of which the mixture asks more than they seem to have are told at the
+    beginning, and after `mix` by what they have. Exit code 0: all is done; 2: the config or an input is wrong, told in
+    one line before an engine starts; 1: anything else.
 
     \b
     Examples:
@@ -57,8 +59,12 @@ def run(config: str, words: tuple[str, ...]) -> None:
 
     loaded = load_config(config, [word for word in words if "=" in word])
     started = time.monotonic()
-    pipeline.run(loaded, tuple(word for word in words if "=" not in word), say)
+    names = tuple(word for word in words if "=" not in word)
     steps = pipeline.plan(loaded)
+    if "mix" in pipeline.wanted(names) and not steps["mix"].done:
+        known = look_ahead(loaded, steps, frozenset())
+        _warn(f"{line} ({known.origin})" for line in shortfalls(loaded.mix, known.mixture))
+    pipeline.run(loaded, steps, names, say)
     click.echo(f"All done in {duration(time.monotonic() - started)}.")
     if steps["report"].done:
         for title, name in REPORTS:
@@ -73,10 +79,15 @@ def say(step: Step, manifest: Manifest | None, new: bool) -> None:
     """One line a step: what starts, what came out of it."""
     if manifest is None:
         click.echo(f"{step.name:<14}{step.engine} …")
-        for line in before_mix(step) if step.name == "mix" else ():
-            click.echo(f"gap: {line}", err=True)
     else:
         click.echo(f"{step.name:<14}{_outcome(manifest)}{'' if new else '  (done before)'}")
+        if step.name == "mix" and new:
+            _warn(shortfalls(mix_of(step), manifest.figures["mixture"]))
+
+
+def _warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(f"gap: {line}", err=True)
 
 
 def _outcome(manifest: Manifest) -> str:

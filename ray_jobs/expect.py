@@ -109,7 +109,7 @@ def _shortfall(one: SourceMix, row: Mapping[str, Any]) -> str:
     asked = f"that ratio {one.ratio:g} asks for" if one.ratio is not None else "asked for"
     said = f"{key}: {missing:,} tokens ({missing / wanted:.1%}) are lacking of the {wanted:,} {asked}"
     if not given:
-        return f"{said}, for the source has none; add data, or leave it out with {key}.tokens=0"
+        return f"{said}, for the source has none; add data, or leave it out with '{key}={{tokens: 0}}'"
     epochs = math.ceil(100 * wanted / row["available_tokens"]) / 100
     lower = f"ratio={_floor(row['share']):g}" if one.ratio is not None else f"tokens={given}"
     return f"{said}; repeat documents with {key}.max_epochs={epochs:g}, ask for less with {key}.{lower}, or add data"
@@ -121,8 +121,6 @@ def _floor(share: float) -> float:
     return math.floor(share / unit) * unit
 
 
-def before_mix(step: Step) -> list[str]:
-    """Likewise of the step `mix` that is about to start, from the tokens counted before duplicates were dropped."""
-    tokenizer = next(one for one in step.inputs if one.name == "tokenizer")
-    mix = MixSettings.model_validate({"sources": step.config["sources"]})
-    return shortfalls(mix, foresee(mix, counted(tokenizer)))
+def mix_of(step: Step) -> MixSettings:
+    """The settings of a step `mix`."""
+    return MixSettings.model_validate({"sources": step.config["sources"]})

@@ -24,7 +24,7 @@ from lake.step import Manifest, Outcome, Step
 from mixing.instructions import InstructionSettings
 from mixing.mixture import MixSettings
 from mixing.shards import ShardSettings
-from mixing.tokenizer import TokenizerSettings, base_files
+from mixing.tokenizer import TokenizerSettings, adopt, base_files
 from ray_jobs.cluster import RaySettings
 from ray_jobs.expect import Expected
 from spark_jobs.session import Session, SparkSettings
@@ -129,7 +129,7 @@ def plan(config: Pipeline, blind: Collection[str] = ()) -> dict[str, Step]:
     benchmarks = {"benchmarks": config.evaluate.model_dump(mode="json")["benchmarks"]}
     add("read", "ray", 5, identity=raw)
     add("clean", "spark", 3, ("read",), follows="read")
-    add("tokenizer", "ray", 2, ("clean",), follows="clean", identity=adopted or None)
+    add("tokenizer", "ray", 3, ("clean",), follows="clean", identity=adopted or None)
     compared = fingerprints(config.dedup, DEDUP_VERSION)
     add("dedup", "spark", DEDUP_VERSION, ("clean",), follows="clean", identity=compared or None)
     add("decontaminate", "spark", 2, ("clean", "dedup"), follows="dedup", identity=asked, settings=benchmarks)
@@ -245,15 +245,22 @@ def wanted(names: tuple[str, ...]) -> tuple[str, ...]:
     return STEPS[: max(STEPS.index(name) for name in names) + 1] if names else STEPS
 
 
-def run(config: Pipeline, names: tuple[str, ...], said: Callable[[Step, Manifest | None, bool], None]) -> None:
-    """Run what is not done yet. `said` hears of each step before (no manifest) and after, and whether it was new.
+def run(
+    config: Pipeline,
+    steps: dict[str, Step],
+    names: tuple[str, ...],
+    said: Callable[[Step, Manifest | None, bool], None],
+) -> None:
+    """Run what is not done yet of the steps that `plan` gave, up to those named. `said` hears of each step before (no
+    manifest) and after, and whether it was new.
 
     Raises:
-        UserError: an input, benchmark or shard is missing or broken; found before any engine starts.
+        UserError: a benchmark, tokenizer or shard is missing or broken; found before any engine starts.
     """
-    steps = plan(config)
     chosen = [steps[name] for name in wanted(names)]
     questions = load_questions(config.evaluate, config.data)
+    if config.tokenizer.train is None and steps["tokenizer"] in chosen and not steps["tokenizer"].done:
+        adopt(config.tokenizer)
     check(steps)
     with Engines(config) as engines:
         for step in chosen:

@@ -135,7 +135,9 @@ def _budgets(config: "Pipeline", known: Foreseen) -> Iterator[str]:
         yield "Budgets that cannot be met; the sources below give all that they have:"
     for line in short:
         yield from _wrapped(f"  {line}")
-    if not short:
+    if not known.mixture[-1]["train_tokens"] and not short:
+        yield "The mixture is empty: no source has a budget above zero."
+    elif not short:
         yield "Every budget can be met" + ("." if known.origin == "planned" else ", by these figures.")
     if any(one.upsample for one in config.mix.sources.values()) and known.origin != "planned":
         yield "Upsampling is not in these figures: how often a paper counts is known once `mix` has read what it is."

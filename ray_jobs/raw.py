@@ -77,7 +77,12 @@ def missing(config: "Pipeline") -> list[Missing]:
 
 
 def _absent(one: RawFormat, data: str) -> tuple[str, ...]:
-    return tuple(path for path in one.paths if not any(file.is_file() for file in Path(data).glob(path)))
+    return tuple(path for path in one.paths if not _matches(path, data))
+
+
+def _matches(pattern: str, data: str) -> list[Path]:
+    # An absolute one is refused when the files are read.
+    return [] if Path(pattern).is_absolute() else [path for path in Path(data).glob(pattern) if path.is_file()]
 
 
 def _remedy(one: RawFormat) -> str:
@@ -103,7 +108,7 @@ def present(config: "Pipeline") -> dict[str, Raw]:
     found = {one.source: Raw(0, 0, 0) for one in config.read.inputs}
     for one in config.read.inputs:
         pace = _pace(one)
-        for file in {path for pattern in one.paths for path in Path(config.data).glob(pattern) if path.is_file()}:
+        for file in {path for pattern in one.paths for path in _matches(pattern, config.data)}:
             size = file.stat().st_size
             unpacked = size * PACKING if file.suffix in PACKED else size
             found[one.source] += Raw(size, unpacked * pace.text * _drawn(one), unpacked / pace.megabytes / MB)

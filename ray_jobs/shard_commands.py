@@ -1,7 +1,9 @@
 """`gap verify`, `merge`, `split` and `dump`: shards checked, put together and cut, and the plan as Parquet."""
 
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +70,8 @@ def verify(
             raise UserError(f"the shards have not been written yet; gap run {target} shard")
         with ray_up(config):
             found = checks.check_step(step, config.shard.pack, sample)
-        remedy = f"delete {step.output.root}, then: gap run {' '.join((target, 'shard', *overrides))}"
+        again = shlex.join((target, "shard", *overrides))
+        remedy = f"delete {step.output.root}, then: gap run {again}"
     for one in found:
         for fault in one.faults:
             click.echo(f"gap: {fault}", err=True)
@@ -133,7 +136,10 @@ def merge(target: Path, shards: tuple[Path, ...]) -> None:
     prefixes = [prefix_of(shard) for shard in shards]
     target = prefix_of(target)
     places = [one for prefix in prefixes if (one := _places(prefix)) is not None]
-    made = put_together(prefixes, target.parent, target.name)
+    with _no_remedy():
+        made = put_together(prefixes, target.parent, target.name)
+    # What stood beside an earlier shard of that name leads nowhere now.
+    Path(f"{target}{PLACES}").unlink(missing_ok=True)
     if len(places) == len(prefixes):
         pq.write_table(merge_places(places, target.name), f"{target}{PLACES}", compression="zstd")
     click.echo(f"{target}: {made.documents:,} documents, {made.tokens:,} tokens, SHA-256 of .bin {made.bin_sha256}")
@@ -161,7 +167,8 @@ def split(shard: Path, folder: Path, tokens: int) -> None:
     from ray_jobs.verify import prefix_of
 
     prefix = prefix_of(shard)
-    pieces = cut(prefix, folder, tokens)
+    with _no_remedy():
+        pieces = cut(prefix, folder, tokens)
     places = _places(prefix)
     if places is not None and places.num_rows == sum(piece.documents for piece in pieces):
         for piece, mine in zip(pieces, split_places(places, pieces), strict=True):
@@ -199,6 +206,17 @@ def dump(config: str, folder: str, overrides: tuple[str, ...], redistributable_o
         found = write(steps["mix"], steps["clean"], to, loaded.name, redistributable_only)
     click.echo(table(("split", "source", "documents", "with copies", "withheld"), rows_of(found), {2, 3, 4}))
     click.echo(to.root)
+
+
+@contextmanager
+def _no_remedy() -> Iterator[None]:
+    """Faults of shards without the advice to run the shard step again, for they may come from anywhere."""
+    from mixing.shards import fault
+
+    try:
+        yield
+    except UserError as error:
+        raise UserError(fault(error)) from None
 
 
 def _places(prefix: Path) -> "pa.Table | None":

@@ -234,7 +234,10 @@ class ShardJob:
     def _pieces(self, source: str, number: int) -> Iterator[pa.RecordBatch]:
         for name in self.mix.parts("plan", source):
             with self.output.open(PIECES, _piece(name)) as file:
-                yield pa.ipc.open_file(file).get_batch(number)
+                batch = pa.ipc.open_file(file).get_batch(number)
+                # An array without a value may lack the buffers that _documents reads.
+                if batch.num_rows:
+                    yield batch
 
 
 def _piece(part: str) -> str:

@@ -82,7 +82,8 @@ class ShardCheck:
             self._hold(prefix, places, written)
             sampled, exact = self._texts(prefix, places)
         except UserError as error:
-            faults.append(fault(error))
+            said = fault(error)
+            faults.append(said if prefix.name in said else f"{prefix.name}: {said}")
         faults += [
             f"{file}: its SHA-256 is not the one that was written"
             for kind in ("bin", "idx")
@@ -92,11 +93,7 @@ class ShardCheck:
         return Checked(written["name"], tuple(faults), written["documents"], written["tokens"], sampled, exact)
 
     def _places(self, written: dict[str, Any]) -> pa.Table:
-        try:
-            rows = index_rows(self.output, written["name"])
-        except pa.ArrowInvalid as error:
-            what = " ".join(str(error).split())
-            raise UserError(f"{written['name']}: the index table is corrupt: {what}") from None
+        rows = index_rows(self.output, written["name"])
         if rows is None:
             raise UserError(f"{written['name']}: its part of the index table is missing")
         return rows
@@ -150,7 +147,7 @@ class ShardCheck:
         return rows.take(np.argsort(hashes, kind="stable")[: self.sample]).sort_by("part").to_pylist()
 
     def _clean(self, part: str, ids: set[str]) -> dict[str, str]:
-        rows = self.clean.read_part("documents", part, ["id", "text"])
+        rows = _read(self.clean, "documents", part, ["id", "text"])
         rows = rows.filter(pc.is_in(rows["id"], pa.array(ids, pa.string())))
         return dict(zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True))
 
@@ -172,12 +169,20 @@ def index_rows(output: Output, shard: str) -> pa.Table | None:
     """The rows of a shard step's index table for a shard, in the order of its documents; None without such a part.
 
     Raises:
-        pyarrow.ArrowInvalid: the part of the table is corrupt.
+        UserError: the part of the table is corrupt.
     """
     if not SHARD_NAME.fullmatch(shard) or not output.exists("index", part_of(shard)):
         return None
-    rows = output.read_part("index", part_of(shard))
+    rows = _read(output, "index", part_of(shard))
     return rows.filter(pc.equal(rows["shard"], shard)).sort_by("document")
+
+
+def _read(output: Output, table: str, part: str, columns: list[str] | None = None) -> pa.Table:
+    try:
+        return output.read_part(table, part, columns)
+    except (pa.ArrowException, OSError) as error:
+        what = " ".join(str(error).split())
+        raise UserError(f"{output.path(table, part)}: missing or corrupt: {what}") from None
 
 
 def _sha256(file: Path) -> str:

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
+from benchmarks import table1
 from lake.config import load
 from lake.error import UserError
 from lake.step import Account, Outcome, Step
 from mixing.mixture import Budget, MixSettings, Share, foresee, mixture_table
 from ray_jobs.effort import efforts, shards, spark_cores, vocabulary
-from ray_jobs.expect import BYTES_PER_TOKEN, before_mix, look_ahead, shortfalls
+from ray_jobs.expect import BYTES_PER_TOKEN, look_ahead, mix_of, shortfalls
 from ray_jobs.pipeline import STEPS, Pipeline, plan
 from ray_jobs.plan import duration, page, rounded, size
 from ray_jobs.raw import missing
-from tests.mixing import table1
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = str(ROOT / "configs" / "gap-replay.yaml")
@@ -186,6 +186,7 @@ def test_a_budget_that_cannot_be_met_says_by_how_much_and_what_helps() -> None:
     assert b.startswith("mix.sources.b: 50 tokens (20.0%) are lacking of the 250 asked for;")
     assert c.startswith("mix.sources.c: 200 tokens (66.7%) are lacking of the 300 that ratio 0.5 asks for;")
     assert d.startswith("mix.sources.d: 9 tokens (100.0%) are lacking of the 9 asked for, for the source has none;")
+    assert d.endswith("leave it out with 'mix.sources.d={tokens: 0}'"), "which holds for a source with a ratio, too"
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -206,13 +207,16 @@ def test_what_is_said_to_help_does(which: int) -> None:
     assert sources["c"] != {"ratio": 0.31}
 
 
-def test_a_run_says_it_before_mix(tmp_path: Path) -> None:
+def test_a_run_says_it_by_the_tokens_counted(tmp_path: Path) -> None:
     given = config(DEMO, tmp_path, "mix.sources.papers={tokens: 9_000}")
     steps = plan(given)
     for name in ("read", "clean"):
         finish(steps[name])
     finish(steps["tokenizer"], tokens_by_source={"guidelines": 400, "papers": 6000})
-    first, *others = before_mix(steps["mix"])
+    known = look_ahead(given, steps, frozenset())
+    assert known.origin == "counted"
+    assert mix_of(steps["mix"]) == given.mix
+    first, *others = shortfalls(given.mix, known.mixture)
     assert first.startswith("mix.sources.papers: 2,997 tokens (33.3%) are lacking of the 9,000 asked for")
     # Replay has no tokens at all here.
     assert [line.split(":")[0] for line in others] == ["mix.sources.replay"]

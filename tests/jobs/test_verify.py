@@ -120,6 +120,12 @@ def swapped_places(rows: list[dict[str, Any]]) -> None:
     one["id"], other["id"] = other["id"], one["id"]
 
 
+def overwrite(part: Path) -> None:
+    """Pages of a Parquet file are garbage, its footer is well."""
+    raw = part.read_bytes()
+    part.write_bytes(raw[:4] + b"\xff" * (len(raw) // 4) + raw[4 + len(raw) // 4 :])
+
+
 TRUNCATED = r"\.bin: corrupt: \d+ bytes where the index tells of"
 SHA = r"\.(bin|idx): its SHA-256"
 CORRUPTIONS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
@@ -139,7 +145,11 @@ CORRUPTIONS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "no index table": (lambda folder: shutil.rmtree(folder / "index"), (r"its part of the index table is missing",)),
     "corrupt table": (
         lambda folder: (folder / "index/source=papers/part-00000.parquet").write_bytes(b"PAR1"),
-        (r"the index table is corrupt",),
+        (r"part-00000\.parquet: missing or corrupt",),
+    ),
+    "corrupt page of the table": (
+        lambda folder: overwrite(folder / "index/source=papers/part-00000.parquet"),
+        (r"part-00000\.parquet: missing or corrupt",),
     ),
 }
 
@@ -156,6 +166,19 @@ def test_every_corruption_is_one_line_that_names_the_shard(shard_step: Step, tmp
         assert re.search(pattern, line), line
         assert SHARD in line
         assert "\n" not in line
+
+
+@pytest.mark.parametrize("change", [overwrite, Path.unlink])
+def test_clean_text_that_cannot_be_read_is_a_fault_of_the_shard(
+    shard_step: Step, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    job = ShardCheck.of(shard_step, None)
+    shutil.copytree(job.clean.local(), tmp_path / "clean")
+    job = replace(job, clean=Output(str(tmp_path / "clean")))
+    assert job.check(written(shard_step)).faults == ()
+    change(tmp_path / "clean/documents/source=papers/part-00001.parquet")
+    (found,) = job.check(written(shard_step)).faults
+    assert re.match(rf"{SHARD}: .*part-00001\.parquet: missing or corrupt", found)
 
 
 def test_a_well_lake_has_no_fault_and_every_document_is_decoded(shard_step: Step, packed_step: Step) -> None:
@@ -282,3 +305,13 @@ def test_merge_and_split_know_where_a_lakes_documents_lie(shard_step: Step, tmp_
         assert [made.decode(one) for one in ids] == [text_of[row["id"]] for row in rows]
         documents += len(rows)
     assert documents == 2 * sum(written(shard_step, name)["documents"] for name in parts)
+    write(tmp_path / "bare", "one", [np.arange(3)], 400, 399)
+    assert gap("merge", tmp_path / "papers", tmp_path / "bare" / "one")[::2] == (0, [])
+    assert not (tmp_path / "papers.places.parquet").exists(), "those of the shard before"
+
+
+def test_merge_and_split_of_no_shard_are_told_without_a_lakes_remedy(tmp_path: Path) -> None:
+    for words in (("merge", tmp_path / "x", tmp_path / "no"), ("split", tmp_path / "no", tmp_path, "--tokens", "9")):
+        code, _, (line,) = gap(*words)
+        assert code == 2
+        assert line.endswith("no.idx: this half of the shard is missing")

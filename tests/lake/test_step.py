@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.decision import Drop, Reason, decision
+from lake.error import UserError
 from lake.step import Account, AccountError, Outcome, Step, account
 
 
@@ -94,3 +95,11 @@ def test_evidence_is_bounded_valid_text(evidence: str) -> None:
     assert row["evidence"].encode("utf-8").decode("utf-8") == row["evidence"]
     assert row["reason"] == "malformed_json"
     assert not row["keep"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"step": "read"}', b"\xff"])
+def test_a_file_that_is_no_manifest_is_told_in_one_line(tmp_path: Path, content: bytes) -> None:
+    step = Step("read", "ray", 1, {}, str(tmp_path))
+    step.output.write_bytes(content, "manifest.json")
+    with pytest.raises(UserError, match=r"manifest\.json: not a manifest: .*; delete .*read-.* and run read again$"):
+        step.manifest()

@@ -205,6 +205,7 @@ def test_a_task_of_one_core_starts_no_threads() -> None:
 
 def test_the_end_of_document_never_occurs_though_unknown_characters_map_to_it() -> None:
     backend = tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0, "b": 1, END: 2}, [], unk_token=END))
+    backend.add_special_tokens([END])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made = complete(backend, END, PAD)

@@ -101,6 +101,16 @@ def test_places_follow_their_documents(tmp_path: Path) -> None:
     assert merge_places(tables, "ab").equals(table)
 
 
+def test_pieces_do_not_mix_with_what_has_their_names(tmp_path: Path) -> None:
+    write(tmp_path, "s", documents([9, 9, 9]), VOCABULARY, EOD)
+    assert len(split(tmp_path / "s", tmp_path, 10)) == 3
+    before = content(tmp_path, "s-00000")
+    with pytest.raises(UserError, match=r"s-00000\.bin: this name is for a piece of s;"):
+        split(tmp_path / "s", tmp_path, 20)
+    assert content(tmp_path, "s-00000") == before
+    assert [piece.documents for piece in split(tmp_path / "s", tmp_path / "other", 20)] == [2, 1]
+
+
 def test_shards_of_two_tokenizers_are_not_merged(tmp_path: Path) -> None:
     write(tmp_path, "small", documents([3]), VOCABULARY, EOD)
     write(tmp_path, "large", documents([3]), 70_000, EOD)

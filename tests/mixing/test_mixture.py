@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from benchmarks import table1
 from lake import bundled
 from lake.config import Settings, load
 from lake.error import UserError
 from mixing.mixture import MIXTURES, Budget, MixSettings, Share, budgets, check_sources, copies, foresee, mixture_table
 from mixing.split import TRAIN, VALIDATION, in_validation, stable_hash
-from tests.mixing import table1
 
 
 def mix(**sources: dict[str, float]) -> MixSettings:
@@ -44,6 +44,11 @@ def test_a_budget_that_cannot_be_met_says_by_how_much() -> None:
     assert (found["replay"].tokens, found["replay"].missing) == (100, 2100)
 
 
+def test_epochs_give_all_their_tokens() -> None:
+    assert 35.12 * 50 < 1756, "floats do not"
+    assert budgets(mix(a={"tokens": 1756, "max_epochs": 35.12}), {"a": 50})["a"] == Budget(50, 1756, 1756)
+
+
 def test_keep_is_a_share_of_the_source() -> None:
     assert budgets(mix(replay={"keep": 0.0004}), {"replay": 10**9})["replay"] == Budget(10**9, 400_000, 400_000)
 
@@ -52,6 +57,20 @@ def test_where_all_have_ratios_none_lacks_tokens() -> None:
     found = budgets(mix(a={"ratio": 0.75, "max_epochs": 2}, b={"ratio": 0.25}), {"a": 300, "b": 1000})
     assert (found["a"].tokens, found["b"].tokens) == (600, 200)
     assert not any(one.missing for one in found.values())
+
+
+def test_where_all_have_ratios_an_empty_source_empties_no_other() -> None:
+    found = budgets(mix(a={"ratio": 0.75}, b={"ratio": 0.25}), {"a": 300, "b": 0})
+    assert (found["a"].tokens, found["b"].tokens, found["b"].missing) == (300, 0, 100)
+
+
+def test_sources_left_out_have_no_part_in_ratios() -> None:
+    found = budgets(mix(a={"ratio": 0.75}, b={"ratio": 0.25}, c={"tokens": 0}), {"a": 300, "b": 1000, "c": 50})
+    assert {source: one.tokens for source, one in found.items()} == {"a": 300, "b": 100, "c": 0}
+    with pytest.raises(ValidationError, match=r"add up to 1, not 0\.5"):
+        mix(a={"ratio": 0.5}, b={"tokens": 0})
+    nothing = budgets(mix(a={"tokens": 0}, b={"tokens": 0}), {"a": 300, "b": 1000})
+    assert {(one.wanted, one.tokens) for one in nothing.values()} == {(0, 0)}
 
 
 def test_a_source_without_documents_gives_nothing() -> None:
@@ -95,6 +114,7 @@ def test_no_other_stop_comes_nearer(tokens: list[int], budget: int) -> None:
         {"a": {"ratio": 0.5}, "b": {"ratio": 0.4}},
         {"a": {"ratio": 0.6}, "b": {"ratio": 0.4}, "c": {}},
         {"a": {"validation": 1}},
+        {"a": {"max_epochs": float("inf")}},
         {},
     ],
 )
@@ -186,6 +206,20 @@ def test_every_ready_mixture_is_known_by_its_name_and_one_of_ones_own_by_its_pat
     file.write_text("sources: {papers: {keep: 2}}\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"mine\.yaml: sources\.papers\.keep"):
         MixSettings.model_validate(str(file))
+
+
+def test_a_mixture_may_name_another_but_not_itself(tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine.yaml", tmp_path / "other.yaml"
+    mine.write_text(f"{{mixture: {other}, sources: {{papers: {{keep: 0.5}}}}}}\n", encoding="utf-8")
+    other.write_text("mixture: pmc\n", encoding="utf-8")
+    found = MixSettings.model_validate(str(mine)).sources
+    assert (found["papers"].keep, found["papers"].validation, found["code"].tokens) == (0.5, 0.03, 0)
+    for file in (mine, other):
+        other.write_text(f"mixture: {file}\n", encoding="utf-8")
+        with pytest.raises(UserError, match=f"{file}: mixture: it names itself"):
+            MixSettings.model_validate(str(mine))
+    other.write_text("mixture: pmc\n", encoding="utf-8")
+    assert MixSettings.model_validate(str(mine)).sources == found, "a failed reading leaves nothing behind"
 
 
 class Whole(Settings):

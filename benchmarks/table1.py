@@ -1,5 +1,6 @@
-"""The MEDITRON paper's table 1, and a corpus a thousandth of its size: synthetic ids, lengths that vary."""
+"""The MEDITRON paper's table 1 (arXiv 2311.16079), and a corpus of its proportions, with made-up ids and lengths."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,9 +8,10 @@ import numpy.typing as npt
 
 from lake.document import document_id
 from mixing.mixture import MixSettings
-from mixing.split import stable_hash
 
 SCALE = 1000
+"""How much smaller than the table the corpus is, unless told otherwise."""
+
 SEED = 1234
 TRAIN_TOKENS = {"guidelines": 107e6, "abstracts": 5.48e9, "papers": 40.7e9, "replay": 420e6}
 SHARES = {source: tokens / sum(TRAIN_TOKENS.values()) for source, tokens in TRAIN_TOKENS.items()}
@@ -26,19 +28,23 @@ BY_RATIO = MixSettings.model_validate(
 
 
 @dataclass(frozen=True)
-class Source:
+class Documents:
     """Ids, and each document's tokens with its end: the shortest has a fifth of the mean, the longest nine fifths."""
 
     ids: list[str]
     tokens: npt.NDArray[np.int64]
 
 
-def corpus() -> dict[str, Source]:
-    """About 21,100 documents for training and 640 held out."""
-    return {source: _source(source, DOCUMENTS[source] // SCALE) for source in DOCUMENTS}
+def corpus(scale: int = SCALE) -> dict[str, Documents]:
+    """About 21,100,000 / `scale` documents for training and 640,000 / `scale` held out."""
+    return {source: next(parts(source, scale, DOCUMENTS[source])) for source in DOCUMENTS}
 
 
-def _source(source: str, documents: int) -> Source:
-    ids = [document_id(source, str(number)) for number in range(documents)]
-    spread = 0.2 + 1.6 * stable_hash(ids, "length") / 2.0**63
-    return Source(ids, np.round(spread * (TOKENS[source] / SCALE / spread.sum())).astype(np.int64))
+def parts(source: str, scale: int, documents: int) -> Iterator[Documents]:
+    """A source, at most so many of its documents at a time."""
+    total = DOCUMENTS[source] // scale
+    spread = 0.2 + 1.6 * np.random.default_rng(SEED).random(total)
+    tokens = np.round(spread * (TOKENS[source] / scale / spread.sum())).astype(np.int64)
+    for start in range(0, total, documents):
+        some = tokens[start : start + documents]
+        yield Documents([document_id(source, str(start + number)) for number in range(some.size)], some)
