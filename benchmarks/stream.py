@@ -73,12 +73,14 @@ def plan(mix: Step, counted: Step) -> Outcome:
 
 @contextmanager
 def watched() -> Iterator[list[tuple[float, float]]]:
-    """While the block runs: moments, and the MB that the largest of Ray's workers had."""
+    """While the block runs and at its end: moments, and the MB that the largest of Ray's workers had."""
     seen: list[tuple[float, float]] = []
     over = threading.Event()
 
     def look() -> None:
-        while not over.wait(EVERY):
+        done = False
+        while not done:
+            done = over.wait(EVERY)
             sizes = [one.info["memory_info"].rss for one in _workers()]
             seen.append((time.monotonic(), max(sizes, default=0) / 1e6))
 
@@ -98,9 +100,7 @@ def _workers() -> Iterator[psutil.Process]:
 
 
 def by_fifth(seen: list[tuple[float, float]]) -> list[int]:
-    """The largest size in MB in each fifth of the time."""
-    if not seen:
-        return []
+    """The largest size in MB in each fifth of the time; `seen` has one look at least."""
     begun, spell = seen[0][0], (seen[-1][0] - seen[0][0] or 1.0) / FIFTHS
     peaks = [0.0] * FIFTHS
     for moment, size in seen:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.stream import FIFTHS, by_fifth, measure
+from benchmarks.stream import FIFTHS, by_fifth, measure, watched
 from mixing.shards import ShardSettings
 from mixing.tokenizer import TokenizerSettings
 
@@ -12,7 +12,13 @@ from mixing.tokenizer import TokenizerSettings
 def test_sizes_are_told_by_fifth_of_the_time() -> None:
     seen = [(10.0, 5.0), (11.0, 7.4), (12.5, 3.0), (20.0, 9.0)]
     assert by_fifth(seen) == [7, 3, 0, 0, 9]
-    assert by_fifth([]) == []
+
+
+def test_a_block_of_no_time_is_watched_once() -> None:
+    with watched() as seen:
+        pass
+    assert len(seen) == 1
+    assert len(by_fifth(seen)) == FIFTHS
 
 
 @pytest.mark.engine
