@@ -95,7 +95,7 @@ class Pipeline(Settings):
         return self
 
 
-DEDUP_VERSION = 3
+DEDUP_VERSION = 4
 
 
 def plan(config: Pipeline, blind: Collection[str] = ()) -> dict[str, Step]:
@@ -138,7 +138,7 @@ def plan(config: Pipeline, blind: Collection[str] = ()) -> dict[str, Step]:
     add("pretrain", "ray train", 1, ("tokenizer", "shard"), settings=seed)
     add("export", "ray + torch", 1, ("tokenizer", "shard", "pretrain"))
     add("evaluate", "ray + vllm", 1, ("export", "decontaminate"), identity=asked)
-    add("report", "python", 3, tuple(steps), settings={"name": config.name})
+    add("report", "python", 4, tuple(steps), settings={"name": config.name})
     return steps
 
 

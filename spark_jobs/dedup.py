@@ -62,7 +62,8 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     links = copies.select(F.col("representative").alias("a"), F.col("id").alias("b")).unionByName(near.select("a", "b"))
     clusters = components(links).localCheckpoint()
     ordered = clusters.join(known.select("id", "order"), "id")
-    removed = (_best if settings.policy == "transitive" else _stars)(near, ordered).localCheckpoint()
+    under = {"star": _stars(near, ordered).localCheckpoint(), "transitive": _best(near, ordered).localCheckpoint()}
+    removed = under[settings.policy]
     by_text = _drops(removed, copies)
     by_text = (by_text.unionByName(_again(signed, known)) if settings.earlier else by_text).localCheckpoint()
     titled = _titled(step.input("clean"), signed.join(by_text, "id", "left_anti"), settings).localCheckpoint()
@@ -76,7 +77,9 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     decisions = read_table(spark, output, "decisions")
     accounts = _accounts(decisions, signed)
     figures = _figures(read_table(spark, output, "clusters"), found, pairs, settings)
-    figures["kept_if_transitive"] = _kept_if_transitive(known, clusters)
+    # What goes under `star` also goes under `transitive`.
+    swallowed = under["transitive"].join(under["star"], "id", "left_anti")
+    figures["only_transitive_removes"] = swallowed.join(signed, "id", "left_semi").count()
     figures |= _earlier_figures(known, decisions, settings)
     output.delete(STAGING)
     if not settings.keep_signatures:
@@ -307,12 +310,6 @@ def _accounts(decisions: DataFrame, signed: DataFrame) -> dict[str, Account]:
     verdicts = account(row.asDict() for row in decisions.groupBy("source", "keep", "reason").count().collect())
     entered = {row["source"]: row["count"] for row in signed.groupBy("source").count().collect()}
     return {source: Account.of(verdicts[source].kept, verdicts[source].dropped, entered[source]) for source in entered}
-
-
-def _kept_if_transitive(known: DataFrame, clusters: DataFrame) -> int:
-    """Documents in no cluster, and clusters, without those of an earlier corpus or with one."""
-    named = known.join(clusters, "id", "left").select(F.coalesce("cluster", "id").alias("cluster"), "order")
-    return named.groupBy("cluster").agg(F.min("order").alias("order")).filter("`order` >= 0").count()
 
 
 def _earlier_figures(known: DataFrame, decisions: DataFrame, settings: DedupSettings) -> dict[str, Any]:
