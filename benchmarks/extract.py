@@ -65,10 +65,11 @@ def read_gold(path: Path, pages: Path) -> list[tuple[Gold, bytes]]:
             continue
         try:
             record: Any = json.loads(line)
-            gold = Gold(file=record["file"], present=tuple(record["with"]), absent=tuple(record["without"]))
+            gold = Gold(file=record["file"], present=record["with"], absent=record["without"])
         except (ValueError, KeyError, TypeError, ValidationError) as error:
-            what = f"{path}:{number}: not an object with file, with, without: {' '.join(str(error).split())[:200]}"
-            raise UserError(what) from None
+            why = " ".join(str(error).split())[:200]
+            what = "not an object with file and two lists of strings, with and without"
+            raise UserError(f"{path}:{number}: {what}: {why}") from None
         page = pages / gold.file
         if not page.is_file():
             raise UserError(f"{page}: no such page, named in {path}:{number}")

@@ -111,6 +111,24 @@ MEDLINE = b"""<PubmedArticle><MedlineCitation><PMID Version="1">1</PMID><Article
 </ArticleIdList></PubmedData></PubmedArticle>
 """
 
+MAPPED = b"""%PDF-1.4
+1 0 obj << /Type /Catalog /Pages 2 0 R >> endobj
+2 0 obj << /Type /Pages /Kids [3 0 R] /Count 1 >> endobj
+3 0 obj << /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R /Resources << /Font << /F 5 0 R >> >> >>
+endobj
+4 0 obj << >> stream
+BT /F 20 Tf 72 700 Td (AB of the clinic) Tj /F 10 Tf 0 -30 Td (Give A to those with more than 10) Tj
+4 Ts /F 6 Tf (-9) Tj 0 Ts /F 10 Tf ( B a day.) Tj ET
+endstream endobj
+5 0 obj << /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >> endobj
+6 0 obj << >> stream
+2 beginbfchar <41> <D835DEFD> <42> <D835> endbfchar
+endstream endobj
+7 0 obj << /Title <FEFFD83500200061002000620020006300200064> >> endobj
+trailer << /Root 1 0 R /Info 7 0 R >>
+"""
+"""A font that maps letters beyond U+FFFF and to half of such a one, and a title that is no UTF-16."""
+
 
 def mutate(data: bytes, chance: random.Random) -> bytes:
     """A few changes to bytes or to pieces: elements, strings, what stands between them."""
@@ -267,13 +285,13 @@ def _payloads(site: str) -> list[tuple[str, str, bytes]]:
     return found
 
 
-def _warc(site: str) -> Callable[[random.Random], bytes]:
-    """Pages of a sample site with their bodies mutated, and sometimes the file."""
+def _warc(site: str, *more: tuple[str, str, bytes]) -> Callable[[random.Random], bytes]:
+    """Pages of a sample site, and more of it, with their bodies mutated, and sometimes the file."""
 
     def file(chance: random.Random) -> bytes:
         stream = io.BytesIO()
         writer = WARCWriter(stream, gzip=True)
-        for url, kind, body in chance.choices(_payloads(site), k=4):
+        for url, kind, body in chance.choices([*_payloads(site), *more], k=4):
             headers = StatusAndHeaders("200 OK", [("Content-Type", kind)], protocol="HTTP/1.1")
             changed = io.BytesIO(mutate(body, chance))
             # warcio would take the clock and a random number, and no seed would tell what a mutation of the file hits.
@@ -352,7 +370,12 @@ KINDS = {
     "hub": Kind(_parquet, "d.parquet", _reads_hub("parquet")),
     "hub_json": Kind(_json, "d.jsonl", _reads_hub("json")),
     "page": Kind(_warc("example-clinic"), "a.warc.gz", _reads_warc("example-clinic"), 0),
-    "pdf": Kind(_warc("example-agency"), "b.warc.gz", _reads_warc("example-agency"), 0),
+    "pdf": Kind(
+        _warc("example-agency", ("https://example-agency.example.net/guidance/mapped.pdf", "application/pdf", MAPPED)),
+        "b.warc.gz",
+        _reads_warc("example-agency"),
+        0,
+    ),
     "medline": Kind(_citations, "a.xml.gz", partial(read_medline, settings=_medline)),
 }
 

@@ -29,6 +29,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from lake.error import UserError
+from mixing.encoder import forget
 from mixing.shards import token_type, write
 from mixing.tokenizer import Tokenizer, TokenizerSettings, adopt
 from ray_jobs.command import user_errors
@@ -45,14 +46,22 @@ def batches(file: Path) -> Iterator[list[str]]:
     """The texts that are not empty, BATCH of them or fewer at a time.
 
     Raises:
-        UserError: the file is neither JSON lines nor Parquet with a column text.
+        UserError: the file is neither JSON lines nor Parquet with a column text, or there is no text in it.
     """
+    empty = True
     try:
         for block in _blocks(file):
-            for at in range(0, block.num_rows, BATCH):
-                yield list(filter(None, block["text"].slice(at, BATCH).to_pylist()))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError) as error:
+            column = block["text"]
+            if column.type not in {pa.string(), pa.large_string()}:
+                raise TypeError(f"text is {column.type}")
+            for at in range(0, len(column), BATCH):
+                texts = list(filter(None, column.slice(at, BATCH).to_pylist()))
+                empty = empty and not texts
+                yield texts
+    except (pa.ArrowException, OSError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: not JSON lines or Parquet with texts: {' '.join(str(error).split())}") from None
+    if empty:
+        raise UserError(f"{file}: no text in the field or column text")
 
 
 def _blocks(file: Path) -> Iterator[pa.RecordBatch]:
@@ -91,6 +100,11 @@ def theirs(file: Path, made: Tokenizer, folder: Path) -> None:
     builder.finalize(str(folder / f"{NAME}.idx"))
 
 
+def origin(tokenizer: str) -> TokenizerSettings:
+    """Of a folder, a file, or package/file."""
+    return TokenizerSettings.model_validate({"path" if Path(tokenizer).exists() else "package": tokenizer})
+
+
 def compare(file: Path, settings: TokenizerSettings) -> dict[str, Any]:
     """All figures."""
     size = sum(len(text.encode()) for texts in batches(file) for text in texts)
@@ -100,6 +114,7 @@ def compare(file: Path, settings: TokenizerSettings) -> dict[str, Any]:
         for folder in folders:
             folder.mkdir()
         for _ in range(RUNS):
+            forget()
             made = adopt(settings)
             encoder = made.encoder.name
             started = time.process_time()
@@ -131,8 +146,7 @@ def compare(file: Path, settings: TokenizerSettings) -> dict[str, Any]:
 @user_errors
 def main(file: Path, tokenizer: str, as_json: bool) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    origin = "path" if Path(tokenizer).exists() else "package"
-    figures = compare(file, TokenizerSettings.model_validate({origin: tokenizer}))
+    figures = compare(file, origin(tokenizer))
     if as_json:
         click.echo(json.dumps(figures))
         return

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,7 @@ def watched() -> Iterator[list[tuple[float, float]]]:
         done = False
         while not done:
             done = over.wait(EVERY)
-            sizes = [one.info["memory_info"].rss for one in _workers()]
-            seen.append((time.monotonic(), max(sizes, default=0) / 1e6))
+            seen.append((time.monotonic(), max(worker_sizes(), default=0) / 1e6))
 
     looking = threading.Thread(target=look)
     looking.start()
@@ -93,10 +92,14 @@ def watched() -> Iterator[list[tuple[float, float]]]:
         looking.join()
 
 
-def _workers() -> Iterator[psutil.Process]:
-    for one in psutil.process_iter(["name", "memory_info"]):
-        if one.info["name"].startswith("ray::") and one.info["memory_info"]:
-            yield one
+def worker_sizes() -> list[int]:
+    """The resident sizes of Ray's workers below this process, in bytes: another run on the machine has its own."""
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended
+            if one.name().startswith("ray::"):
+                found.append(one.memory_info().rss)
+    return found
 
 
 def by_fifth(seen: list[tuple[float, float]]) -> list[int]:

@@ -35,10 +35,11 @@ CANDIDATE = pa.schema(
     [
         pa.field("a", pa.int64()),
         pa.field("b", pa.int64()),
+        pa.field("band", pa.int64()),
         pa.field("crowd", pa.int64()),
     ]
 )
-"""A pair of numbers whose `a` is preferred to `b`; or, with `crowd` alone, the size of a crowded bucket."""
+"""A pair of numbers whose `a` is preferred to `b`; or, with the other two alone, a crowded bucket and its size."""
 
 _PASSES = 4
 _NEIGHBOURS = 4
@@ -88,7 +89,7 @@ def _compare(entries: pa.Table, threshold: float, limit: int, before: int, whole
     """Pairs of whole buckets, or of a piece of one; `before` counts the first bucket's documents in earlier pieces."""
     scale = min(_CLASSES, 1 / -math.log(threshold)) if threshold < 1 else _CLASSES
     entries = entries.combine_chunks()
-    left, right, crowds = _pairs(
+    left, right, places, crowds = _pairs(
         entries["band"].to_numpy(),
         entries["size"].to_numpy(),
         entries["sketch"].to_numpy().view(np.uint64),
@@ -99,14 +100,14 @@ def _compare(entries: pa.Table, threshold: float, limit: int, before: int, whole
     )
     if before and whole:
         crowds[0] += before
-    told = crowds if whole else crowds[:0]
+    told = len(crowds) if whole else 0
     orders, numbers = entries["order"].to_numpy(), entries["number"].to_numpy()
     fresh = (orders[left] >= 0) | (orders[right] >= 0)
     a, b = numbers[left[fresh]], numbers[right[fresh]]
+    bands = entries["band"].to_numpy()[places[:told]]
     columns = [
-        pa.concat_arrays([pa.array(a), pa.nulls(len(told), pa.int64())]),
-        pa.concat_arrays([pa.array(b), pa.nulls(len(told), pa.int64())]),
-        pa.concat_arrays([pa.nulls(len(a), pa.int64()), pa.array(told)]),
+        *(pa.concat_arrays([pa.array(one), pa.nulls(told, pa.int64())]) for one in (a, b)),
+        *(pa.concat_arrays([pa.nulls(len(a), pa.int64()), pa.array(one)]) for one in (bands, crowds[:told])),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=CANDIDATE)
 
@@ -126,10 +127,13 @@ def _pairs(
     scale: float,
     limit: int,
     crowded: bool,
-) -> tuple[Places, Places, Places]:
-    """Row numbers of the pairs, the preferred first, and the sizes of crowded buckets; `crowded`: the first one is."""
+) -> tuple[Places, Places, Places, Places]:
+    """Row numbers of the pairs, the preferred first, and of crowded buckets the first row and the size; `crowded`: the
+    first bucket is.
+    """
     left = [0 for _ in range(0)]
     right = [0 for _ in range(0)]
+    places = [0 for _ in range(0)]
     crowds = [0 for _ in range(0)]
     begin = 0
     while begin < bands.size:
@@ -137,6 +141,7 @@ def _pairs(
         while end < bands.size and bands[end] == bands[begin]:
             end += 1
         if end - begin > limit or (crowded and begin == 0):
+            places.append(begin)
             crowds.append(end - begin)
             _crowd(begin, end, sizes, sketches, threshold, scale, left, right)
         else:
@@ -146,7 +151,12 @@ def _pairs(
                         left.append(one)
                         right.append(other)
         begin = end
-    return np.array(left, dtype=np.int64), np.array(right, dtype=np.int64), np.array(crowds, dtype=np.int64)
+    return (
+        np.array(left, dtype=np.int64),
+        np.array(right, dtype=np.int64),
+        np.array(places, dtype=np.int64),
+        np.array(crowds, dtype=np.int64),
+    )
 
 
 @njit(cache=True, nogil=True)

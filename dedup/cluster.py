@@ -24,8 +24,8 @@ Edge = tuple[str, str, float]
 
 
 class Kind(StrEnum):
-    """How a duplicate was found: the same words, the same work by its ids, a Jaccard from the threshold up; or, among
-    those that stay, the same title on one site, or an overview there that stands for it (dedup.titles).
+    """How a duplicate was found: the same title on one site, or an overview there that stands for it (dedup.titles);
+    among the others, the same words, the same work by its ids, a Jaccard from the threshold up.
     """
 
     EXACT = "exact"
@@ -126,7 +126,7 @@ def star(edges: Iterable[Edge]) -> Iterator[tuple[str, str, float]]:
     """Removed id, survivor and their Jaccard, of edges sorted by the preference of their first document.
 
     Documents are taken from the most preferred on: one that nothing has removed stays and removes all its neighbours.
-    So each removed document has an edge to its survivor, and no two that stay have one.
+    So each removed document has an edge to its survivor, and no two that stay have an edge.
     """
     removed: set[str] = set()
     for best, other, jaccard in edges:
@@ -181,19 +181,18 @@ def settle(
 def settle_titles(
     dropped: Mapping[str, Duplicate], clusters: Mapping[str, str], titled: Mapping[str, tuple[str, Kind]]
 ) -> tuple[dict[str, Duplicate], dict[str, str]]:
-    """What `settle` gave, with the documents that leave by their title: id → the document that stays, and the kind.
+    """What `settle` gave for the others, with the documents that left before by their title: id → the document of that
+    title that stays for it, and the kind.
 
-    What had one of these as its survivor now has the document that stays for it.
+    Where that one has gone for another, so have they.
     """
-    onward = {
-        one: Duplicate(titled[drop.survivor][0], drop.kind, None) if drop.survivor in titled else drop
-        for one, drop in dropped.items()
+    by_title = {
+        one: Duplicate(dropped[survivor].survivor if survivor in dropped else survivor, kind, None)
+        for one, (survivor, kind) in titled.items()
     }
-    merged = components((clusters[one], clusters[survivor]) for one, (survivor, _) in titled.items())
-    return (
-        onward | {one: Duplicate(survivor, kind, None) for one, (survivor, kind) in titled.items()},
-        {one: merged.get(cluster, cluster) for one, cluster in clusters.items()},
-    )
+    alone = {one: one for one in titled} | dict(clusters)
+    merged = components((one, alone[survivor]) for one, (survivor, _) in titled.items())
+    return dict(dropped) | by_title, {one: merged.get(cluster, cluster) for one, cluster in alone.items()}
 
 
 def _best(groups: Mapping[str, str], preference: Callable[[str], tuple[int, str]]) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 from dedup.settings import DedupSettings
 from dedup.sign import SIGNATURES
-from lake.dataset import MANIFEST, Output
+from lake.dataset import Output
 from lake.error import UserError
-from lake.step import Manifest
+from lake.step import read_manifest
 
 
 def fingerprints(settings: DedupSettings, version: int) -> list[str]:
@@ -18,9 +18,14 @@ def fingerprints(settings: DedupSettings, version: int) -> list[str]:
 
 def _fingerprint(folder: str, settings: DedupSettings, version: int) -> str:
     output = Output(folder)
-    if not output.exists(MANIFEST):
-        raise UserError(f"dedup.earlier: {folder}: no finished dedup step; name its folder, <lake>/dedup-<fingerprint>")
-    manifest = Manifest.model_validate(output.read_json(MANIFEST))
+    try:
+        manifest = read_manifest(output, "run that corpus again")
+    except FileNotFoundError:
+        raise UserError(
+            f"dedup.earlier: {folder}: no finished dedup step; name its folder, <lake>/dedup-<fingerprint>"
+        ) from None
+    except (OSError, UserError) as error:
+        raise UserError(f"dedup.earlier: {folder}: {' '.join(str(error).split())}") from None
     if manifest.step != "dedup" or not output.parts(SIGNATURES):
         raise UserError(
             f"dedup.earlier: {folder}: no signatures there; run that corpus with dedup.keep_signatures=true"

@@ -22,13 +22,14 @@ class DedupSettings(Settings):
         policy: `star`: a removed near-duplicate is itself within the threshold of its survivor. `transitive`: one
             document of every connected component stays, chains of drifting copies included.
         prefer: Sources in the order in which their documents survive; those not named come last, as equals.
-        titles: Sources in which documents of one site and title are duplicates, among those that are none otherwise.
-        keep_signatures: Whether the signatures of what stays are kept, so that later corpora can be compared with it;
-            they take about as much room as the text.
-        earlier: Folders of finished dedup steps of earlier corpora that kept their signatures. Their documents stay;
-            ones of this corpus go for them. Titles are not compared across corpora.
+        titles: Sources in which documents of one site and title are duplicates. They leave before texts are compared.
+        keep_signatures: Whether the signatures are kept, so that later corpora can be compared with what stays; they
+            take about as much room as the text.
+        earlier: Folders of finished dedup steps of earlier corpora that kept their signatures, oldest first: of
+            documents with one id the last is taken. Their documents stay; ones of this corpus go for them. Titles are
+            not compared across corpora.
         bucket_limit: Buckets of more documents than this are not compared pair by pair but along a linear number of
-            edges.
+            edges, and each document with those that stay so far (dedup.leaders).
     """
 
     threshold: float = Field(default=0.8, gt=0, le=1)

@@ -4,18 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eval.summary import Manifests, mixture
+from eval.summary import Manifests
 
 
 def written(steps: Manifests) -> dict[str, dict[str, Any]]:
-    """The rows of the mixture as measured from the shards, by source; none where they were not measured."""
-    return {row["source"]: row for row in steps["shard"].figures.get("mixture", [])[:-1]}
-
-
-def differing(steps: Manifests) -> list[str]:
-    """The sources of which the shards have something else than was planned, be it documents, tokens or epochs."""
-    found = written(steps)
-    return [row["source"] for row in mixture(steps)[0] if row != found.get(row["source"])]
+    """The rows of the mixture as measured from the shards, by source."""
+    return {row["source"]: row for row in steps["shard"].figures["mixture"][:-1]}
 
 
 @dataclass(frozen=True)

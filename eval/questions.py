@@ -30,6 +30,7 @@ class BenchmarkSettings(Settings):
     Attributes:
         task: Name of a file in eval/tasks, or the path of a task's YAML.
         limit: Ask this many: those of the smallest hash of their id, so a random sample that only grows with the limit.
+            Decontamination looks for all.
         files: Instead of the task's own files, below the data folder; each must be there.
     """
 

@@ -11,7 +11,7 @@ import yaml
 
 from eval import numbers, plots
 from eval.ledger import ledger, way
-from eval.mixture import differing, lengths, splits, upsampling, written
+from eval.mixture import lengths, splits, upsampling, written
 from eval.summary import FUNNEL, Manifests, by_step, mixture, sources, validation_loss, verdict
 from eval.text import printable, without_credentials
 from lake.step import Manifest
@@ -139,7 +139,6 @@ def render(name: str, manifests: Sequence[Manifest]) -> str:
         "mixture": rows,
         "total": total,
         "written": written(steps),
-        "differing": differing(steps),
         "splits": splits(steps),
         "lengths": lengths(steps),
         "upsampling": upsampling(steps),

@@ -50,6 +50,9 @@ class CleanSettings(Settings):
     of a paper's format, `[fig]` and the like; in any other source they are made plain words. Documents are stored in
     parts of about `part_mb` MB of text.
 
+    `language` names the sources that are to be English; the language of a source without an entry is not looked at.
+    The medical corpora have one (ingest.text.language), which `off` takes away.
+
     `quality` has the quality rules of a source, laid over those of its corpus (ingest.text.quality); a source without
     an entry has none, `off` switches a corpus off, and one threshold is `clean.quality.guidelines.stop_words=1`. `mask`
     names, by source, what personal data is masked: any of email, phone, record. By default nothing is.
@@ -57,13 +60,18 @@ class CleanSettings(Settings):
 
     length: LengthSettings = Field(default_factory=LengthSettings)
     length_by_source: dict[str, LengthSettings] = Field(default_factory=dict)
-    keep_layout: tuple[str, ...] = ("replay",)
+    keep_layout: tuple[str, ...] = ("replay", "code")
     format_tokens: tuple[str, ...] = ("papers",)
-    language: LanguageSettings = Field(default_factory=LanguageSettings)
+    language: dict[str, LanguageSettings | None] = Field(default={}, validate_default=True)
     quality: dict[str, QualitySettings | None] = Field(default={}, validate_default=True)
     mask: dict[str, tuple[pii.Kind, ...]] = Field(default_factory=dict)
     join: JoinSettings = Field(default_factory=JoinSettings)
     part_mb: float = Field(default=200, gt=0)
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _by_source(cls, given: Any) -> Any:
+        return language.by_source(given)
 
     @field_validator("quality", mode="before")
     @classmethod
@@ -107,9 +115,10 @@ def clean_document(text: str, title: str | None, source: str, settings: CleanSet
             changes |= {("lines_removed", rule): count for rule, count in taken.items()}
     told: str | None = None
     drop = _too_little(body, raw, settings.length_of(source))
-    if drop is None:
-        found = language.detect(body, settings.language.characters)
-        told, drop = found.code, language.verdict(found, settings.language)
+    wanted = settings.language.get(source)
+    if drop is None and wanted is not None:
+        found = language.detect(body, wanted.characters)
+        told, drop = found.code, language.verdict(found, wanted)
     if drop is None and rules is not None:
         drop = quality.verdict(body, rules)
     return Cleaned(text, title or None, told, drop, changes)
@@ -190,8 +199,9 @@ class PartCleaner:
     def _documents(self, rows: pa.Table, cleaned: list[Cleaned]) -> pa.Table:
         columns = {name: rows[name] for name in DOCUMENT.names if name != "source"}
         columns["source"] = pa.array([self._source] * len(rows), pa.string())
-        for name in ("text", "title", "lang"):
+        for name in ("text", "title"):
             columns[name] = pa.array([getattr(one, name) for one in cleaned], pa.string())
+        columns["lang"] = pc.coalesce(pa.array([one.lang for one in cleaned], pa.string()), rows["lang"])
         kept = pa.array([one.drop is None for one in cleaned])
         return pa.table({name: columns[name] for name in DOCUMENT.names}).filter(kept).cast(DOCUMENT)
 

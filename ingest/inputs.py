@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ingest.records import Fallback, Records, Unsampled
+from ingest.records import Fallback, Note, Records, Unsampled
+from ingest.s2 import unfinished
 from ingest.site import load_site, site_file
 from ingest.sources.hub import HubInput, need_datasets, read_hub
 from ingest.sources.jats import JatsInput, is_archive, read_jats
@@ -49,7 +50,7 @@ def raw_files(settings: ReadSettings, data: str) -> list[tuple[int, Path]]:
     """Every file with the position of its input, sorted within an input.
 
     Raises:
-        UserError: a pattern matches nothing.
+        UserError: a pattern matches nothing, or `gap fetch` has not finished a folder.
     """
     return [(position, path) for position in range(len(settings.inputs)) for path in _files(settings, position, data)]
 
@@ -70,7 +71,7 @@ def units(settings: ReadSettings, data: str) -> list[Unit]:
     """The work, numbered from 0. It depends on settings and files alone, never on the number of workers.
 
     Raises:
-        UserError: a pattern matches nothing.
+        UserError: a pattern matches nothing, or `gap fetch` has not finished a folder.
     """
     cut = [
         (position, files, turn)
@@ -84,8 +85,14 @@ def _files(settings: ReadSettings, position: int, data: str) -> list[Path]:
     one = settings.inputs[position]
     if isinstance(one, HubInput):
         need_datasets()
+    key = f"read.inputs.{position}.paths"
     advice = {"advice": "fetch it with gap crawl, or set data="} if isinstance(one, WarcInput) else {}
-    return find(list(one.paths), data, f"read.inputs.{position}.paths", **advice)
+    found = find(list(one.paths), data, key, **advice)
+    if isinstance(one, S2Input):
+        for folder in sorted({path.parent for path in found}):
+            if left := unfinished(folder):
+                raise UserError(f"{key}: {left[0]} is left of a fetch that was broken off; run gap fetch again")
+    return found
 
 
 def _groups(settings: RawFormat, files: list[Path]) -> Iterator[tuple[Path, ...]]:
@@ -123,7 +130,7 @@ def _first(found: Records, limit: int | None) -> Records:
     taken = 0
     for record in found:
         yield record
-        taken += not isinstance(record, Unsampled | Fallback)
+        taken += not isinstance(record, Unsampled | Fallback | Note)
         if taken == limit:
             return
 

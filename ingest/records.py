@@ -59,7 +59,18 @@ class Fallback:
     why: str
 
 
-Record = Document | Rejected | Metadata | Unsampled | Fallback
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the next document lacks: `what`, such as `scanned pages` or the `title` that a selector did not find, and
+    `details`. `document` is as in Fallback. It gets no decision.
+    """
+
+    document: str
+    what: str
+    details: str
+
+
+Record = Document | Rejected | Metadata | Unsampled | Fallback | Note
 Records = Iterator[Record]
 """Every record of a raw file exactly once, in the file's order."""
 

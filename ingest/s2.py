@@ -38,6 +38,10 @@ CHUNK = 2**20
 EXPIRED = {400, 401, 403, 404, 410}
 MOST_SECONDS = 120.0
 
+MANIFEST = "manifest.json"
+UNDER_WAY = (".part", ".part.json")
+"""Ends of what a fetch leaves in a dataset's folder until all of it is there."""
+
 
 class S2Settings(Settings):
     """What is fetched, and how patiently.
@@ -76,6 +80,11 @@ class S2Settings(Settings):
         return release
 
 
+def unfinished(folder: Path) -> list[Path]:
+    """What a fetch that was broken off left in a dataset's folder; nothing in one that was filled by hand."""
+    return sorted(path for end in UNDER_WAY for path in folder.glob(f"*{end}"))
+
+
 class GivenUpError(Exception):
     """What the last of several attempts failed with."""
 
@@ -83,7 +92,7 @@ class GivenUpError(Exception):
 def fetch(settings: S2Settings, folder: Path, said: Callable[[str], None]) -> dict[str, Any]:
     """Fetch the datasets' parts below `folder`/RELEASE/DATASET; what is there and whole is not fetched again.
 
-    `said` hears of each dataset that is whole.
+    `said` hears of each dataset that is whole. Until it is, `unfinished` tells so of its folder.
 
     Returns:
         The release, and of each dataset the names and bytes of its parts, as each dataset's manifest.json has them.
@@ -166,6 +175,8 @@ def _wait(attempt: int, settings: S2Settings, after: str | None = None) -> None:
 def _dataset(api: Api, release: str, dataset: str, folder: Path, settings: S2Settings) -> list[dict[str, Any]]:
     folder.mkdir(parents=True, exist_ok=True)
     links = Links(lambda: api.links(release, dataset))
+    # Parts come one by one: between two of them nothing else would tell that more are to come.
+    (folder / f"{MANIFEST}{UNDER_WAY[0]}").touch()
     stop = threading.Event()
     with (
         httpx.Client(timeout=httpx.Timeout(settings.timeout_seconds), follow_redirects=True) as client,
@@ -185,7 +196,9 @@ def _dataset(api: Api, release: str, dataset: str, folder: Path, settings: S2Set
             raise
     parts = [{"name": name, "bytes": (folder / name).stat().st_size} for name in links.names]
     manifest = {"release": release, "dataset": dataset, "parts": parts}
-    _write(folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n")
+    _write(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n")
+    for left in unfinished(folder):
+        left.unlink()
     return parts
 
 

@@ -101,9 +101,13 @@ class SiteCleaning(Settings):
 
     Attributes:
         start_at: Headings; the text begins at the first that occurs.
-        stop_at: Headings; the text ends before the first that occurs after the start and some prose.
+        stop_at: Headings; the text ends before the first that has most of it, by characters, before it. One that stands
+            earlier, as acknowledgements at the front of a book do, goes with what is below it up to the next heading,
+            or alone where it is a line without a heading's mark. Before the first prose none counts.
         skip: Headings of sections that go, each with all below it up to the next heading of its level or above.
-        drop: Beginnings of lines that go.
+        drop: Beginnings of lines that go, in whole words.
+
+    Of a document in chapters, each page starts and stops by itself.
     """
 
     start_at: tuple[str, ...] = ()

@@ -15,9 +15,10 @@ TALLY = pa.schema(
         pa.field("count", pa.int64(), nullable=False),
     ]
 )
-"""Of all documents: entered, kept and dropped (key: reason); of those long enough: language (key: its code); of those
-kept: license and site (keys: their names), redistributable and characters, and what was changed in their texts: masked
-(key: kind), lines_removed (key: rule), marks_broken. Where there is no key it is empty."""
+"""Of all documents: entered, kept and dropped (key: reason); of those long enough whose source is to be English:
+language (key: its code); of those kept: license and site (keys: their names), redistributable and characters, and what
+was changed in their texts: masked (key: kind), lines_removed (key: rule), marks_broken. Where there is no key it is
+empty."""
 
 Counts = Counter[tuple[str, str]]
 """By figure and key."""

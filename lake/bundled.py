@@ -44,7 +44,7 @@ def read(path: Path, model: type[S]) -> S:
     """Raises UserError where the file is not YAML or not what `model` takes."""
     try:
         return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         raise UserError(f"{path}: {explain(error, model)}") from None
+    except (yaml.YAMLError, ValueError) as error:  # a date such as 2020-13-45 is a ValueError
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None

@@ -38,7 +38,7 @@ def load(path: str | Path, overrides: Sequence[str], model: type[S]) -> S:
         raise UserError(f"{path}: no such config file; the ready ones are in configs/")
     try:
         tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or no such date or number
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path}: a config is a mapping of keys to values, this is {type(tree).__name__}")
@@ -64,7 +64,7 @@ def _apply(tree: dict[str, Any], override: str, model: type[BaseModel]) -> None:
         node = _descend(node, parent, ".".join(parents[:position]))
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: no such date or number
         raise UserError(f"{override}: the value is not YAML; quote it") from None
     if isinstance(node, list):
         node[_index(node, last, key)] = value
@@ -85,7 +85,8 @@ def _descend(node: Any, key: str, where: str) -> Any:
 
 
 def _index(node: list[Any], key: str, where: str) -> int:
-    if not key.isdigit() or int(key) >= len(node):
+    # Other digits, such as ², are none to int().
+    if not (key.isascii() and key.isdecimal()) or int(key) >= len(node):
         raise UserError(f"{where}: a list of {len(node)} takes an index from 0 to {len(node) - 1}")
     return int(key)
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import pyarrow as pa
@@ -62,6 +62,23 @@ class Output:
     def is_local(self) -> bool:
         """Whether the folder is on a disk that engines can map files from."""
         return "://" not in self.root or self.root.startswith("file://")
+
+    def check_writable(self, key: str) -> None:
+        """Make the folder, where it is on a disk, and try it; `key` is the config key to name in the message.
+
+        Raises:
+            UserError: nothing can be written there.
+        """
+        if not self.is_local:
+            return
+        folder = self.local()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise UserError(
+                f"{key}: {folder} cannot be written: {error.strerror}; set {key}= to a folder that can"
+            ) from None
 
     # Files -----------------------------------------------------------------------------------------------------------
 

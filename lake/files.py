@@ -13,14 +13,17 @@ def find(patterns: list[str], root: str, key: str, advice: str = "set data= to t
     """Files that the patterns match below `root`, sorted, each once.
 
     Raises:
-        UserError: a pattern is absolute or matches nothing; `key` is the config key to name in the message, `advice`
-            what to do.
+        UserError: a pattern is absolute, wrong or matches nothing; `key` is the config key to name in the message,
+            `advice` what to do.
     """
     found: set[Path] = set()
     for pattern in patterns:
         if Path(pattern).is_absolute():
             raise UserError(f"{key}: {pattern} is absolute; give it as it stands below {root}, or set data=/")
-        matches = [path for path in Path(root).glob(pattern) if path.is_file()]
+        try:
+            matches = [path for path in Path(root).glob(pattern) if path.is_file()]
+        except ValueError as error:
+            raise UserError(f"{key}: {error}; write folder/*.ext or folder/**/*.ext") from None
         if not matches:
             raise UserError(f"{key}: no file matches {Path(root, pattern)}; {advice}")
         found.update(matches)

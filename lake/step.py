@@ -89,6 +89,20 @@ class Manifest(Settings):
         )
 
 
+def read_manifest(output: Output, remedy: str) -> Manifest:
+    """What a finished step said of itself; `remedy` is what to do where its file is broken.
+
+    Raises:
+        FileNotFoundError: it is not done.
+        UserError: the file is not a manifest of this version.
+    """
+    try:
+        return Manifest.model_validate(output.read_json(MANIFEST))
+    except ValueError as error:  # JSON, its encoding or its keys
+        fault = " ".join(str(error).split())[:200]
+        raise UserError(f"{output.path(MANIFEST)}: not a manifest: {fault}; {remedy}") from None
+
+
 class AccountError(Exception):
     """Documents were lost or counted twice; the step is not committed."""
 
@@ -137,12 +151,7 @@ class Step:
             FileNotFoundError: it is not done.
             UserError: the file is not a manifest of this version.
         """
-        try:
-            return Manifest.model_validate(self.output.read_json(MANIFEST))
-        except ValueError as error:  # JSON, its encoding or its keys
-            fault = " ".join(str(error).split())[:200]
-            remedy = f"delete {self.output.root} and run {self.name} again"
-            raise UserError(f"{self.output.path(MANIFEST)}: not a manifest: {fault}; {remedy}") from None
+        return read_manifest(self.output, f"delete {self.output.root} and run {self.name} again")
 
     def input(self, name: str) -> Output:
         return next(step.output for step in self.inputs if step.name == name)

@@ -27,6 +27,11 @@ _TWINS: dict[bytes, Twin] = {}
 is bounded, some 90 MB with SmolLM2's vocabulary."""
 
 
+def forget() -> None:
+    """Drop all twins, so that the next encoder has seen no text but the hard ones, as in a new process."""
+    _TWINS.clear()
+
+
 class Encoder:
     """Encodes texts as the backend does, its special tokens taken for plain text.
 

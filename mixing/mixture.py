@@ -25,10 +25,11 @@ BUDGETS = ("keep", "tokens", "ratio")
 class SourceMix(Settings):
     """What one source gives.
 
-    `validation` is the share of its documents that is held out; the rest is for training, where at most one of these
-    sets a budget: `keep`, a share of its train tokens; `tokens`, a number of them; `ratio`, a share of the train tokens
-    of the whole mixture. A budget beyond the source's tokens repeats documents, at most `max_epochs` times; `tokens: 0`
-    leaves the source out of training, not what it holds out.
+    `validation` is the share of its documents that is held out (a cluster of duplicates has that of its first
+    document's source); the rest is for training, where at most one of these sets a budget: `keep`, a share of its train
+    tokens; `tokens`, a number of them; `ratio`, a share of the train tokens of the whole mixture. A budget beyond the
+    source's tokens repeats documents, at most `max_epochs` times; `tokens: 0` leaves the source out of training, not
+    what it holds out.
 
     `upsample` makes the source anew before all else: its train documents count as often as their scores say, and those
     that it filters out are in neither split. A budget, `max_epochs` and `available` are of tokens so counted, and an

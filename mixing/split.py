@@ -30,9 +30,9 @@ def within(hashes: Hashes, share: float | npt.NDArray[np.float64]) -> npt.NDArra
 
 
 def in_validation(clusters: Iterable[str], shares: float | npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.bool_]:
-    """Whether documents are held out, given their duplicate clusters and the share their sources hold out.
+    """Whether documents are held out, given their duplicate clusters and the share that each cluster holds out.
 
-    All documents of a cluster fall on one side where their sources hold out the same share. Another document in the
-    corpus changes nothing, unless it joins a cluster and becomes its smallest id, after which the cluster is named.
+    A cluster has one share, so all its documents fall on one side. Another document in the corpus changes nothing,
+    unless it joins a cluster and becomes its smallest id, after which the cluster is named.
     """
     return within(stable_hash(clusters, f"split:{seed}"), shares)

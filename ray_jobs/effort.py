@@ -44,9 +44,9 @@ SPEEDS = {
     "clean": Speed(10, documents=2_600, megabytes=4.9),
     # `python -m benchmarks.shards --input ../shared/data/guidelines/medquad.jsonl.gz --tokenizer
     # mistral_common/data/tokenizer.model.v1`: read, encode and write; the same speed encodes to count.
-    "tokenizer": Speed(4, megabytes=49),
+    "tokenizer": Speed(4, megabytes=34),
     # As much to encode; `python -m benchmarks.stream` says what pieces, shuffle and checks add: 1 core-s in 80 MB.
-    "shard": Speed(6, megabytes=30),
+    "shard": Speed(6, megabytes=24),
     # docs/dedup.md, by `python -m benchmarks.dedup`: the whole step at a million documents, and signatures, 75,000 of
     # 2.8 KB a second.
     "dedup": Speed(15, documents=7_376, megabytes=210),

@@ -20,7 +20,7 @@ from mixing.instructions import Conversation, InstructionInput, InstructionSetti
 from mixing.masked import SEQUENCES, is_cut, pack, table
 from mixing.shards import verify, write
 from mixing.split import stable_hash
-from mixing.tokenizer import FOLDER, Tokenizer
+from mixing.tokenizer import Tokenizer
 from ray_jobs.cluster import each
 from ray_jobs.decisions import decided
 
@@ -64,10 +64,10 @@ def instruct(step: Step, settings: InstructionSettings, data: str, seed: int) ->
     Raises:
         UserError: the tokenizer ends documents with a chat token, or no record is a conversation.
     """
-    folder = step.input("tokenizer").local(FOLDER)
-    made = Tokenizer.load(folder)
+    tokenizer = step.input("tokenizer")
+    made = Tokenizer.of(tokenizer)
     check_end(made)
-    job = FileJob(step.output, settings, folder, seed)
+    job = FileJob(step.output, settings, tokenizer, seed)
     verdicts = list(chain.from_iterable(each(lambda file: job.write(file), _files(settings, data), NAME, "files")))
     accounts = account(verdicts)
     if not any(one.kept for one in accounts.values()):
@@ -118,7 +118,7 @@ class FileJob:
 
     output: Output
     settings: InstructionSettings
-    tokenizer: Path
+    tokenizer: Output
     seed: int
 
     def write(self, file: File) -> list[dict[str, Any]]:
@@ -128,7 +128,7 @@ class FileJob:
         return decided(self.output, file.part, given.source, lambda: self._write(file, given))
 
     def _write(self, file: File, given: InstructionInput) -> None:
-        made = Tokenizer.load(self.tokenizer)
+        made = Tokenizer.of(self.tokenizer)
         natives: list[str] = []
         chats: list[Chat] = []
         records = read_conversations(file.path, file.name, given)
@@ -143,13 +143,13 @@ class FileJob:
                 self._store(file.part, f"{given.source}-{file.part:05d}", [chats[one] for one in order], made)
 
     def _store(self, part: int, name: str, chats: list[Chat], made: Tokenizer) -> None:
-        folder, sequence = self.output.local(DATASETS), self.settings.sequence
-        text = write(folder, f"{name}-text", (chat.ids for chat in chats), made.vocab_size, made.eod)
-        role = write(folder, f"{name}-role", (chat.roles for chat in chats), len(Role), Role.END)
-        lengths = verify(folder / text.name, made.vocab_size, made.eod).lengths
-        if not np.array_equal(lengths, verify(folder / role.name, len(Role), Role.END).lengths):
-            raise AlignmentError(f"{folder / name}: documents of tokens and of roles differ in length")
-        sequences, padding = 0, 0
+        with self.output.local_folder(DATASETS) as folder:
+            text = write(folder, f"{name}-text", (chat.ids for chat in chats), made.vocab_size, made.eod)
+            role = write(folder, f"{name}-role", (chat.roles for chat in chats), len(Role), Role.END)
+            lengths = verify(folder / text.name, made.vocab_size, made.eod).lengths
+            if not np.array_equal(lengths, verify(folder / role.name, len(Role), Role.END).lengths):
+                raise AlignmentError(f"{folder / name}: documents of tokens and of roles differ in length")
+        sequence, sequences, padding = self.settings.sequence, 0, 0
         with self.output.part_writer(PACKED, part, SEQUENCES) as store:
             packed = pack(chats, sequence, made.eod, self.settings.other_weight)
             while batch := list(islice(packed, BATCH)):

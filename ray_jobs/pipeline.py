@@ -1,16 +1,19 @@
 """The steps in order: which config, which inputs, which engine. The whole config and the whole way on one page."""
 
+import os
 import sys
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from pyarrow.fs import FileSystem
 from pydantic import Field, field_validator, model_validator
 
 from dedup.decontaminate import DecontaminateSettings
 from dedup.earlier import fingerprints
 from dedup.settings import DedupSettings
+from eval.generate import check_heads
 from eval.questions import EvaluateSettings, Question, load_questions, question_table
 from eval.questions import raw_files as question_files
 from ingest.clean import CleanSettings
@@ -18,6 +21,7 @@ from ingest.inputs import ReadSettings, raw_files, rule_files
 from ingest.s2 import S2Settings
 from ingest.web.crawl import CrawlSettings
 from lake.config import Settings
+from lake.dataset import Output
 from lake.error import UserError
 from lake.files import digest
 from lake.step import Manifest, Outcome, Step
@@ -85,13 +89,31 @@ class Pipeline(Settings):
     @field_validator("lake", "disk")
     @classmethod
     def _absolute(cls, folder: str | None) -> str | None:
-        return folder if folder is None or "://" in folder else str(Path(folder).resolve())
+        if folder is None:
+            return None
+        if "://" not in folder:
+            return str(Path(folder).resolve())
+        try:
+            FileSystem.from_uri(folder)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{folder} cannot be opened: {' '.join(str(error).split())}") from None
+        return folder
 
     @model_validator(mode="after")
     def _expects_all(self) -> Self:
         read = dict.fromkeys(one.source for one in self.read.inputs)
         if self.expected and (unknown := next((one for one in read if one not in self.expected), None)):
             raise ValueError(f"expected: no entry for {unknown}, which read.inputs has; give its documents and tokens")
+        return self
+
+    @model_validator(mode="after")
+    def _asks_what_the_model_takes(self) -> Self:
+        wanted, limit = self.evaluate.max_length, self.pretrain.sequence
+        if wanted is not None and wanted > limit:
+            raise ValueError(
+                f"evaluate.max_length: {wanted} tokens, the model takes pretrain.sequence, {limit}; "
+                f"set it to {limit} or less"
+            )
         return self
 
 
@@ -126,15 +148,16 @@ def plan(config: Pipeline, blind: Collection[str] = ()) -> dict[str, Step]:
     asked = [[path.name, digest(path)] for path in questions]
     base = [] if "tokenizer" in blind else base_files(config.tokenizer)
     adopted = [[path.name, digest(path)] for path in base]
-    benchmarks = {"benchmarks": config.evaluate.model_dump(mode="json")["benchmarks"]}
-    add("read", "ray", 5, identity=raw)
-    add("clean", "spark", 3, ("read",), follows="read")
-    add("tokenizer", "ray", 3, ("clean",), follows="clean", identity=adopted or None)
+    # All questions are looked for, however few are asked later; their files are in `asked`.
+    benchmarks = {"benchmarks": [one.name for one in config.evaluate.benchmarks]}
+    add("read", "ray", 6, identity=raw)
+    add("clean", "spark", 4, ("read",), follows="read")
+    add("tokenizer", "ray", 4, ("clean",), follows="clean", identity=adopted or None)
     compared = fingerprints(config.dedup, DEDUP_VERSION)
     add("dedup", "spark", DEDUP_VERSION, ("clean",), follows="clean", identity=compared or None)
     add("decontaminate", "spark", 2, ("clean", "dedup"), follows="dedup", identity=asked, settings=benchmarks)
-    add("mix", "spark", 2, ("clean", "tokenizer", "dedup", "decontaminate"), follows="decontaminate", settings=seed)
-    add("shard", "ray", 2, ("clean", "tokenizer", "mix"), follows="mix", settings=seed)
+    add("mix", "spark", 3, ("clean", "tokenizer", "dedup", "decontaminate"), follows="decontaminate", settings=seed)
+    add("shard", "ray", 3, ("clean", "tokenizer", "mix"), follows="mix", settings=seed)
     add("pretrain", "ray train", 1, ("tokenizer", "shard"), settings=seed)
     add("export", "ray + torch", 1, ("tokenizer", "shard", "pretrain"))
     add("evaluate", "ray + vllm", 1, ("export", "decontaminate"), identity=asked)
@@ -255,13 +278,19 @@ def run(
     manifest) and after, and whether it was new.
 
     Raises:
-        UserError: a benchmark, tokenizer or shard is missing or broken; found before any engine starts.
+        UserError: a benchmark, tokenizer or shard is missing or broken, the lake cannot be written, or the model could
+            not be evaluated here; found before any engine starts.
     """
     chosen = [steps[name] for name in wanted(names)]
+    to_do = {step.name: step for step in chosen if not step.done}
     questions = load_questions(config.evaluate, config.data)
-    if config.tokenizer.train is None and steps["tokenizer"] in chosen and not steps["tokenizer"].done:
+    if config.tokenizer.train is None and "tokenizer" in to_do:
         adopt(config.tokenizer)
     check(steps)
+    if "evaluate" in to_do:
+        check_attention(config)
+    for folder in {step.lake for step in to_do.values()}:
+        Output(folder).check_writable("disk" if folder == config.disk else "lake")
     with Engines(config) as engines:
         for step in chosen:
             if step.done:
@@ -272,7 +301,7 @@ def run(
 
 
 def check(steps: dict[str, Step]) -> None:
-    """Look at the shards that are there, for a broken one costs hours when training meets it.
+    """Look at the shards that are there, for a broken one costs hours when training or export meets it.
 
     Raises:
         UserError: a shard's index does not open or does not fit its data.
@@ -280,6 +309,24 @@ def check(steps: dict[str, Step]) -> None:
     from mixing.shards import FOLDER_OF_SHARDS, check_index_in
 
     shard = steps["shard"]
-    if shard.done and not steps["pretrain"].done:
+    if shard.done and not (steps["pretrain"].done and steps["export"].done):
         for one in shard.manifest().figures["shards"]:
             check_index_in(shard.output.below(FOLDER_OF_SHARDS), one["name"])
+
+
+def check_attention(config: Pipeline) -> None:
+    """Look whether vLLM could run the model that is to be trained. A cluster that runs already may have GPUs elsewhere.
+
+    Raises:
+        UserError: its heads need a GPU, and this machine has none.
+    """
+    if config.ray.address != "local" or os.environ.keys() & {"RAY_JOB_ID", "RAY_ADDRESS"}:
+        return
+    try:
+        check_heads({"head_dim": config.pretrain.model.head_size})
+    except UserError:
+        # Asked last, for it takes seconds to import.
+        import torch
+
+        if not torch.cuda.is_available():
+            raise

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from eval.questions import raw_files as question_files
 from eval.task import load_task
 from ingest.inputs import RawFormat
+from ingest.s2 import unfinished
 from ingest.sources.s2orc import S2Input
 from ingest.sources.sampling import SampledInput
 from ingest.sources.warc import WarcInput
 from lake.error import UserError
+from lake.files import find
 from mixing.tokenizer import base_files
 
 if TYPE_CHECKING:
@@ -77,12 +79,18 @@ def missing(config: "Pipeline") -> list[Missing]:
 
 
 def _absent(one: RawFormat, data: str) -> tuple[str, ...]:
-    return tuple(path for path in one.paths if not _matches(path, data))
+    return tuple(path for path in one.paths if not (found := _matches(path, data)) or _broken_off(one, found))
+
+
+def _broken_off(one: RawFormat, found: list[Path]) -> bool:
+    return isinstance(one, S2Input) and any(unfinished(folder) for folder in {path.parent for path in found})
 
 
 def _matches(pattern: str, data: str) -> list[Path]:
-    # An absolute one is refused when the files are read.
-    return [] if Path(pattern).is_absolute() else [path for path in Path(data).glob(pattern) if path.is_file()]
+    try:
+        return find([pattern], data, "")
+    except UserError:  # a wrong pattern is told when the files are read
+        return []
 
 
 def _remedy(one: RawFormat) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ingest.inputs import ReadSettings, Unit, records, units
 from ingest.metadata import METADATA
-from ingest.records import Fallback, Metadata, Record, Records, Rejected, Unsampled
+from ingest.records import Fallback, Metadata, Note, Record, Records, Rejected, Unsampled
 from ingest.sources.sampling import SampledInput
 from ingest.sources.warc import WarcInput
 from lake.dataset import Output
@@ -29,6 +29,15 @@ UNSAMPLED = pa.schema([pa.field("count", pa.int64(), nullable=False)])
 FALLBACK = pa.schema([pa.field("document", pa.string(), nullable=False), pa.field("why", pa.string(), nullable=False)])
 """PDFs of documents that GROBID was to read and did not: `document` is the document's URL, or where it stood."""
 
+NOTE = pa.schema(
+    [
+        pa.field("document", pa.string(), nullable=False),
+        pa.field("what", pa.string(), nullable=False),
+        pa.field("details", pa.string(), nullable=False),
+    ]
+)
+"""What documents that were kept lack: `scanned pages` or `broken pages` of a PDF, a `title` where its selector says."""
+
 
 def read(step: Step, settings: ReadSettings, data: str) -> Outcome:
     """Write `documents`, partitioned by source, and `decisions`, likewise, with a row for every record.
@@ -38,7 +47,8 @@ def read(step: Step, settings: ReadSettings, data: str) -> Outcome:
     `papers` outside PubMed. Both are counted by unit in the table `unsampled`, and by source in the figure of that
     name. Records that tell of papers and have no text go to the table `metadata`, from which `clean` completes
     documents. Where an input names a GROBID server, the table `fallbacks` has the PDFs that pdfium read in its place,
-    and the figure `pdfs_without_grobid` their number by source.
+    and the figure `pdfs_without_grobid` their number by source. What pages and PDFs lack goes to the table `notes`; the
+    figure of that name has by source and by what it is the number of documents and the URL of one.
 
     Raises:
         UserError: a pattern matches no file, or a file cannot be read.
@@ -56,6 +66,7 @@ def read(step: Step, settings: ReadSettings, data: str) -> Outcome:
             "files_by_source": {name: sum(source == name for source, _ in files) for name in sources},
             "unsampled": unsampled(step.output),
             "pdfs_without_grobid": pdfs_without_grobid(step.output),
+            "notes": notes(step.output),
             "metadata": step.output.scan("metadata").count_rows() if step.output.parts("metadata") else 0,
         },
     )
@@ -76,6 +87,21 @@ def pdfs_without_grobid(output: Output) -> dict[str, int]:
     return {source: output.scan("fallbacks", source).count_rows() for source in output.sources("fallbacks")}
 
 
+def notes(output: Output) -> dict[str, dict[str, dict[str, Any]]]:
+    """By source and by what documents lack: how many `documents`, and as `example` the first URL in order."""
+    if not output.parts("notes"):
+        return {}
+    found = output.scan("notes").to_table(columns=["source", "what", "document"]).group_by(["source", "what"])
+    rows = found.aggregate([("document", "count_distinct"), ("document", "min")]).to_pylist()
+    told: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: (row["source"], row["what"])):
+        told.setdefault(row["source"], {})[row["what"]] = {
+            "documents": row["document_count_distinct"],
+            "example": row["document_min"],
+        }
+    return told
+
+
 @dataclass(frozen=True)
 class UnitReader:
     """Writes the part of a unit; memory holds one batch of its records."""
@@ -94,6 +120,7 @@ class UnitReader:
         part, output = unit.part, self.output
         passed = 0
         fallbacks: list[dict[str, str]] = []
+        noted: list[dict[str, str]] = []
         given = self.settings.inputs[unit.input]
         with (
             # The inner part appears first: where the decisions are, the documents are too.
@@ -102,10 +129,11 @@ class UnitReader:
             output.part_writer("metadata", part, METADATA) if given.describes else nullcontext() as tell,
         ):
             for batch in _batches(records(unit, self.settings, self.data)):
-                entered = [one for one in batch if not isinstance(one, Unsampled | Metadata | Fallback)]
+                entered = [one for one in batch if not isinstance(one, Unsampled | Metadata | Fallback | Note)]
                 passed += sum(one.count for one in batch if isinstance(one, Unsampled))
                 store(pa.Table.from_pylist([one for one in entered if not isinstance(one, Rejected)], DOCUMENT))
                 decide(pa.Table.from_pylist([self._decision(one, source) for one in entered], DECISION))
+                noted += [asdict(one) for one in batch if isinstance(one, Note)]
                 fallbacks += [asdict(one) for one in batch if isinstance(one, Fallback)]
                 if tell is not None:
                     tell(pa.Table.from_pylist(_told(batch), METADATA))
@@ -113,6 +141,8 @@ class UnitReader:
                 output.write_part("unsampled", part, pa.table({"count": [passed]}, UNSAMPLED), source)
             if isinstance(given, WarcInput) and given.grobid:
                 output.write_part("fallbacks", part, pa.Table.from_pylist(fallbacks, FALLBACK), source)
+            if noted:
+                output.write_part("notes", part, pa.Table.from_pylist(noted, NOTE), source)
 
     def _decision(self, record: Document | Rejected, source: str) -> dict[str, Any]:
         if isinstance(record, Rejected):

@@ -2,20 +2,25 @@
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lake.dataset import Output
+from lake.dataset import MANIFEST, Output
 from lake.error import UserError
 from lake.progress import progress
+from lake.step import Manifest
 from ray_jobs.command import CONFIG, OVERRIDES, load_config, ray_up, table, user_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from ray_jobs.verify import Checked, WrittenCheck
 
 PLACES = ".places.parquet"
 """Beside a shard that was merged or split: the rows of the lake's index table, where its documents lie."""
@@ -45,9 +50,10 @@ def verify(
     against the manifest, megatron-core's own reading, and of each shard a sample of documents, always the same, whose
     tokens are decoded and compared with the clean text.
 
-    SHARDS, a folder of .bin and .idx or one of them, may come from anywhere, so only what is in them is checked:
-    header, bounds, lengths, and with a tokenizer or a vocabulary ids and ends. Of packed shards only a lake knows where
-    documents end: give --vocab-size alone.
+    SHARDS, a folder of .bin and .idx or one of them, may come from anywhere. Below the folder of a shard step its
+    manifest and index table tell what they should be, and all but the text is checked. Elsewhere only what is in them
+    is: header, bounds, lengths, and with a tokenizer or a vocabulary ids and ends; of packed shards nobody then knows
+    where documents end, so give --vocab-size alone.
 
     \b
     Examples:
@@ -59,7 +65,7 @@ def verify(
 
     path = Path(target)
     if path.is_dir() or path.suffix in {".bin", ".idx"} or path.with_name(path.name + ".idx").is_file():
-        found = _bare(path, overrides, tokenizer, vocab_size, eod)
+        found, unchecked = _bare(path, overrides, tokenizer, vocab_size, eod)
         remedy = None
     else:
         if tokenizer or vocab_size or eod is not None:
@@ -69,7 +75,7 @@ def verify(
         if not step.done:
             raise UserError(f"the shards have not been written yet; gap run {target} shard")
         with ray_up(config):
-            found = checks.check_step(step, config.shard.pack, sample)
+            found, unchecked = checks.check_step(step, config.shard.pack, sample), None
         again = shlex.join((target, "shard", *overrides))
         remedy = f"delete {step.output.root}, then: gap run {again}"
     for one in found:
@@ -80,6 +86,8 @@ def verify(
         sys.exit(1)
     sums = [sum(getattr(one, name) for one in found) for name in ("documents", "tokens", "sampled", "exact")]
     click.echo(f"{len(found):,} shards, {sums[0]:,} documents, {sums[1]:,} tokens: all well")
+    if unchecked:
+        click.echo(unchecked)
     if sums[2]:
         others = f"; the other {sums[2] - sums[3]:,} have its ids, the tokenizer loses some of it"
         lossless = sums[2] == sums[3]
@@ -88,10 +96,10 @@ def verify(
 
 def _bare(
     path: Path, overrides: Sequence[str], tokenizer: Path | None, vocab_size: int | None, eod: int | None
-) -> list[Any]:
-    """What ray_jobs.verify finds in shards that no lake tells of."""
+) -> tuple[list["Checked"], str]:
+    """What ray_jobs.verify finds in shards that are named without their lake, and what was not looked at."""
     from mixing.tokenizer import Tokenizer
-    from ray_jobs.verify import check_bare, prefixes
+    from ray_jobs.verify import WrittenCheck, check_bare, prefixes
 
     if overrides:
         raise UserError(f"{overrides[0]}: KEY=VALUE changes a CONFIG; {path} is shards")
@@ -103,12 +111,53 @@ def _bare(
         made = Tokenizer.load(tokenizer)
         vocab_size, eod = made.vocab_size, made.eod
     shards = prefixes(path)
-    if vocab_size is None:
-        click.echo("gap: ids and ends are not checked without --tokenizer, or --vocab-size and --eod", err=True)
+    found = _step_of(shards[0].parent)
+    if found is None:
+        if vocab_size is None:
+            click.echo("gap: ids and ends are not checked without --tokenizer, or --vocab-size and --eod", err=True)
+        check = partial(check_bare, vocab_size=vocab_size, eod=eod)
+        return _each(check, shards), "SHA-256 and text were not checked: the folder above has no shard step's manifest"
+    step, manifest = found
+    written = {one["name"]: one for one in manifest.figures["shards"]}
+    if path.is_dir():
+        shards = sorted({*shards, *(path / name for name in written)})
+    job = WrittenCheck(
+        step,
+        manifest.figures["vocab_size"] if vocab_size is None else vocab_size,
+        manifest.figures["end_of_document"] if eod is None else eod,
+        manifest.config.get("pack"),
+    )
+    return _each(partial(_written, job, written), shards), "text was not checked; gap verify CONFIG does"
+
+
+def _step_of(folder: Path) -> tuple[Output, Manifest] | None:
+    """The shard step that a folder of shards is part of, and its manifest; None where there is none."""
+    from mixing.shards import FOLDER_OF_SHARDS
+
+    folder = folder.resolve()
+    step = Output(str(folder.parent))
+    if folder.name != FOLDER_OF_SHARDS or not step.exists(MANIFEST):
+        return None
+    try:
+        manifest = Manifest.model_validate(step.read_json(MANIFEST))
+    except ValueError:  # shards may lie beside anything, and so beside another's manifest.json
+        return None
+    return (step, manifest) if manifest.step == "shard" else None
+
+
+def _written(job: "WrittenCheck", written: Mapping[str, dict[str, Any]], prefix: Path) -> "Checked":
+    from ray_jobs.verify import Checked
+
+    if prefix.name not in written:
+        return Checked(prefix.name, (f"{prefix}: the step wrote no such shard",), 0, 0)
+    return job.check(written[prefix.name])
+
+
+def _each(check: Callable[[Path], "Checked"], shards: Sequence[Path]) -> list["Checked"]:
     found = []
     with progress("verify", len(shards), "shards") as bar:
         for prefix in shards:
-            found.append(check_bare(prefix, vocab_size, eod))
+            found.append(check(prefix))
             bar.update()
     return found
 
@@ -120,12 +169,13 @@ def _bare(
 def merge(target: Path, shards: tuple[Path, ...]) -> None:
     """Write the documents of SHARDs, in the order given, as the one shard TARGET (.bin and .idx).
 
-    The bytes are those of writing all documents at once. Shards of a lake also give TARGET.places.parquet, which tells
+    The bytes are those of writing all documents at once. A SHARD is named by its .bin, its .idx or both, as a shell's
+    pattern finds them, but no more than once. Shards of a lake also give TARGET.places.parquet, which tells
     for each document id where it lies in TARGET. A packed shard's sequences are taken as they are.
 
     \b
     Example:
-      gap merge /data/train LAKE/shard-*/shards/train-*.bin
+      gap merge /data/train LAKE/shard-*/shards/train-*
     """
     import pyarrow.parquet as pq
 
@@ -133,7 +183,10 @@ def merge(target: Path, shards: tuple[Path, ...]) -> None:
     from mixing.merge import merge_places
     from ray_jobs.verify import prefix_of
 
-    prefixes = [prefix_of(shard) for shard in shards]
+    names = Counter(shard.resolve() for shard in shards)
+    if twice := next((shard for shard in shards if names[shard.resolve()] > 1), None):
+        raise UserError(f"{twice}: named twice; a merge takes each shard once")
+    prefixes = list({prefix.resolve(): prefix for prefix in map(prefix_of, shards)}.values())
     target = prefix_of(target)
     places = [one for prefix in prefixes if (one := _places(prefix)) is not None]
     with _no_remedy():

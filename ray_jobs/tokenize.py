@@ -6,6 +6,7 @@ shard, and never the corpus.
 """
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,10 +24,10 @@ from mixing.merge import pack
 from mixing.mixture import Budget, Share, mixture_table
 from mixing.shards import FOLDER_OF_SHARDS, REMEDY, ShardSettings, shard_name, token_type, write
 from mixing.shuffle import Layout, order
-from mixing.split import SPLITS
+from mixing.split import SPLITS, TRAIN
 from mixing.tokenizer import Tokenizer
 from ray_jobs.cluster import each
-from ray_jobs.verify import ShardCheck, check_all
+from ray_jobs.verify import Checked, ShardCheck, check_all, lossy
 
 INDEX = pa.schema(
     [
@@ -79,13 +80,19 @@ def shard(step: Step, settings: ShardSettings, seed: int) -> Outcome:
     """Write the shards that are not there yet, check all, and hold what they have against the mixture planned.
 
     Raises:
-        UserError: a shard fails its check, the message names it; or the plan keeps no document.
+        UserError: a shard fails its check, the message names it; the tokenizer loses text; or the plan has no token to
+            train on.
         PlanError: what was written is not what was planned.
     """
     output = step.output
     job = ShardJob.of(step, settings, seed)
     if not job.layouts:
         raise UserError(f"{step.input('mix').root}: the plan keeps no document; gap status tells where they went")
+    if not any(layout.counts[TRAIN] for layout in job.layouts.values()):
+        raise UserError(
+            f"{step.input('mix').root}: no token to train on: every document is held out or its source has no budget; "
+            "lower validation or raise tokens in mix.sources"
+        )
     places = [(source, number) for source, layout in job.layouts.items() for number in range(layout.total)]
     if not all(output.has_part("index", number, source) for source, number in places):
         parts = [name for name in job.mix.parts("plan") if Output.part_place(name)[1] in job.layouts]
@@ -95,9 +102,17 @@ def shard(step: Step, settings: ShardSettings, seed: int) -> Outcome:
             pass
     output.delete(PIECES)
     shards = sorted(output.scan("written").to_table().select(WRITTEN.names).to_pylist(), key=lambda one: one["name"])
-    for checked in check_all(ShardCheck.of(step, settings.pack), shards, f"{step.name}: check"):
-        if checked.faults:
-            raise UserError(f"{checked.faults[0]}; {REMEDY}")
+    checked: list[Checked] = []
+    for one in check_all(ShardCheck.of(step, settings.pack), shards, f"{step.name}: check"):
+        if one.faults:
+            raise UserError(f"{one.faults[0]}; {REMEDY}")
+        checked.append(one)
+    if said := lossy(checked):
+        raise UserError(f"tokenizer: {said}")
+    sampled, exact = sum(one.sampled for one in checked), sum(one.exact for one in checked)
+    if exact < sampled:
+        said = f"{sampled - exact:,} of {sampled:,} documents decoded are not their very text"
+        warnings.warn(f"{said}: the tokenizer normalises it, or has no ids for some characters", stacklevel=2)
     made = Tokenizer.of(job.tokenizer)
     realised = realise(planned_of(job.mix), shards)
     return Outcome(
@@ -108,6 +123,8 @@ def shard(step: Step, settings: ShardSettings, seed: int) -> Outcome:
             "vocab_size": made.vocab_size,
             "end_of_document": made.eod,
             "tokenizer": made.fingerprint,
+            "sampled": sampled,
+            "exact": exact,
         },
     )
 

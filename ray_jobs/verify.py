@@ -2,9 +2,12 @@
 
 import hashlib
 import re
+import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,42 +33,48 @@ SAMPLE = 100
 PARTS_READ = 8
 """Parts of the clean documents, at most, that are read for the texts of one shard."""
 
+MOST_LOST = 0.5
+"""Of the documents decoded. A good tokenizer has no id for a rare character, which few documents hold; one that loses
+blanks, line ends or case does so in nearly every document."""
+
+
+class Verdict(Enum):
+    """What a document's ids decode to: its very text; one of the same NFKC, as tokenizers that normalise give; another
+    one, though encoding the text gives these ids. Or they are the ids of something else.
+    """
+
+    EXACT = "exact"
+    ALIKE = "alike"
+    LOST = "lost"
+    WRONG = "wrong"
+
 
 @dataclass(frozen=True)
 class Checked:
     """A shard's faults, none where it is well. Of its `sampled` documents `exact` decode to their very text; the others
-    have its ids, under a tokenizer that does not give every text back.
+    have its ids, under a tokenizer that does not give every text back, and `lost` have lost more than NFKC takes.
     """
 
     shard: str
     faults: tuple[str, ...]
     documents: int
     tokens: int
-    sampled: int
-    exact: int
+    sampled: int = 0
+    exact: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True)
-class ShardCheck:
-    """What the shards of a step are held against: the clean text, the index table, the tokenizer.
+class WrittenCheck:
+    """What the shards of a step are held against where its folder is all there is: its manifest and its index table.
 
-    `pack` is the setting they were written with; `sample` documents of each shard are decoded.
+    `vocab_size` and `eod` are the tokenizer's; `pack` is the setting they were written with.
     """
 
-    clean: Output
     output: Output
-    made: Output
+    vocab_size: int
+    eod: int
     pack: int | None
-    sample: int = SAMPLE
-
-    @classmethod
-    def of(cls, step: Step, pack: int | None, sample: int = SAMPLE) -> "ShardCheck":
-        """For a shard step, done or about to be."""
-        return cls(step.input("clean"), step.output, step.input("tokenizer"), pack, sample)
-
-    @cached_property
-    def tokenizer(self) -> Tokenizer:
-        return Tokenizer.of(self.made)
 
     def check(self, written: dict[str, Any]) -> Checked:
         """Check one shard, a row of the step's figures: structure, ids, ends, places, SHA-256, sampled text."""
@@ -76,11 +85,11 @@ class ShardCheck:
 
     def _check(self, prefix: Path, written: dict[str, Any]) -> Checked:
         faults: list[str] = []
-        sampled = exact = 0
+        verdicts: Counter[Verdict] = Counter()
         try:
             places = self._places(written)
             self._hold(prefix, places, written)
-            sampled, exact = self._texts(prefix, places)
+            verdicts = self._texts(prefix, places)
         except UserError as error:
             said = fault(error)
             faults.append(said if prefix.name in said else f"{prefix.name}: {said}")
@@ -90,7 +99,9 @@ class ShardCheck:
             if (file := prefix.with_name(f"{prefix.name}.{kind}")).is_file()
             and _sha256(file) != written[f"{kind}_sha256"]
         ]
-        return Checked(written["name"], tuple(faults), written["documents"], written["tokens"], sampled, exact)
+        exact, lost = verdicts[Verdict.EXACT], verdicts[Verdict.LOST]
+        counts = written["documents"], written["tokens"], verdicts.total(), exact, lost
+        return Checked(written["name"], tuple(faults), *counts)
 
     def _places(self, written: dict[str, Any]) -> pa.Table:
         rows = index_rows(self.output, written["name"])
@@ -101,8 +112,7 @@ class ShardCheck:
     def _hold(self, prefix: Path, places: pa.Table, written: dict[str, Any]) -> None:
         """Structure, ids, ends; and whether manifest, index table and shard tell the same."""
         lengths = places["tokens"].to_numpy()
-        made = self.tokenizer
-        found = verify(prefix, made.vocab_size, made.eod, lengths if self.pack else None)
+        found = verify(prefix, self.vocab_size, self.eod, lengths if self.pack else None)
         if (places.num_rows, found.tokens) != (written["documents"], written["tokens"]):
             raise UserError(f"{prefix}: not the shard that was written: the manifest has other documents or tokens")
         cut = packed_lengths(found.tokens, self.pack) if self.pack else lengths
@@ -116,24 +126,48 @@ class ShardCheck:
         if not _megatron_reads(prefix, found):
             raise UserError(f"{prefix}: megatron-core reads it otherwise; is megatron-core 0.16 installed?")
 
-    def _texts(self, prefix: Path, places: pa.Table) -> tuple[int, int]:
-        """Decode a sample, the same in every run; how many documents it has and how many are their very text."""
+    def _texts(self, prefix: Path, places: pa.Table) -> Counter[Verdict]:
+        """What the documents decoded are: there is no text here to hold them against."""
+        return Counter()
+
+
+@dataclass(frozen=True)
+class ShardCheck(WrittenCheck):
+    """The same in a lake, with its tokenizer and clean text; `sample` documents of each shard are decoded."""
+
+    clean: Output
+    made: Output
+    sample: int = SAMPLE
+
+    @classmethod
+    def of(cls, step: Step, pack: int | None, sample: int = SAMPLE) -> "ShardCheck":
+        """For a shard step, done or about to be."""
+        clean, made = step.input("clean"), step.input("tokenizer")
+        tokenizer = Tokenizer.of(made)
+        return cls(step.output, tokenizer.vocab_size, tokenizer.eod, pack, clean, made, sample)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.of(self.made)
+
+    def _texts(self, prefix: Path, places: pa.Table) -> Counter[Verdict]:
+        """Decode a sample, the same in every run."""
         rows = self._sampled(prefix.name, places)
         data = prefix.with_name(prefix.name + ".bin")
         tokens = np.memmap(data, check_index(prefix).dtype, mode="r")
-        verdicts: list[bool | None] = []
+        verdicts: list[Verdict] = []
         for part in sorted({row["part"] for row in rows}):
             mine = [row for row in rows if row["part"] == part]
             texts = self._clean(Output.part_name(part, mine[0]["source"]), {row["id"] for row in mine})
             verdicts += [
                 self._verdict(tokens[row["offset"] :][: row["tokens"] - 1], texts.get(row["id"])) for row in mine
             ]
-        wrong = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict is None]
+        wrong = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict is Verdict.WRONG]
         if wrong:
             first = min(wrong, key=lambda row: row["document"])
             more = f" (and {len(wrong) - 1} more of {len(rows)} looked at)" if len(wrong) > 1 else ""
             raise UserError(f"{data}: document {first['document']} is not the text of {first['id']}{more}")
-        return len(rows), verdicts.count(True)
+        return Counter(verdicts)
 
     def _sampled(self, shard: str, places: pa.Table) -> list[dict[str, Any]]:
         """Places of `sample` documents by part, of no more parts than need be, all chosen by a hash."""
@@ -151,12 +185,16 @@ class ShardCheck:
         rows = rows.filter(pc.is_in(rows["id"], pa.array(ids, pa.string())))
         return dict(zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True))
 
-    def _verdict(self, ids: npt.NDArray[Any], text: str | None) -> bool | None:
-        """True where the ids decode to the text, False where they are its ids all the same, else None."""
+    def _verdict(self, ids: npt.NDArray[Any], text: str | None) -> Verdict:
         if text is None:
-            return None
-        made = self.tokenizer
-        return made.decode(ids) == text or (False if np.array_equal(made.encode([text])[0], ids) else None)
+            return Verdict.WRONG
+        decoded = self.tokenizer.decode(ids)
+        if decoded == text:
+            return Verdict.EXACT
+        if not np.array_equal(self.tokenizer.encode([text])[0], ids):
+            return Verdict.WRONG
+        decoded, text = (unicodedata.normalize("NFKC", one) for one in (decoded, text))
+        return Verdict.ALIKE if decoded == text else Verdict.LOST
 
 
 def part_of(shard: str) -> str:
@@ -206,8 +244,21 @@ def check_all(job: ShardCheck, shards: list[dict[str, Any]], step: str) -> Itera
     return each(lambda one: job.check(one), shards, step, "shards")
 
 
+def lossy(found: Sequence[Checked]) -> str | None:
+    """What is wrong where more than MOST_LOST of all documents decoded are not their text: the tokenizer loses it."""
+    sampled, lost = sum(one.sampled for one in found), sum(one.lost for one in found)
+    if lost <= MOST_LOST * sampled:
+        return None
+    return (
+        f"{lost:,} of {sampled:,} documents decoded are not their text: the tokenizer loses blanks, case or "
+        "characters; give another one"
+    )
+
+
 def check_step(step: Step, pack: int | None, sample: int = SAMPLE) -> list[Checked]:
-    """Check every shard of a step that is done. One that is there and was not written is a fault."""
+    """Check every shard of a step that is done. One that is there and was not written is a fault, and so is a tokenizer
+    that loses text; both come after the shards.
+    """
     shards = step.manifest().figures["shards"]
     found = list(check_all(ShardCheck.of(step, pack, sample), shards, "verify"))
     files = [Path(file) for file in step.output.files(FOLDER_OF_SHARDS)]
@@ -215,10 +266,8 @@ def check_step(step: Step, pack: int | None, sample: int = SAMPLE) -> list[Check
     said = "{}: the step wrote no such shard"
     return [
         *found,
-        *(
-            Checked(one, (said.format(step.output.path(FOLDER_OF_SHARDS, one)),), 0, 0, 0, 0)
-            for one in sorted(strangers)
-        ),
+        *(Checked(one, (said.format(step.output.path(FOLDER_OF_SHARDS, one)),), 0, 0) for one in sorted(strangers)),
+        *(Checked(step.name, (f"{step.output.root}: {lost}",), 0, 0) for lost in [lossy(found)] if lost),
     ]
 
 
@@ -250,5 +299,5 @@ def check_bare(prefix: Path, vocab_size: int | None, eod: int | None) -> Checked
     try:
         found = check_index(prefix) if vocab_size is None else verify(prefix, vocab_size, eod)
     except UserError as error:
-        return Checked(prefix.name, (fault(error),), 0, 0, 0, 0)
-    return Checked(prefix.name, (), found.lengths.size, found.tokens, 0, 0)
+        return Checked(prefix.name, (fault(error),), 0, 0)
+    return Checked(prefix.name, (), found.lengths.size, found.tokens)

@@ -23,6 +23,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from dedup.buckets import CANDIDATE, candidates
 from dedup.cluster import EVIDENCE, REASONS, Kind, star
+from dedup.leaders import MEMBER, PAIR, lead
 from dedup.minhash import jaccard
 from dedup.settings import DedupSettings
 from dedup.sign import COLUMNS, EARLIER, SIGNATURES, SIGNED, sets, sign
@@ -30,7 +31,7 @@ from dedup.titles import SITES_WITH_OVERVIEWS, Titled, TitleDrop, title_drops
 from lake.dataset import Output
 from lake.step import Account, Outcome, Step, account
 from spark_jobs.components import components
-from spark_jobs.session import read_table, write_table
+from spark_jobs.session import read_table, spark_path, write_table
 
 STAGING = ".staging"
 WRITTEN = "_SUCCESS"
@@ -38,7 +39,6 @@ WRITTEN = "_SUCCESS"
 
 ROWS_PER_PART = 1_000_000
 ROWS_PER_BATCH = 10_000
-PAIR = pa.schema([pa.field("a", pa.string()), pa.field("b", pa.string()), pa.field("jaccard", pa.float64())])
 STAR = pa.schema([pa.field("id", pa.string()), pa.field("survivor", pa.string()), pa.field("jaccard", pa.float64())])
 """A near-duplicate that goes, the document it goes for, and their Jaccard."""
 
@@ -53,12 +53,16 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     output = step.output
     signed = _signed(step.input("clean"), output, settings, spark)
     known = _with_earlier(signed, settings)
-    copies = _copies(known).localCheckpoint()
-    found = _stage(_candidates(known.join(copies, "id", "left_anti"), settings), output, "candidates")
+    titled = _titled(step.input("clean"), known.filter("`order` >= 0"), settings).localCheckpoint()
+    others = known.join(titled, "id", "left_anti")
+    copies = _copies(others).localCheckpoint()
+    originals = others.join(copies, "id", "left_anti")
+    found = _stage(_candidates(originals, settings), output, "candidates")
     pairs = _stage(
         _jaccard(found.filter("a is not null").select("a", "b").distinct(), known, "number"), output, "pairs"
     )
-    near = pairs.filter(F.col("jaccard") >= settings.threshold)
+    compared = pairs.filter(F.col("jaccard") >= settings.threshold)
+    near = compared.unionByName(_led(found, originals, settings)).dropDuplicates(["a", "b"]).localCheckpoint()
     links = copies.select(F.col("representative").alias("a"), F.col("id").alias("b")).unionByName(near.select("a", "b"))
     clusters = components(links).localCheckpoint()
     ordered = clusters.join(known.select("id", "order"), "id")
@@ -66,7 +70,6 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     removed = under[settings.policy]
     by_text = _drops(removed, copies)
     by_text = (by_text.unionByName(_again(signed, known)) if settings.earlier else by_text).localCheckpoint()
-    titled = _titled(step.input("clean"), signed.join(by_text, "id", "left_anti"), settings).localCheckpoint()
     drops = _score(_with_titles(by_text, titled), known)
     clusters = _with_title_clusters(clusters, titled).localCheckpoint()
 
@@ -108,8 +111,13 @@ def _with_earlier(signed: DataFrame, settings: DedupSettings) -> DataFrame:
     """The documents, and those that stayed of earlier corpora, which all orders put first; each id once."""
     if not settings.earlier:
         return signed
-    stayed = [_stayed(signed.sparkSession, Output(folder)) for folder in settings.earlier]
-    earlier = reduce(DataFrame.unionByName, stayed).dropDuplicates(["id"])
+    stayed = (
+        _stayed(signed.sparkSession, Output(folder)).withColumn("place", F.lit(place))
+        for place, folder in enumerate(settings.earlier)
+    )
+    latest = Window.partitionBy("id").orderBy(F.desc("place"))
+    ranked = reduce(DataFrame.unionByName, stayed).withColumn("rank", F.row_number().over(latest))
+    earlier = ranked.filter("rank = 1").select(*signed.columns)
     fresh = signed.join(earlier.select("id"), "id", "left_anti")
     return fresh.unionByName(earlier.withColumn("order", F.col("order") - EARLIER)).localCheckpoint()
 
@@ -121,19 +129,19 @@ def _stayed(spark: SparkSession, earlier: Output) -> DataFrame:
 
 def _again(signed: DataFrame, known: DataFrame) -> DataFrame:
     """Documents that an earlier corpus has under the same id go for themselves: rows as of `_drops`."""
-    earlier = known.filter("`order` < 0").select("id", F.col("content").alias("before"))
-    exact = F.col("content") == F.col("before")
-    return signed.join(earlier, "id").select(
-        "id",
-        F.col("id").alias("survivor"),
-        F.when(exact, 1.0).alias("jaccard"),
-        F.when(exact, Kind.EXACT.value).otherwise(Kind.ID.value).alias("kind"),
+    earlier = known.filter("`order` < 0").select(
+        "id", F.col("content").alias("before"), F.col("shingles").alias("left")
     )
+    both = signed.join(earlier, "id")
+    kind = F.when(F.col("content") == F.col("before"), Kind.EXACT.value).otherwise(Kind.ID.value).alias("kind")
+    sides = both.select(F.col("id").alias("one"), F.col("id").alias("other"), "left", F.col("shingles").alias("right"))
+    measured = sides.mapInArrow(_measure, from_arrow_schema(PAIR)).select(F.col("a").alias("id"), "jaccard")
+    return both.select("id", F.col("id").alias("survivor"), kind).join(measured, "id")
 
 
 def _stage(frame: DataFrame, output: Output, name: str) -> DataFrame:
     """Write what several later stages read, so that it is made once and survives a lost executor and a killed run."""
-    path = output.path(STAGING, name)
+    path = spark_path(output, STAGING, name)
     if not output.exists(STAGING, name, WRITTEN):
         frame.write.mode("overwrite").option("compression", "none").parquet(path)
     return frame.sparkSession.read.schema(frame.schema).parquet(path)
@@ -162,7 +170,7 @@ def _copies(known: DataFrame) -> DataFrame:
 
 
 def _candidates(known: DataFrame, settings: DedupSettings) -> DataFrame:
-    """Rows of dedup.buckets.CANDIDATE: pairs that share a band, repeated for each, and the sizes of crowded buckets."""
+    """Rows of dedup.buckets.CANDIDATE: pairs that share a band, repeated for each, and crowded buckets."""
     band = F.explode(F.arrays_zip("bands", "sketches")).alias("band")
     entries = known.select("order", "number", "size", band).select(
         F.col("band.bands").alias("band"), "order", "number", "size", F.col("band.sketches").alias("sketch")
@@ -206,6 +214,21 @@ def _best(near: DataFrame, ordered: DataFrame) -> DataFrame:
     return gone.join(edges, ["id", "survivor"], "left").select(*STAR.names)
 
 
+def _led(found: DataFrame, originals: DataFrame, settings: DedupSettings) -> DataFrame:
+    """Rows of PAIR from dedup.leaders; documents that crowded buckets link are one crowd, which goes to one task."""
+    bands = found.filter("crowd is not null").select("band").distinct().localCheckpoint()
+    if bands.isEmpty():
+        return originals.sparkSession.createDataFrame([], from_arrow_schema(PAIR))
+    inside = originals.select("id", F.explode("bands").alias("band")).join(F.broadcast(bands), "band")
+    linked = components(inside.select(F.col("id").alias("a"), F.concat(F.lit("band "), "band").alias("b")))
+    rows = originals.join(linked.withColumnRenamed("cluster", "crowd"), "id").select(*MEMBER.names)
+    return (
+        rows.repartition("crowd")
+        .sortWithinPartitions("crowd", "order", "id")
+        .mapInArrow(partial(lead, threshold=settings.threshold), from_arrow_schema(PAIR))
+    )
+
+
 def _stars(near: DataFrame, ordered: DataFrame) -> DataFrame:
     """Rows of STAR under the policy `star`."""
     edges = near.join(ordered.withColumnRenamed("id", "a"), "a").select("cluster", "order", "a", "b", "jaccard")
@@ -239,11 +262,11 @@ def _drops(removed: DataFrame, copies: DataFrame) -> DataFrame:
     return removed.withColumn("kind", F.lit(Kind.NEAR.value)).unionByName(copied)
 
 
-def _titled(clean: Output, staying: DataFrame, settings: DedupSettings) -> DataFrame:
-    """What leaves by its title, of documents that stay otherwise: (id, survivor, kind). A site goes to one task."""
-    pages = read_table(staying.sparkSession, clean, "documents", ["id", "source", "title", "url", "meta.site"])
+def _titled(clean: Output, signed: DataFrame, settings: DedupSettings) -> DataFrame:
+    """What leaves by its title: (id, survivor, kind). A site goes to one task."""
+    pages = read_table(signed.sparkSession, clean, "documents", ["id", "source", "title", "url", "meta.site"])
     mine = pages.filter(F.col("source").isin(*settings.titles) & F.col("site").isNotNull())
-    rows = mine.join(staying.select("id", "order"), "id").select("site", *Titled._fields)
+    rows = mine.join(signed.select("id", "order"), "id").select("site", *Titled._fields)
     return rows.groupBy("site").applyInArrow(_by_title, "id string, survivor string, kind string")
 
 
@@ -255,15 +278,11 @@ def _by_title(key: tuple[pa.Scalar, ...], rows: pa.Table) -> pa.Table:
 
 
 def _with_titles(by_text: DataFrame, titled: DataFrame) -> DataFrame:
-    """All that goes: what had a document as its survivor that leaves by its title has that one's survivor."""
-    onward = titled.select(F.col("id").alias("survivor"), F.col("survivor").alias("stays"))
-    text = by_text.join(onward, "survivor", "left").select(
-        "id",
-        F.coalesce("stays", "survivor").alias("survivor"),
-        F.when(F.col("stays").isNull(), F.col("jaccard")).alias("jaccard"),
-        "kind",
-    )
-    return text.unionByName(titled.withColumn("jaccard", F.lit(None).cast("double")))
+    """All that goes: where the page of a title has gone for another document, the others of that title have, too."""
+    onward = by_text.select(F.col("id").alias("survivor"), F.col("survivor").alias("stays"))
+    survivor = F.coalesce("stays", "survivor").alias("survivor")
+    by_title = titled.join(onward, "survivor", "left").select("id", survivor, "kind")
+    return by_text.unionByName(by_title.withColumn("jaccard", F.lit(None).cast("double")))
 
 
 def _with_title_clusters(clusters: DataFrame, titled: DataFrame) -> DataFrame:

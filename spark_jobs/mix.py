@@ -117,19 +117,34 @@ def _documents(step: Step, settings: MixSettings, kept: DataFrame, spark: SparkS
         "id", F.col("source").cast("string"), part.alias("part"), "tokens"
     )
     clusters = read_table(spark, step.input("dedup"), "clusters").select("id", "cluster")
+    sources = read_table(spark, step.input("tokenizer"), "counts", ["id", "source"])
     return (
         counts.join(kept, "id")
         .join(clusters, "id")
+        .join(_named_by_others(clusters, sources), "id", "left")
         .select(
             "id",
             "source",
             "part",
-            F.when(held_out("cluster", "source"), VALIDATION).otherwise(TRAIN).alias("split"),
+            F.when(held_out("cluster", F.coalesce("first", "source")), VALIDATION).otherwise(TRAIN).alias("split"),
             # A document without tokens becomes no sequence, so it has no end either.
             F.when(F.col("tokens") > 0, F.col("tokens") + 1).otherwise(0).cast("long").alias("tokens"),
             order("id").alias("order"),
         )
     )
+
+
+def _named_by_others(clusters: DataFrame, sources: DataFrame) -> DataFrame:
+    """The source of the first document, kept or not, of a cluster that another one names: (id, first).
+
+    The first is the one that names the cluster or, where that is of an earlier corpus, the smallest id of this one. A
+    document that names its own cluster is itself the first, so only the few others are looked up.
+    """
+    others = clusters.where(F.col("cluster") != F.col("id"))
+    members = others.unionByName(others.select(F.col("cluster").alias("id"), "cluster"))
+    first = F.min_by(F.col("source").cast("string"), "id").alias("first")
+    firsts = members.join(sources, "id").groupBy("cluster").agg(first)
+    return others.join(firsts, "cluster").select("id", "first")
 
 
 def _train_tokens(rows: DataFrame) -> dict[str, npt.NDArray[np.int64]]:

@@ -65,7 +65,7 @@ def _documents(read: Output, spark: SparkSession) -> DataFrame:
 
 def _told(read: Output, documents: DataFrame, spark: SparkSession) -> DataFrame:
     """Rows of METADATA: those without a text, and what MEDLINE's documents tell of themselves."""
-    rows = spark.read.parquet(read.path("metadata")).select(*METADATA.names)
+    rows = read_table(spark, read, "metadata", METADATA.names)
     own = documents.where(F.col("revision").isNotNull()).withColumns(
         {
             "origin": F.lit("medline"),

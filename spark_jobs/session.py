@@ -112,9 +112,18 @@ def find_java() -> None:
     os.environ["JAVA_HOME"] = str(home)
 
 
+def spark_path(output: Output, *names: str) -> str:
+    """What Spark is to open. A cluster's default file system need not be the disk that a bare path means.
+
+    Hadoop takes the path in a URI as it is: nothing in it is escaped.
+    """
+    return f"file://{output.local(*names)}" if output.is_local else output.path(*names)
+
+
 def read_table(spark: SparkSession, output: Output, table: str, columns: list[str] | None = None) -> DataFrame:
     """A step's table; `source` comes from the folders where the table is partitioned by it."""
-    frame = spark.read.option("basePath", output.path(table)).parquet(output.path(table))
+    path = spark_path(output, table)
+    frame = spark.read.option("basePath", path).parquet(path)
     return frame.select(*columns) if columns else frame
 
 
@@ -136,7 +145,7 @@ def write_table(
     output.delete(staging)
     if source is not None and "source" in frame.columns:
         frame = frame.drop("source")
-    frame.repartition(parts, keys[0]).sortWithinPartitions(*keys).write.parquet(output.path(staging))
+    frame.repartition(parts, keys[0]).sortWithinPartitions(*keys).write.parquet(spark_path(output, staging))
     output.adopt_parts(table, [f"{staging}/{name}" for name in _written(output, staging)], source)
     output.delete(staging)
 

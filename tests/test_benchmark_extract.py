@@ -48,9 +48,12 @@ def test_figures_of_both_are_printed(tmp_path: Path) -> None:
     ("line", "what"),
     [
         ({"file": "gone.html", "with": [], "without": []}, "no such page"),
-        ({"file": "gold.jsonl", "with": []}, "not an object with file, with, without"),
-        ("[1]", "not an object with file, with, without"),
-        ("{", "not an object with file, with, without"),
+        ({"file": "gold.jsonl", "with": []}, "not an object with file and two lists of strings"),
+        ({"file": "gold.jsonl", "with": "Sodium", "without": []}, "not an object with file and two lists of strings"),
+        ({"file": "gold.jsonl", "with": ["a"], "without": [1]}, "gold.jsonl:1: not an object"),
+        ({"file": "gold.jsonl", "with": {"a": 1}, "without": []}, "not an object with file and two lists of strings"),
+        ("[1]", "not an object with file and two lists of strings"),
+        ("{", "not an object with file and two lists of strings"),
         ("", "no line in it"),
     ],
 )

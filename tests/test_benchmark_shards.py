@@ -2,15 +2,16 @@
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
-from benchmarks.shards import BATCH, BLOCK, batches, compare
-from lake.error import UserError
-from mixing.tokenizer import TokenizerSettings, train
+from benchmarks.shards import BATCH, BLOCK, RUNS, batches, compare, main, ours
+from mixing.tokenizer import Tokenizer, TokenizerSettings, train
 
 TEXTS = [
     *(
@@ -55,10 +56,76 @@ def test_both_sides_write_the_same_files(tmp_path: Path, tokenizer: TokenizerSet
     assert all(figures[name] > 0 for name in ("tokens", "mb_per_core_s", "tokens_per_core_s", "ratio_to_hf"))
 
 
+def test_no_run_has_an_encoder_that_has_seen_the_file(
+    tmp_path: Path, tokenizer: TokenizerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twins = []
+
+    def watched(file: Path, made: Tokenizer, folder: Path) -> int:
+        twins.append(made.encoder._fast)
+        return ours(file, made, folder)
+
+    monkeypatch.setattr("benchmarks.shards.ours", watched)
+    (tmp_path / "a.jsonl").write_text('{"text": "a dose"}\n', encoding="utf-8")
+    compare(tmp_path / "a.jsonl", tokenizer)
+    assert len(twins) == len({id(one) for one in twins}) == RUNS
+
+
+def ints(file: Path) -> None:
+    pq.write_table(pa.table({"text": [1, 2]}), file)
+
+
+def other_column(file: Path) -> None:
+    pq.write_table(pa.table({"words": ["a", "b"]}), file)
+
+
+def no_row(file: Path) -> None:
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), file)
+
+
+def not_utf8(file: Path) -> None:
+    pq.write_table(pa.table({"text": pa.array([b"\xff"]).view(pa.string())}), file)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(gzip.compress(json.dumps({"text": "".join(map(chr, range(5000)))}).encode())[:-2000])
+
+
+NOT_TEXTS = "not JSON lines or Parquet with texts: "
+NO_TEXT = "no text in the field or column text"
+
+
 @pytest.mark.parametrize(
-    ("name", "data"), [("a.jsonl", b"no json\n"), ("a.parquet", b"PAR"), ("b.jsonl", b'{"text":1}')]
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", b"no json\n", NOT_TEXTS),
+        ("a.jsonl", b'{"text":1}', NOT_TEXTS),
+        ("a.jsonl", b'{"words":"a"}\n{"text":null}\n{"text":""}\n', NO_TEXT),
+        ("a.jsonl", b"", NOT_TEXTS),
+        ("a.jsonl.gz", cut, NOT_TEXTS),
+        ("a.jsonl.gz", b'{"text":"no gzip"}', NOT_TEXTS),
+        ("a.parquet", b"PAR", NOT_TEXTS),
+        ("a.parquet", ints, NOT_TEXTS + "text is int64"),
+        ("a.parquet", other_column, NOT_TEXTS),
+        ("a.parquet", no_row, NO_TEXT),
+        ("a.parquet", not_utf8, NOT_TEXTS),
+    ],
 )
-def test_a_file_of_another_kind_is_told(tmp_path: Path, name: str, data: bytes) -> None:
-    (tmp_path / name).write_bytes(data)
-    with pytest.raises(UserError, match="not JSON lines or Parquet with texts"):
-        list(batches(tmp_path / name))
+def test_a_file_without_texts_is_one_line(
+    tmp_path: Path, tokenizer: TokenizerSettings, name: str, content: bytes | Callable[[Path], None], said: str
+) -> None:
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    else:
+        content(tmp_path / name)
+    done = CliRunner().invoke(main, ["--input", str(tmp_path / name), "--tokenizer", str(tokenizer.path), "--json"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"gap: {tmp_path / name}: {said}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_tokenizer_that_is_not_there_is_named(tmp_path: Path) -> None:
+    file, folder = written(tmp_path, "jsonl"), tmp_path / "mistyped"
+    done = CliRunner().invoke(main, ["--input", str(file), "--tokenizer", str(folder)])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"gap: tokenizer.package: {folder} is not package/file of an installed package")

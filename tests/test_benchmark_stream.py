@@ -1,12 +1,17 @@
 """`python -m benchmarks.stream`, with a corpus of a few kilobytes."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from benchmarks.stream import FIFTHS, by_fifth, measure, watched
+from benchmarks.stream import FIFTHS, by_fifth, measure, watched, worker_sizes
 from mixing.shards import ShardSettings
 from mixing.tokenizer import TokenizerSettings
+from tests.jobs.processes import ray_workers
 
 
 def test_sizes_are_told_by_fifth_of_the_time() -> None:
@@ -21,6 +26,26 @@ def test_a_block_of_no_time_is_watched_once() -> None:
     assert len(by_fifth(seen)) == FIFTHS
 
 
+START = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL).pid)"
+
+
+def test_workers_of_other_runs_are_neither_measured_nor_killed(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ray::Ours", tmp_path / "ray::Theirs"
+    for title in (ours, theirs):
+        title.symlink_to(shutil.which("sleep") or "")
+    # Who starts it ends at once, so it is not below this process.
+    other = psutil.Process(int(subprocess.check_output([sys.executable, "-c", START, theirs, "60"])))
+    with subprocess.Popen([ours, "60"]) as process:
+        try:
+            assert other.name() == theirs.name
+            assert ray_workers(theirs.name) == []
+            assert [one.pid for one in ray_workers(ours.name)] == [process.pid]
+            assert len(worker_sizes()) == 1
+        finally:
+            process.kill()
+            other.kill()
+
+
 @pytest.mark.engine
 def test_all_that_is_made_is_sharded(ray_cluster: None, tmp_path: Path) -> None:
     small = TokenizerSettings.model_validate({"train": {"vocab_size": 512, "sample_mb": 0.05}})
@@ -28,4 +53,6 @@ def test_all_that_is_made_is_sharded(ray_cluster: None, tmp_path: Path) -> None:
     assert found["parts"] == 4
     assert found["shards"] == -(-found["tokens"] // 100_000)
     assert [one["seconds"] > 0 for one in found["passes"].values()] == [True, True]
-    assert all(len(one["worker_mb_by_fifth"]) == FIFTHS for one in found["passes"].values())
+    for one in found["passes"].values():
+        assert len(one["worker_mb_by_fifth"]) == FIFTHS
+        assert max(one["worker_mb_by_fifth"]) > 10

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from lake.dataset import Output
 from train.recipe import Batch
@@ -80,6 +81,7 @@ def validation_data(
 def _build(
     blends: list[Blend | None], sizes: list[int | None], length: int, vocabulary: Vocabulary, cache: Path, seed: int
 ) -> list[Any]:
+    remote = [prefix for blend in blends if blend for prefix in blend[0] if is_object_storage_path(prefix)]
     config = GPTDatasetConfig(
         random_seed=seed,
         sequence_length=length,
@@ -93,8 +95,13 @@ def _build(
         drop_last_partial_validation_sequence=False,
         # Only for shards on object storage: their .idx are copied here, their .bin are read in blocks of 256 MiB.
         object_storage_cache_path=str(cache / "object-storage"),
-        mmap_bin_files=not any(is_object_storage_path(prefix) for blend in blends if blend for prefix in blend[0]),
+        mmap_bin_files=not remote,
     )
+    if len(remote) == 1:
+        # The other ranks ask that its copied .idx be there. Only with several shards does Megatron make them wait.
+        if dist.get_rank() == 0:
+            GPTDataset.build_low_level_dataset(remote[0], config)
+        dist.barrier()
     return BlendedMegatronDatasetBuilder(GPTDataset, sizes, lambda: True, config).build()
 
 

@@ -1,6 +1,7 @@
 """What one training worker runs, from the process group that its launcher made to the last checkpoint."""
 
 import json
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -80,7 +81,7 @@ class Worker:
         self.job = job
         self.first = dist.get_rank() == 0
         self.device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
-        data = (recipe.sequence, job.vocabulary, job.folder / CACHE, job.seed)
+        data = (recipe.sequence, job.vocabulary, _empty(job.folder / CACHE), job.seed)
         self.train = training_data(job.train, recipe.steps * recipe.batch.total, *data)
         self.held_out = validation_data(job.validation, recipe.validation.sequences, *data)
         bare = build(
@@ -177,6 +178,18 @@ class Worker:
             temporary = self.job.folder / f".{PROGRESS}"
             temporary.write_text(json.dumps(self.history.losses[-1]), encoding="utf-8")
             temporary.replace(self.job.folder / PROGRESS)
+
+
+def _empty(cache: Path) -> Path:
+    """The cache without what is in it; all ranks call it together.
+
+    Megatron takes an index that is there for whole, and a killed run may have left a cut one. To build them takes
+    seconds, and the same ones come of it.
+    """
+    if dist.get_rank() == 0:
+        shutil.rmtree(cache, ignore_errors=True)
+    dist.barrier()
+    return cache
 
 
 def _loss(mask: torch.Tensor, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

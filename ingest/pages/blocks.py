@@ -1,11 +1,13 @@
 """A page as a tree of blocks: the text of each, how much of it is prose and how much links, what names say of it."""
 
 import re
+from itertools import islice
 from typing import Final
 
 from lxml import etree
 
 from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHOLE_ARTICLE, judged, words
+from ingest.text.powers import is_power
 
 NAME_CHARS: Final = 300
 """Longer attributes are cut before they are looked at."""
@@ -115,6 +117,8 @@ def _fill(element: etree._Element, block: Block, linked: bool, depth: int, sure:
             if depth >= DEPTH:
                 _flatten(child, block, linked)
             elif name is None or judged(name[:NAME_CHARS])[0] < sure:
+                if tag == "sup" and _is_power(block, child):
+                    _add(block, "^", linked)
                 _fill(child, block, linked or tag == "a", depth + 1, sure)
         elif tag == "br":
             block.parts.append("\n")
@@ -132,6 +136,12 @@ def _fill(element: etree._Element, block: Block, linked: bool, depth: int, sure:
         text = child.tail
         if text:
             _add(block, text, linked)
+
+
+def _is_power(block: Block, raised: etree._Element) -> bool:
+    before = block.parts[-1] if block.parts else ""
+    # The sign and the first digit may stand in elements of their own.
+    return isinstance(before, str) and is_power(before, "".join(islice(raised.itertext(), 2)))
 
 
 def _flatten(element: etree._Element, block: Block, linked: bool) -> None:

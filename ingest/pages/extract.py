@@ -4,6 +4,7 @@ Most pages are read by this project's own structural pass. trafilatura, which is
 that pass finds little.
 """
 
+from itertools import islice
 from typing import Final
 
 import trafilatura
@@ -31,6 +32,9 @@ CHOSEN: Final = "data-chosen-by-selector"
 """Attribute that carries a match from the parser that knows CSS to the one that builds blocks."""
 
 TITLE_CHARS: Final = 1_000
+
+MOST_NAMES: Final = 50
+"""First-level headings and names of a page that are compared: each with each."""
 
 TEI = {"head": "h2", "list": "ul", "item": "li", "row": "tr", "cell": "td", "lb": "br", "quote": "blockquote"}
 """Tags of what trafilatura gives, and those of HTML; a heading tells its own."""
@@ -100,6 +104,8 @@ def _by_trafilatura(text: str) -> str:
         return ""
     for element in document.body.iter(*TEI):
         element.tag = element.get("rend", "h2") if element.tag == "head" else TEI[element.tag]
+    for element in document.body.iterfind(".//hi[@rend='#sup']"):
+        element.tag = "sup"
     return render(blocks(document.body, whole=True))
 
 
@@ -147,10 +153,11 @@ def _title(root: etree._Element, text: str, selector: str | None) -> tuple[str |
 
 def _heading(root: etree._Element) -> str | None:
     """Of the page's first-level headings the one its <title> repeats, or the only one; else what its metadata say."""
-    named = [_line(element.get("content")) for element in root.iterfind(".//meta[@property='og:title']")]
-    named += [_line("".join(element.itertext())) for element in root.iterfind(".//title")]
-    named = [name for name in named if name]
-    headings = [line for element in root.iter("h1") if (line := _line("".join(element.itertext("*"))))]
+    names = (_line(element.get("content")) for element in root.iterfind(".//meta[@property='og:title']"))
+    titles = (_line("".join(element.itertext())) for element in root.iterfind(".//title"))
+    named = [name for some in (names, titles) for name in islice(some, MOST_NAMES) if name]
+    lines = (_line("".join(element.itertext("*"))) for element in root.iter("h1"))
+    headings = [line for line in islice(lines, MOST_NAMES) if line]
     for heading in headings:
         if any(heading.casefold() in name.casefold() for name in named):
             return heading
@@ -160,4 +167,4 @@ def _heading(root: etree._Element) -> str | None:
 
 
 def _line(text: str | None) -> str:
-    return " ".join((text or "").split())[:TITLE_CHARS]
+    return " ".join((text or "").split(maxsplit=TITLE_CHARS))[:TITLE_CHARS]

@@ -32,12 +32,13 @@ STRONG_WORDS = words(
     ad addtoany ads adsense adv advert advertisement advertising anzeige breadcrumb breadcrumbs comment
     commentlist comments consent cookie cookies crumbs disqus donate donation dropdown feedback footer gdpr
     kommentar login masthead menu menus modal nav navbar navi navigation newsletter newsletters outbrain pager
-    pagination paging partager paywall popup promo promos recommendation recommendations recommended related
-    replies respond share sharedaddy sharer shares sharing sidebar sidebars signin signup skip social socials
-    sponsor sponsored subscribe subscription subscriptions taboola tagcloud teilen toolbar trending upsell
-    werbung
+    pagination paging partager paywall popup promo promos related replies respond share sharedaddy sharer shares
+    sharing sidebar sidebars signin signup skip social socials sponsor sponsored subscribe subscription
+    subscriptions taboola tagcloud teilen toolbar trending upsell werbung
     """
 )
+"""Without `recommendations`, which are the core of a guideline."""
+
 WEAK_WORDS = words(
     """
     aside author authors autor banner bio biography button buttons byline caption carousel categories category
@@ -48,8 +49,9 @@ WEAK_WORDS = words(
 )
 RUN_TOGETHER = re.compile(
     "addthis|articlefooter|articlemeta|authorbio|authorbox|authorinfo|breadcrumb|catlinks|commentform|commentlist|cookie|"
-    "entrymeta|jump-?to-?nav|kommentar|mw-editsection|mw-jump|navbar|newsletter|outbrain|printfooter|relatedpost|"
-    "screen-reader|sharethis|social(?:icon|link|media|share)|sr-only|subscribe|taboola|visually-?hidden"
+    "entrymeta|jump-?to-?nav|kommentar|mw-editsection|mw-jump|navbar|newsletter|outbrain|printfooter|"
+    "recommended[_-]?(?:articles?|posts?|stor(?:y|ies))(?![a-z])|relatedpost|screen-reader|sharethis|social(?:icon|link|media|share)|sr-only|"
+    "subscribe|taboola|visually-?hidden"
 )
 WORDPRESS = re.compile("hentry|status-publish|type-post")
 """A post of WordPress carries its tags and category in its class."""

@@ -8,8 +8,8 @@ class Page:
     """A document's title, where it tells one, and its main text.
 
     The text has headings as `#` to `###`, items as `- `, rows of tables as cells with ` | ` between, and an empty line
-    between blocks. `note` says what the text lacks, or which selector found nothing, where there is something to say;
-    `fallback` why another reader than the one asked for had to read it.
+    between blocks. `note` says what the text lacks, or which selector found nothing, where there is something to say:
+    `what: details`, with `; ` between two. `fallback` says why another reader than the one asked for had to read it.
     """
 
     title: str | None

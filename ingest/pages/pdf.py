@@ -144,7 +144,10 @@ def _key(line: Piece) -> tuple[str, int]:
 
 def _named(document: PdfDocument) -> str | None:
     """The title in the file's metadata, if it is one: many programs write the file's name there."""
-    title = " ".join(document.get_metadata_value("Title").split())
+    try:
+        title = " ".join(document.get_metadata_value("Title").split())
+    except UnicodeDecodeError:
+        return None
     if len(title.split()) < 3 or "." in title.split()[-1][1:] or title.casefold().startswith("microsoft"):
         return None
     return title
@@ -152,8 +155,8 @@ def _named(document: PdfDocument) -> str | None:
 
 def _note(pages: int, scanned: list[int], broken: list[int]) -> str | None:
     said = []
-    for numbers, what in ((scanned, "scanned"), (broken, "broken")):
+    for numbers, what in ((scanned, "scanned pages"), (broken, "broken pages")):
         if numbers:
             listed = ", ".join(map(str, numbers[:20])) + (" …" if len(numbers) > 20 else "")
-            said.append(f"{len(numbers):,} of {pages:,} pages {what}, without text: {listed}")
+            said.append(f"{what}: {len(numbers):,} of {pages:,}, without text: {listed}")
     return "; ".join(said) or None

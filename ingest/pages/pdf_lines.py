@@ -14,6 +14,12 @@ HYPHENS = (0x02, 0xAD, 0xFFFE)
 
 LINE_ENDS = (0x0A, 0x0D)
 
+SIGNS = frozenset([*HYPHENS, *map(ord, "−–+-")])
+"""What may stand before the digits of an exponent."""
+
+SMALLER: Final = 0.9
+"""A raised digit whose box has less than this of the height of the digit before is an exponent."""
+
 GAP: Final = 1.0
 """Blank wider than this many font sizes may part columns."""
 
@@ -59,8 +65,9 @@ def _pieces(text: PdfTextPage, most: int) -> list[Piece]:
     by_turn: dict[int, list[Piece]] = {}
     piece: Piece | None = None
     blank, turn = True, 0
-    for index in range(min(text.count_chars(), most)):
-        code = pdfium.FPDFText_GetUnicode(raw, index)
+    foot, head = 0.0, 0.0
+    codes = code_points([pdfium.FPDFText_GetUnicode(raw, index) for index in range(min(text.count_chars(), most))])
+    for index, code in enumerate(codes):
         if code in LINE_ENDS:
             piece = None
         elif code in (0x09, 0x20, 0xA0):
@@ -72,23 +79,46 @@ def _pieces(text: PdfTextPage, most: int) -> list[Piece]:
             left, right, bottom, top = _upright(box, turn)
             character = "-" if code in HYPHENS else chr(code)
             if piece is not None and _follows(piece, left, bottom, top):
-                piece.text += f" {character}" if blank or left - piece.right > 0.3 * piece.size else character
+                if blank or left - piece.right > 0.3 * piece.size:
+                    piece.text += " "
+                elif piece.text[-1].isdigit() and _is_exponent(raw, codes, index, turn, foot, head):
+                    piece.text += "^"
+                piece.text += character
                 piece.right = max(piece.right, right)
             else:
                 piece = Piece(character, left, right, bottom, top, max(top - bottom, 1.0))
                 by_turn.setdefault(turn, []).append(piece)
-            blank = False
+            blank, foot, head = False, bottom, top
     return max(by_turn.values(), key=lambda some: sum(len(one.text) for one in some), default=[])
 
 
+def code_points(units: list[int]) -> list[int]:
+    """Code points of characters as pdfium gives them: one beyond U+FFFF comes as two surrogates.
+
+    Of these the first becomes the code point and the second 0, so that places stay; one alone becomes U+FFFD.
+    """
+    points = units.copy()
+    for at, unit in enumerate(units):
+        if 0xD800 <= unit < 0xDC00:
+            low = units[at + 1] if at + 1 < len(units) else 0
+            whole = 0xDC00 <= low < 0xE000
+            points[at] = 0x10000 + (unit - 0xD800) * 0x400 + low - 0xDC00 if whole else 0xFFFD
+        elif 0xDC00 <= unit < 0xE000:
+            points[at] = 0 if at and points[at - 1] > 0xFFFF else 0xFFFD
+    return points
+
+
 def _upright(box: pdfium.FS_RECTF, turn: int) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top as if the page were turned so that text with this angle, in quarters, is level."""
+    """Left, right, bottom and top as if the page were turned so that text with this angle is level.
+
+    The angle counts quarters clockwise: text with 1 runs down the page.
+    """
     if turn == 1:
-        return box.bottom, box.top, -box.right, -box.left
+        return -box.top, -box.bottom, box.left, box.right
     if turn == 2:
         return -box.right, -box.left, -box.top, -box.bottom
     if turn == 3:
-        return -box.top, -box.bottom, box.left, box.right
+        return box.bottom, box.top, -box.right, -box.left
     return box.left, box.right, box.bottom, box.top
 
 
@@ -96,6 +126,20 @@ def _follows(piece: Piece, left: float, bottom: float, top: float) -> bool:
     """Whether a character goes on a piece: on its line (a raised index counts), not far right of it, nor back."""
     level = bottom < piece.middle < top or piece.bottom < (bottom + top) / 2 < piece.top
     return level and -piece.size < left - piece.right < GAP * piece.size
+
+
+def _is_exponent(raw: pdfium.FPDF_TEXTPAGE, codes: list[int], index: int, turn: int, foot: float, head: float) -> bool:
+    """Whether what follows a digit between `foot` and `head` is a smaller, raised one: 10^6 must not become 106.
+
+    Of a sign the digit after it tells, for the sign may be of another font.
+    """
+    at = index + (codes[index] in SIGNS)
+    if at == len(codes) or not chr(codes[at]).isdigit():
+        return False
+    box = pdfium.FS_RECTF()
+    pdfium.FPDFText_GetLooseCharBox(raw, at, ctypes.byref(box))
+    _, _, bottom, top = _upright(box, turn)
+    return top - bottom < SMALLER * (head - foot) and bottom + top > foot + head
 
 
 def _in_order(pieces: list[Piece], depth: int) -> list[Piece]:

@@ -21,6 +21,7 @@ from ingest.sources.paper_text import (
     tidy,
     under,
 )
+from ingest.text.powers import is_power
 
 LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
@@ -43,8 +44,6 @@ CITATIONS = ("{*}element-citation", "{*}mixed-citation", "{*}nlm-citation", "{*}
 
 MARKS = {"fn", "table-fn", "author-notes", "aff", "corresp", "contrib"}
 """Kinds of reference whose text is a mere mark: a, *, †."""
-
-EXPONENT = re.compile(r"[−–+-]?\d|[−–-]\w")
 
 PRINTED = re.compile(r"(?:(?:fig(?:ure)?|tab(?:le)?)s?(?:\.\s*|\s+))?(\d+)\s?[a-z]?", re.IGNORECASE)
 """The text of a reference to one figure or table, or to one panel of it."""
@@ -205,8 +204,7 @@ class PaperText:
         if name == "break":
             return " "
         text = self.inline(node)
-        if name == "sup" and EXPONENT.match(text) and before[-1:].isdigit():
-            # 10 to the power of 6 must not become 106.
+        if name == "sup" and is_power(before, text):
             return f"^{text}"
         return f" {text} " if name in BLOCKS else text
 

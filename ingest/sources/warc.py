@@ -12,9 +12,9 @@ from ingest.pages.extract import extract
 from ingest.pages.grobid import grobid_or_pdf_text, server_url
 from ingest.pages.page import Page
 from ingest.pages.pdf import pdf_text
-from ingest.records import Fallback, RawInput, Records, Rejected
+from ingest.records import Fallback, Note, RawInput, Records, Rejected
 from ingest.site import Site, load_site
-from ingest.text.sitelines import site_lines
+from ingest.text.sitelines import site_pages
 from ingest.web.fetchlog import read_superseded
 from ingest.web.payload import Payload, PayloadError, read_payload
 from ingest.web.urls import clean_url
@@ -51,14 +51,14 @@ class WarcInput(RawInput):
 
 @dataclass(slots=True)
 class _Pages:
-    """What was extracted of a document so far."""
+    """What was extracted of a document so far, and its pages that gave nothing."""
 
     url: str
     fetched_at: datetime | None
     native: str
     pages: list[Page] = field(default_factory=list)
     size: int = 0
-    drop: Drop | None = None
+    lost: list[Rejected] = field(default_factory=list)
 
 
 def read_warc(path: Path, name: str, settings: WarcInput) -> Records:
@@ -66,7 +66,8 @@ def read_warc(path: Path, name: str, settings: WarcInput) -> Records:
 
     `name` is the file's name within the data folder. Index pages, robots.txt, requests and other records that are no
     pages, and records that a later fetch has replaced, are no documents. A place that is damaged, a record over
-    `max_bytes`, and a document of which nothing was extracted are rejected, each with the reason.
+    `max_bytes`, a page of which nothing was extracted, be it one chapter of a document that is kept, and a document of
+    which the site's rules leave nothing are rejected, each with the reason.
 
     Raises:
         UserError: `site` is missing or wrong.
@@ -88,7 +89,7 @@ def read_warc(path: Path, name: str, settings: WarcInput) -> Records:
                 if whole is not None:
                     yield from _told(whole, site, settings)
                 whole = _Pages(url or native, _moment(found), native)
-            _add(whole, found, site, settings)
+            _add(whole, found, native, site, settings)
     if whole is not None:
         yield from _told(whole, site, settings)
 
@@ -107,13 +108,17 @@ def _moment(record: Record) -> datetime | None:
         return None
 
 
-def _add(whole: _Pages, record: Record, site: Site, settings: WarcInput) -> None:
-    """Extract a page. The first fault of a document is the one that is told, if nothing is left of it."""
+def _add(whole: _Pages, record: Record, native: str, site: Site, settings: WarcInput) -> None:
+    """Extract a page of a document. One that is lost is told by its own URL, so that it can be traced."""
     if whole.size > settings.max_bytes:
         return
     found = _page(record, site, settings)
     if isinstance(found, Drop):
-        whole.drop = whole.drop or found
+        where = whole.url
+        if native != whole.native:
+            chapter = clean_url(record.headers.get("warc-target-uri", "").strip("<>"), fragment=True) or native
+            where = f"{chapter}: of {whole.url}"
+        whole.lost.append(Rejected(native, Drop(found.reason, f"{where}: {found.evidence}", found.score)))
         return
     whole.pages.append(found)
     whole.size += len(found.text)
@@ -138,21 +143,33 @@ def _is_pdf(payload: Payload) -> bool:
 
 
 def _told(whole: _Pages, site: Site, settings: WarcInput) -> Records:
-    """A document, after how its pages had to be read, or why it is none."""
+    """A document, or why it is none, after its pages that were lost and how the others had to be read."""
+    yield from whole.lost
+    if not whole.pages:
+        return
     document = _document(whole, site, settings)
     if not isinstance(document, Rejected):
         yield from (Fallback(whole.url, page.fallback) for page in whole.pages if page.fallback is not None)
+        for said in _notes(whole.pages):
+            what, _, details = said.partition(": ")
+            yield Note(whole.url, what, details)
     yield document
+
+
+def _notes(pages: list[Page]) -> list[str]:
+    """What is to be said of the pages, each thing once. The title is the first page's: a chapter may lack it."""
+    first, *chapters = [[] if page.note is None else page.note.split("; ") for page in pages]
+    said = [one for notes in chapters for one in notes if not one.startswith("title: ")]
+    return list(dict.fromkeys([*first, *said]))
 
 
 def _document(whole: _Pages, site: Site, settings: WarcInput) -> Document | Rejected:
     if whole.size > settings.max_bytes:
         evidence = f"{whole.url}: more than {settings.max_bytes:,} characters of text"
         return Rejected(whole.native, Drop(Reason.TOO_LARGE, evidence, float(whole.size)))
-    text = site_lines("\n\n".join(_under_headings(whole.pages)), site.clean)
+    text = site_pages(_under_headings(whole.pages), site.clean)
     if not text.strip():
-        drop = whole.drop or Drop(Reason.NO_CONTENT, "extraction and the site's rules left nothing")
-        return Rejected(whole.native, Drop(drop.reason, f"{whole.url}: {drop.evidence}", drop.score))
+        return Rejected(whole.native, Drop(Reason.NO_CONTENT, f"{whole.url}: the site's rules left nothing"))
     return new_document(
         settings.source,
         whole.url,

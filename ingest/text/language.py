@@ -10,6 +10,9 @@ from lake.config import Settings
 from lake.decision import Drop, Reason
 
 ENGLISH = "en"
+CORPORA = ("guidelines", "papers", "abstracts")
+"""Those that are to be English. Replay is to be what the base model has seen, code and other languages included."""
+
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -18,6 +21,15 @@ class LanguageSettings(Settings):
 
     min_probability: float = Field(default=0.5, ge=0, le=1)
     characters: int = Field(default=2000, ge=1)
+
+
+def by_source(given: Any) -> Any:
+    """What a config gives, beside the defaults for CORPORA; a source that it switches off (null, false or `off`) gets
+    None."""
+    if not isinstance(given, dict):
+        return given
+    merged: dict[Any, Any] = dict.fromkeys(CORPORA, LanguageSettings())
+    return merged | {source: None if own is False else own for source, own in given.items()}
 
 
 class Language(NamedTuple):

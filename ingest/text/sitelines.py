@@ -2,7 +2,8 @@
 
 A line is compared with a site's rules without case, marks of headings, numbers before it, and colons or dots after it:
 `## 4.2 Key recommendations:` is `key recommendations`. A rule that ends in `*` is the beginning of a heading. A bullet
-is never a heading, so a list of contents neither starts nor ends a text.
+is never a heading, so a list of contents neither starts nor ends a text. What a line begins with, for `drop`, are whole
+words: `class` is no beginning of `Classification`.
 """
 
 import re
@@ -15,6 +16,9 @@ PROSE = 10
 """A line of more words than this is prose. Before the first one no heading stops the text: it is in the contents."""
 
 DEEPEST = 3
+ANY_LEVEL = 1_000
+"""A section skipped at this level ends at the next heading, whatever its own."""
+
 PASSES = 8
 """What was removed may have hidden another link or reference; nests deeper than this are nobody's text."""
 
@@ -29,15 +33,22 @@ IMAGE = re.compile(r"!\[([^\[\]\n]{0,300})\]\([^()\s]{0,2000}\)")
 LINK = re.compile(r"(?<!!)\[([^\[\]\n]{1,300})\]\((?:https?:|mailto:|/|#|\.)[^()\s]{0,2000}\)")
 URL = re.compile(r"(?:\b(?:https?|ftp)://|\bwww\.(?=\w))[^\s<>\"]*[^\s<>\"'.,;:!?()\[\]]/?", re.IGNORECASE)
 BRACKETS = re.compile(r"([\[\]])")
-NUMBERS = re.compile(r"(?:refs?\.? ?|references? )?\d{1,4}[a-z]?(?: ?[,;–—-] ?\d{1,4}[a-z]?)*", re.IGNORECASE)
+# Letters of references are small and few: [18F] is an isotope, [24h] a time.
+NUMBERS = re.compile(r"(?i:refs?\.? ?|references? )?\d{1,4}[a-c]?(?: ?[,;–—-] ?\d{1,4}[a-c]?)*")
 SAID = re.compile(r"edit|citation needed|clarification needed|note \d+|link|pdf|external link", re.IGNORECASE)
 # Brackets after these hold an interval, which is the finding and no reference.
 INTERVAL = re.compile(r"(?:\bCI|\bIQR|\brange|\binterval|[=<>≤≥])[\s:,=]*$", re.IGNORECASE)
-PERCENT = re.compile(r"%[\s:,=]*$")
+UNIT = re.compile(
+    r"(?:%|°[CF]?|(?:\b|/)(?:[mkµμn]?g|mcg|[dmµμ]?[lL]|[cmkµμ]?m[23²³]?|mm ?Hg|[mµμn]?mol|m?IU|kPa|m?Eq|min)(?:/\w+)*)"
+    r"\)?[\s:,=|]*$"
+)
+PAIR = re.compile(r"(\d{1,3}(?:,\d{3})+|\d{1,4}) ?[,;–—-] ?(\d{1,3}(?:,\d{3})+|\d{1,4})")
+VALUE = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
 HOLLOW = re.compile(rf"\([\s,;.:]*{GAP}[\s,;.:{GAP}]*\)")
-GAP_AT_END = re.compile(rf"[ ]*{GAP}+(?=[\s.,;:!?)\]]|$)")
+GAP_AT_END = re.compile(rf"(?: +|(?<!{GAP})){GAP}++(?=[\s.,;:!?)\]]|$)")
 
-RULE = re.compile(r"[-=_*+|:~\s]*(?:[-=_*~]{3,}|\|)[-=_*+|:~\s]*")
+# A plus or a minus in a cell is a result: of those only a border drawn as +---+---+ goes.
+RULE = re.compile(r"(?=[-=_*~|:\s]+$).*[-=_*~]{3}.*|[:\s]*\|[|:\s]*|\+(?:[-=]{3,}\+)+")
 LABEL = re.compile(
     r"(?:fig(?:ure)?|table|box|image|photo|video|chart)s?\.? ?(?:[a-z]?\d{1,3}(?:\.\d{1,2})*[a-z]?|[ivx]{1,4})?[.:]?"
     r"|(?:(?:view|see|show|open|download|click to|tap to) )?(?:the )?(?:full|larger?|enlarged?|original)?[ -]?"
@@ -45,19 +56,24 @@ LABEL = re.compile(
     r"|open in (?:a )?new (?:tab|window)|(?:click to )?enlarge",
     re.IGNORECASE,
 )
-LONELY = re.compile(r"[-*+•]+|#+")
+LONELY = re.compile(r"[-*•]+|#+")
 
 
 def site_lines(text: str, rules: SiteCleaning) -> str:
     """The text by the rules of section and line; raises nothing, and a second time changes nothing.
 
-    For all sites: URLs go, of a link its words stay; references in brackets (`[3]`, `[4–6, 9]`, `[edit]`) go, intervals
-    (`95% CI [12, 45]`) stay, and so do rows of numbers. Lines that are but a figure's or table's label, a rule of a
-    table or a lonely mark go. The topmost headings get `#`, none more than `###`. Characters, blanks and bullets are in
-    normal form (ingest.text.normalise).
+    For all sites: URLs go, of a link its words stay; references in brackets (`[3]`, `[4–6, 9]`, `[edit]`) go. What may
+    be a finding stays: rows of numbers, isotopes (`[18F]FDG`), intervals (`95% CI [12, 45]`, `34 [22–45] years`). Lines
+    that are but a figure's or table's label, a rule of a table or a lonely mark go. The topmost headings get `#`, none
+    more than `###`. Characters, blanks and bullets are in normal form (ingest.text.normalise).
     """
-    lines = list(_kept(_tidied(normalise(text).split("\n")), rules))
-    return normalise("\n".join(_levelled(lines)))
+    return site_pages([text], rules)
+
+
+def site_pages(pages: Iterable[str], rules: SiteCleaning) -> str:
+    """The text of a document of several pages, such as chapters: each starts and stops by itself."""
+    texts = ("\n".join(_kept(_tidied(normalise(page).split("\n")), rules)) for page in pages)
+    return normalise("\n".join(_levelled("\n\n".join(texts).split("\n"))))
 
 
 # Common rules --------------------------------------------------------------------------------------------------------
@@ -104,14 +120,15 @@ def _without_references(line: str) -> str:
         return line
     pieces: list[str] = []
     opened: list[int] = []
-    for piece in BRACKETS.split(line):
+    split = BRACKETS.split(line)
+    for piece, after in zip(split, [*split[1:], ""], strict=True):
         if piece == "[":
             opened.append(len(pieces))
         elif piece == "]" and opened:
             start = opened.pop()
             inside = "".join(pieces[start + 1 :]).strip(f" {GAP}")
             before = pieces[start - 1] if start else ""
-            if _is_reference(inside, before[-20:]):
+            if _is_reference(inside, before[-20:], after[:1]):
                 del pieces[start:]
                 piece = GAP
             else:
@@ -120,16 +137,31 @@ def _without_references(line: str) -> str:
     return "".join(pieces)
 
 
-def _is_reference(inside: str, before: str) -> bool:
+def _is_reference(inside: str, before: str, after: str) -> bool:
+    """A mark left in costs less than a finding taken out: what can be told from neither stays."""
     if SAID.fullmatch(inside):
         return True
-    interval = INTERVAL.search(before) or (not inside.isdigit() and PERCENT.search(before))
-    return bool(NUMBERS.fullmatch(inside)) and not interval
+    return bool(NUMBERS.fullmatch(inside)) and not (
+        after.isalpha() or INTERVAL.search(before) or _may_be_interval(inside, before)
+    )
+
+
+def _may_be_interval(inside: str, before: str) -> bool:
+    """Two numbers after a unit, or around a value before them. One number alone, as in `2010 [3]`, is a reference."""
+    pair = PAIR.fullmatch(inside)
+    if pair is None:
+        return False
+    low, high = map(_number, pair.groups())
+    return bool(UNIT.search(before)) or any(low <= _number(value) <= high for value in VALUE.findall(before))
+
+
+def _number(digits: str) -> float:
+    return float(digits.replace(",", ""))
 
 
 def _is_remains(line: str) -> bool:
     bare = line.removeprefix(BULLET)
-    return bool(LONELY.fullmatch(line) or RULE.fullmatch(bare) or LABEL.fullmatch(HEADING.sub("", bare, count=1)))
+    return bool(LONELY.fullmatch(line) or RULE.fullmatch(line) or LABEL.fullmatch(HEADING.sub("", bare, count=1)))
 
 
 # A site's rules ------------------------------------------------------------------------------------------------------
@@ -139,21 +171,32 @@ def _kept(lines: Iterable[str], rules: SiteCleaning) -> Iterator[str]:
     """Lines from the start to the stop, without what is dropped and skipped."""
     found = list(lines)
     start = next((at for at, line in enumerate(found) if _is_one(line, rules.start_at)), 0) if rules.start_at else 0
-    dropped = tuple(_plain(rule) for rule in rules.drop)
+    half = sum(map(len, found[start:])) / 2
+    dropped = _beginnings(rules.drop)
+    # Where most of the text is still to come, a closing heading is of its front matter and ends its own section alone.
+    passed = 0
     prose = False
     skipping = 0
     for line in found[start:]:
-        if prose and _is_one(line, rules.stop_at):
-            return
         level = _level(line)
+        closing = prose and _is_one(line, rules.stop_at)
+        if closing and passed >= half:
+            return
+        passed += len(line)
         if skipping and level and level <= skipping:
             skipping = 0
-        if not skipping and level and _is_one(line, rules.skip):
-            skipping = level
-        if skipping or (dropped and _plain(line).startswith(dropped)):
+        if not skipping and level:
+            skipping = ANY_LEVEL if closing else level if _is_one(line, rules.skip) else 0
+        if closing or skipping or (dropped and dropped.match(_plain(line))):
             continue
         prose = prose or len(line.split()) > PROSE
         yield line
+
+
+def _beginnings(rules: tuple[str, ...]) -> re.Pattern[str] | None:
+    """What matches a plain line that begins with one of the rules, none of which ends within a word."""
+    plain = map(_plain, rules)
+    return re.compile("|".join(re.escape(rule) + r"\b" * rule[-1].isalnum() for rule in plain)) if rules else None
 
 
 def _level(line: str) -> int:

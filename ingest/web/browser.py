@@ -7,7 +7,8 @@ rates and limits hold for scripts and data as for pages, and whatever slips by m
 import asyncio
 import importlib.util
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,67 @@ class Loaded:
 Load = Callable[[Request], Awaitable[Loaded | None]]
 
 
+class Clock:
+    """The seconds that a page has to be built. They stand still while the page only waits for its requests' turn.
+
+    A host at a slow rate makes all its pages wait, so a page that waits is not late. They run while the page's scripts
+    work and while an answer is on its way.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+        self._timeout = asyncio.timeout(None)
+        self._over = False
+        self._asked = 0
+        self._sent = 0
+
+    @asynccontextmanager
+    async def limit(self) -> AsyncIterator[None]:
+        """End the block when time is over.
+
+        Raises:
+            TimeoutError: it was.
+        """
+        async with self._timeout:
+            self._run_or_stand()
+            try:
+                yield
+            finally:
+                self._over = True
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """While the page has asked for something and does not have it."""
+        self._asked += 1
+        self._run_or_stand()
+        try:
+            yield
+        finally:
+            self._asked -= 1
+            self._run_or_stand()
+
+    @contextmanager
+    def sent(self) -> Iterator[None]:
+        """While a request of the page is with its host."""
+        self._sent += 1
+        self._run_or_stand()
+        try:
+            yield
+        finally:
+            self._sent -= 1
+            self._run_or_stand()
+
+    def _run_or_stand(self) -> None:
+        if self._over or self._timeout.expired():
+            return  # requests outlive the page that asked for them
+        runs, until, now = bool(self._sent or not self._asked), self._timeout.when(), asyncio.get_running_loop().time()
+        if runs and until is None:
+            self._timeout.reschedule(now + self._left)
+        elif not runs and until is not None:
+            self._left = until - now
+            self._timeout.reschedule(None)
+
+
 def check_browser(executable: str) -> None:
     """Raises UserError where Playwright or the browser is missing: to be called before work starts."""
     if importlib.util.find_spec("playwright") is None:
@@ -99,33 +161,30 @@ class Browser:
                 )
         return self._chromium
 
-    async def build(self, url: str, first: Loaded, wait_for: str | None, seconds: float, load: Load) -> bytes:
+    async def build(self, url: str, first: Loaded, wait_for: str | None, load: Load) -> bytes:
         """The HTML, as UTF-8, of the page at `url` once its scripts ran and `wait_for`, a CSS selector, is there.
 
         `first` answers the page's own request, `load` every further one; where that gives None, the request fails.
+        It may take forever.
 
         Raises:
-            BrowserError: the browser failed, or `wait_for` did not appear within `seconds`.
+            BrowserError: the browser failed.
         """
         from playwright.async_api import Error
 
         try:
-            async with asyncio.timeout(seconds):
-                chromium = await self._start()
-                context = await chromium.new_context(user_agent=self._user_agent, service_workers="block")
-                try:
-                    await context.route("**/*", lambda route: _answer(route, url, first, load))
-                    page = await context.new_page()
-                    page.set_default_timeout(1000 * seconds)
-                    await page.goto(url, wait_until="domcontentloaded" if wait_for else "networkidle")
-                    if wait_for:
-                        await page.wait_for_selector(wait_for, state="attached")
-                    return (await page.content()).encode("utf-8", "replace")
-                finally:
-                    await context.close()
-        except TimeoutError:
-            what = f"{wait_for} did not appear" if wait_for else "the page did not come to rest"
-            raise BrowserError(f"{what} within {seconds:g} s") from None
+            chromium = await self._start()
+            context = await chromium.new_context(user_agent=self._user_agent, service_workers="block")
+            try:
+                await context.route("**/*", lambda route: _answer(route, url, first, load))
+                page = await context.new_page()
+                page.set_default_timeout(0)  # Playwright's own clock would not stand still
+                await page.goto(url, wait_until="domcontentloaded" if wait_for else "networkidle")
+                if wait_for:
+                    await page.wait_for_selector(wait_for, state="attached")
+                return (await page.content()).encode("utf-8", "replace")
+            finally:
+                await context.close()
         except Error as error:
             raise BrowserError(" ".join(str(error).split())[:200]) from None
 

@@ -1,4 +1,4 @@
-"""The crawl of one site: index pages, documents, chapters. It asks for pages through a function and knows no engine.
+"""The crawl of one site: documents and chapters. It asks for pages through a function and knows no engine.
 
 All that a crawl knows stands in its folder, so one that was killed goes on where it was: a page in a WARC is not asked
 for again, and a page that is not is.
@@ -6,7 +6,6 @@ for again, and a page that is not is.
 
 import asyncio
 import hashlib
-import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,16 +22,11 @@ from ingest.web.answer import PASSING, Answer, Ask, Miss, Want, missed
 from ingest.web.archive import Archive, Group, Volume
 from ingest.web.fetchlog import Fetch, Kind
 from ingest.web.http import FetchSettings
-from ingest.web.links import html_links, index_urls, listed_links, pdf_links, too_large
+from ingest.web.links import too_large
+from ingest.web.listing import Listing
 from ingest.web.urls import clean_url, domain, host_of, origin
 from lake import bundled
 from lake.error import UserError
-
-MOST_NEXT = 1000
-"""Index pages that one leads on to, by `next` and `more`."""
-
-MOST_LOST = 3
-"""Pages of a paged index in a row that fail; then the rest is left."""
 
 GetPage = Callable[[Ask], Awaitable[Answer]]
 
@@ -114,44 +108,65 @@ class SiteCrawl:
         named = [clean_url(url) or url for url in (*site.index.urls, *site.seeds)]
         self._own = {domain(host_of(url)) for url in named}
         self._private = {origin(url) for url in named if names_private(host_of(url))}
-        self._listed = 0
+        self._listing = Listing(site, archive, lambda url, want, links: self._get(url, "index", want, None, links))
         self._begun: dict[str, asyncio.Event] = {}
         self._owner: dict[str, str] = {}
         self._chapters: dict[str, list[str]] = {}
         self._requests = 0
-        self._led_to: dict[str, int] = {}
-        for line in self._log:
-            if line.kept and line.kind in ("document", "chapter"):
-                document = line.document or line.url
-                self._owner |= {line.url: document, line.final_url or line.url: document}
-                if line.kind == "chapter":
-                    self._chapters.setdefault(document, []).append(line.url)
 
     async def run(self) -> dict[str, Any]:
         """Fetch what is missing, and with `refresh` what is stale.
 
         Returns:
-            Figures for the manifest: documents listed now, those over the limit, how many each index page led to,
-            requests, seconds.
+            Figures for the manifest: documents listed now, how many each index page led to, requests, seconds; and as
+            `unasked` the rows of FETCH of all that is listed and was not asked for, over a limit or no URL.
         """
         started = time.monotonic()
         self._lists = [self._archive.volume("index", self._room)]
-        listed = await self._list()
-        wanted = listed[: self._settings.limit]
+        listed = await self._listing.documents()
+        await self._let_go(set(listed))
+        documents = self._known(listed)
+        wanted = documents[: self._settings.limit]
         self._told(0, len(wanted))
         self._owner |= {url: url for url in wanted}
         await self._lanes(wanted)
         self._archive.write_superseded(self._pages())
         for volume in self._lists:
             volume.close()
+        why, over = f"crawl.limit is {self._settings.limit}", documents[len(wanted) :]
+        left = [Fetch.of_miss(missed(url, Miss.OVER_LIMIT, why), url, "document", url) for url in over]
         return {
-            "listed": self._listed,
-            "over_limit": listed[len(wanted) :],
-            "index": self._led_to,
+            "listed": len(listed),
+            "unasked": self._listing.unasked + left,
+            "index": self._listing.led_to,
             "requests": self._requests,
             "refresh": self._refresh,
             "seconds": round(time.monotonic() - started, 2),
         }
+
+    async def _let_go(self, listed: set[str]) -> None:
+        """Documents that an earlier crawl kept and `index.match` does not let in now are gone, with their chapters."""
+        kept = [line for line in self._log if line.kept and line.kind in ("document", "chapter")]
+        documents = {line.url for line in kept if line.kind == "document"} - listed
+        gone = {url for url in documents if not self._listing.fits(url)}
+        for line in kept:
+            document = line.document or line.url
+            if document in gone:
+                miss = missed(line.url, Miss.GONE, f"{document} does not fit index.match {self._site.index.match!r}")
+                await self._archive.store_miss(self._pages(), miss, line.url, line.kind, document)
+
+    def _known(self, listed: list[str]) -> list[str]:
+        """Documents to get: those listed, then what an earlier crawl kept. Notes whose pages are kept."""
+        found = dict.fromkeys(listed)
+        for line in self._log:
+            if line.kept and line.kind in ("document", "chapter"):
+                document = line.document or line.url
+                self._owner |= {line.url: document, line.final_url or line.url: document}
+                if line.kind == "chapter":
+                    self._chapters.setdefault(document, []).append(line.url)
+                elif line.url not in self._listing.led_to:
+                    found[line.url] = None
+        return list(found)
 
     @property
     def _room(self) -> int:
@@ -162,84 +177,6 @@ class SiteCrawl:
         if self._lists[-1].size >= self._room:
             self._lists.append(self._archive.volume("index", self._room))
         return self._lists[-1]
-
-    # Index pages -----------------------------------------------------------------------------------------------------
-
-    async def _list(self) -> list[str]:
-        """Documents in the order that index pages give, then seeds, then what an earlier crawl kept."""
-        found: dict[str, None] = {}
-        browser = self._site.mode == "browser"
-        for chain in index_urls(self._site.index):
-            lost = 0
-            for given in chain:
-                new = [url for url in await self._listed_from(given) if url not in found]
-                found.update(dict.fromkeys(new))
-                page = self._log.get(clean_url(given, fragment=browser) or given)
-                lost = lost + 1 if page is not None and page.reason in PASSING else 0
-                if lost == MOST_LOST or not (new or lost):
-                    break
-        found.update(dict.fromkeys(clean_url(url, fragment=browser) or url for url in self._site.seeds))
-        self._listed = len(found.keys() - self._led_to)
-        found.update((line.url, None) for line in self._log if line.kind == "document" and line.kept)
-        return [url for url in found if url not in self._led_to]
-
-    async def _listed_from(self, given: str) -> list[str]:
-        """Documents on an index page and on those that it leads on to."""
-        index, found = self._site.index, dict[str, None]()
-        pages = deque([clean_url(given, fragment=self._site.mode == "browser") or given])
-        visited: set[str] = set()
-        while pages and len(visited) < MOST_NEXT:
-            url = pages.popleft()
-            if url in visited:
-                continue
-            visited.add(url)
-            page = await self._index_page(url, index.links, "pdf" if index.pdf else "list" if index.find else "html")
-            if page is None:
-                continue
-            links = await self._index_links(page)
-            if index.more is not None:
-                pages += [one for one in links if re.search(index.more, one)]
-                links = [one for one in links if not re.search(index.more, one)]
-            if index.next is not None:
-                pages += (await self._links(page, index.next))[:1]
-            if index.through is not None:
-                links = await self._through([one for one in links if one not in self._led_to], index.through)
-            found.update(dict.fromkeys(self._fit(url, links)))
-        return list(found)
-
-    async def _through(self, lists: list[str], selector: str) -> list[str]:
-        """Documents on the pages between."""
-        found: list[str] = []
-        for url in lists:
-            page = await self._index_page(url, selector, "html")
-            if page is not None:
-                found += self._fit(url, await self._links(page, selector))
-        return found
-
-    def _fit(self, url: str, links: list[str]) -> list[str]:
-        """Those of an index page's links that are documents; counted."""
-        match = self._site.index.match
-        fit = [one for one in links if match is None or re.search(match, one)]
-        self._led_to[url] = len(fit)
-        return fit
-
-    async def _index_page(self, url: str, links: str, want: Want) -> Fetch | None:
-        """An index page; one that a browser builds is there when it has `links`."""
-        self._led_to[url] = 0
-        return await self._get(url, "index", want, None, links)
-
-    async def _index_links(self, page: Fetch) -> list[str]:
-        index, base = self._site.index, page.final_url or page.url
-        if index.pdf:
-            return await asyncio.to_thread(pdf_links, self._archive.read(page).body, base)
-        if index.find is None:
-            return await self._links(page, index.links)
-        payload, browser = self._archive.read(page), self._site.mode == "browser"
-        return await asyncio.to_thread(listed_links, payload.body, payload.charset, base, index, browser)
-
-    async def _links(self, page: Fetch, selector: str) -> list[str]:
-        base, payload, browser = page.final_url or page.url, self._archive.read(page), self._site.mode == "browser"
-        return await asyncio.to_thread(html_links, payload.body, payload.charset, base, selector, browser)
 
     # Documents -------------------------------------------------------------------------------------------------------
 
@@ -294,7 +231,9 @@ class SiteCrawl:
         first = await self._get(url, "document", "pdf" if site.mode == "pdf" else "html", group, site.wait_for)
         links: list[str] = []
         if first is not None and site.chapters is not None:
-            links = await self._links(first, site.chapters)
+            found = await self._listing.links(first, site.chapters)
+            self._listing.refuse(first, found, "chapter", url)
+            links = found.urls
             await self._turn(url)
             # What is the first page, or belongs to another document, is no chapter of this one.
             others = [link for link in links if link not in (url, first.final_url)]
@@ -316,6 +255,8 @@ class SiteCrawl:
     async def _get(self, url: str, kind: Kind, want: Want, group: Group | None, wait_for: str | None) -> Fetch | None:
         """A page from the archive, or else from the web to the archive; None where there is none, which is logged."""
         known = self._log.get(url)
+        if known is not None and known.reason is Miss.GONE:
+            known = self._back(url, kind, group)
         old = known if known is not None and known.kept else None
         if known is not None and not self._stale(known):
             if old is not None and group is not None:
@@ -346,6 +287,14 @@ class SiteCrawl:
         if group is None:
             return await self._archive.store(self._pages(), answer, url, kind)
         return await group.store(answer, url, kind)
+
+    def _back(self, url: str, kind: Kind, group: Group | None) -> Fetch | None:
+        """The page of a URL to which nothing led any more and something does again, if it is to be the same page."""
+        page = self._log.page(url)
+        if page is None or (page.kind, page.document) != (kind, group.document if group is not None else None):
+            return None
+        self._log.add(page)
+        return page
 
     def _stale(self, known: Fetch) -> bool:
         if not known.kept and known.reason in PASSING:

@@ -2,29 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
-from ingest.web.answer import Miss
 from ingest.web.archive import Archive
 from ingest.web.fetchlog import Fetch
 from lake.step import Account
 
 
-def fetches(log: Iterable[Fetch], over_limit: Iterable[str], limit: int | None) -> list[Fetch]:
-    """The last that is known of every URL, sorted by URL, with those that a limit kept from being asked for."""
+def fetches(log: Iterable[Fetch], unasked: Iterable[Fetch]) -> list[Fetch]:
+    """The last that is known of every URL, sorted by URL, with those that were not asked for unless they are kept."""
     rows = {line.url: line for line in log}
-    for url in over_limit:
-        if url not in rows or not rows[url].kept:
-            rows[url] = Fetch(
-                url=url,
-                kind="document",
-                document=url,
-                kept=False,
-                reason=Miss.OVER_LIMIT,
-                evidence=f"crawl.limit is {limit}",
-                at=datetime.now(UTC),
-            )
+    for row in unasked:
+        if row.url not in rows or not rows[row.url].kept:
+            rows[row.url] = row
     return [rows[url] for url in sorted(rows)]
 
 

@@ -3,12 +3,13 @@
 import asyncio
 import random
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Self
 
 from ingest.web.answer import PASSING, UNREAD, Answer, Ask, Want, missed
 from ingest.web.answer import Miss as Miss
-from ingest.web.browser import Browser, BrowserError, Loaded, Request
+from ingest.web.browser import Browser, BrowserError, Clock, Loaded, Request
 from ingest.web.http import Client, FetchSettings, Message
 from ingest.web.politeness import Gate, backoff
 from ingest.web.robots import MOST_HOPS, Rules, rules_of
@@ -20,6 +21,10 @@ CLOSED_SECONDS = 300.0
 
 MOST_SCRIPTS = 200
 """That are held for the pages to come."""
+
+MOST_PARTS = 200
+"""Requests of one page while it is built; further ones fail. A page that never stops to ask would never be late, for
+its clock stands still while it waits. Applications ask some tens of times; 200 take 17 minutes at a request in 5 s."""
 
 ACCEPT: dict[Want, str] = {
     "html": "text/html, application/xhtml+xml, */*;q=0.1",
@@ -86,13 +91,14 @@ class Fetcher:
                 await asyncio.sleep(wait)
         return replace(answer, evidence=f"{answer.evidence}, after {settings.retries + 1} requests")
 
-    async def _exchange(self, message: Message, gate: Gate) -> Answer:
+    async def _exchange(self, message: Message, gate: Gate, clock: Clock | None = None) -> Answer:
         """Send a message when it is its host's turn. A host that asks for too long a wait is not asked any more."""
         host, most = host_of(message.url), self._settings.max_wait_seconds
         if host not in self._shut:
             async with gate.turn():
                 if host not in self._shut:  # it may have asked while others waited for their turn
-                    answer = await self._client.exchange(message)
+                    with nullcontext() if clock is None else clock.sent():
+                        answer = await self._client.exchange(message)
                     if answer.miss not in PASSING or answer.wait is None or answer.wait <= most:
                         return answer
                     asked = f"Retry-After {answer.wait:g} s; max_wait_seconds is {most:g}"
@@ -163,36 +169,48 @@ class Fetcher:
 
     async def _build(self, ask: Ask, shell: Answer, before: list[Answer]) -> Answer:
         """The page as a browser builds it from the HTML that came."""
+        seconds, asked = self._settings.total_seconds, 0
+        clock = Clock(seconds)
 
         async def load(request: Request) -> Loaded | None:
-            return await self._load(request, ask, before)
+            nonlocal asked
+            asked += 1
+            if asked > MOST_PARTS:
+                return None
+            with clock.asked():
+                return await self._load(request, ask, before, clock)
 
         self._add(shell, before)
         first = Loaded(200, dict(shell.headers), shell.body)
         try:
-            html = await self._browser.build(ask.url, first, ask.wait_for, self._settings.total_seconds, load)
+            async with clock.limit():
+                html = await self._browser.build(ask.url, first, ask.wait_for, load)
         except BrowserError as error:
             return missed(ask.url, Miss.NOT_BUILT, str(error))
+        except TimeoutError:
+            what = f"{ask.wait_for} did not appear" if ask.wait_for else "the page did not come to rest"
+            more = f"; it asked {asked:,} times, of which {MOST_PARTS} were answered" if asked > MOST_PARTS else ""
+            return missed(ask.url, Miss.NOT_BUILT, f"{what} within {seconds:g} s{more}")
         if len(html) > (most := self._settings.max_bytes):
             return missed(ask.url, Miss.TOO_LARGE, f"{len(html):,} bytes when built; max_bytes is {most:,}")
         kept = tuple((name, value) for name, value in shell.headers if name.lower() not in ("content-type", "etag"))
         return replace(shell, headers=(("Content-Type", "text/html; charset=utf-8"), *kept), body=html)
 
-    async def _load(self, request: Request, ask: Ask, before: list[Answer]) -> Loaded | None:
+    async def _load(self, request: Request, ask: Ask, before: list[Answer], clock: Clock) -> Loaded | None:
         """What a page asks for while it is built; a script is asked for once, since all pages of a site share it."""
         if request.kind != "script" or request.method != "GET":
-            return await self._ask_for(request, ask, before)
+            return await self._ask_for(request, ask, before, clock)
         key = (request.url, origin(ask.url) if ask.private else None)
         if key not in self._scripts:
             if len(self._scripts) >= MOST_SCRIPTS:
                 self._scripts.clear()
-            self._scripts[key] = asyncio.create_task(self._ask_for(request, ask, before))
+            self._scripts[key] = asyncio.create_task(self._ask_for(request, ask, before, clock))
         loaded = await asyncio.shield(self._scripts[key])
         if loaded is None or loaded.status != 200:
             self._scripts.pop(key, None)
         return loaded
 
-    async def _ask_for(self, request: Request, ask: Ask, before: list[Answer]) -> Loaded | None:
+    async def _ask_for(self, request: Request, ask: Ask, before: list[Answer], clock: Clock) -> Loaded | None:
         """A part of a page, under the rules of its host as well; None where the page may not have it.
 
         The browser itself has no way to the network.
@@ -208,7 +226,7 @@ class Fetcher:
             if closed is not None:
                 return None
             message = Message(url, "any", part.private, request.headers, request.method, request.data)
-            answer = await self._exchange(message, self._gate(part))
+            answer = await self._exchange(message, self._gate(part), clock)
             self._add(answer, before)
             if answer.location is None:
                 if answer.status is None or (answer.miss is not None and answer.miss in UNREAD):

@@ -90,6 +90,7 @@ class FetchLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._last: dict[str, Fetch] = {}
+        self._pages: dict[str, Fetch] = {}
         self._places: set[tuple[str, int, int]] = set()
         self._ends: dict[str, int] = {}
         self._damaged = False
@@ -111,10 +112,15 @@ class FetchLog:
             return
         self._ends[line.warc] = max(line.place[2], self._ends.get(line.warc, 0))
         if line.kept:
+            self._pages[line.url] = line
             self._places.add(line.place)
 
     def get(self, url: str) -> Fetch | None:
         return self._last.get(url)
+
+    def page(self, url: str) -> Fetch | None:
+        """The last page that a URL gave, whatever became of it since."""
+        return self._pages.get(url)
 
     def __iter__(self) -> Iterator[Fetch]:
         return iter(self._last.values())
@@ -134,7 +140,7 @@ class FetchLog:
         temporary = self._path.with_name(f".{self._path.name}.new")
         temporary.write_text("".join(f"{one.model_dump_json(exclude_none=True)}\n" for one in sound), encoding="utf-8")
         temporary.replace(self._path)
-        self._last, self._places, self._ends, self._damaged = {}, set(), {}, False
+        self._last, self._pages, self._places, self._ends, self._damaged = {}, {}, set(), {}, False
         for line in sound:
             self._take(line)
 
@@ -143,12 +149,15 @@ class FetchLog:
         return dict(self._ends)
 
     def superseded(self) -> dict[str, list[int]]:
-        """For every WARC, the offsets of records that a later fetch has replaced."""
+        """For every WARC with such a list, now or before, the offsets of records that are not to be read any more."""
         current = {line.place for line in self if line.kept}
-        found: dict[str, list[int]] = {}
+        found: dict[str, list[int]] = {name: [] for name in sorted(self._ends) if self._superseded_file(name).exists()}
         for name, offset, _ in sorted(self._places - current):
             found.setdefault(name, []).append(offset)
         return found
+
+    def _superseded_file(self, name: str) -> Path:
+        return superseded_file(self._path.with_name(name))
 
 
 def fetch_table(rows: list[Fetch]) -> pa.Table:

@@ -23,11 +23,14 @@ MISSING = 0.5
 
 
 class Look(NamedTuple):
-    """One fetched document: its words (0: its extraction was empty), and whether the content selector matched in it."""
+    """One fetched document: its words (0: its extraction was empty), whether the content selector matched on all of its
+    pages that are to have it, and what else it lacks, as a Note's `what`; `chapters` and `title` are those of selectors
+    that match nothing."""
 
     url: str
     words: int
     shown: bool = True
+    notes: tuple[str, ...] = ()
 
 
 class Yield(Settings):
@@ -40,12 +43,13 @@ class Yield(Settings):
         documents: Documents with text, of all fetched: reckoned from the sample.
         words: Their words, likewise.
         empty: Of those looked at, documents without text.
-        hidden: Of those looked at, documents in which the content selector matches nothing.
+        hidden: Of those looked at, documents in which the content selector matches nothing, or nothing in a chapter.
+        notes: Of those looked at, documents with text that lack something, by what: `scanned pages`, `title`, …
         listed: Documents that index pages and seeds list now; None where that was not counted.
         index: An index page that led to nothing, or else the first.
         links: How many documents each index page led to.
         unread: Index pages that could not be read.
-        empty_at, hidden_at: The first page that shows it.
+        empty_at, hidden_at, noted_at: The first page that shows it.
     """
 
     site: str
@@ -55,12 +59,14 @@ class Yield(Settings):
     words: NonNegativeInt
     empty: NonNegativeInt = 0
     hidden: NonNegativeInt = 0
+    notes: dict[str, NonNegativeInt] = Field(default_factory=dict)
     listed: NonNegativeInt | None = None
     index: str | None = None
     links: dict[str, int] = Field(default_factory=dict)
     unread: tuple[str, ...] = ()
     empty_at: str | None = None
     hidden_at: str | None = None
+    noted_at: dict[str, str] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, site: str, looks: Iterable[Look], fetched: int | None = None, index: str | None = None) -> Self:
@@ -68,6 +74,10 @@ class Yield(Settings):
         seen = list(looks)
         empty = [look.url for look in seen if not look.words]
         hidden = [look.url for look in seen if not look.shown]
+        noted: dict[str, set[str]] = {}
+        for look in seen:
+            for note in look.notes if look.words else ():
+                noted.setdefault(note, set()).add(look.url)
         whole = len(seen) if fetched is None else fetched
         scale = whole / len(seen) if seen else 0.0
         return cls(
@@ -78,9 +88,11 @@ class Yield(Settings):
             words=round(sum(look.words for look in seen) * scale),
             empty=len(empty),
             hidden=len(hidden),
+            notes={what: len(noted[what]) for what in sorted(noted)},
             index=index,
             empty_at=min(empty, default=None),
             hidden_at=min(hidden, default=None),
+            noted_at={what: min(noted[what]) for what in sorted(noted)},
         )
 
     @property
@@ -103,6 +115,7 @@ class Symptom(StrEnum):
     NOTHING = "found_nothing"
     INDEX = "barren_index"
     SELECTOR = "missing_selector"
+    NEVER = "unmatched_selector"
     EMPTY = "empty_extractions"
     FEWER = "fewer_documents"
     SHORTER = "shorter_documents"
@@ -143,6 +156,8 @@ def health(site: Site, found: Yield, last: Yield | None = None) -> list[Fault]:
     checks = (
         *_index(site, found, last),
         _selector(site, found),
+        _never(found, "chapters", site.chapters, "look for the links to chapters now", "run `gap crawl` again"),
+        _never(found, "title", site.title, "look for what holds the title now", "no new crawl is needed"),
         _empty(site, found, last),
         _fewer(site, found, last),
         _shorter(site, found, last),
@@ -186,6 +201,16 @@ def _selector(site: Site, found: Yield) -> Fault | None:
     said = f"content `{site.content}` matches nothing in {found.hidden} of {found.looked} documents"
     do = "look for what holds the text now and put it into content in the site's YAML; no new crawl is needed"
     return Fault(found.site, Symptom.SELECTOR, said, found.hidden_at, do)
+
+
+def _never(found: Yield, name: str, selector: str | None, look: str, then: str) -> Fault | None:
+    """That one document has no chapters or title may be right; where none has, it is the selector that is wrong."""
+    read = found.looked - found.empty
+    if selector is None or not 0 < read == found.notes.get(name, 0):
+        return None
+    said = f"{name} `{selector}` matches nothing in any of {read} documents with text"
+    do = f"{look} and put it into {name} in the site's YAML; {then}"
+    return Fault(found.site, Symptom.NEVER, said, found.noted_at.get(name), do)
 
 
 def _empty(site: Site, found: Yield, last: Yield | None) -> Fault | None:

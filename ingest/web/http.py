@@ -41,7 +41,8 @@ class FetchSettings(Settings):
             leave it to the command line; nothing is asked for without it.
         per_host: Requests that one host answers at a time.
         connect_seconds: To make a connection.
-        total_seconds: For a whole exchange: slow and endless bodies end here.
+        total_seconds: For a whole exchange: slow and endless bodies end here. And for a browser to build a page, its
+            waits for a turn apart.
         max_bytes: Of one body, unpacked; of a longer one, which is no page, only the beginning is stored.
         retries: After a passing failure: no connection, time over, status 429 or 5xx.
         backoff_seconds: Before the first retry; doubled for each further one.

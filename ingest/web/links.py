@@ -11,7 +11,7 @@ from bs4 import BeautifulSoup
 
 from ingest.pages.charset import decode
 from ingest.site import Index, Site
-from ingest.web.urls import clean_url
+from ingest.web.urls import clean_url, is_web, told_url
 from lake.decision import Drop
 from lake.error import UserError
 
@@ -23,20 +23,61 @@ MOST_SIGNS = 400_000
 MOST_LINKS = 100_000
 """Of one page; no honest index has more."""
 
+MOST_REFUSED = 100
+"""Links of one page that are no URLs and are told one by one; further ones are only counted."""
+
 PDFIUM = threading.Lock()
 """pdfium serves one thread at a time."""
 
 
-def index_urls(index: Index) -> Iterator[tuple[str, ...]]:
-    """Chains of index pages: of each only as many are visited as have new links. `{letter}` and `{page}` are filled."""
+class Links:
+    """The links of one page.
+
+    Attributes:
+        urls: What can be asked for, each once, in order.
+        refused: http and https links that `clean_url` refuses, as `told_url` shows them, at most MOST_REFUSED.
+        refusals: How many such links there are.
+    """
+
+    def __init__(self, base: str, fragment: bool = False) -> None:
+        self._base = base
+        self._fragment = fragment
+        self._urls: dict[str, None] = {}
+        self._refused: dict[str, None] = {}
+        self.refusals = 0
+
+    def add(self, link: str) -> None:
+        url = clean_url(link, self._base, self._fragment)
+        if url is not None:
+            self._urls[url] = None
+        elif is_web(link):
+            self.refusals += 1
+            if len(self._refused) < MOST_REFUSED:
+                self._refused[told_url(link, self._base)] = None
+
+    @property
+    def urls(self) -> list[str]:
+        return list(self._urls)[:MOST_LINKS]
+
+    @property
+    def refused(self) -> list[str]:
+        return list(self._refused)
+
+
+def index_urls(index: Index) -> Iterator[tuple[tuple[str, ...], str | None]]:
+    """Chains of index pages: of each only as many are visited as have new links. `{letter}` and `{page}` are filled.
+
+    With each comes the page after its last, where only `paging.most` ends it.
+    """
     for url in index.urls:
         for filled in (url.replace("{letter}", one) for one in string.ascii_lowercase) if "{letter}" in url else (url,):
             if index.paging is None or "{page}" not in filled:
-                yield (filled,)
+                yield (filled,), None
             else:
-                last = index.paging.first + index.paging.step * index.paging.most
-                pages = range(index.paging.first, last, index.paging.step)
-                yield tuple(filled.replace("{page}", str(page)) for page in pages)
+                after = index.paging.first + index.paging.step * index.paging.most
+                pages = range(index.paging.first, after, index.paging.step)
+                chain = tuple(filled.replace("{page}", str(page)) for page in pages)
+                yield chain, filled.replace("{page}", str(after))
 
 
 def check_selectors(tag: str, site: Site) -> None:
@@ -63,45 +104,43 @@ def too_large(html: bytes) -> str | None:
     return f"{signs:,} tags; links are looked for in at most {MOST_SIGNS:,}" if signs > MOST_SIGNS else None
 
 
-def html_links(html: bytes, charset: str | None, base: str, selector: str, fragment: bool = False) -> list[str]:
-    """URLs that the elements which `selector` finds lead to, or the links within them; each once, in order."""
+def html_links(html: bytes, charset: str | None, base: str, selector: str, fragment: bool = False) -> Links:
+    """What the elements that `selector` finds lead to, or the links within them."""
     text = decode(html, charset)
     if isinstance(text, Drop):
-        return []
+        return Links(base)
     page = BeautifulSoup(text, "lxml")
     given = page.find("base", href=True)
     if given is not None:
         base = clean_url(str(given["href"]), base) or base
-    found: dict[str, None] = {}
+    found = Links(base, fragment)
     for element in page.select(selector, limit=MOST_LINKS):
         for link in [element] if element.has_attr("href") else element.find_all(href=True):
-            url = clean_url(str(link["href"]), base, fragment)
-            if url is not None:
-                found[url] = None
-    return list(found)
+            found.add(str(link["href"]))
+    return found
 
 
-def listed_links(data: bytes, charset: str | None, base: str, index: Index, fragment: bool = False) -> list[str]:
-    """URLs that the index's regular expression finds in JSON, XML or whatever text; each once, in order."""
-    text = decode(data, charset)
-    if isinstance(text, Drop):
-        return []
-    urls = (clean_url(link, base, fragment) for link in index.listed(text)[:MOST_LINKS])
-    return list(dict.fromkeys(url for url in urls if url is not None))
+def listed_links(data: bytes, charset: str | None, base: str, index: Index, fragment: bool = False) -> Links:
+    """What the index's regular expression finds in JSON, XML or whatever text."""
+    text, found = decode(data, charset), Links(base, fragment)
+    if isinstance(text, str):
+        for link in index.listed(text)[:MOST_LINKS]:
+            found.add(link)
+    return found
 
 
-def pdf_links(data: bytes, base: str) -> list[str]:
-    """URLs of a PDF's link annotations, each once, in order of pages; none where it cannot be opened."""
+def pdf_links(data: bytes, base: str) -> Links:
+    """A PDF's link annotations, in order of pages; none where it cannot be opened."""
     with PDFIUM:
         return _pdf_links(data, base)
 
 
-def _pdf_links(data: bytes, base: str) -> list[str]:
-    found: dict[str, None] = {}
+def _pdf_links(data: bytes, base: str) -> Links:
+    found = Links(base)
     try:
         document = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError:
-        return []
+        return found
     with document:
         for number in range(len(document)):
             try:
@@ -109,11 +148,9 @@ def _pdf_links(data: bytes, base: str) -> list[str]:
             except pypdfium2.PdfiumError:
                 continue
             for uri in _annotations(document, page):
-                url = clean_url(uri, base)
-                if url is not None:
-                    found[url] = None
+                found.add(uri)
             page.close()
-    return list(found)[:MOST_LINKS]
+    return found
 
 
 def _annotations(document: pypdfium2.PdfDocument, page: pypdfium2.PdfPage) -> Iterator[str]:

@@ -1,10 +1,16 @@
 """URLs: one form for each page, and which hosts belong to one site."""
 
+import re
 import socket
+from contextlib import suppress
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 SCHEMES = {"http": 80, "https": 443}
 LONGEST = 2048
+"""Of a URL that is asked for."""
+
+SCHEME = re.compile(r"[\x00-\x20]*([A-Za-z][A-Za-z0-9+.-]*):")
+LONGEST_SCHEME = 100
 KEPT = "!#$%&'()*+,/:;=?@[]~"
 """Signs that stay as they are in a path or a query; `%`, for what is quoted is not quoted again."""
 
@@ -31,6 +37,26 @@ def clean_url(url: str, base: str = "", fragment: bool = False) -> str | None:
     path, query = (quote(part, safe=KEPT, errors="replace") for part in (parts.path or "/", parts.query))
     clean = urlunsplit((parts.scheme, place, path, query, quote(route, safe=KEPT, errors="replace")))
     return clean if len(clean) <= LONGEST else None
+
+
+def is_web(link: str) -> bool:
+    """Whether a link is one of http or https by its beginning, or a relative one: neither mailto: nor javascript: …"""
+    scheme = SCHEME.match(re.sub("[\t\r\n]", "", link[:LONGEST_SCHEME]))
+    return scheme is None or scheme[1].lower() in SCHEMES
+
+
+def told_url(link: str, base: str = "") -> str:
+    """A link that is no URL as a table can show it: absolute if it can be, in ASCII, its middle cut out if too long."""
+    link = _cut(link)
+    with suppress(ValueError):
+        link = urljoin(base, link)
+    return _cut(quote(link, safe=KEPT, errors="replace"))
+
+
+def _cut(text: str) -> str:
+    """Beginning and end stay, since rules look at both."""
+    half = LONGEST // 2 - 2
+    return text if len(text) <= LONGEST else f"{text[:half]}...{text[-half:]}"
 
 
 def _address(host: str) -> str:

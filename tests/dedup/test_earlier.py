@@ -46,6 +46,18 @@ def test_a_folder_without_a_manifest_is_no_finished_step(tmp_path: Path) -> None
     assert "no finished dedup step" in refusal(step.output.root)
 
 
+@pytest.mark.parametrize("content", ["{", '{"step": "dedup"}'])
+def test_a_broken_manifest_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
+    assert "not a manifest: " in refusal(str(tmp_path))
+
+
+def test_a_place_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "Not a directory" in refusal(str(tmp_path / "file"))
+    assert "Unrecognized filesystem type" in refusal("s3x://nowhere/dedup")
+
+
 def test_a_step_that_kept_no_signatures_or_is_another_one_is_refused(tmp_path: Path) -> None:
     kept_none = finished(tmp_path / "a", signatures=False)
     assert "dedup.keep_signatures=true" in refusal(kept_none.output.root)

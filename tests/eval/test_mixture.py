@@ -10,7 +10,7 @@ import pytest
 
 from eval import charts
 from eval.ledger import way
-from eval.mixture import differing, lengths, splits, upsampling
+from eval.mixture import lengths, splits, upsampling
 from eval.report import render
 from eval.summary import FUNNEL, by_step, mixture
 from lake.step import Manifest
@@ -164,33 +164,6 @@ def test_plan_and_shards_are_side_by_side(page: Any) -> None:
     assert "The shards hold what was planned" in words(page)
 
 
-def test_shards_that_differ_from_the_plan_are_named() -> None:
-    *rows, total = by_step(manifests())["shard"].figures["mixture"]
-    rows = [row | {"validation_documents": 99} if row["source"] == "guidelines" else row for row in rows[:-1]]
-    made = changed("shard", {"mixture": [*rows, total]})
-    assert differing(by_step(made)) == ["guidelines", "replay"], "of replay nothing was measured"
-    found = shown(made)
-    assert "The shards differ from the plan in what they hold of guidelines, replay." in words(found)
-    assert "The shards hold what was planned" not in words(found)
-    assert cells(found, "Train tokens by source")[-1]["in the shards"] == "–"
-
-
-def test_without_a_measure_of_the_shards_the_plan_stands_alone() -> None:
-    (one,) = (one for one in manifests() if one.step == "shard")
-    figures = {name: value for name, value in one.figures.items() if name != "mixture"}
-    found = shown(
-        [one.model_copy(update={"figures": figures}) if each.step == "shard" else each for each in manifests()]
-    )
-    assert list(cells(found, "Train tokens by source")[0]) == [
-        "corpus",
-        "available",
-        "budget",
-        "planned",
-        "epochs planned",
-    ]
-    assert "The shards" not in words(found)
-
-
 def test_missing_tokens_are_said_in_words(page: Any) -> None:
     assert "No source lacks tokens" in words(page)
     rows = by_step(manifests())["mix"].figures["mixture"]
@@ -203,6 +176,7 @@ def test_missing_tokens_are_said_in_words(page: Any) -> None:
 def test_the_split_is_said_in_words(page: Any) -> None:
     said = words(page)
     assert "Held out for validation are 8 of 167 documents (4.8 %), which are 7,364 of 119,791 tokens (6.1 %)." in said
+    assert "so duplicates lie on one side. Documents held out are never repeated." in said
 
 
 def test_the_reasons_of_all_steps_are_there_by_source_and_add_up(page: Any) -> None:

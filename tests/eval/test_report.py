@@ -105,7 +105,7 @@ def test_the_figures_of_the_manifests_are_on_the_page(page: Any) -> None:
     dedup = words(section(page, "dedup"))
     assert "18 × 5" in dedup
     assert "174 documents have no duplicate" in dedup
-    assert "en 227, es 1, fr 2." in words(section(page, "clean"))
+    assert "that are to be English, before others were dropped: en 227, es 1, fr 2." in words(section(page, "clean"))
     assert "4,183 3,120 0 0.0 %" in words(section(page, "decontaminate"))
     pretrain = words(section(page, "pretrain"))
     for figure in ("1,475,712", "122,880", "861", "resumed", "abstracts 8.350 4.129 62.1"):
@@ -185,7 +185,12 @@ def test_only_known_keys_of_a_config_are_shown_and_no_password() -> None:
 def test_a_source_without_documents_is_in_the_mixture_and_in_no_account() -> None:
     *rows, total = by_step(manifests())["mix"].figures["mixture"]
     empty = {name: 0 if isinstance(value, int) else 0.0 for name, value in rows[0].items()} | {"source": "textbooks"}
-    page = parsed(render("demo", changed("mix", {"mixture": [*rows, empty, total]})))
+    figures = {"mixture": [*rows, empty, total]}
+    made = [
+        one.model_copy(update={"figures": one.figures | figures}) if one.step in ("mix", "shard") else one
+        for one in manifests()
+    ]
+    page = parsed(render("demo", made))
     assert "textbooks 0 0 0 0 0.0 % 0.0 % 0.00" in words(section(page, "mixture"))
     one = changed("read", accounts=manifests()[0].accounts | {"textbooks": Account()})[0]
     assert ledger(one).columns == ["abstracts", "guidelines", "papers", "replay"]

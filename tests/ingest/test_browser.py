@@ -1,17 +1,24 @@
-"""Pages that JavaScript builds, by a real browser whose every request goes through the crawler."""
+"""Pages that JavaScript builds, by a real browser whose every request goes through the crawler.
+
+How long a page may take is shown with a stand-in for the browser, and by a clock that jumps instead of waiting.
+"""
 
 import asyncio
+import selectors
 import shutil
 import socket
+import time
 from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from ingest.web.answer import Answer, Ask
-from ingest.web.browser import check_browser
-from ingest.web.fetch import Fetcher, Miss
-from ingest.web.http import FetchSettings
+from ingest.web.answer import Answer, Ask, missed
+from ingest.web.browser import Browser, BrowserError, Load, Request, check_browser
+from ingest.web.fetch import MOST_PARTS, Fetcher, Miss
+from ingest.web.http import Client, FetchSettings, Message
 from lake.error import UserError
 
 CHROMIUM = "/usr/bin/chromium"
@@ -153,3 +160,156 @@ def test_a_browser_that_is_missing_is_told_before_work_starts(monkeypatch: pytes
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="needs Playwright; install it"):
         check_browser(CHROMIUM)
+
+
+# Time ----------------------------------------------------------------------------------------------------------------
+
+APP_URL = "https://app.example.org/"
+SLOW = 0.2
+"""Requests a second, as sites that need a browser have it."""
+
+
+class Jumping:
+    """Time that does not pass but jumps to where the next sleeper wakes; what a host takes to answer is told to it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.sent: list[tuple[float, str]] = []
+        self.takes: Callable[[str], float] = lambda url: 0.5
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        jump = self._jump
+
+        class Selector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
+            def select(self, timeout: float | None = None) -> list[Any]:
+                return super().select(jump(timeout))
+
+        return asyncio.SelectorEventLoop(Selector())
+
+    def _jump(self, timeout: float | None) -> float | None:
+        self.now += timeout or 0
+        return None if timeout is None else 0
+
+    async def exchange(self, message: Message) -> Answer:
+        """In place of Client.exchange; a host answers in time, or is given up after two minutes."""
+        self.sent.append((self.now, message.url))
+        await asyncio.sleep(min(120, self.takes(message.url)))
+        if self.takes(message.url) >= 120:
+            return missed(message.url, Miss.TIMEOUT, "given up")
+        status = 404 if message.url.endswith("/robots.txt") else 200
+        return Answer(message.url, datetime.now(UTC), status, (("Content-Type", "text/html"),), b"<main></main>")
+
+
+@pytest.fixture
+def jumping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Jumping]:
+    found = Jumping()
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "monotonic", lambda: found.now)
+        patched.setattr(Client, "exchange", lambda _, message: found.exchange(message))
+        yield found
+
+
+def play(
+    jumping: Jumping,
+    monkeypatch: pytest.MonkeyPatch,
+    page: Callable[[str, Load], Awaitable[None]],
+    count: int = 1,
+    **changes: Any,
+) -> list[Answer]:
+    """Answers for some pages of an application whose scripts do what `page` does, given its route and how to ask."""
+
+    async def build(_: Browser, url: str, first: object, wait_for: str | None, load: Load) -> bytes:
+        await page(url.rpartition("/")[2], load)
+        return b"<main>built</main>"
+
+    monkeypatch.setattr(Browser, "build", build)
+    given = FetchSettings.model_validate({"contact": "a@example.org", "retries": 0, "total_seconds": 120} | changes)
+    asks = [Ask(f"{APP_URL}#/page/{n}", "html", SLOW, browser=True, wait_for="main") for n in range(count)]
+
+    async def work() -> list[Answer]:
+        async with Fetcher(given) as fetcher:
+            return await asyncio.gather(*map(fetcher.fetch, asks))
+
+    with asyncio.Runner(loop_factory=jumping.loop) as runner:
+        return runner.run(work())
+
+
+async def get(load: Load, name: str, kind: str = "fetch") -> bool:
+    return await load(Request(f"{APP_URL}{name}", kind, "GET", {}, None)) is not None
+
+
+def test_pages_that_wait_for_their_turn_are_built_at_whatever_rate(
+    jumping: Jumping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def page(route: str, load: Load) -> None:
+        for n in range(5):
+            assert await get(load, f"script{n}.js", "script")
+        for n in range(10):
+            assert await get(load, f"data/{route}/{n}")
+
+    pages = play(jumping, monkeypatch, page, 4)
+    assert [one.body for one in pages] == [b"<main>built</main>"] * 4, pages[-1].evidence
+    moments = [moment for moment, _ in jumping.sent]
+    assert len(moments) == 1 + 4 + 5 + 4 * 10
+    assert moments == pytest.approx([1000 + n / SLOW for n in range(len(moments))])
+
+
+def test_a_page_that_rests_without_what_is_waited_for_is_late_when_its_seconds_are_over(
+    jumping: Jumping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def page(route: str, load: Load) -> None:
+        await asyncio.sleep(100)
+        await get(load, "data")
+        await asyncio.Event().wait()
+
+    (one,) = play(jumping, monkeypatch, page)
+    assert (one.miss, one.evidence) == (Miss.NOT_BUILT, "main did not appear within 120 s")
+    # robots.txt and the page have had their turns; 100 s later data has it at once, and takes 0.5 of the seconds left.
+    assert jumping.now == pytest.approx(1000 + 1 / SLOW + 0.5 + 120)
+
+
+def test_a_host_that_does_not_answer_makes_a_page_late(jumping: Jumping, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def page(route: str, load: Load) -> None:
+        await asyncio.gather(*(get(load, f"data/{n}") for n in range(20)))
+
+    jumping.takes = lambda url: 1000.0 if "/data/" in url else 0.5
+    (one,) = play(jumping, monkeypatch, page)
+    assert one.miss == Miss.NOT_BUILT
+    assert jumping.now < 1000 + 2 / SLOW + 0.5 + 121
+
+
+def test_a_page_that_never_stops_to_ask_ends(jumping: Jumping, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = []
+
+    async def page(route: str, load: Load) -> None:
+        while True:
+            answered.append(await get(load, f"data/{len(answered)}"))
+            await asyncio.sleep(0.1)
+
+    jumping.takes = lambda url: 0.1
+    (one,) = play(jumping, monkeypatch, page)
+    assert one.miss == Miss.NOT_BUILT
+    assert one.evidence.startswith("main did not appear within 120 s; it asked ")
+    assert one.evidence.endswith(f" times, of which {MOST_PARTS} were answered")
+    assert Counter(answered)[True] == MOST_PARTS
+    assert len(jumping.sent) == 2 + MOST_PARTS
+
+
+def test_an_error_of_the_browser_and_a_page_that_asks_after_its_end_are_no_trouble(
+    jumping: Jumping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[asyncio.Task[bool]] = []
+
+    async def page(route: str, load: Load) -> None:
+        late.append(asyncio.create_task(get(load, f"late/{route}")))
+        await asyncio.sleep(0)
+        if route == "1":
+            raise BrowserError("it fell over")
+
+    async def wait(_: Fetcher) -> None:
+        assert await asyncio.gather(*late) == [True, True]
+
+    monkeypatch.setattr(Fetcher, "close", wait)
+    good, bad = play(jumping, monkeypatch, page, 2)
+    assert good.miss is None
+    assert (bad.miss, bad.evidence) == (Miss.NOT_BUILT, "it fell over")

@@ -12,7 +12,7 @@ from ingest.tally import Tally
 from lake.decision import DECISION, Drop, Reason
 from lake.document import DOCUMENT, document_id, new_document
 
-SETTINGS = CleanSettings()
+SETTINGS = CleanSettings.model_validate({"language": {"web": {}}})
 LINE = "The patient should drink enough water and return to the clinic when the fever lasts longer than three days."
 ANOTHER = "Older people and those with a disease of the heart should be examined by a doctor on the first day of fever."
 THIRD = (
@@ -20,6 +20,7 @@ THIRD = (
 )
 LONG = " ".join([LINE] * 4)
 FRENCH = "Le patient doit boire assez d'eau et revenir à la clinique si la fièvre dure plus de trois jours. " * 4
+HEADER = "\n".join(["int buf_get(struct buf *b, char *to, size_t size);"] * 8)
 
 
 def reason(text: str, title: str | None = None, source: str = "web", settings: CleanSettings = SETTINGS) -> str | None:
@@ -68,11 +69,36 @@ def test_other_languages_go_and_the_code_is_known() -> None:
     assert clean.drop.reason is Reason.NON_ENGLISH
 
 
+@pytest.mark.parametrize("source", ["replay", "code"])
+def test_of_other_sources_code_and_every_language_stay(source: str) -> None:
+    settings = CleanSettings()
+    for text in (HEADER, FRENCH):
+        assert reason(text, source="guidelines", settings=settings) == "non_english"
+        assert clean_document(text, None, source, settings)[2:4] == (None, None)
+    assert clean_document(HEADER, None, "replay", settings).text == HEADER
+
+
+@pytest.mark.parametrize("source", ["guidelines", "papers", "abstracts"])
+def test_a_medical_corpus_is_english_unless_the_config_takes_that_away(source: str) -> None:
+    for own in ({}, {"replay": {}}, {source: {"characters": 500}}):
+        settings = CleanSettings.model_validate({"language": own})
+        assert reason(FRENCH, source=source, settings=settings) == "non_english"
+    for off in (None, False):
+        settings = CleanSettings.model_validate({"language": {source: off}})
+        assert clean_document(FRENCH, None, source, settings).lang is None
+        assert reason(FRENCH, source=source, settings=settings) != "non_english"
+
+
 @given(st.text(st.characters(categories=None)), st.none() | st.text(st.characters(categories=None)))
 def test_no_text_raises_and_a_clean_one_stays_as_it_is(text: str, title: str | None) -> None:
     every = {"remove_lines": ["javascript", "policy", "no_terminal", "few_words"]}
     settings = CleanSettings.model_validate(
-        {"length": {"words": 0}, "quality": {"web": every}, "mask": {"web": ["email", "phone", "record"]}}
+        {
+            "length": {"words": 0},
+            "language": {"web": {}},
+            "quality": {"web": every},
+            "mask": {"web": ["email", "phone", "record"]},
+        }
     )
     once = clean_document(text, title, "web", settings)
     again = clean_document(once.text, once.title, "web", settings)
@@ -167,13 +193,15 @@ def test_of_one_id_the_first_that_passes_stays() -> None:
     assert (documents.schema, decisions.schema) == (DOCUMENT, DECISION)
 
 
-def test_other_fields_stay_and_lang_is_filled() -> None:
+def test_other_fields_stay_and_lang_is_what_was_found_or_else_read() -> None:
     row = new_document(
         "web", "1", f"\u2022 {LONG}", {"pmid": "7", "mesh": ["a", "b"]},
         title=" A\u00a0title", url="https://example.org", lang="fr", license="CC0-1.0", redistributable=True,
     )  # fmt: skip
     (clean,) = PartCleaner("web", SETTINGS, "clean").clean(table(row))[0].to_pylist()
     assert clean == row | {"text": f"- {LONG}", "title": "A title", "lang": "en"}
+    (clean,) = PartCleaner("web", CleanSettings(), "clean").clean(table(row))[0].to_pylist()
+    assert clean["lang"] == "fr"
 
 
 def test_bytes_that_are_no_utf8_raise_nothing() -> None:

@@ -60,14 +60,14 @@ def crawl_told(
         with Archive(folder, given.max_bytes) as archive:
             async with Fetcher(given) as fetcher:
                 figures = await SiteCrawl(one, given, archive, fetcher.fetch, refresh).run()
-            rows = fetches(archive.log, figures.pop("over_limit"), given.limit)
+            rows = fetches(archive.log, figures.pop("unasked"))
             return rows, manifest("test", rows, archive, figures, None)
 
     rows, told = asyncio.run(work())
     assert fetch_table(rows).num_rows == sum(account["in"] for account in told["accounts"].values())
     for account in told["accounts"].values():
         assert account["in"] == account["kept"] + sum(account["dropped"].values())
-    return {row.url.split("/", 3)[3]: row for row in rows}, told
+    return {row.url.split("/", 3)[-1]: row for row in rows}, told
 
 
 def kept(rows: dict[str, Fetch], *kinds: str) -> set[str]:
@@ -423,6 +423,98 @@ def test_documents_that_are_listed_now_are_counted_whatever_was_kept_or_left_out
     assert told["listed"] == len(("b", "a", "d"))
 
 
+# What is not asked for -----------------------------------------------------------------------------------------------
+
+
+def test_a_paged_list_that_goes_on_over_its_bound_is_told_with_the_next_page(web: Any, tmp_path: Path) -> None:
+    names = [f"/d{n}" for n in range(6)]
+    documents(web, *names)
+    for page in range(3):
+        web.page(f"/list?page={10 * page}", links(*names[2 * page : 2 * page + 2]))
+
+    def paged(most: int) -> Site:
+        paging = {"first": 0, "step": 10, "most": most}
+        return site({"urls": [f"{web.url}/list?page={{page}}"], "paging": paging})
+
+    rows, told = crawl_told(tmp_path, paged(2))
+    assert (kept(rows), missed(rows)) == ({"d0", "d1", "d2", "d3"}, {"list?page=20": Miss.OVER_LIMIT})
+    assert rows["list?page=20"].evidence == f"paging.most is 2, and the list had not ended at {web.url}/list?page=10"
+    assert told["accounts"]["index"] == {"in": 3, "kept": 2, "dropped": {"over_limit": 1}}
+    # It was not asked for, and is once the bound allows it.
+    assert "/list?page=20" not in web.paths()
+    rows = crawl(tmp_path, paged(9))
+    assert (kept(rows), missed(rows)) == ({name[1:] for name in names}, {"list?page=30": Miss.NOT_FOUND})
+
+
+def test_next_pages_over_the_bound_are_told_and_a_list_that_ends_there_is_not(
+    web: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.web.listing.MOST_NEXT", 3)
+    names = [f"/d{n}" for n in range(5)]
+    documents(web, *names)
+    for page, name in enumerate(names):
+        following = "<a class=next href=/l0>first</a>" if page == 2 else f"<a class=next href=/l{page + 1}>next</a>"
+        web.page(f"/l{page}", f"<li>{links(name)}</li>" + following)
+    index = {"urls": [f"{web.url}/l0"], "links": "li", "next": "a.next"}
+    assert missed(crawl(tmp_path / "ends", site(index))) == {}
+    web.page("/l2", f"<li>{links('/d2')}</li><a class=next href=/l3>next</a>")
+    rows = crawl(tmp_path / "on", site(index))
+    assert (kept(rows), missed(rows)) == ({"d0", "d1", "d2"}, {"l3": Miss.OVER_LIMIT})
+    assert (rows["l3"].kind, web.paths().count("/l3")) == ("index", 0)
+    # As parts of a sitemap, which one page lists together.
+    sitemap = {"urls": [f"{web.url}/map.xml"], "find": "<loc>(.*?)</loc>", "more": r"\.xml"}
+    web.page("/map.xml", "".join(f"<loc>/part{n}.xml</loc>" for n in range(9)), "text/xml")
+    for n in range(9):
+        web.page(f"/part{n}.xml", f"<loc>/d{n}</loc>", "text/xml")
+    rows = crawl(tmp_path / "map", site(sitemap))
+    assert (kept(rows), missed(rows)) == ({"d0", "d1"}, {"part2.xml": Miss.OVER_LIMIT})
+
+
+def test_links_that_are_no_urls_are_told_with_their_page(web: Any, tmp_path: Path) -> None:
+    documents(web, "/d1", "/d2")
+    long = f"/{'x' * 2**19}"
+    others = ("mailto:a@b.c", "javascript:void(0)", "ftp://a.org/d", "#top")
+    web.page(
+        "/list", f"<ul>{links('/d1', long, 'http://a..b/d', *others)}</ul><a class=next href='http://[::1'>next</a>"
+    )
+    index = {"urls": [f"{web.url}/list"], "links": "ul a", "next": "a.next"}
+    rows, told = crawl_told(tmp_path / "list", site(index))
+    refused = [row for row in rows.values() if row.reason == Miss.BAD_URL]
+    assert sorted((row.kind, row.url[:20]) for row in refused) == [
+        ("document", f"{web.url}/xxxxxxxxxxx"[:20]),
+        ("document", "http://a..b/d"),
+        ("index", "http://[::1"),
+    ]
+    assert max(len(row.url) for row in refused) <= 2048
+    assert rows["d"].evidence is not None
+    assert rows["d"].evidence.startswith("2 links are no URL ")
+    assert rows["d"].evidence.endswith(f" on {web.url}/list")
+    assert (kept(rows), told["listed"], told["index"]) == ({"d1"}, 1, {f"{web.url}/list": 2})
+    assert told["accounts"]["document"]["dropped"] == {"bad_url": 2}
+    # Those that the site's rule would not take are no documents; what only stands between is an index page.
+    assert "d" not in crawl(tmp_path / "match", site(index | {"match": "/d[0-9]"}))
+    web.page("/between", links("/d2", "http://a..b/e"))
+    web.page("/lists", links("/between", "http://a..b/f"))
+    rows = crawl(tmp_path / "through", site({"urls": [f"{web.url}/lists"], "through": "a"}))
+    assert {path: row.kind for path, row in rows.items() if not row.kept and row.kind != "robots"} == {
+        "e": "document",
+        "f": "index",
+    }
+    web.page("/d1", f"<nav>{links('/d2', 'http://a..b/g')}</nav>")
+    rows = crawl(tmp_path / "chapters", site({}, seeds=[f"{web.url}/d1"], mode="chapters", chapters="nav a"))
+    assert (kept(rows, "chapter"), missed(rows)) == ({"d2"}, {"g": Miss.BAD_URL})
+    assert (rows["g"].kind, rows["g"].document) == ("chapter", f"{web.url}/d1")
+
+
+def test_a_page_of_nothing_but_links_that_are_no_urls_has_some_rows(web: Any, tmp_path: Path) -> None:
+    web.page("/list", links(*(f"http://a..{n}/" for n in range(5000))))
+    rows = crawl(tmp_path, site({"urls": [f"{web.url}/list"]}))
+    refused = [row for row in rows.values() if row.reason == Miss.BAD_URL]
+    assert len(rows) <= 2 + 100
+    assert {row.evidence for row in refused} == {refused[0].evidence}
+    assert str(refused[0].evidence).startswith("5,000 links ")
+
+
 # WARC and resuming ---------------------------------------------------------------------------------------------------
 
 
@@ -725,6 +817,60 @@ def test_a_refresh_drops_what_may_not_be_had_any_more(web: Any, tmp_path: Path) 
     rows = crawl(tmp_path, one, refresh=True, retries=0)
     assert kept(rows) == {"c", "d"}
     assert missed(rows) == {"a": Miss.ROBOTS, "b": Miss.SAME_PAGE}
+
+
+def test_a_mended_rule_takes_out_what_the_wrong_one_fetched(web: Any, tmp_path: Path) -> None:
+    documents(web, "/d1", "/d2", "/junk1", "/junk2", "/seed")
+    web.page("/list", links("/d1", "/junk1", "/d2", "/junk2"))
+    wrong: dict[str, Any] = {"urls": [f"{web.url}/list"]}
+    mended = wrong | {"match": "/d[0-9]"}
+    seeds = [f"{web.url}/seed"]
+    rows = crawl(tmp_path, site(wrong, seeds=seeds))
+    before = {path: rows[path].place for path in rows if rows[path].kept}
+    web.asked.clear()
+    rows, told = crawl_told(tmp_path, site(mended, seeds=seeds))
+    assert (kept(rows), missed(rows)) == ({"d1", "d2", "seed"}, {"junk1": Miss.GONE, "junk2": Miss.GONE})
+    assert rows["junk1"].evidence == f"{web.url}/junk1 does not fit index.match '/d[0-9]'"
+    assert told["accounts"]["document"] == {"in": 5, "kept": 3, "dropped": {"gone": 2}}
+    assert {path for _, kind, path, _ in records(tmp_path) if kind == "document"} == {"d1", "d2", "seed"}
+    assert crawl(tmp_path, site(mended, seeds=seeds)) == rows
+    # A rule that was too narrow brings back what stands in the WARC files, without a request.
+    rows = crawl(tmp_path, site(wrong, seeds=seeds))
+    assert kept(rows) == {"d1", "d2", "junk1", "junk2", "seed"}
+    assert {path: rows[path].place for path in before} == before
+    assert {path for _, kind, path, _ in records(tmp_path) if kind == "document"} == kept(rows)
+    assert web.asked == []
+
+
+def test_chapters_go_and_come_back_with_their_document(web: Any, tmp_path: Path) -> None:
+    one = chaptered(web, 4)
+    crawl(tmp_path, one, concurrency=2)
+    narrow = one.model_copy(update={"index": one.index.model_copy(update={"match": "/d[01]"})})
+    web.asked.clear()
+    rows = crawl(tmp_path, narrow, concurrency=2)
+    assert kept(rows, "document", "chapter") == {f"d{n}{end}" for n in (0, 1) for end in ("", "/c1", "/c2")}
+    assert set(missed(rows).values()) == {Miss.GONE}
+    whole(web, tmp_path, 2)
+    crawl(tmp_path, one, concurrency=2)
+    whole(web, tmp_path, 4)
+    assert web.asked == []
+
+
+def test_a_page_that_goes_as_a_chapter_and_comes_as_a_document_is_one(web: Any, tmp_path: Path) -> None:
+    documents(web, "/junk", "/d1", "/old")
+    web.page("/junk", f"<nav>{links('/d1')}</nav>")
+    web.redirect("/d2", "/junk")
+    web.page("/list", links("/junk"))
+    given: dict[str, Any] = {"mode": "chapters", "chapters": "nav a"}
+    assert kept(crawl(tmp_path, site({"urls": [f"{web.url}/list"]}, **given)), "document", "chapter") == {"junk", "d1"}
+    web.page("/list", links("/junk", "/d1", "/d2"))
+    index = {"urls": [f"{web.url}/list"], "match": "/d[0-9]"}
+    rows = crawl(tmp_path, site(index, **given), refresh=True)
+    assert kept(rows) == {"d1", "d2"}
+    assert {path: row.document for path, row in rows.items() if row.kind == "document" and row.kept} == {
+        "d1": f"{web.url}/d1",
+        "d2": f"{web.url}/d2",
+    }
 
 
 @pytest.mark.parametrize("change", [{"folder": "../x"}, {"folder": "/x"}, {"sites": ["a", "x/a.yaml"]}, {"sites": []}])

@@ -87,6 +87,37 @@ def test_sections_that_a_click_opens_stay() -> None:
     assert [f"## Step {n}\n\n{one}\n\n{one}" in found for n, one in enumerate(PROSE)] == [True] * 5
 
 
+@pytest.mark.parametrize("name", ["recommendations", "recommendation-box", "guideline-recommendations", "recommended"])
+def test_recommendations_are_the_core_of_a_guideline(name: str) -> None:
+    advice = f"<section class={name}><h2>Recommendations</h2><p>{PROSE[0]}</p><p>{PROSE[1]}</p></section>"
+    found = text(page(f"<main><h1>Iron</h1>{ARTICLE.replace('the', 'any') * 4}{advice}{ARTICLE}</main>"))
+    assert f"## Recommendations\n\n{PROSE[0]}\n\n{PROSE[1]}" in found
+
+
+@pytest.mark.parametrize("name", ["recommended-articles", "block--recommended_stories", "recommendedPosts"])
+def test_recommended_articles_go(name: str) -> None:
+    teasers = f"<div class={name}><h2>Read on</h2><p>Teaser of another article: {PROSE[0]}</p></div>"
+    assert "Teaser" not in text(page(f"<main>{ARTICLE}{teasers}</main>"))
+    assert "Teaser" in text(page(f"<main>{ARTICLE * 2}{teasers.replace(name, 'recommended-postures')}</main>"))
+
+
+@pytest.mark.parametrize("content", [None, "body"])
+@pytest.mark.parametrize(
+    ("html", "shown"),
+    [
+        ("10<sup>6</sup> cells, <b>10</b><sup><i>−</i><b>9</b></sup> mol", "10^6 cells, 10^−9 mol"),
+        ("<a href=x>10<sup class=n><span>12</span></sup></a> of 2<sup>−n</sup>", "10^12 of 2^−n"),
+        ("1.73 m<sup>2</sup>, the 2<sup>nd</sup> of 5<sup>*</sup>", "1.73 m2, the 2nd of 5*"),
+        ("as shown.<sup>12</sup> Others<sup>3,4</sup> say 10 <sup>6</sup>", "as shown.12 Others3,4 say 10 6"),
+        ("10<sup></sup>6, 10<sub>6</sub>, 10<br><sup>6</sup>", "106, 106, 10\n6"),
+    ],
+)
+def test_a_raised_number_after_a_digit_is_its_power(html: str, shown: str, content: str | None) -> None:
+    html = f"<p>Counts per litre of blood in all of the patients who came to the ward: {html} and no more.</p>"
+    found = text(page(f"<article>{ARTICLE}{html}</article>"), content)
+    assert f"who came to the ward: {shown} and no more." in found
+
+
 def test_an_article_in_two_bodies_is_whole() -> None:
     halves = f"<div class=article-body>{ARTICLE}</div><div class=article-body>{ARTICLE.replace('the', 'any')}</div>"
     assert text(page(f"<div><div>{halves}</div><ul>{MENU}</ul></div>")).count("prednisolone") == 2
@@ -157,6 +188,21 @@ def test_the_title_is_the_heading_that_the_page_is_named_by(head: str, body: str
     assert found.title == title
 
 
+def test_only_the_first_names_and_headings_are_compared() -> None:
+    most = module.MOST_NAMES
+    names = "<meta property='og:title' content='Other'>" * most + "<meta property='og:title' content='Late'>"
+    for headings, title in (("<h1>Sites</h1><h1>Late</h1>", "Other"), ("<h1>Sites</h1><h1>The</h1>", "The")):
+        found = extract(page(headings + ARTICLE, f"{names}<title>The page</title>"))
+        assert isinstance(found, Page)
+        assert found.title == title
+    found = extract(page("<h1>Sites</h1>" * most + "<h1>The page</h1>" + ARTICLE, "<title>The page</title>"))
+    assert isinstance(found, Page)
+    assert found.title == "The page"
+    found = extract(page("<h1>Sites</h1>" * most + "<h1>Late</h1>" + ARTICLE, "<title>Late | Society</title>"))
+    assert isinstance(found, Page)
+    assert found.title == "Late | Society"
+
+
 def test_a_title_selector_that_finds_nothing_is_told() -> None:
     html = page(f"<h1>Heading</h1><p class=t> The  title </p>{ARTICLE}")
     assert extract(html, "body", ".t") == Page("The title", "# Heading\n\nThe title\n\n" + "\n\n".join(PROSE))
@@ -214,6 +260,9 @@ HOSTILE = {
     "many attributes": b"<p " + b"a%d=1 " * 200_000 + b">text",
     "blanks": b"<p>" + b" \n" * 2_000_000,
     "entities": b"&lt;&#0;&#x110000;&bogus;" * 100_000,
+    "many names": b"<meta property='og:title' content='a b'>" * 60_000 + b"<h1>z</h1>" * 60_000 + b"words " * 200,
+    "deep headings": b"<div><h1>" * 100 + b"word " * 1_500_000,
+    "deep powers": b"1" + b"<sup>" * 190_000 + b"text",
     "many rows": b"<table>" + b"<tr><td>1" * 80_000,
     "many breaks": b"<p>" + b"a<br>" * 90_000,
 }
@@ -258,6 +307,12 @@ def test_no_bytes_raise(html: bytes, content: str | None, charset: str | None) -
     else:
         assert found.reason in (Reason.NO_CONTENT, Reason.UNDECODABLE)
         assert found.evidence
+
+
+def test_powers_in_what_trafilatura_reads() -> None:
+    advice = "<p>Give platelets where fewer than 10<sup>9</sup> are left.<sup>12</sup></p>"
+    body = f"<p>{PROSE[0]}</p><p>{PROSE[1]}</p><p>{PROSE[2]}</p><div class=subscribe>{advice}</div>"
+    assert text(page(f"<article>{body}</article>")).endswith("than 10^9 are left.12")
 
 
 def test_trafilatura_reads_what_the_first_pass_cannot() -> None:

@@ -89,6 +89,35 @@ def test_a_selector_is_missed_though_another_way_found_text() -> None:
     assert symptoms(some) == []
 
 
+def noted(*notes: str, without: int = 0, empty: int = 0) -> Yield:
+    """Ten documents with text: notes are of all but the last `without`; so many more are empty."""
+    seen = [Look(f"{INDEX}/{n}", 500, notes=notes if n < 10 - without else ()) for n in range(10)]
+    return Yield.of("example", [*seen, *(Look(f"{INDEX}/empty{n}", 0) for n in range(empty))], index=INDEX)
+
+
+@pytest.mark.parametrize(("name", "do"), [("chapters", "run `gap crawl` again"), ("title", "no new crawl is needed")])
+def test_chapters_or_a_title_that_no_document_has_are_a_fault(name: str, do: str) -> None:
+    changes: dict[str, Any] = {name: ".gone"} | ({"mode": "chapters"} if name == "chapters" else {})
+    fault = only(noted(name, empty=1), **changes)
+    assert (fault.symptom, fault.page) == (Symptom.NEVER, f"{INDEX}/0")
+    assert fault.said == f"{name} `.gone` matches nothing in any of 10 documents with text"
+    assert fault.do.endswith(do)
+    assert symptoms(noted(name, without=1), **changes) == []
+    assert symptoms(noted(), **changes) == []
+
+
+def test_notes_are_counted_by_what_they_tell_with_a_page() -> None:
+    looks = [
+        Look("b", 1, notes=("title", "scanned pages")),
+        Look("a", 1, notes=("scanned pages",)),
+        Look("0", 0, notes=("title",)),
+    ]
+    found = Yield.of("example", looks)
+    assert found.notes == {"scanned pages": 2, "title": 1}
+    assert found.noted_at == {"scanned pages": "a", "title": "b"}
+    assert Yield.model_validate(found.model_dump(mode="json")) == found
+
+
 def test_documents_without_text_are_a_fault_from_a_share_on() -> None:
     fault = only(crawl(*[500] * 8, 0, 0))
     assert (fault.symptom, fault.page) == (Symptom.EMPTY, "https://example.org/guide/8")

@@ -102,6 +102,28 @@ def test_a_pattern_that_matches_nothing_is_told_with_its_key(data: Path) -> None
         raw_files(read, str(data))
 
 
+@pytest.mark.parametrize("left", ["part-1.gz.part", "part-1.gz.part.json", "manifest.json.part"])
+def test_a_dataset_of_which_a_fetch_was_broken_off_is_told(tmp_path: Path, left: str) -> None:
+    given = {"format": "s2orc", "dataset": "abstracts", "source": "abstracts", "paths": ["s2/*/abstracts/*.gz"]}
+    for release in ("2023-08-01", "2024-01-02"):
+        folder = tmp_path / "s2" / release / "abstracts"
+        folder.mkdir(parents=True)
+        (folder / "part-0.gz").write_bytes(gzip.compress(b""))
+    read = settings(given)
+    # Filled by hand, as far as anything tells.
+    assert len(raw_files(read, str(tmp_path))) == 2
+    (folder / left).touch()
+    for find in (raw_files, units):
+        with pytest.raises(
+            UserError, match=rf"^read\.inputs\.0\.paths: .*{left} is left .*; run gap fetch again$"
+        ) as told:
+            find(read, str(tmp_path))
+        assert "\n" not in str(told.value)
+    # What another input holds is its own affair.
+    (tmp_path / "s2" / "2024-01-02" / "abstracts" / "x.jsonl").write_text("", encoding="utf-8")
+    assert raw_files(settings(JSONL | {"paths": ["s2/*/abstracts/*.jsonl"]}), str(tmp_path))
+
+
 def test_a_file_that_vanished_is_told_in_one_line(data: Path) -> None:
     read = settings(JSONL)
     (unit, _) = units(read, str(data))

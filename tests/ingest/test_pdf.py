@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from ingest.pages.page import Page
 from ingest.pages.pdf import pdf_text
+from ingest.pages.pdf_lines import code_points
 from lake.decision import Drop, Reason
 
 Text = tuple[float, float, float, str]
@@ -48,6 +49,23 @@ def make(pages: Sequence[Sequence[Text] | None]) -> bytes:
                 figure.text(left / 595.4, foot / 841.7, words, fontsize=size)
             pdf.savefig(figure)
     return out.getvalue()
+
+
+def written(content: bytes, letter: bytes = b"41", title: bytes = b"") -> bytes:
+    """A PDF of one page, object by object; `letter` is what its font maps the letter A to, UTF-16 in hex digits."""
+    content = b"BT /F 10 Tf 72 700 Td " + content + b" ET"
+    letters = b"1 beginbfchar <41> <" + letter + b"> endbfchar"
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R /Resources <</Font <</F 5 0 R>> >> >>",
+        b"<< /Length %d >> stream\n%s\nendstream" % (len(content), content),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >>",
+        b"<< /Length %d >> stream\n%s\nendstream" % (len(letters), letters),
+        b"<< /Title <%s> >>" % title,
+    ]
+    body = b"".join(b"%d 0 obj %s endobj\n" % one for one in enumerate(objects, 1))
+    return b"%PDF-1.4\n" + body + b"trailer << /Root 1 0 R /Info 7 0 R >>\n"
 
 
 def read(data: bytes) -> Page:
@@ -150,7 +168,7 @@ def test_scanned_pages_are_recognised() -> None:
         "2 of 2 pages are images, 0 characters of text",
     )
     mixed = read(make([column(60, 700, LEFT), None, column(60, 700, RIGHT)]))
-    assert mixed.note == "1 of 3 pages scanned, without text: 2"
+    assert mixed.note == "scanned pages: 1 of 3, without text: 2"
     assert LEFT.split()[0] in mixed.text
     assert RIGHT.split()[0] in mixed.text
 
@@ -183,6 +201,61 @@ def test_text_on_a_turned_page_reads_level() -> None:
     out = io.BytesIO()
     document.save(out)
     assert read(out.getvalue()).text == LEFT
+
+
+@pytest.mark.parametrize(
+    ("letter", "shown"),
+    [(b"D835DEFD", "\U0001d6fd"), (b"D835", "\ufffd"), (b"DC00", "\ufffd"), (b"03B2", "\u03b2")],
+)
+def test_a_letter_that_a_font_maps_beyond_16_bits_is_one(letter: bytes, shown: str) -> None:
+    found = read(written(b"/F 20 Tf (A title AA) Tj 0 -30 Td /F 10 Tf (A word and more words of text.) Tj", letter))
+    assert found.title == f"{shown} title {shown}{shown}"
+    assert found.text == f"# {found.title}\n\n{shown} word and more words of text."
+
+
+@given(st.text() | st.text(st.characters(min_codepoint=0xD700, max_codepoint=0x10100, exclude_categories=())))
+def test_pairs_of_surrogates_are_joined_and_places_stay(text: str) -> None:
+    data = text.encode("utf-16-le", "surrogatepass")
+    units = [int.from_bytes(data[at : at + 2], "little") for at in range(0, len(data), 2)]
+    points = code_points(units)
+    assert len(points) == len(units)
+    seconds = [point > 0xFFFF for point in points]
+    kept = [point for point, second in zip(points, [False, *seconds], strict=False) if not second]
+    assert "".join(map(chr, kept)) == data.decode("utf-16-le", "replace")
+    assert [point for point, second in zip(points, [False, *seconds], strict=False) if second] == [0] * sum(seconds)
+
+
+def test_a_title_that_is_no_utf_16_is_passed_over() -> None:
+    words = b"00200041002000420020004300200044"
+    assert read(written(b"(Words of text.) Tj", title=b"FEFFD835DEFD" + words)).title == "\U0001d6fd A B C D"
+    assert read(written(b"(Words of text.) Tj", title=b"FEFFD800" + words)).title is None
+
+
+@pytest.mark.parametrize(
+    ("raised", "shown"),
+    [
+        (b"100 x 10{9}/L and 10{12} in all", "100 x 10^9 /L and 10^12 in all"),
+        (b"5 x 10{-9} and 3 x 10{+2} mol", "5 x 10^-9 and 3 x 10^+2 mol"),
+        (b"1.73 m{2} as others say.{12} Of the 2{nd} of 3{-fold}", "1.73 m2 as others say.12 Of the 2nd of 3-fold"),
+        (b"10 {6} to 106 and 5-10", "10 6 to 106 and 5-10"),
+    ],
+)
+@pytest.mark.parametrize("rise", [3, 5])
+def test_a_raised_number_after_a_digit_is_its_power(raised: bytes, shown: str, rise: int) -> None:
+    shift = b") Tj %d Ts /F 6.5 Tf (" % rise
+    content = b"(" + raised.replace(b"{", shift).replace(b"}", b") Tj 0 Ts /F 10 Tf (") + b") Tj"
+    assert read(written(content)).text == shown
+
+
+def test_small_or_lowered_digits_are_no_power() -> None:
+    small = b"(10) Tj /F 6.5 Tf (6) Tj /F 10 Tf ( and 20) Tj -3 Ts /F 6.5 Tf (7) Tj 0 Ts /F 10 Tf"
+    assert read(written(small + b" ( and 30) Tj 3 Ts (8) Tj")).text == "106 and 207 and 308"
+
+
+@pytest.mark.parametrize("matrix", [b"0 1 -1 0 300 300", b"-1 0 0 -1 300 300", b"0 -1 1 0 300 300"])
+def test_turned_text_reads_in_its_own_direction(matrix: bytes) -> None:
+    lines = b" Tm (Words of text, 10) Tj 4 Ts /F 6.5 Tf (-12) Tj 0 Ts /F 10 Tf ( cells) Tj 0 -12 Td (and more.) Tj"
+    assert read(written(matrix + lines)).text == "Words of text, 10^-12 cells and more."
 
 
 SAMPLE = make([[(60, 780, 20, "Acute asthma"), *column(60, 700, LEFT)], None])

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ingest.s2 import KEY, S2Settings, fetch
+from ingest.s2 import KEY, S2Settings, fetch, unfinished
 from lake.error import UserError
 
 SECRET = "key-of-the-test"
@@ -208,13 +208,30 @@ def test_a_killed_fetch_goes_on_from_its_bytes(world: World, tmp_path: Path) -> 
     world.fault = lambda name, time: "broken" if time == 1 else "busy"
     with pytest.raises(UserError, match="run the command again to go on"):
         run(world, tmp_path, retries=1)
-    half = sorted(path.name for path in tmp_path.rglob("*.part"))
+    half = sorted(path.name for path in tmp_path.rglob("*.gz.part"))
     assert half
     assert not list(tmp_path.rglob("manifest.json"))
+    assert unfinished(tmp_path / "2023-08-01" / "s2orc")
     world.fault = lambda name, time: None
     run(world, tmp_path)
     assert got(tmp_path) == FILES
     assert {f"{name}.part" for name in world.ranges} >= set(half)
+
+
+def test_a_fetch_that_ends_between_two_parts_is_seen_until_it_is_finished(world: World, tmp_path: Path) -> None:
+    world.fault = lambda name, time: "busy" if name != "2023_0.gz" else None
+    with pytest.raises(UserError):
+        run(world, tmp_path, retries=1, connections=1)
+    folder = tmp_path / "2023-08-01" / "s2orc"
+    # Of the parts that are lacking there is nothing.
+    assert sorted(path.name for path in folder.iterdir()) == ["2023_0.gz", "manifest.json.part"]
+    assert unfinished(folder) == [folder / "manifest.json.part"]
+    # A kill just after a part was renamed leaves this beside it.
+    (folder / "2023_0.gz.part.json").write_text("{}", encoding="utf-8")
+    world.fault = lambda name, time: None
+    run(world, tmp_path)
+    assert unfinished(folder) == []
+    assert sorted(path.name for path in folder.iterdir()) == [*sorted(FILES), "manifest.json"]
 
 
 def test_a_file_that_changed_meanwhile_is_fetched_anew(world: World, tmp_path: Path) -> None:

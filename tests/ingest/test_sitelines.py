@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ingest.site import SiteCleaning
-from ingest.text.sitelines import site_lines
+from ingest.site import SiteCleaning, known_sites, load_site
+from ingest.text.sitelines import site_lines, site_pages
 
 NONE = SiteCleaning()
 RULES = SiteCleaning(
@@ -55,12 +55,18 @@ def plain(text: str) -> str:
         ("Give iron [12](#ref12).", "Give iron."),
         ("![](chart.png)\n![A chart](/img/chart.png)", ""),
         ("In 2012[3] it rose by 30% [4].", "In 2012 it rose by 30%."),
+        (
+            "As shown [1, 2] in 2010 [3, 4], 2011 [5–7] and 12 trials [18–20].[3–5]",
+            "As shown in 2010, 2011 and 12 trials.",
+        ),
+        ("B-cells [11, 12] and stem cells/progenitors [37–39]", "B-cells and stem cells/progenitors"),
+        ("As shown.[3–5] In 12 of 30 [14] it was less [Ref 3; 12a].", "As shown. In 12 of 30 it was less."),
         ("[a [1] b", "[a b"),
         (
             "Figure 3\nTable 2.1:\nView larger image\nOpen in new tab\nFig. 4: Algorithm of care",
             "Fig. 4: Algorithm of care",
         ),
-        ("a\n|---|:--:|\n+----+----+\n=====\nb", "a\nb"),
+        ("a\n|---|:--:|\n+----+----+\n=====\n| |\n---|---\nb", "a\nb"),
         ("a\n-\n•\n**\n##\nb", "a\nb"),
         ("bad\ufffd char\u00ad \uf0b7 x\n• one", "bad char • x\n- one"),
         ("### A\n#### B\n##### C\n###### D", "# A\n## B\n### C\n### D"),
@@ -88,6 +94,26 @@ def test_what_all_sites_drop(raw: str, clean: str) -> None:
         "odds ratio = [1, 3]",
         "in 30% [12–45] of cases",
         "dose [0.5 mg/kg] by weight",
+        "uptake of [18F]FDG and [11C] PiB, [3H]thymidine, [123I]MIBG; [14c]urea",
+        "[1]Benzothieno and bicyclo[2.2.1]heptane",
+        "blood pressure over a day [24h]",
+        "age was 34 [22–45] years",
+        "age was 34 years (SD 5) [22-45]",
+        "range 10 [5-15] mg",
+        "heart rate 80 [70, 90]; SBP 120 [110; 130]; DBP 110 [100,120]",
+        "costs were 1,350 [1,200–1,500] euros",
+        "Age | 34 [22–45]",
+        "Sodium (mmol/L) | [135–145]",
+        "haemoglobin, g/dL [12, 16]",
+        "CD4 count, cells/mm3 [200–350]",
+        "+ | -",
+        "+ | +",
+        "- | -",
+        "- | |",
+        "-- | ++",
+        "+++ | ---",
+        "++++",
+        "+",
         "age [years]",
         "Table salt is sodium chloride",
         "Figures from 2019 show less",
@@ -127,6 +153,93 @@ def test_lines_are_dropped_by_their_beginning() -> None:
     assert site_lines(raw, RULES) == f"{PROSE}\nIt was published."
 
 
+@pytest.mark.parametrize(
+    ("rule", "line", "goes"),
+    [
+        ("CLASS", "Classification of heart failure is by NYHA class.", False),
+        ("Class", "Class I: give ACE inhibitors.", True),
+        ("Editor", "Editor(s): A. Smith", True),
+        ("Editor", "Editorial comment on the trial", False),
+        ("Version 2", "Version 20 of the tool", False),
+        ("Keywords:", "Keywords:asthma", True),
+        ("more >", "more >>", True),
+    ],
+)
+def test_a_rule_to_drop_ends_with_a_word(rule: str, line: str, goes: bool) -> None:
+    assert site_lines(f"{PROSE}\n{line}", SiteCleaning(drop=(rule,))) == (PROSE if goes else f"{PROSE}\n{line}")
+
+
+@pytest.mark.parametrize("tag", known_sites())
+def test_the_rules_of_a_site_drop_no_recommendation(tag: str) -> None:
+    lines = [
+        "Classification of heart failure is by NYHA class.",
+        "Class I recommendations: give ACE inhibitors to all patients.",
+        "(a) Weigh the child, (b) give fluids:",
+        "(c) give 5 mg once.",
+        "Published data show that vancomycin is inferior.",
+        "There is a problem with the valve.",
+        "Editorial boards and requests for appointments differ.",
+    ]
+    text = "\n\n".join([PROSE, *lines])
+    assert site_lines(text, load_site(tag).clean) == text
+
+
+@pytest.mark.parametrize("tag", known_sites())
+@pytest.mark.parametrize("mark", ["## ", ""])
+def test_a_closing_heading_at_the_front_of_a_book_costs_no_book(tag: str, mark: str) -> None:
+    rules = load_site(tag).clean
+    chapters = "\n\n".join(f"## Chapter {number}\n\n{PROSE}" for number in range(50))
+    for heading in (one.rstrip("*") for one in rules.stop_at):
+        kept = site_lines(f"# Guideline\n\n{PROSE}\n\n{mark}{heading}\n\nWe thank A.\n\n{chapters}", rules)
+        assert kept.count(PROSE) == 51
+        assert heading not in kept.split("\n")
+        assert ("We thank" in kept) == (not mark)
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.data())
+def test_a_closing_section_takes_itself_or_less_than_half(sizes: list[int], data: st.DataObject) -> None:
+    """Wherever it stands, sections before it stay, and those after it unless most of the text is before them."""
+    at = data.draw(st.integers(0, len(sizes)))
+    sections = [f"## Part {number}\n" + "\n".join([PROSE] * size) for number, size in enumerate(sizes)]
+    text = "\n".join([PROSE, *sections[:at], "## References\nA work.", *sections[at:]])
+    kept = site_lines(text, RULES)
+    assert "A work." not in kept
+    assert [number for number in range(at) if f"# Part {number}\n" not in kept] == []
+    if (sum(sizes[:at]) + 1) * 2 < sum(sizes):
+        assert kept.count(PROSE) == sum(sizes) + 1
+    elif sum(sizes[:at]) > sum(sizes[at:]):
+        assert kept.count(PROSE) == sum(sizes[:at]) + 1
+
+
+def test_a_long_list_of_references_goes_though_the_text_is_short() -> None:
+    works = "\n".join(f"Work {number}. {PROSE}" for number in range(9))
+    assert site_lines(f"# Care\n{PROSE}\n## References\n{works}", RULES) == f"# Care\n{PROSE}"
+
+
+def test_chapters_start_and_stop_by_themselves() -> None:
+    pages = [f"Menu\n# Introduction\n{PROSE}\n## References\nA.", f"## Care\n{PROSE}\n### References\nB.", ""]
+    assert site_pages(pages, RULES) == f"# Introduction\n{PROSE}\n\n## Care\n{PROSE}"
+
+
+@given(st.integers(0, 9999), st.integers(0, 9999), st.integers(0, 9999), st.sampled_from(["–", "-", ", ", "; ", ","]))
+@example(1350, 1200, 1500, ",")
+def test_a_pair_around_a_value_is_kept(low: int, value: int, high: int, sign: str) -> None:
+    low, value, high = sorted((low, value, high))
+    for line in (f"of {value} [{low}{sign}{high}] in all", f"of {value:,} years [{low:,}{sign}{high:,}]"):
+        assert plain(line) == line
+
+
+@given(st.integers(1, 999), st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZdefghijklmnopqrstuvwxyz"))
+def test_an_isotope_is_kept(mass: int, letter: str) -> None:
+    for line in (f"of [{mass}{letter}] in all", f"of [{mass}{letter}]glucose", f"of [{mass}]{letter}"):
+        assert plain(line) == line
+
+
+@given(st.integers(1, 400), st.integers(1, 9), st.sampled_from(["–", ", ", ","]))
+def test_a_reference_after_a_word_goes(first: int, more: int, sign: str) -> None:
+    assert plain(f"As shown [{first}], it helps [{first}{sign}{first + more}].") == "As shown, it helps."
+
+
 def test_a_skipped_section_ends_at_the_next_of_its_level() -> None:
     members = "Committee members\nA. Smith\n### Chair\nB. Jones"
     raw = f"# Care\n{PROSE}\n## {members}\n## Doses\n5 10 20\n# Committee members\nC."
@@ -158,9 +271,13 @@ def test_a_line_that_starts_with_o_keeps_it(text: str, rest: str) -> None:
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("piece", ["[1", "[1]", "1]", "[", "]", "[a", "http://", "www.", "(", "- ", "# ", "[a](", "!["])
+@pytest.mark.parametrize(
+    "piece",
+    ["[1", "[1]", "1]", "[", "]", "[a", "http://", "www.", "(", "- ", "-", "|", "+---", "# ", "[a](", "![", "1,1"],
+)
 def test_a_long_line_of_anything_takes_no_time(piece: str) -> None:
-    site_lines(piece * 100_000, RULES)
+    for end in ("", "x", "[1, 2]"):
+        site_lines(piece * 100_000 + end, RULES)
 
 
 @pytest.mark.timeout(20)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from ingest.site import Index
 from ingest.web.addresses import is_private
-from ingest.web.links import html_links, index_urls, pdf_links, too_large
+from ingest.web.links import MOST_REFUSED, Links, html_links, index_urls, pdf_links, too_large
 from ingest.web.politeness import backoff, retry_after
 from ingest.web.robots import rules_of
-from ingest.web.urls import clean_url, domain
+from ingest.web.urls import LONGEST, clean_url, domain, is_web, told_url
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,49 @@ def test_any_text_is_a_clean_url_or_none(text: str) -> None:
         assert clean_url(clean) == clean
         assert clean.isascii()
         assert urlsplit(clean).scheme in ("http", "https")
+
+
+LINKS = (
+    st.text()
+    | st.text(st.sampled_from("htps:/ \t\n.[]%#@x\u00e9\ud800\x00"))
+    | st.text("x", min_size=2000, max_size=9000)
+)
+
+
+@given(LINKS)
+def test_any_link_is_one_url_or_told_or_of_another_kind(text: str) -> None:
+    links = Links("http://base.org/a")
+    links.add(text)
+    clean = clean_url(text, "http://base.org/a")
+    assert links.urls == ([] if clean is None else [clean])
+    assert links.refusals == len(links.refused) == (clean is None and is_web(text))
+    assert clean is None or is_web(text)
+
+
+@given(LINKS)
+def test_what_is_told_of_a_link_is_short_and_can_be_stored(text: str) -> None:
+    told = told_url(text, "http://base.org/a")
+    assert len(told) <= LONGEST
+    assert told.isascii()
+    assert not set(told) & set(" \t\r\n\x00")
+
+
+@pytest.mark.parametrize("link", ["mailto:a@b.c", "JavaScript:x", " \tjava\nscript:x", "tel:1", "data:,x", "ftp://a/"])
+def test_links_of_another_kind_are_no_faults(link: str) -> None:
+    assert not is_web(link)
+
+
+def test_of_links_that_are_no_urls_a_hundred_are_told_and_all_are_counted() -> None:
+    links = Links("http://base.org/")
+    for number in range(1000):
+        links.add(f"http://a..{number}/")
+    assert (len(links.refused), links.refusals) == (MOST_REFUSED, 1000)
+
+
+def test_beginning_and_end_of_a_long_link_are_told() -> None:
+    told = told_url(f"/d/{'x' * 2**20}.pdf", "http://base.org/")
+    assert told.startswith("http://base.org/d/xxx")
+    assert told.endswith("xxx.pdf")
 
 
 def test_hosts_of_one_owner_are_one_domain() -> None:
@@ -109,14 +152,15 @@ def test_index_pages_are_filled_in() -> None:
     )
     chains = list(index_urls(paged))
     assert len(chains) == 26
-    assert chains[1] == ("http://a/b?p=0", "http://a/b?p=10", "http://a/b?p=20")
+    assert chains[1] == (("http://a/b?p=0", "http://a/b?p=10", "http://a/b?p=20"), "http://a/b?p=30")
 
 
 @pytest.mark.parametrize(
     "html", [b"", b"\x00\xff" * 1000, b"<div>" * 50_000 + b"<a href=/x>", b"<a href='http://[::1'>", b"<base href=':'>"]
 )
 def test_links_of_hostile_pages_are_found_or_not_but_raise_nothing(html: bytes) -> None:
-    assert html_links(html, "no-such-charset", "http://a.org/", "a, div a[href]") in ([], ["http://a.org/x"])
+    found = html_links(html, "no-such-charset", "http://a.org/", "a, div a[href]")
+    assert found.urls in ([], ["http://a.org/x"])
 
 
 def test_html_that_a_parser_would_choke_on_is_refused() -> None:
@@ -127,7 +171,7 @@ def test_html_that_a_parser_would_choke_on_is_refused() -> None:
 
 @given(st.binary())
 def test_links_of_any_bytes_as_pdf_raise_nothing(data: bytes) -> None:
-    assert pdf_links(b"%PDF-1.4\n" + data, "http://a.org/") == []
+    assert pdf_links(b"%PDF-1.4\n" + data, "http://a.org/").urls == []
 
 
 @given(

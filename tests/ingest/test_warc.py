@@ -17,7 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.inputs import ReadSettings, records, units
-from ingest.records import Rejected
+from ingest.pages.page import Page
+from ingest.pages.pdf import _note
+from ingest.records import Note, Rejected
 from ingest.sources.warc import WarcInput, read_warc
 from ingest.web.answer import Answer
 from ingest.web.archive import Archive, Group
@@ -56,7 +58,16 @@ def given_input(site: str, **changes: Any) -> WarcInput:
 
 
 def read(path: Path, site: str, **changes: Any) -> list[Document | Rejected]:
-    return list(read_warc(path, path.name, given_input(site, **changes)))
+    return [one for one in read_warc(path, path.name, given_input(site, **changes)) if isinstance(one, dict | Rejected)]
+
+
+def notes(path: Path, site: str) -> list[Note]:
+    return [one for one in read_warc(path, path.name, given_input(site)) if isinstance(one, Note)]
+
+
+def changed(site: str, **changes: Any) -> str:
+    Path(site).write_text(yaml.safe_dump(SITE | changes), encoding="utf-8")
+    return site
 
 
 def page(title: str, text: str = PROSE, after: str = "") -> bytes:
@@ -135,6 +146,72 @@ def test_chapters_are_one_document_in_order_under_their_headings(tmp_path: Path,
     assert first["title"] == "Guideline"
     assert not isinstance(other, Rejected)
     assert other["title"] == "Other"
+
+
+def test_each_lost_chapter_of_a_document_that_is_kept_is_told(tmp_path: Path, site: str) -> None:
+    url = "https://example.org/ng1"
+    renamed = page("Lost").replace(b"main>", b"article>")
+    chapters = [html(f"{url}/c{n}", renamed if n > 1 else page("Kept"), "chapter", url) for n in range(1, 4)]
+    path = store(tmp_path / "c", html(url, page("Guideline")), *chapters, html("https://example.org/x", page("Other")))
+    found = read(path, site)
+    assert reasons(found) == ["no_content", "no_content", "kept", "kept"]
+    assert [one.drop.evidence for one in found if isinstance(one, Rejected)] == [
+        f"{url}/c2: of {url}: content: main matches nothing",
+        f"{url}/c3: of {url}: content: main matches nothing",
+    ]
+    assert len({one.native for one in found if isinstance(one, Rejected)}) == 2
+    assert "# Kept" in found[2]["text"]  # type: ignore[index]
+
+
+def test_every_page_of_a_document_that_gives_nothing_is_told_once(tmp_path: Path, site: str) -> None:
+    url = "https://example.org/ng1"
+    pages = [html(url, b"<html></html>"), html(f"{url}/c1", b"<html></html>", "chapter", url)]
+    found = read(store(tmp_path / "c", *pages), site)
+    assert reasons(found) == ["no_content", "no_content"]
+    assert found[0].drop.evidence.startswith(f"{url}: content: ")  # type: ignore[union-attr]
+    # What rules leave nothing of is one document that is dropped.
+    stopped = html(url, page("Fever")), html(f"{url}/c1", page("Care"), "chapter", url)
+    found = read(store(tmp_path / "d", *stopped), changed(site, clean={"drop": ["Fever", "Care", "Give"]}))
+    assert [one.drop.evidence for one in found if isinstance(one, Rejected)] == [
+        f"{url}: the site's rules left nothing"
+    ]
+
+
+def test_a_closing_heading_of_a_chapter_costs_no_other(tmp_path: Path, site: str) -> None:
+    url = "https://example.org/ng1"
+    first = page("Causes", f"{PROSE}</p><p>{PROSE}", "<h2>References</h2><p>One study.</p>")
+    path = store(tmp_path / "c", html(url, first), html(f"{url}/t", page("Treatment"), "chapter", url))
+    assert only(read(path, site))["text"] == f"# Causes\n\n{PROSE}\n\n{PROSE}\n\n# Treatment\n\n{PROSE}"
+
+
+def test_what_a_page_of_a_kept_document_lacks_is_noted_once(tmp_path: Path, site: str) -> None:
+    url = "https://example.org/ng1"
+    missing = page("Care").replace(b"h1>", b"h2>")
+    path = store(
+        tmp_path / "c",
+        html(url, page("Guideline")),
+        html(f"{url}/c1", missing, "chapter", url),
+        html("https://example.org/a", missing),
+        html("https://example.org/b", missing),
+        html("https://example.org/b/c", missing, "chapter", "https://example.org/b"),
+        html("https://example.org/lost", b"<html></html>"),
+    )
+    assert notes(path, changed(site, title="main h1")) == [
+        Note(f"https://example.org/{name}", "title", "main h1 matches nothing") for name in "ab"
+    ]
+    assert notes(path, changed(site)) == []
+
+
+def test_scanned_and_broken_pages_of_a_kept_pdf_are_notes(
+    tmp_path: Path, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = _note(9, [2, 5], [7])
+    monkeypatch.setattr("ingest.sources.warc.pdf_text", lambda _: Page("Fever", PROSE, said))
+    url = "https://example.org/a.pdf"
+    assert notes(store(tmp_path / "c", ("document", url, url, b"%PDF-1.4", "application/pdf")), site) == [
+        Note(url, "scanned pages", "2 of 9, without text: 2, 5"),
+        Note(url, "broken pages", "1 of 9, without text: 7"),
+    ]
 
 
 def test_index_pages_robots_other_responses_and_replaced_records_are_no_documents(tmp_path: Path, site: str) -> None:

@@ -76,9 +76,9 @@ def clean_step(root: Path | str, parts: tuple[int, ...] = PARTS) -> Step:
     return step
 
 
-def tokenizer_step(root: Path | str, clean: Step) -> Step:
+def tokenizer_step(root: Path | str, clean: Step, settings: TokenizerSettings = SETTINGS) -> Step:
     step = Step("tokenizer", "ray", 1, {}, str(root), (clean,), follows="clean")
-    step.complete(lambda: tokenizer(step, SETTINGS))
+    step.complete(lambda: tokenizer(step, settings))
     return step
 
 

@@ -40,6 +40,16 @@ def changed(step: str, figures: dict[str, Any], **fields: Any) -> dict[str, Mani
     return steps | {step: steps[step].model_copy(update=update)}
 
 
+def configured(step: str, figures: dict[str, Any], **keys: Any) -> dict[str, Manifest]:
+    """The run with some keys of a step's config and some of its figures replaced."""
+    return changed(step, figures, config=manifests()[step].config | keys)
+
+
+def plain(card: str) -> str:
+    """On one line, without hard blanks."""
+    return " ".join(card.split())
+
+
 def all_under(licence: str) -> dict[str, Manifest]:
     """The run with every document free and under one licence."""
     kept = {source: one.kept for source, one in manifests()["clean"].accounts.items()}
@@ -125,6 +135,78 @@ def test_the_dataset_card_tells_epochs_and_upsampling() -> None:
     assert row[:4] == ["16", "10", "4 in 1 copy, 2 in 2 copies", "1.33"]
     assert "<script" not in filtered
     assert "Upsampling" not in dataset_card("demo", changed("mix", {"upsampling": {}}))
+
+
+MEDICAL = {source: {"characters": 2000, "min_probability": 0.5} for source in ("abstracts", "guidelines", "papers")}
+
+
+@pytest.mark.parametrize(
+    ("checked", "codes", "dataset", "model"),
+    [
+        (
+            MEDICAL | {"replay": {}, "web": None},
+            ["en"],
+            "- Texts are English, as a model of languages takes them. -",
+            "- It was trained on English; texts in other languages were dropped. -",
+        ),
+        (
+            MEDICAL | {"replay": None},
+            ["en", "und"],
+            "- Texts of abstracts, guidelines, papers are English, as a model of languages takes them. "
+            "The language of replay was not looked at. -",
+            "- Of abstracts, guidelines, papers it was trained on English, texts in other languages were dropped; "
+            "the language of replay was not looked at. -",
+        ),
+        (
+            {"web": {}},
+            ["und"],
+            "- The language of the texts was not looked at. -",
+            "- The language of the texts that it was trained on was not looked at. -",
+        ),
+    ],
+)
+def test_the_cards_claim_english_of_the_corpora_that_were_held_to_it(
+    checked: dict[str, Any], codes: list[str], dataset: str, model: str
+) -> None:
+    steps = configured("clean", {}, language=checked)
+    for card, said in (
+        (DatasetCard(dataset_card("demo", steps)), dataset),
+        (ModelCard(model_card("demo", steps)), model),
+    ):
+        assert card.data.language == codes
+        assert said in plain(card.text)
+
+
+def test_the_dataset_card_names_what_was_masked_by_corpus() -> None:
+    nothing = plain(dataset_card("demo", manifests()))
+    assert "No step searched for or removed personal information. " in nothing
+    assert "masked" not in nothing
+    masks = {"guidelines": ["email"], "papers": [], "replay": ["email", "phone"], "web": ["record"]}
+    steps = configured("clean", {"masked": {"replay": {"phone": 1234}}}, mask=masks)
+    card = dataset_card("demo", steps)
+    assert "\n\n- guidelines: email 0\n- replay: email 0, phone 1,234\n\n" in card.replace("\u00a0", " ")
+    assert "No step searched for or removed personal information of other kinds or in other corpora." in plain(card)
+
+
+def test_the_dataset_card_says_what_a_sequence_is() -> None:
+    assert "One document is one sequence." in dataset_card("demo", manifests())
+    packed = plain(dataset_card("demo", configured("shard", {}, pack=2048)))
+    assert "One document is one sequence." not in packed
+    assert "cut into sequences of 2,048 tokens" in packed
+
+
+def test_the_dataset_card_says_what_was_compared() -> None:
+    card = plain(dataset_card("demo", manifests()))
+    assert "and in guidelines pages of one site and title. MinHash" in card
+    assert "earlier corpora" not in card
+    figures = {"earlier": {"documents": 4321, "removed_for": 12}}
+    card = plain(dataset_card("demo", configured("dedup", figures, titles=["web"])))
+    assert "near-duplicates. MinHash" in card
+    assert "compared with 4,321 documents of earlier corpora, too; 12 went for one of those." in card
+
+
+def test_the_model_card_tells_the_passes_over_the_mixture() -> None:
+    assert "Training took 122,880 tokens from it, 1.09 passes." in plain(model_card("demo", manifests()))
 
 
 def test_the_model_card_is_one_for_the_hub_and_has_the_scores() -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -57,18 +59,28 @@ class Crawled:
     def settings(self) -> CrawlSettings:
         return CrawlSettings(contact="crawl@example.org", sites=(str(self.file),))
 
-    def crawl(self, pages: list[bytes], folder: str = "example", index: Sequence[Fetch] = ()) -> None:
+    def crawl(
+        self,
+        pages: list[bytes],
+        folder: str = "example",
+        index: Sequence[Fetch] = (),
+        chapters: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
+        """Keep pages; each document has the `chapters`, by name."""
         with Archive(Path(self.data, "crawl", folder), 2**20) as archive:
             volume = archive.volume("lane00", 2**30)
             for number, html in enumerate(pages):
                 url = f"https://example.org/guide/{number}"
                 answer = Answer(url, datetime.now(UTC), 200, (("Content-Type", "text/html; charset=utf-8"),), html)
                 asyncio.run(archive.store(volume, answer, url, "document", url))
+                for name, body in chapters.items():
+                    part = replace(answer, url=f"{url}/{name}", body=body)
+                    asyncio.run(archive.store(volume, part, part.url, "chapter", url))
             volume.close()
             for line in index:
                 archive.log.add(line)
             led_to = {INDEX: len(pages)} | {line.url: 0 for line in index}
-            figures = {"listed": len(pages), "over_limit": [], "index": led_to}
+            figures = {"listed": len(pages), "over_limit": [], "unasked": [], "index": led_to}
             finish("example", archive, figures, self.settings)
 
     def check(self, keep: bool = False, accept: bool = False) -> Checked:
@@ -112,6 +124,39 @@ def test_a_renamed_content_class_is_told_with_a_page(crawled: Crawled) -> None:
         checked.faults[0]
     )
     crawled.site(content="div.ddc-main-content")
+    assert crawled.check().faults == ()
+
+
+CHAPTERS = {"mode": "chapters", "chapters": "nav.tabs a"}
+
+
+def test_chapters_without_the_content_are_told_though_the_document_has_text(crawled: Crawled) -> None:
+    crawled.site(**CHAPTERS)
+    crawled.crawl([page(number) for number in range(30)], chapters={"a": page(0), "b": page(0, "renamed")})
+    checked = crawled.check()
+    assert checked.found.documents == 30
+    assert symptoms(checked) == [Symptom.SELECTOR]
+    assert "matches nothing in 30 of 30 documents" in str(checked.faults[0])
+
+
+def test_a_first_page_that_is_a_list_of_chapters_is_no_fault(crawled: Crawled) -> None:
+    crawled.site(**CHAPTERS)
+    crawled.crawl([page(number, "overview") for number in range(30)], chapters={"a": page(0)})
+    assert crawled.check().faults == ()
+
+
+def test_chapters_and_titles_that_are_nowhere_are_told_with_a_page(crawled: Crawled) -> None:
+    crawled.site(**CHAPTERS, title="h1.name")
+    crawled.crawl([page(number) for number in range(30)])
+    checked = crawled.check(keep=True)
+    assert [(fault.symptom, fault.page) for fault in checked.faults] == [
+        (Symptom.NEVER, "https://example.org/guide/0")
+    ] * 2
+    assert ["chapters `nav.tabs a`" in fault.said for fault in checked.faults] == [True, False]
+    assert ["title `h1.name`" in fault.said for fault in checked.faults] == [False, True]
+    assert crawled.manifest["health"]["found"]["notes"] == {"chapters": 30, "title": 30}
+    crawled.site(**CHAPTERS, title="h1")
+    crawled.crawl([page(number) for number in range(30)], chapters={"a": page(0)})
     assert crawled.check().faults == ()
 
 
@@ -180,7 +225,7 @@ def test_an_index_that_rotted_after_a_good_crawl_is_told(crawled: Crawled) -> No
     crawled.crawl([page(number) for number in range(30)])
     crawled.check(keep=True)
     with Archive(Path(crawled.data, "crawl", "example"), 2**20) as archive:
-        figures = {"listed": 0, "over_limit": [], "index": {INDEX: 0}}
+        figures = {"listed": 0, "over_limit": [], "unasked": [], "index": {INDEX: 0}}
         finish("example", archive, figures, crawled.settings)
     faults = crawled.check().faults
     assert [(fault.symptom, fault.page) for fault in faults] == [(Symptom.INDEX, INDEX), (Symptom.FEWER, INDEX)]

@@ -34,6 +34,8 @@ def gap(*words: str) -> subprocess.CompletedProcess[str]:
         (("status", DEMO, "lake="), "lake"),
         (("plan", DEMO, "read.inputs.0.site=nize"), "nize: no such site"),
         (("trace", DEMO, "0" * 32, "lake=/nowhere/lake"), "nothing has been read yet"),
+        (("run", DEMO, "lake=/etc/passwd"), "lake: /etc/passwd cannot be written: File exists; set lake="),
+        (("status", DEMO, "lake=s3x://foo"), "lake: s3x://foo cannot be opened: Unrecognized filesystem type in URI"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(words: tuple[str, ...], said: str) -> None:

@@ -104,6 +104,29 @@ def test_of_equally_preferred_near_copies_the_least_id_stays(tmp_path: Path, spa
     assert all(drop is None or drop[1].partition(" ")[0].removeprefix("survivor=") in best for drop in found.values())
 
 
+def test_of_a_crowd_around_the_threshold_none_stays_that_is_near_one_that_does(
+    tmp_path: Path, spark: SparkSession
+) -> None:
+    """A form of 200 words with three filled in: of the pairs some are just within the threshold, some are not."""
+    chance = random.Random(5)
+    rows = []
+    for at in range(800):
+        words = [f"w{place}" for place in range(200)]
+        for place in chance.sample(range(200), 3):
+            words[place] = f"x{chance.randrange(10**9)}"
+        rows.append(new_document("web", str(at), " ".join(words)))
+    settings = DedupSettings(bucket_limit=16)
+    step, outcome = run(tmp_path, rows, settings, spark)
+    assert outcome.figures["crowded_buckets"]["buckets"] > 0
+    shingles = {row["id"]: set(zip(*(row["text"].split()[at:] for at in range(5)), strict=False)) for row in rows}
+    kept: list[str] = []
+    for row in sorted(rows, key=lambda row: (-len(row["text"]), row["id"])):
+        own = shingles[row["id"]]
+        if not any(len(own & shingles[one]) / len(own | shingles[one]) >= settings.threshold for one in kept):
+            kept.append(row["id"])
+    assert {one for one, drop in decisions(step).items() if drop is None} == set(kept)
+
+
 def every_graph() -> dict[str, list[tuple[str, str]]]:
     """All 1,024 graphs on five nodes that bear their graph's name; a pair's first is less."""
     pairs = list(itertools.combinations("abcde", 2))

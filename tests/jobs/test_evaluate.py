@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow as pa
 import pytest
 
@@ -22,6 +21,7 @@ from lake.error import UserError
 from lake.step import Manifest, Step
 from mixing.tokenizer import Tokenizer, TokenizerSettings, train
 from ray_jobs.evaluate import ANSWER, PART, evaluate
+from tests.jobs.processes import ray_workers
 
 pytestmark = pytest.mark.engine
 
@@ -139,7 +139,7 @@ def room(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Room:
 
 
 def live_engines() -> int:
-    return sum(one.name().startswith("ray::Engine") for one in psutil.Process().children(recursive=True))
+    return len(ray_workers("ray::Engine"))
 
 
 def test_every_question_is_accounted_for(room: Room) -> None:

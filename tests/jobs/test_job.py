@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from ray._private.runtime_env.packaging import get_excludes_from_ignore_files
 
 from lake.step import Manifest
 
@@ -25,6 +27,15 @@ BIN = Path(sys.executable).parent
 TOKEN = secrets.token_hex(32)
 PATIENCE = {"RAY_agent_register_timeout_ms": "300000"}
 """On a busy machine the agent that runs jobs takes long to start, and the head would end for want of it."""
+
+
+@pytest.mark.parametrize("config", sorted(ROOT.glob("configs/*.yaml")), ids=lambda path: path.stem)
+def test_the_upload_holds_neither_runs_nor_data_but_the_samples(config: Path) -> None:
+    excluded = get_excludes_from_ignore_files(ROOT, include_gitignore=True)
+    given = yaml.safe_load(config.read_text(encoding="utf-8"))
+    folders = given["data"], given["lake"]
+    kept = {folder for folder in folders if not any(one(ROOT / folder / "file") for one in excluded)}
+    assert kept <= {"samples"}
 
 
 def free_port() -> int:

@@ -1,9 +1,11 @@
 """Mix on Spark: every document decided, budgets met, and the same bytes however many workers there are."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -13,7 +15,7 @@ from lake.document import document_id
 from lake.error import UserError
 from lake.step import Account, Outcome, Step
 from mixing.mixture import MixSettings
-from mixing.split import in_validation
+from mixing.split import VALIDATION, in_validation
 from spark_jobs.mix import mix
 
 pytestmark = pytest.mark.engine
@@ -42,8 +44,11 @@ def corpus() -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def lake_of(root: Path) -> tuple[Step, ...]:
-    """The finished steps that mix reads; parts have gaps, and one has no row."""
+def lake_of(root: Path, clusters_of: Mapping[str, str] | None = None) -> tuple[Step, ...]:
+    """The finished steps that mix reads; parts have gaps, and one has no row. A document is its own cluster, unless
+    `clusters_of` has another for its id.
+    """
+    named = clusters_of or {}
     tokenizer = Step("tokenizer", "ray", 1, {}, str(root))
     dedup = Step("dedup", "spark", 1, {}, str(root))
     decontaminate = Step("decontaminate", "spark", 1, {}, str(root))
@@ -56,7 +61,7 @@ def lake_of(root: Path) -> tuple[Step, ...]:
             )
             tokenizer.output.write_part("counts", part, table, source)
         tokenizer.output.write_part("counts", 4, table.slice(0, 0), source)
-        clusters += [{"id": row["id"], "cluster": row["id"]} for row in rows]
+        clusters += [{"id": row["id"], "cluster": named.get(row["id"], row["id"])} for row in rows]
         for row in rows:
             reason = None if row["kept"] else "contaminated"
             decisions.append({"id": row["id"], "source": source, "step": "x", "keep": row["kept"], "reason": reason})
@@ -151,6 +156,25 @@ def test_the_split_is_that_of_the_clusters(step: Step) -> None:
     held = in_validation([row["id"] for row in rows], 0.05, SEED)
     assert [row["split"] == "validation" for row in rows] == held.tolist()
     assert all(row["copies"] == 1 for row in rows if row["split"] == "validation")
+
+
+def test_no_cluster_spans_train_and_validation(spark: Any, tmp_path: Path) -> None:
+    """Chains of a guideline, a paper and a replayed document, whose sources hold out different shares; every other
+    chain has its name from a document of an earlier corpus.
+    """
+    shares = {"guidelines": 0.5, "papers": 0.3, "replay": 0.0}
+    chains = [{document_id(source, str(n + at)): source for at, source in enumerate(shares)} for n in range(38)]
+    names = [min(chain) if n % 2 else f"0{min(chain)[1:]}" for n, chain in enumerate(chains)]
+    clusters = {id_: name for chain, name in zip(chains, names, strict=True) for id_ in chain}
+    sources = {source: {"validation": share} for source, share in shares.items()}
+    step = mixed(tmp_path, lake_of(tmp_path, clusters), spark, MixSettings.model_validate({"sources": sources}))
+    held = {row["id"]: row["split"] == VALIDATION for row in step.output.scan("plan").to_table().to_pylist()}
+    first = np.array([shares[chain[min(chain)]] for chain in chains])
+    expected = in_validation(names, first, SEED).tolist()
+    assert [{held[id_] for id_ in chain if id_ in held} for chain in chains] == [{side} for side in expected]
+    torn = in_validation(names, shares["guidelines"], SEED) != in_validation(names, shares["replay"], SEED)
+    assert torn[::2].any(), "each by its own source's share, some chains would be on both sides"
+    assert torn[1::2].any()
 
 
 def test_parts_have_the_numbers_of_the_clean_parts(step: Step, inputs: tuple[Step, ...]) -> None:

@@ -10,14 +10,16 @@ import torch
 from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Step
+from mixing.instructions import InstructionSettings
 from mixing.shards import FOLDER_OF_SHARDS, read_tokens
 from mixing.split import TRAIN, VALIDATION
 from mixing.tokenizer import Tokenizer
 from ray_jobs.cluster import RaySettings, start
+from ray_jobs.instruct import DATASETS, PACKED, instruct, instruct_step
 from ray_jobs.pipeline import check
 from ray_jobs.pretrain import vocabulary
 from ray_jobs.verify import check_step
-from tests.jobs.sharded import Before, clean_step, mix_step, tokenizer_step
+from tests.jobs.sharded import SEED, Before, clean_step, mix_step, tokenizer_step
 from train.data import Shards, training_data, validation_data
 
 pytestmark = pytest.mark.engine
@@ -99,6 +101,22 @@ def test_megatron_trains_from_the_bucket_on_the_same_sequences(remote: Step, sha
         torch.distributed.destroy_process_group()
     assert np.array_equal(*sequences)
     assert sequences[0].max() > 0
+
+
+def test_instruction_data_has_the_bytes_of_a_local_lake(remote: Step, before: Before, tmp_path: Path) -> None:
+    (tmp_path / "qa.jsonl").write_text("".join(f'{{"question": "Q{n}?", "answer": "A {n}."}}\n' for n in range(40)))
+    settings = InstructionSettings.model_validate({"inputs": [{"paths": ["*.jsonl"]}], "sequence": 64})
+    steps = []
+    for lake, counted in ((LAKE, remote.inputs[1]), (str(tmp_path), before.counted)):
+        step = instruct_step(settings, str(tmp_path), counted, lake, SEED)
+        step.complete(lambda step=step: instruct(step, settings, str(tmp_path), SEED))
+        steps.append(step)
+    there, here = steps
+    assert there.manifest().figures == here.manifest().figures
+    files = [(DATASETS, name) for name in there.output.files(DATASETS)]
+    assert len(files) == 4
+    for name in (*files, (PACKED, "part-00000.parquet")):
+        assert there.output.read_bytes(*name) == here.output.read_bytes(*name)
 
 
 def test_steps_that_map_files_ask_for_a_disk() -> None:

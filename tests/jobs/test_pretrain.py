@@ -1,10 +1,9 @@
 """Pretraining on Ray Train, and export: layouts agree, a killed run ends alike, the export is what was trained."""
 
-import os
+import json
 import shutil
-import signal
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from mixing.shards import FOLDER_OF_SHARDS, write
 from mixing.tokenizer import FOLDER, Tokenizer, TokenizerSettings, train
 from ray_jobs.export import export
 from ray_jobs.pretrain import pretrain
+from tests.jobs.processes import ray_workers
 from train.checkpoint import read_state
 from train.convert import ExportSettings, ParityError
 from train.recipe import Recipe
@@ -136,34 +136,25 @@ def test_a_worker_killed_in_training_is_replaced_and_the_losses_are_the_same(
 ) -> None:
     given = recipe(tensor=2)
     step = before.pretrain(tmp_path, given)
-    killer = threading.Thread(target=_kill_a_worker_after, args=(step.output.local("progress.json"), 15))
-    killer.start()
-    step.complete(lambda: pretrain(step, given, SEED))
-    killer.join()
+    over = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        killed = pool.submit(_kill_a_worker_after, step.output.local("progress.json"), 15, over)
+        try:
+            step.complete(lambda: pretrain(step, given, SEED))
+        finally:
+            over.set()
+    assert killed.result()
     assert step.manifest().figures["resumed_from"][-1] >= 10
     assert losses(step.manifest()) == losses(whole.manifest())
 
 
-def _kill_a_worker_after(progress: Path, steps: int) -> None:
-    import json
-
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+def _kill_a_worker_after(progress: Path, steps: int, over: threading.Event) -> bool:
+    """Kill one as soon as so many steps are done; whether they were before it was over."""
+    while not over.wait(0.01):
         if progress.is_file() and json.loads(progress.read_text())["step"] >= steps:
-            os.kill(_workers()[0], signal.SIGKILL)
-            return
-        time.sleep(0.01)
-
-
-def _workers() -> list[int]:
-    """Processes that Ray Train trains in."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (entry / "cmdline").is_file():
-            name = (entry / "cmdline").read_bytes()
-            if b"RayTrainWorker" in name:
-                found.append(int(entry.name))
-    return found
+            ray_workers("ray::RayTrainWorker")[0].kill()
+            return True
+    return False
 
 
 def test_a_run_that_lost_its_last_steps_ends_with_the_same_weights(whole: Step, before: Before, tmp_path: Path) -> None:

@@ -127,6 +127,25 @@ def test_pdfs_that_grobid_did_not_read_are_counted_and_named(ray_cluster: None, 
     assert alone.manifest().figures["pdfs_without_grobid"] == {}
 
 
+def test_what_kept_pages_lack_is_counted_with_an_example(ray_cluster: None, samples: str, tmp_path: Path) -> None:
+    plain = Path(samples, "sites", "example-clinic.yaml").read_text(encoding="utf-8")
+    site = tmp_path / "example-clinic.yaml"
+    site.write_text(plain.replace("title: article.guideline h1", "title: h1.gone"), encoding="utf-8")
+    given: dict[str, Any] = {"format": "warc", "source": "guidelines", "paths": ["crawl/example-clinic/*.warc"]}
+    well, ill = (
+        read_step(tmp_path, ReadSettings.model_validate({"inputs": [given | {"site": one}]}), samples)
+        for one in (str(Path(samples, "sites", "example-clinic.yaml")), str(site))
+    )
+    urls = sorted(ill.output.scan("documents").to_table()["url"].to_pylist())
+    rows = ill.output.scan("notes").to_table().select(["document", "what", "details", "source"]).to_pylist()
+    assert sorted(row["document"] for row in rows) == urls
+    assert {tuple(row.values())[1:] for row in rows} == {("title", "h1.gone matches nothing", "guidelines")}
+    figure = {"guidelines": {"title": {"documents": len(urls), "example": urls[0]}}}
+    assert ill.manifest().figures["notes"] == figure
+    assert ill.manifest().accounts == well.manifest().accounts
+    assert well.manifest().figures["notes"] == {}
+
+
 def test_memory_holds_a_batch_and_row_groups_are_batches(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sample_inputs: ReadSettings, samples: str
 ) -> None:

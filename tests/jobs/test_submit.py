@@ -30,6 +30,8 @@ def submit(events: Path, script: str, *words: str) -> subprocess.CompletedProces
         "spark.sql.shuffle.partitions": "3",
         "spark.master": "local[1]",
         "spark.driver.memory": "900m",
+        # As on a cluster of HDFS, where a bare path would not be one of the shared disk.
+        "spark.hadoop.fs.defaultFS": "hdfs://127.0.0.1:9",
     }
     options = [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]
     return subprocess.run(

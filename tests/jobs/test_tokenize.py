@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +14,10 @@ import pytest
 from lake.error import UserError
 from lake.step import Outcome, Step
 from mixing.merge import merge
-from mixing.mixture import Budget, mixture_table
+from mixing.mixture import Budget, Share, mixture_table
 from mixing.shards import ShardSettings, check_index, read_tokens
 from mixing.shuffle import order
-from mixing.split import SPLITS
+from mixing.split import SPLITS, VALIDATION
 from mixing.tokenizer import FOLDER, Tokenizer, TokenizerSettings
 from ray_jobs.cluster import RaySettings, start
 from ray_jobs.count import tokenizer
@@ -158,34 +157,39 @@ def test_a_shard_corrupted_meanwhile_is_named(shard_step: Step, tmp_path: Path) 
 
 
 WRITER = """
-import pickle, sys
-job = pickle.load(sys.stdin.buffer)
-print("ready", flush=True)
+import os, pickle, signal, sys
+from pathlib import Path
+
+job, more = pickle.load(sys.stdin.buffer)
+root = Path(job.output.root)
+before = sum(path.is_file() for path in root.rglob("*"))
+
+def die(frame, event, _):
+    # Files are opened, written and named here; after each such step the disk is looked at.
+    if event == "return" and frame.f_code.co_filename.endswith(("lake/dataset.py", "mixing/shards.py", "pathlib.py")):
+        if sum(path.is_file() for path in root.rglob("*")) >= before + more:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.setprofile(die)
 for name in job.mix.parts("plan"):
     job.encode(name)
 for source, layout in job.layouts.items():
     for number in range(layout.total):
         job.write(source, number)
 """
+"""Writes what is not there, but is killed as soon as there are so many files more, half-written ones counted."""
 
 
-def test_killed_at_random_moments_it_resumes_to_the_same_bytes(shard_step: Step, tmp_path: Path) -> None:
+def test_killed_at_random_files_it_resumes_to_the_same_bytes(shard_step: Step, tmp_path: Path) -> None:
     other = Step("shard", "ray", 1, {}, str(tmp_path), shard_step.inputs, follows="mix")
-    job = pickle.dumps(ShardJob.of(other, DEFAULT, SEED))
-    random = np.random.default_rng(11)
-    killed = 0
-    for delay in random.uniform(0, 0.12, 6):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert writer.stdin is not None
-        assert writer.stdout is not None
-        writer.stdin.write(job)
-        writer.stdin.close()
-        assert writer.stdout.readline() == b"ready\n"
-        time.sleep(delay)
-        writer.kill()
-        writer.stdout.close()
-        killed += writer.wait() == -signal.SIGKILL
-    assert killed
+    job = ShardJob.of(other, DEFAULT, SEED)
+    whole = content(shard_step).keys()
+    left = []
+    for more in np.random.default_rng(11).integers(2, 9, 5).tolist():
+        writer = subprocess.run([sys.executable, "-c", WRITER], input=pickle.dumps((job, more)))
+        assert writer.returncode == -signal.SIGKILL
+        left.append(len(content(other).keys() & whole))
+    assert any(0 < some < len(whole) for some in left), f"of {len(whole)} files there were {left}"
     other.complete(lambda: shard(other, DEFAULT, SEED))
     assert content(other) == content(shard_step)
 
@@ -210,6 +214,15 @@ def test_an_empty_plan_is_told(before: Before, tmp_path: Path) -> None:
     empty.complete(lambda: Outcome(figures={"mixture": mixture_table({}, {"papers": Budget(0, 0, 0)})}))
     with pytest.raises(UserError, match="keeps no document"):
         shard(Step("shard", "ray", 1, {}, str(tmp_path), (before.clean, before.counted, empty)), ShardSettings(), SEED)
+
+
+def test_a_plan_without_a_token_to_train_on_is_told(before: Before, tmp_path: Path) -> None:
+    held_out = Step("mix", "spark", 3, {}, str(tmp_path))
+    planned = mixture_table({("papers", VALIDATION): Share(3, 30)}, {"papers": Budget(0, 0, 0)})
+    held_out.complete(lambda: Outcome(figures={"mixture": planned}))
+    step = Step("shard", "ray", 1, {}, str(tmp_path), (before.clean, before.counted, held_out))
+    with pytest.raises(UserError, match=r"no token to train on: .*; lower validation or raise tokens in mix\.sources"):
+        shard(step, ShardSettings(), SEED)
 
 
 def test_shards_that_were_not_planned_fail_the_step(shard_step: Step) -> None:

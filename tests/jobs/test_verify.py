@@ -3,6 +3,7 @@
 import re
 import shutil
 import struct
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import tokenizers
 from click.testing import CliRunner
+from tokenizers import normalizers, pre_tokenizers
 
 from lake.dataset import Output
+from lake.error import UserError
 from lake.step import Step
 from mixing.shards import HEAD, ShardSettings, check_index, pack_index, write
-from mixing.tokenizer import FOLDER, Tokenizer
+from mixing.tokenizer import FOLDER, Tokenizer, TokenizerSettings
 from ray_jobs.cli import main
-from ray_jobs.verify import ShardCheck, check_step
-from tests.jobs.sharded import DEFAULT, Before
+from ray_jobs.verify import Checked, ShardCheck, check_step, lossy
+from tests.jobs.sharded import DEFAULT, Before, mix_step, tokenizer_step
 
 pytestmark = pytest.mark.engine
 
@@ -209,21 +213,88 @@ def test_of_a_packed_shard_bounds_ends_and_texts_are_checked(packed_step: Step, 
     assert "does not end with the end-of-document id" in faults(step, 64)[0]
 
 
-def test_a_tokenizer_that_loses_something_of_the_text_is_held_against_its_ids(shard_step: Step, tmp_path: Path) -> None:
-    class Lossy(Tokenizer):
-        def decode(self, ids: Any) -> str:
-            return super().decode(ids).lower()
+class Decomposed(Tokenizer):
+    def decode(self, ids: Any) -> str:
+        return unicodedata.normalize("NFD", super().decode(ids))
 
+
+class Lowered(Tokenizer):
+    def decode(self, ids: Any) -> str:
+        return super().decode(ids).lower()
+
+
+@pytest.mark.parametrize(("kind", "lost"), [(Decomposed, False), (Lowered, True)])
+def test_a_tokenizer_that_changes_the_text_is_held_against_its_ids(
+    shard_step: Step, tmp_path: Path, kind: type[Tokenizer], lost: bool
+) -> None:
     made = Tokenizer.load(shard_step.input("tokenizer").local(FOLDER))
     job = ShardCheck.of(shard_step, None)
-    vars(job)["tokenizer"] = Lossy(made.backend, made.end, made.padding)
+    vars(job)["tokenizer"] = kind(made.backend, made.end, made.padding)
     found = job.check(written(shard_step))
     assert found.faults == ()
     assert found.sampled > 0 == found.exact
+    assert found.lost == (found.sampled if lost else 0)
     broken = ShardCheck.of(copied(shard_step, tmp_path), None)
-    vars(broken)["tokenizer"] = Lossy(made.backend, made.end, made.padding)
+    vars(broken)["tokenizer"] = kind(made.backend, made.end, made.padding)
     flip(broken.output.local())
     assert "document 0 is not the text of" in broken.check(written(shard_step)).faults[0]
+
+
+def test_more_than_half_of_all_documents_lost_is_a_fault_of_the_tokenizer() -> None:
+    def shard(sampled: int, lost: int) -> Checked:
+        return Checked("a", (), 100, 1000, sampled, sampled - lost, lost)
+
+    assert lossy([]) is lossy([shard(0, 0)]) is None
+    assert lossy([shard(1, 1), shard(9, 4)]) is None, "one shard is a sample too small"
+    assert "6 of 10 documents decoded are not their text" in (lossy([shard(1, 1), shard(9, 5)]) or "")
+
+
+def another(before: Before, root: Path, change: Callable[[tokenizers.Tokenizer], None]) -> Before:
+    """The lake counted and planned anew, with a tokenizer that is changed."""
+    made = Tokenizer.load(before.counted.output.local(FOLDER))
+    change(made.backend)
+    made.save(root / "changed")
+    counted = tokenizer_step(root, before.clean, TokenizerSettings(path=str(root / "changed")))
+    return Before(before.clean, counted, mix_step(root, counted))
+
+
+@pytest.mark.filterwarnings("ignore:.*fastokens")
+def test_the_step_is_not_committed_with_a_tokenizer_that_loses_blanks(before: Before, tmp_path: Path) -> None:
+    def without_blanks(backend: tokenizers.Tokenizer) -> None:
+        backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), backend.pre_tokenizer])
+
+    lake = another(before, tmp_path, without_blanks)
+    with pytest.raises(UserError, match=r"^tokenizer: (\d+) of \1 documents decoded are not their text"):
+        lake.sharded(tmp_path)
+    (folder,) = tmp_path.glob("shard-*")
+    assert not (folder / "manifest.json").exists()
+
+
+def test_a_tokenizer_that_normalises_passes_and_is_told_of(before: Before, tmp_path: Path) -> None:
+    def decomposed(backend: tokenizers.Tokenizer) -> None:
+        backend.normalizer = normalizers.NFD()
+
+    lake = another(before, tmp_path, decomposed)
+    with pytest.warns(UserWarning, match=r"^(\d+) of \1 documents decoded are not their very text: the tokenizer norm"):
+        step = lake.sharded(tmp_path)
+    figures = step.manifest().figures
+    assert figures["exact"] == 0 < figures["sampled"]
+    found = check_step(step, None)
+    assert sum(one.sampled for one in found) == figures["sampled"]
+    assert not any(one.faults for one in found)
+
+
+def test_a_tokenizer_that_loses_text_is_a_fault_of_a_step_made_earlier(
+    shard_step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray_jobs.verify.MOST_LOST", -1)
+    (fault,) = (fault for one in check_step(shard_step, None) for fault in one.faults)
+    assert fault.startswith(f"{shard_step.output.root}: 0 of ")
+
+
+def test_the_step_tells_how_many_documents_it_decoded(shard_step: Step) -> None:
+    figures = shard_step.manifest().figures
+    assert figures["sampled"] == figures["exact"] == sum(one["documents"] for one in figures["shards"])
 
 
 def test_a_shard_that_nobody_wrote_is_told(shard_step: Step, tmp_path: Path) -> None:
@@ -240,15 +311,22 @@ def gap(*words: str | Path) -> tuple[int, str, list[str]]:
     return done.exit_code, done.stdout, [line for line in done.stderr.splitlines() if line.startswith("gap: ")]
 
 
+UNCHECKED = "SHA-256 and text were not checked: the folder above has no shard step's manifest\n"
+
+
 def test_a_folder_of_shards_is_verified_without_its_lake(shard_step: Step, tmp_path: Path) -> None:
     step = copied(shard_step, tmp_path)
     folder, tokenizer = step.output.local("shards"), step.input("tokenizer").local(FOLDER)
+    for other in ("{}", step.output.local("manifest.json").read_text().replace('"step": "shard"', '"step": "sharp"')):
+        step.output.local("manifest.json").write_text(other)
+        assert gap("verify", folder, "--tokenizer", tokenizer)[1].endswith(UNCHECKED)
+    step.output.local("manifest.json").unlink()
     made = Tokenizer.load(tokenizer)
     ids = "--vocab-size", str(made.vocab_size), "--eod", str(made.eod)
     assert gap("verify", folder, "--tokenizer", tokenizer)[::2] == (0, [])
     code, said, errors = gap("verify", folder, *ids)
     assert (code, errors) == (0, [])
-    assert re.match(r"5 shards, \d+ documents, [\d,]+ tokens: all well", said)
+    assert re.fullmatch(rf"5 shards, \d+ documents, [\d,]+ tokens: all well\n{UNCHECKED}", said)
     code, _, errors = gap("verify", folder / f"{SHARD}.idx")
     assert code == 0
     assert errors == ["gap: ids and ends are not checked without --tokenizer, or --vocab-size and --eod"]
@@ -259,6 +337,48 @@ def test_a_folder_of_shards_is_verified_without_its_lake(shard_step: Step, tmp_p
     assert re.fullmatch(rf"gap: .*{SHARD}\.bin: corrupt: document \d+ does not end with .* {made.eod}", errors[0])
     assert re.fullmatch(r"gap: .*train-replay-00000\.idx: this half of the shard is missing", errors[1])
     assert errors[2] == "gap: 2 of 5 shards at fault"
+
+
+WELL = r"{} shards, \d+ documents, [\d,]+ tokens: all well\ntext was not checked; gap verify CONFIG does\n"
+
+
+def test_shards_below_their_steps_folder_are_held_against_its_manifest(shard_step: Step, tmp_path: Path) -> None:
+    step = copied(shard_step, tmp_path)
+    folder, tokenizer = step.output.local("shards"), step.input("tokenizer").local(FOLDER)
+    for words in ((folder,), (folder, "--tokenizer", tokenizer)):
+        code, said, errors = gap("verify", *words)
+        assert (code, errors) == (0, [])
+        assert re.fullmatch(WELL.format(5), said)
+    flip(step.output.local())
+    changed = f"gap: {folder / SHARD}.bin: its SHA-256 is not the one that was written"
+    assert gap("verify", folder, "--tokenizer", tokenizer) == (1, "", [changed, "gap: 1 of 5 shards at fault"])
+    assert gap("verify", folder / f"{SHARD}.bin") == (1, "", [changed, "gap: 1 of 1 shards at fault"])
+    code, said, errors = gap("verify", folder / "train-papers-00001")
+    assert (code, errors) == (0, [])
+    assert re.fullmatch(WELL.format(1), said)
+
+
+def test_a_steps_folder_with_other_shards_or_places_is_at_fault(shard_step: Step, tmp_path: Path) -> None:
+    step = copied(shard_step, tmp_path)
+    folder = step.output.local("shards")
+    for kind in ("bin", "idx"):
+        (folder / f"train-papers-00001.{kind}").rename(folder / f"more.{kind}")
+    places(moved_place)(step.output.local())
+    assert [line.removeprefix(f"gap: {folder}/") for line in gap("verify", folder)[2]] == [
+        "more: the step wrote no such shard",
+        f"{SHARD}: the index table does not lead to its documents",
+        "train-papers-00001.idx: this half of the shard is missing",
+        "gap: 3 of 6 shards at fault",
+    ]
+
+
+def test_a_packed_steps_folder_is_verified_by_its_setting(packed_step: Step, tmp_path: Path) -> None:
+    step = copied(packed_step, tmp_path)
+    manifest = step.output.read_json("manifest.json")
+    step.output.write_json(manifest | {"config": {"pack": 64}}, "manifest.json")
+    code, said, errors = gap("verify", step.output.local("shards"))
+    assert (code, errors) == (0, [])
+    assert re.fullmatch(WELL.format(5), said)
 
 
 @pytest.mark.parametrize(
@@ -308,6 +428,20 @@ def test_merge_and_split_know_where_a_lakes_documents_lie(shard_step: Step, tmp_
     write(tmp_path / "bare", "one", [np.arange(3)], 400, 399)
     assert gap("merge", tmp_path / "papers", tmp_path / "bare" / "one")[::2] == (0, [])
     assert not (tmp_path / "papers.places.parquet").exists(), "those of the shard before"
+
+
+def test_merge_takes_each_shard_once(shard_step: Step, tmp_path: Path) -> None:
+    folder = shard_step.output.local("shards")
+    files = sorted(folder.glob("train-papers-*"))
+    assert len(files) == 6
+    assert gap("merge", tmp_path / "all", *files)[::2] == (0, [])
+    assert gap("merge", tmp_path / "each", *files[::2])[::2] == (0, [])
+    assert (tmp_path / "all.bin").read_bytes() == (tmp_path / "each.bin").read_bytes()
+    prefix = files[0].with_suffix("")
+    for one, again in ((prefix, prefix), (files[0], folder / ".." / "shards" / files[0].name)):
+        code, said, (line,) = gap("merge", tmp_path / "twice", one, again)
+        assert (code, said, line) == (2, "", f"gap: {one}: named twice; a merge takes each shard once")
+    assert not (tmp_path / "twice.bin").exists()
 
 
 def test_merge_and_split_of_no_shard_are_told_without_a_lakes_remedy(tmp_path: Path) -> None:

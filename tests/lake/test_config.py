@@ -1,8 +1,11 @@
 """Settings from YAML: overrides, and faults told in one line."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lake.config import Settings, load
 from lake.error import UserError
@@ -48,6 +51,9 @@ def test_an_override_makes_the_group_it_needs(tmp_path: Path) -> None:
         (["items.5.threshold=1"], "a list of 1 takes an index from 0 to 0"),
         (["name=[unclosed"], "the value is not YAML"),
         (["zzz=1"], "zzz: unknown key; remove it"),
+        (["items.².threshold=1"], "a list of 1 takes an index from 0 to 0"),
+        (["items.٠.threshold=1"], "a list of 1 takes an index from 0 to 0"),
+        (["name=2020-13-45"], "the value is not YAML"),
     ],
 )
 def test_faults_are_told_in_one_line(file: Path, overrides: list[str], said: str) -> None:
@@ -57,8 +63,24 @@ def test_faults_are_told_in_one_line(file: Path, overrides: list[str], said: str
     assert "\n" not in str(caught.value)
 
 
+@given(
+    st.lists(st.sampled_from(["items", "inner", "name", "names", "0", "²"]) | st.text(max_size=3), max_size=4),
+    st.sampled_from(["2020-13-45", "0x_", "[", "{}", "null"]) | st.text(max_size=8),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_override_is_taken_or_told(file: Path, keys: list[str], value: str) -> None:
+    with contextlib.suppress(UserError):
+        load(file, [f"{'.'.join(keys)}={value}"], Outer)
+
+
 @pytest.mark.parametrize(
-    ("content", "said"), [("- a\n", "is list"), ("a: [", "not YAML"), ("inner: {}\n", "name: this key is required")]
+    ("content", "said"),
+    [
+        ("- a\n", "is list"),
+        ("a: [", "not YAML"),
+        ("name: 2020-13-45\n", "not YAML: month must be in 1..12"),
+        ("inner: {}\n", "name: this key is required"),
+    ],
 )
 def test_faulty_files(tmp_path: Path, content: str, said: str) -> None:
     path = tmp_path / "config.yaml"

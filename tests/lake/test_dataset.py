@@ -67,6 +67,19 @@ def test_missing_table_says_what_to_do(tmp_path: Path) -> None:
         Output(str(tmp_path)).scan("t")
 
 
+def test_a_folder_that_can_be_written_is_made_and_stays_empty(tmp_path: Path) -> None:
+    for _ in range(2):
+        Output(str(tmp_path / "new" / "lake")).check_writable("lake")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "new", tmp_path / "new" / "lake"]
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "lake"):
+        with pytest.raises(UserError, match=rf"^disk: {folder} cannot be written: .*; set disk= to a folder that can$"):
+            Output(str(folder)).check_writable("disk")
+
+
 def test_object_storage_has_no_local_path() -> None:
     with pytest.raises(UserError, match="local or mounted disk"):
         Output("s3://bucket/lake").local("x")

@@ -1,0 +1,15 @@
+"""The processes that Ray works in."""
+
+from contextlib import suppress
+
+import psutil
+
+
+def ray_workers(title: str) -> list[psutil.Process]:
+    """Those below this process whose title begins so. Other runs on the machine have workers of the same titles."""
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended
+            if one.name().startswith(title):
+                found.append(one)
+    return found
