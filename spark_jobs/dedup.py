@@ -39,6 +39,9 @@ WRITTEN = "_SUCCESS"
 
 ROWS_PER_PART = 1_000_000
 ROWS_PER_BATCH = 10_000
+SMALL = 1_000_000
+"""Up to so many ids, some 100 MB, go to every executor; more are joined by a shuffle of both sides."""
+
 STAR = pa.schema([pa.field("id", pa.string()), pa.field("survivor", pa.string()), pa.field("jaccard", pa.float64())])
 """A near-duplicate that goes, the document it goes for, and their Jaccard."""
 
@@ -54,9 +57,9 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     signed = _signed(step.input("clean"), output, settings, spark)
     known = _with_earlier(signed, settings)
     titled = _titled(step.input("clean"), known.filter("`order` >= 0"), settings).localCheckpoint()
-    others = known.join(titled, "id", "left_anti")
+    others = known.join(_small(titled.select("id")), "id", "left_anti")
     copies = _copies(others).localCheckpoint()
-    originals = others.join(copies, "id", "left_anti")
+    originals = others.join(_small(copies.select("id")), "id", "left_anti")
     found = _stage(_candidates(originals, settings), output, "candidates")
     pairs = _stage(
         _jaccard(found.filter("a is not null").select("a", "b").distinct(), known, "number"), output, "pairs"
@@ -88,6 +91,11 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     if not settings.keep_signatures:
         output.delete(SIGNATURES)
     return Outcome(accounts=accounts, figures=figures)
+
+
+def _small(rows: DataFrame) -> DataFrame:
+    """The rows, to be joined without a shuffle of the other side if they are few. They are there already."""
+    return F.broadcast(rows) if rows.count() <= SMALL else rows
 
 
 def _signed(clean: Output, output: Output, settings: DedupSettings, spark: SparkSession) -> DataFrame:
@@ -221,7 +229,8 @@ def _led(found: DataFrame, originals: DataFrame, settings: DedupSettings) -> Dat
         return originals.sparkSession.createDataFrame([], from_arrow_schema(PAIR))
     inside = originals.select("id", F.explode("bands").alias("band")).join(F.broadcast(bands), "band")
     linked = components(inside.select(F.col("id").alias("a"), F.concat(F.lit("band "), "band").alias("b")))
-    rows = originals.join(linked.withColumnRenamed("cluster", "crowd"), "id").select(*MEMBER.names)
+    crowds = linked.withColumnRenamed("cluster", "crowd").localCheckpoint()
+    rows = originals.join(_small(crowds), "id").select(*MEMBER.names)
     return (
         rows.repartition("crowd")
         .sortWithinPartitions("crowd", "order", "id")
