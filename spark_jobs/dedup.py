@@ -228,8 +228,13 @@ def _led(found: DataFrame, originals: DataFrame, settings: DedupSettings) -> Dat
     if bands.isEmpty():
         return originals.sparkSession.createDataFrame([], from_arrow_schema(PAIR))
     inside = originals.select("id", F.explode("bands").alias("band")).join(F.broadcast(bands), "band")
-    linked = components(inside.select(F.col("id").alias("a"), F.concat(F.lit("band "), "band").alias("b")))
-    crowds = linked.withColumnRenamed("cluster", "crowd").localCheckpoint()
+    band = F.col("band").cast("string")
+    held = inside.groupBy("id").agg(F.min(band).alias("first"), F.collect_list(band).alias("all")).localCheckpoint()
+    # Buckets are few and documents many, so it is the buckets that are joined up.
+    links = held.select(F.col("first").alias("a"), F.explode("all").alias("b")).distinct()
+    joined = components(links).select(F.col("id").alias("first"), "cluster")
+    crowd = F.coalesce("cluster", "first").alias("crowd")
+    crowds = held.join(F.broadcast(joined), "first", "left").select("id", crowd).localCheckpoint()
     rows = originals.join(_small(crowds), "id").select(*MEMBER.names)
     return (
         rows.repartition("crowd")
