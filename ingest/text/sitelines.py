@@ -196,7 +196,7 @@ def _kept(lines: Iterable[str], rules: SiteCleaning) -> Iterator[str]:
 def _beginnings(rules: tuple[str, ...]) -> re.Pattern[str] | None:
     """What matches a plain line that begins with one of the rules, none of which ends within a word."""
     plain = map(_plain, rules)
-    return re.compile("|".join(re.escape(rule) + r"\b" * rule[-1].isalnum() for rule in plain)) if rules else None
+    return re.compile("|".join(re.escape(rule) + r"\b" * rule[-1:].isalnum() for rule in plain)) if rules else None
 
 
 def _level(line: str) -> int:
