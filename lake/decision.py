@@ -82,33 +82,45 @@ DECISION = pa.schema(
         pa.field("step", pa.string(), nullable=False),
         pa.field("keep", pa.bool_(), nullable=False),
         pa.field("reason", pa.string()),
+        pa.field("rule", pa.string()),
         pa.field("evidence", pa.string()),
         pa.field("score", pa.float64()),
+        pa.field("native", pa.string()),
+        pa.field("survivor", pa.string()),
     ]
 )
-"""`reason`, `evidence` and `score` are null where `keep` is true."""
+"""One row for every document that enters a step. All columns after `keep` are null where it is true.
+
+`rule` names the rule within the reason, where a reason has several. `evidence` is for people to read: whatever a
+program reads back has a column of its own. `score` is the measured value that decided. `native` is the place of a
+record that never became a document, such as `file:line`. `survivor` is the id of the document that a duplicate goes for.
+"""
 
 EVIDENCE_CHARS = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A filter's verdict against a document; `score` is the measured value that decided, where there is one."""
+    """A filter's verdict against a document; the fields are columns of DECISION."""
 
     reason: Reason
     evidence: str
     score: float | None = None
+    rule: str | None = None
+    native: str | None = None
+    survivor: str | None = None
 
 
 def decision(step: str, document: str, source: str, drop: Drop | None) -> dict[str, Any]:
-    """One row of DECISION. Evidence is cut to EVIDENCE_CHARS and made valid UTF-8: it may quote hostile bytes."""
-    evidence = drop.evidence[:EVIDENCE_CHARS].encode("utf-8", "backslashreplace").decode() if drop else None
-    return {
-        "id": document,
-        "source": source,
-        "step": step,
-        "keep": drop is None,
-        "reason": drop.reason.value if drop else None,
-        "evidence": evidence,
-        "score": drop.score if drop else None,
-    }
+    """One row of DECISION. Evidence is cut to EVIDENCE_CHARS, and hostile bytes in it are escaped to valid UTF-8."""
+    row: dict[str, Any] = dict.fromkeys(DECISION.names)
+    row |= {"id": document, "source": source, "step": step, "keep": drop is None}
+    if drop is not None:
+        row |= {"reason": drop.reason.value, "evidence": valid(drop.evidence[:EVIDENCE_CHARS]), "score": drop.score}
+        row |= {"rule": drop.rule, "native": drop.native and valid(drop.native), "survivor": drop.survivor}
+    return row
+
+
+def valid(text: str) -> str:
+    """The text as UTF-8 can hold it: half a surrogate pair, which file names and JSON can spell, is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
