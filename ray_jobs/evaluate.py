@@ -13,13 +13,13 @@ import ray
 
 from eval.generate import ENVIRONMENT, Engine, Said, Tokens, check_heads, label_tokens
 from eval.prompts import Encode, Prompt, ending, fit
-from eval.questions import EvaluateSettings, Question, sample
+from eval.questions import EvaluateSettings, Question, load_questions, sample
 from eval.score import prediction, score
 from eval.task import load_task
 from lake.decision import DECISION, Drop, decision
 from lake.error import UserError
 from lake.progress import progress
-from lake.step import Outcome, Step, account
+from lake.step import Body, Kind, Outcome, Step, account
 from mixing.tokenizer import Tokenizer
 
 ANSWER = pa.schema(
@@ -53,7 +53,7 @@ class Asked:
     labels: Mapping[str, Tokens]
 
 
-def evaluate(step: Step, settings: EvaluateSettings, questions: Iterable[Question]) -> Outcome:
+def evaluate(step: Step[EvaluateSettings], data: str) -> Outcome:
     """Write `answers` and `decisions`, one row a question, in the order of benchmarks and files; score the answers.
 
     The engine starts only where a part of `answers` is missing, and once for all benchmarks.
@@ -62,7 +62,8 @@ def evaluate(step: Step, settings: EvaluateSettings, questions: Iterable[Questio
         UserError: the model's folder is not whole, the model takes fewer tokens than `max_length` or has heads that no
             engine here can run, or its tokenizer cannot tell the options apart.
     """
-    model = step.input("export").local("model")
+    settings, questions = step.settings, load_questions(step.settings, data)
+    model = step.input("model").output.local("model")
     config = _config(model)
     length = _max_length(config, settings.max_length)
     if not _gpus():
@@ -75,7 +76,7 @@ def evaluate(step: Step, settings: EvaluateSettings, questions: Iterable[Questio
     return Outcome(
         accounts=account(rows),
         figures={
-            "benchmarks": _scores(step, settings, answers),
+            "benchmarks": _scores(step, answers),
             "mode": "top token, zero-shot",
             "max_length": length,
             "prompt_tokens": sum(row["prompt_tokens"] for row in answers),
@@ -83,6 +84,14 @@ def evaluate(step: Step, settings: EvaluateSettings, questions: Iterable[Questio
         },
         unit="questions",
     )
+
+
+def check(step: Step[EvaluateSettings], data: str) -> None:
+    """Raises UserError where a benchmark's file is missing or broken."""
+    load_questions(step.settings, data)
+
+
+EVALUATE = Body(evaluate, Kind.EVALUATION, "ray + vllm", 2, check=check)
 
 
 def _config(model: Path) -> dict[str, Any]:
@@ -141,7 +150,7 @@ def _prompt(
     return found if isinstance(found, Drop) else Asked(found, labels)
 
 
-def _ask(step: Step, asked: Sequence[Asked], start: Callable[[], Any]) -> None:
+def _ask(step: Step[EvaluateSettings], asked: Sequence[Asked], start: Callable[[], Any]) -> None:
     """Write the parts of `answers` that are not there; `start` gives the actor, which is ended at the end."""
     parts = {index: asked[begin : begin + PART] for index, begin in enumerate(range(0, len(asked), PART))}
     missing = {index: part for index, part in parts.items() if not step.output.has_part("answers", index)}
@@ -188,11 +197,11 @@ def _answer(asked: Asked, said: Said, dtype: str) -> dict[str, Any]:
     }
 
 
-def _scores(step: Step, settings: EvaluateSettings, answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _scores(step: Step[EvaluateSettings], answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A row of eval.score for each benchmark, with its title and where it is published."""
-    quoted = step.input("decontaminate").scan("hits").to_table(["benchmark", "question"])
+    quoted = step.input("hits").output.scan("hits").to_table(["benchmark", "question"])
     found = []
-    for one in settings.benchmarks:
+    for one in step.settings.benchmarks:
         task = load_task(one.task)
         hits = quoted.filter(pc.equal(quoted["benchmark"], one.name))["question"].to_pylist()
         mine = [row for row in answers if row["benchmark"] == one.name]

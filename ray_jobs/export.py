@@ -10,37 +10,41 @@ from typing import Any
 import numpy as np
 import ray
 
-from lake.dataset import MANIFEST, Output
-from lake.step import Outcome, Step
+from lake.dataset import Output
+from lake.step import Body, Kind, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, check_index_in, read_tokens
 from mixing.split import TRAIN
 from mixing.tokenizer import Tokenizer
-from ray_jobs.pretrain import vocabulary
+from ray_jobs.pretrain import check_shards, vocabulary
 from train.convert import ExportSettings
 from train.recipe import Recipe
 
 MODEL = "model"
 
 
-def export(step: Step, settings: ExportSettings, recipe: Recipe) -> Outcome:
+def export(step: Step[ExportSettings]) -> Outcome:
     """Write `model/`; it appears under that name once the gate is passed.
 
     Raises:
         ParityError: the logits of the trained and the written model differ by more than the tolerance.
     """
-    shards = step.input("shard").read_json(MANIFEST)["figures"]["shards"]
+    trained = step.input("trained")
+    shards = step.input("shards").manifest().figures["shards"]
     sample = next(one["name"] for one in shards if one["split"] == TRAIN)
     job = ExportJob(
-        recipe,
-        settings,
-        step.input("pretrain").local(),
-        step.input("shard").below(FOLDER_OF_SHARDS),
+        trained.settings,
+        step.settings,
+        trained.output.local(),
+        step.input("shards").output.below(FOLDER_OF_SHARDS),
         sample,
-        step.input("tokenizer"),
+        step.input("tokenizer").output,
         step.output.local(MODEL),
     )
     # Of its own process: Megatron's process groups and stand-ins for CUDA end with it.
     return Outcome(figures=ray.get(ray.remote(num_cpus=1, max_calls=1)(ExportJob.run).remote(job)))
+
+
+EXPORT = Body(export, Kind.EXPORT, "ray + torch", 2, check=check_shards)
 
 
 @dataclass(frozen=True)

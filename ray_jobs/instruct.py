@@ -14,7 +14,7 @@ from lake.decision import DECISION, decision
 from lake.document import document_id
 from lake.error import UserError
 from lake.files import digest, find
-from lake.step import Account, Outcome, Step, account
+from lake.step import Account, Body, Kind, Outcome, Step, account
 from mixing.chat import Chat, Role, check_end, encode
 from mixing.instructions import Conversation, InstructionInput, InstructionSettings, Rejected, read_conversations
 from mixing.masked import SEQUENCES, is_cut, pack, table
@@ -24,7 +24,6 @@ from mixing.tokenizer import Tokenizer
 from ray_jobs.cluster import each
 from ray_jobs.decisions import decided
 
-NAME = "instruct"
 DATASETS, PACKED = "datasets", "packed"
 KINDS = ("text", "role")
 BATCH = 128
@@ -41,20 +40,16 @@ WRITTEN = pa.schema(
 `padding` in them, conversations `cut` because they are longer than one. No row where a file holds no conversation."""
 
 
-def instruct_step(settings: InstructionSettings, data: str, tokenizer: Step, lake: str, seed: int) -> Step:
-    """The step, which stands beside the pipeline: it needs nothing but the tokenizer.
+def instruction_files(settings: InstructionSettings, data: str) -> list[list[Any]]:
+    """What decides the step's output besides its settings: each raw file's input, name and digest.
 
     Raises:
-        UserError: a pattern matches no file, or the tokenizer step has not run.
+        UserError: a pattern matches no file.
     """
-    files = [[one.input, one.name, digest(one.path)] for one in _files(settings, data)]
-    if not tokenizer.done:
-        raise UserError(f"{tokenizer.output.root}: instruction data needs the tokenizer; gap run CONFIG tokenizer")
-    config = settings.model_dump(mode="json") | {"seed": seed}
-    return Step(NAME, "ray", 2, config, lake, (tokenizer,), identity=files)
+    return [[file.input, file.name, digest(file.path)] for file in _files(settings, data)]
 
 
-def instruct(step: Step, settings: InstructionSettings, data: str, seed: int) -> Outcome:
+def instruct(step: Step[InstructionSettings], data: str) -> Outcome:
     """Write the datasets and sequences of each file that are not there yet.
 
     `datasets/SOURCE-PART-text` and `-role` are Megatron's, a conversation a document, in the order of a hash: a role
@@ -64,13 +59,14 @@ def instruct(step: Step, settings: InstructionSettings, data: str, seed: int) ->
     Raises:
         UserError: the tokenizer ends documents with a chat token, or no record is a conversation.
     """
-    tokenizer = step.input("tokenizer")
+    tokenizer, settings = step.input("tokenizer").output, step.settings
     made = Tokenizer.of(tokenizer)
     check_end(made)
-    job = FileJob(step.output, settings, tokenizer, seed)
-    verdicts = list(chain.from_iterable(each(lambda file: job.write(file), _files(settings, data), NAME, "files")))
+    assert step.seed is not None
+    job = FileJob(step.output, step.name, settings, tokenizer, step.seed)
+    verdicts = list(chain.from_iterable(each(lambda file: job.write(file), _files(settings, data), step.name, "files")))
     accounts = account(verdicts)
-    if not any(one.kept for one in accounts.values()):
+    if not any(source.kept for source in accounts.values()):
         raise UserError(f"instructions: no record is a conversation: {_reasons(accounts)}; are the keys right?")
     written = [step.output.read_part("written", name).to_pylist() for name in step.output.parts("written")]
     rows = sorted(({name: row[name] for name in WRITTEN.names} for row in chain(*written)), key=lambda row: row["name"])
@@ -86,6 +82,9 @@ def instruct(step: Step, settings: InstructionSettings, data: str, seed: int) ->
         },
         unit="records",
     )
+
+
+INSTRUCT = Body(instruct, Kind.INSTRUCTIONS, "ray", 3)
 
 
 def _reasons(accounts: dict[str, Account]) -> str:
@@ -117,6 +116,7 @@ class FileJob:
     """Writes what becomes of a file; memory holds its tokens, some four bytes each."""
 
     output: Output
+    step: str
     settings: InstructionSettings
     tokenizer: Output
     seed: int
@@ -134,13 +134,17 @@ class FileJob:
         records = read_conversations(file.path, file.name, given)
         with self.output.part_writer("decisions", file.part, DECISION, given.source) as decide:
             while batch := list(islice(records, BATCH)):
-                decide(pa.Table.from_pylist([_decision(one, given.source) for one in batch], DECISION))
+                decide(pa.Table.from_pylist([self._decision(one, given.source) for one in batch], DECISION))
                 kept = [one for one in batch if isinstance(one, Conversation)]
                 natives += [one.native for one in kept]
                 chats += encode(made, [one.messages for one in kept])
             if chats:
-                order = np.argsort(stable_hash(natives, f"{NAME}:{self.seed}"), kind="stable")
+                order = np.argsort(stable_hash(natives, f"instruct:{self.seed}"), kind="stable")
                 self._store(file.part, f"{given.source}-{file.part:05d}", [chats[one] for one in order], made)
+
+    def _decision(self, record: Conversation | Rejected, source: str) -> dict[str, Any]:
+        drop = record.drop if isinstance(record, Rejected) else None
+        return decision(self.step, document_id(source, record.native), source, drop)
 
     def _store(self, part: int, name: str, chats: list[Chat], made: Tokenizer) -> None:
         with self.output.local_folder(DATASETS) as folder:
@@ -174,8 +178,3 @@ class FileJob:
 
 class AlignmentError(Exception):
     """The two datasets of a file do not fit each other."""
-
-
-def _decision(record: Conversation | Rejected, source: str) -> dict[str, Any]:
-    drop = record.drop if isinstance(record, Rejected) else None
-    return decision(NAME, document_id(source, record.native), source, drop)

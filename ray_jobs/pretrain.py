@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import ray
 from tqdm import tqdm
 
-from lake.dataset import MANIFEST
 from lake.progress import watched
-from lake.step import Outcome, Step
-from mixing.shards import FOLDER_OF_SHARDS
+from lake.step import Body, Kind, Outcome, Step
+from mixing.shards import FOLDER_OF_SHARDS, check_index_in
 from mixing.split import TRAIN, VALIDATION
 from mixing.tokenizer import Tokenizer
 from train.recipe import Recipe
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from train.data import Vocabulary
 
 
-def pretrain(step: Step, recipe: Recipe, seed: int) -> Outcome:
+def pretrain(step: Step[Recipe]) -> Outcome:
     """Train to the recipe's end, from the newest checkpoint where there is one; a worker that dies is replaced.
 
     Raises:
@@ -31,13 +30,14 @@ def pretrain(step: Step, recipe: Recipe, seed: int) -> Outcome:
     from train.data import Shards
     from train.loop import CHECKPOINTS, PROGRESS, Job
 
-    folder = step.output.local()
+    recipe, folder = step.settings, step.output.local()
+    assert step.seed is not None
     folder.mkdir(parents=True, exist_ok=True)
-    rows = step.input("shard").read_json(MANIFEST)["figures"]["shards"]
-    where = step.input("shard").below(FOLDER_OF_SHARDS)
-    known = vocabulary(Tokenizer.of(step.input("tokenizer")))
-    job = Job(recipe, seed, known, Shards.of(where, rows, TRAIN), Shards.of(where, rows, VALIDATION), folder)
-    with _watch(folder / PROGRESS, recipe.steps):
+    rows = step.input("shards").manifest().figures["shards"]
+    where = step.input("shards").output.below(FOLDER_OF_SHARDS)
+    known = vocabulary(Tokenizer.of(step.input("tokenizer").output))
+    job = Job(recipe, step.seed, known, Shards.of(where, rows, TRAIN), Shards.of(where, rows, VALIDATION), folder)
+    with _watch(step.name, folder / PROGRESS, recipe.steps):
         _fit(job, recipe, folder)
     newest = checkpoint.latest(folder / CHECKPOINTS)
     assert newest is not None, "training writes a checkpoint at its last step"
@@ -56,6 +56,21 @@ def pretrain(step: Step, recipe: Recipe, seed: int) -> Outcome:
             **history,
         }
     )
+
+
+def check_shards(step: Step[Any]) -> None:
+    """Look at the shards that are there, for a broken one costs hours when training or export meets it.
+
+    Raises:
+        UserError: a shard's index does not open or does not fit its data.
+    """
+    shards = step.input("shards")
+    if shards.done:
+        for row in shards.manifest().figures["shards"]:
+            check_index_in(shards.output.below(FOLDER_OF_SHARDS), row["name"])
+
+
+PRETRAIN = Body(pretrain, Kind.TRAINING, "ray train", 2, check=check_shards)
 
 
 def vocabulary(made: Tokenizer) -> "Vocabulary":
@@ -98,7 +113,7 @@ def _work(config: dict[str, Any]) -> None:
     train(config["job"])
 
 
-def _watch(told: Path, steps: int) -> AbstractContextManager[None]:
+def _watch(step: str, told: Path, steps: int) -> AbstractContextManager[None]:
     """Show the progress that the first worker leaves in a file."""
     told.unlink(missing_ok=True)
 
@@ -108,4 +123,4 @@ def _watch(told: Path, steps: int) -> AbstractContextManager[None]:
             bar.set_postfix_str(f"loss {row['loss']:.3f}", refresh=False)
             bar.update(row["step"] - bar.n)
 
-    return watched("pretrain", steps, "steps", look)
+    return watched(step, steps, "steps", look)

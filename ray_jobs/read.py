@@ -16,7 +16,7 @@ from ingest.sources.warc import WarcInput
 from lake.dataset import Output
 from lake.decision import DECISION, decision
 from lake.document import DOCUMENT, Document, document_id
-from lake.step import Outcome, Step, account
+from lake.step import Body, Cost, Kind, Outcome, Step, account
 from ray_jobs.cluster import each
 from ray_jobs.decisions import decided
 
@@ -39,7 +39,7 @@ NOTE = pa.schema(
 """What documents that were kept lack: `scanned pages` or `broken pages` of a PDF, a `title` where its selector says."""
 
 
-def read(step: Step, settings: ReadSettings, data: str) -> Outcome:
+def read(step: Step[ReadSettings], data: str) -> Outcome:
     """Write `documents`, partitioned by source, and `decisions`, likewise, with a row for every record.
 
     A record enters where it is drawn: of an input that is sampled, those passed over have no row in `decisions` and are
@@ -53,6 +53,7 @@ def read(step: Step, settings: ReadSettings, data: str) -> Outcome:
     Raises:
         UserError: a pattern matches no file, or a file cannot be read.
     """
+    settings = step.settings
     todo = units(settings, data)
     reader = UnitReader(step.output, step.name, settings, data)
     verdicts = list(chain.from_iterable(each(lambda unit: reader.read(unit), todo, step.name, "parts")))
@@ -70,6 +71,10 @@ def read(step: Step, settings: ReadSettings, data: str) -> Outcome:
             "metadata": step.output.scan("metadata").count_rows() if step.output.parts("metadata") else 0,
         },
     )
+
+
+# Its time is that of the formats it reads.
+READ = Body(read, Kind.READER, "ray", 7, Cost(start=5, row_bytes=305, text_bytes=0.30))
 
 
 def unsampled(output: Output) -> dict[str, int]:

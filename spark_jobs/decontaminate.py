@@ -1,42 +1,34 @@
 """Which documents quote evaluation questions."""
 
-if __name__ == "__main__":
-    import sys
-    from pathlib import Path
-
-    # spark-submit puts this folder first on the path, where dedup.py hides the room of that name.
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from ray_jobs.cli import main
-
-    main(["run", *sys.argv[1:2], "decontaminate", *sys.argv[2:]])
-
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from dedup.decontaminate import COLUMNS, HIT, DecontaminateSettings, find, searched
+from eval.questions import EvaluateSettings, load_questions, question_table
 from lake.decision import EVIDENCE_CHARS, Reason
-from lake.step import Account, Outcome, Step, account
-from spark_jobs.session import read_table, write_table
+from lake.step import Account, Body, Cost, Kind, Outcome, Step, account
+from spark_jobs.session import read_table, session, write_table
 
 ROWS_PER_PART = 1_000_000
 EVIDENCE = 'benchmark=%s question=%s rule=%s span="%s"'
 
 
-def decontaminate(step: Step, settings: DecontaminateSettings, spark: SparkSession, questions: pa.Table) -> Outcome:
+def decontaminate(step: Step[DecontaminateSettings], asked: EvaluateSettings, data: str) -> Outcome:
     """Write `decisions` for every document that dedup kept, and `hits` for every such document and question it quotes.
 
-    `questions` has (benchmark, question, text), thousands of rows that go to every task; `hits` is
-    dedup.decontaminate.HIT. A drop's evidence is `benchmark=… question=… rule=run|share span="…"` of the question most
+    All questions of the benchmarks in `asked` are searched for, whatever their limits. They are thousands of rows, which
+    go to every task. `hits` is dedup.decontaminate.HIT. A drop's evidence is `benchmark=… question=… rule=run|share span="…"` of the question most
     covered, its score the share of that question's n-grams in the document.
     """
-    output = step.output
-    kept = read_table(spark, step.input("dedup"), "decisions").filter("keep").select("id", "source")
-    documents = read_table(spark, step.input("clean"), "documents", list(COLUMNS))
+    settings, output, spark = step.settings, step.output, session()
+    questions = question_table(load_questions(asked, data))
+    kept = read_table(spark, step.input("kept").output, "decisions").filter("keep").select("id", "source")
+    documents = read_table(spark, step.input("documents").output, "documents", list(COLUMNS))
     search = partial(find, questions=questions, settings=settings)
     # Hits are few: matching them with the kept documents, rather than the texts, moves no text between machines.
     found = documents.mapInArrow(search, from_arrow_schema(HIT)).join(kept.select("id"), "id", "left_semi")
@@ -52,6 +44,17 @@ def decontaminate(step: Step, settings: DecontaminateSettings, spark: SparkSessi
         source: Account.of(verdicts[source].kept, verdicts[source].dropped, count) for source, count in entered.items()
     }
     return Outcome(accounts=accounts, figures={"benchmarks": _figures(hits, questions, settings)})
+
+
+def check(step: Step[DecontaminateSettings], asked: EvaluateSettings, data: str) -> None:
+    """Raises UserError where a benchmark's file is missing or broken."""
+    load_questions(asked, data)
+
+
+# `python -m benchmarks.stages --data DATA`: 34,900 documents of 3.8 KB a second.
+DECONTAMINATE = Body(
+    decontaminate, Kind.DECONTAMINATION, "spark", 3, Cost(start=4, megabytes=130, row_bytes=18), check
+)
 
 
 def _decisions(kept: DataFrame, hits: DataFrame, step: str) -> DataFrame:

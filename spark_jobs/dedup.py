@@ -1,15 +1,5 @@
 """Which documents are duplicates, and of which document that stays."""
 
-if __name__ == "__main__":
-    import sys
-    from pathlib import Path
-
-    # spark-submit puts this folder first on the path, where dedup.py hides the room of that name.
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from ray_jobs.cli import main
-
-    main(["run", *sys.argv[1:2], "dedup", *sys.argv[2:]])
-
 from collections.abc import Iterable, Iterator
 from functools import partial, reduce
 from itertools import chain, groupby, islice
@@ -29,9 +19,9 @@ from dedup.settings import DedupSettings
 from dedup.sign import COLUMNS, EARLIER, SIGNATURES, SIGNED, sets, sign
 from dedup.titles import SITES_WITH_OVERVIEWS, Titled, TitleDrop, title_drops
 from lake.dataset import Output
-from lake.step import Account, Outcome, Step, account
+from lake.step import Account, Body, Cost, Kind as StepKind, Outcome, Step, account
 from spark_jobs.components import components
-from spark_jobs.session import read_table, spark_path, write_table
+from spark_jobs.session import read_table, session, spark_path, write_table
 
 STAGING = ".staging"
 WRITTEN = "_SUCCESS"
@@ -46,17 +36,18 @@ STAR = pa.schema([pa.field("id", pa.string()), pa.field("survivor", pa.string())
 """A near-duplicate that goes, the document it goes for, and their Jaccard."""
 
 
-def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
+def dedup(step: Step[DedupSettings]) -> Outcome:
     """Write `decisions` and `clusters` for every clean document; the rule is that of dedup.cluster.settle.
 
     `clusters` has (id, cluster): the smallest id among the document's duplicates of any kind, earlier corpora's
     included, whatever the policy. A drop's evidence is `survivor=<id> kind=<exact|id|near|title|overview>`, its score
     the exact Jaccard of document and survivor. `signatures` stays where the settings keep it.
     """
-    output = step.output
-    signed = _signed(step.input("clean"), output, settings, spark)
+    settings, output, spark = step.settings, step.output, session()
+    clean = step.input("documents").output
+    signed = _signed(clean, output, settings, spark)
     known = _with_earlier(signed, settings)
-    titled = _titled(step.input("clean"), known.filter("`order` >= 0"), settings).localCheckpoint()
+    titled = _titled(clean, known.filter("`order` >= 0"), settings).localCheckpoint()
     others = known.join(_small(titled.select("id")), "id", "left_anti")
     copies = _copies(others).localCheckpoint()
     originals = others.join(_small(copies.select("id")), "id", "left_anti")
@@ -91,6 +82,17 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     if not settings.keep_signatures:
         output.delete(SIGNATURES)
     return Outcome(accounts=accounts, figures=figures)
+
+
+# docs/dedup.md, by `python -m benchmarks.dedup`: the whole step at a million documents; signatures, 75,000 documents of
+# 2.8 KB a second; signatures and shingles lie on disk while the step runs.
+DEDUP = Body(
+    dedup,
+    StepKind.DEDUPLICATION,
+    "spark",
+    5,
+    Cost(start=15, documents=7_376, megabytes=210, row_bytes=55, scratch_bytes=1.0),
+)
 
 
 def _small(rows: DataFrame) -> DataFrame:

@@ -1,15 +1,5 @@
 """Mix: which documents are trained on and how often, which are held out, and the table of the mixture."""
 
-if __name__ == "__main__":
-    import sys
-    from pathlib import Path
-
-    # spark-submit puts this folder first on the path, where dedup.py hides the room of that name.
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from ray_jobs.cli import main
-
-    main(["run", *sys.argv[1:2], "mix", *sys.argv[2:]])
-
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,13 +13,13 @@ from pyspark.sql import functions as F
 
 from lake.dataset import Output
 from lake.decision import DECISION, Drop, Reason, decision
-from lake.step import Outcome, Step, account
+from lake.step import Body, Cost, Kind, Outcome, Step, account
 from mixing.mixture import Budget, MixSettings, Share, budgets, check_sources, copies, mixture_table
 from mixing.split import TRAIN, VALIDATION, in_validation, stable_hash
-from spark_jobs.session import read_table
+from spark_jobs.session import read_table, session
 from spark_jobs.upsample import score, upsampled, upsampling_figures
 
-PLAN = pa.schema(
+SELECTION = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
@@ -49,25 +39,26 @@ BUCKET_BITS = 10
 """Each source's random order is cut into this many (2^10) stretches, so that running sums need no single task."""
 
 
-def mix(step: Step, settings: MixSettings, spark: SparkSession, seed: int) -> Outcome:
-    """Decide on every document that decontamination kept; plan those that stay.
+def mix(step: Step[MixSettings]) -> Outcome:
+    """Decide on every document that decontamination kept, and select those to train on and to hold out.
 
-    The parts of `plan` and `decisions` have the numbers of the clean documents' parts, so whoever reads a part of
+    The parts of `selection` and `decisions` have the numbers of the clean documents' parts, so whoever reads a part of
     both reads the same documents. The driver sees sums by source and stretch, never a document. Only where a source
     upsamples is the step `clean` needed among the inputs, for its documents' `meta`.
 
     Raises:
         UserError: the corpus has a source that the settings lack.
     """
-    sources = step.input("tokenizer").sources("counts")
+    settings, spark = step.settings, session()
+    sources = step.input("tokenizer").output.sources("counts")
     check_sources(settings, sources)
-    for name in ("plan", "decisions"):
+    for name in ("selection", "decisions"):
         step.output.delete(name)
-    kept = read_table(spark, step.input("decontaminate"), "decisions").where("keep").select("id")
-    rows = _documents(step, settings, kept, spark, seed)
+    kept = read_table(spark, step.input("kept").output, "decisions").where("keep").select("id")
+    rows = _documents(step, kept, spark)
     upsampling = {source: one for source, one in upsampled(settings).items() if source in sources}
     if upsampling:
-        scored, bounds = score(upsampling, step.input("clean"), kept, spark)
+        scored, bounds = score(upsampling, step.input("documents").output, kept, spark)
         rows = rows.join(scored, "id", "left").fillna(1, "count")
     else:
         bounds = {}
@@ -99,9 +90,15 @@ def mix(step: Step, settings: MixSettings, spark: SparkSession, seed: int) -> Ou
     )
 
 
-def _documents(step: Step, settings: MixSettings, kept: DataFrame, spark: SparkSession, seed: int) -> DataFrame:
+# `python -m benchmarks.mix`: the full mix, 21.8 M documents.
+MIX = Body(mix, Kind.MIXTURE, "spark", 4, Cost(start=9, documents=42_000, row_bytes=37))
+
+
+def _documents(step: Step[MixSettings], kept: DataFrame, spark: SparkSession) -> DataFrame:
     """Kept documents: id, source, part of the clean table, split, tokens with their end, place in the random order."""
-    shares = {source: one.validation for source, one in settings.sources.items()}
+    shares = {source: mixed.validation for source, mixed in step.settings.sources.items()}
+    seed = step.seed
+    assert seed is not None
 
     @F.arrow_udf("boolean")
     def held_out(clusters: pa.Array, sources: pa.Array) -> pa.Array:
@@ -113,11 +110,11 @@ def _documents(step: Step, settings: MixSettings, kept: DataFrame, spark: SparkS
         return pa.array(stable_hash(ids.to_pylist(), f"mix:{seed}"))
 
     part = F.regexp_extract(F.col("_metadata.file_path"), r"part-(\d+)\.parquet$", 1).cast("int")
-    counts = read_table(spark, step.input("tokenizer"), "counts").select(
+    counts = read_table(spark, step.input("tokenizer").output, "counts").select(
         "id", F.col("source").cast("string"), part.alias("part"), "tokens"
     )
-    clusters = read_table(spark, step.input("dedup"), "clusters").select("id", "cluster")
-    sources = read_table(spark, step.input("tokenizer"), "counts", ["id", "source"])
+    clusters = read_table(spark, step.input("clusters").output, "clusters").select("id", "cluster")
+    sources = read_table(spark, step.input("tokenizer").output, "counts", ["id", "source"])
     return (
         counts.join(kept, "id")
         .join(clusters, "id")
@@ -187,7 +184,7 @@ def _by_part(writer: "PartWriter") -> Callable[[tuple[pa.Scalar, ...], pa.Table]
 
 @dataclass(frozen=True)
 class PartWriter:
-    """Decides on the documents of one part and writes its `plan` and `decisions`.
+    """Decides on the documents of one part and writes its `selection` and `decisions`.
 
     `before` holds for each source the train tokens ahead of each stretch, with the copies of upsampling.
     """
@@ -215,10 +212,12 @@ class PartWriter:
         decisions = pa.Table.from_pylist(decided, DECISION)
         kept = pa.array(repeats > 0)
         lengths = np.where(repeats > 0, _power_of_two(np.maximum(tokens, 1)), 0)
-        plan = rows.select(["id", "split"]).append_column("copies", pa.array(repeats))
-        plan = plan.append_column("tokens", pa.array((tokens - 1).astype(np.int32))).filter(kept)
+        selection = rows.select(["id", "split"]).append_column("copies", pa.array(repeats))
+        selection = selection.append_column("tokens", pa.array((tokens - 1).astype(np.int32))).filter(kept)
         self.output.write_part("decisions", part, decisions, source)
-        self.output.write_part("plan", part, _with_source(plan, source).select(PLAN.names).cast(PLAN), source)
+        self.output.write_part(
+            "selection", part, _with_source(selection, source).select(SELECTION.names).cast(SELECTION), source
+        )
         summary = pa.table(
             {
                 "split": rows["split"],

@@ -46,9 +46,6 @@ class SparkSettings(Settings):
     options: dict[str, str] = Field(default_factory=dict)
 
 
-Session = SparkSession
-"""For rooms that hand a session on without knowing Spark."""
-
 RELIED_ON = {
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.session.timeZone": "UTC",
@@ -72,6 +69,17 @@ def start(settings: SparkSettings) -> SparkSession:
     for key, value in (options | settings.options).items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def session() -> SparkSession:
+    """The session that is up."""
+    return SparkSession.active()
+
+
+def stop() -> None:
+    """Stop the session, if one is up."""
+    if (running := SparkSession.getActiveSession()) is not None:
+        running.stop()
 
 
 def _embedded(settings: SparkSettings) -> dict[str, str]:

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from pyspark import SparkStageInfo
-from pyspark.sql import SparkSession
 from tqdm import tqdm
 
 from lake.progress import watched
+from spark_jobs.session import session
 
 
-def watch(spark: SparkSession, step: str) -> AbstractContextManager[None]:
+def watch(step: str) -> AbstractContextManager[None]:
     """Counts the tasks of all stages so far; a step's later stages are not known before they start."""
-    tracker = spark.sparkContext.statusTracker()
+    tracker = session().sparkContext.statusTracker()
     seen: dict[int, SparkStageInfo] = {}
 
     def stages() -> Iterator[tuple[int, SparkStageInfo]]:

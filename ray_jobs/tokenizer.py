@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.dataset import Output
-from lake.step import Account, Outcome, Step
+from lake.step import Account, Body, Cost, Kind, Outcome, Step
 from mixing.split import stable_hash, within
 from mixing.tokenizer import FOLDER, JSON, Tokenizer, TokenizerSettings, adopt, train
 from ray_jobs.cluster import each
@@ -24,15 +24,15 @@ COUNTS = pa.schema(
 BATCH = 128
 
 
-def tokenizer(step: Step, settings: TokenizerSettings) -> Outcome:
+def tokenizer(step: Step[TokenizerSettings]) -> Outcome:
     """Make the tokenizer's folder, then the table `counts`, one task a part of the clean documents.
 
     Raises:
         UserError: the tokenizer to adopt is not there or not a fast tokenizer.
     """
-    clean, output = step.input("clean"), step.output
+    clean, output = step.input("documents").output, step.output
     if not output.exists(FOLDER, JSON):
-        for name, data in _make(clean, settings).items():
+        for name, data in _make(clean, step.settings).items():
             output.write_bytes(data, FOLDER, name)
     made = Tokenizer.of(output)
     entered: Counter[str] = Counter()
@@ -55,6 +55,16 @@ def tokenizer(step: Step, settings: TokenizerSettings) -> Outcome:
             "tokens_by_source": dict(sorted(tokens.items())),
         },
     )
+
+
+def check(step: Step[TokenizerSettings]) -> None:
+    """Raises UserError where the tokenizer to adopt is not there or not a fast tokenizer."""
+    if step.settings.train is None:
+        adopt(step.settings)
+
+
+# `python -m benchmarks.shards` on web pages, with a tokenizer of Llama 2's kind: to encode takes as long here as there.
+TOKENIZER = Body(tokenizer, Kind.TOKENIZER, "ray", 5, Cost(start=4, megabytes=34, row_bytes=20), check)
 
 
 def _make(clean: Output, settings: TokenizerSettings) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Shard: the plan's documents as tokens in Megatron's format, shuffled as a whole on disk, every shard checked.
+"""Shard: the selected documents as tokens in Megatron's format, shuffled as a whole on disk, every shard checked.
 
 Two passes of tasks. The first encodes each part of the corpus once and writes its tokens as `pieces`, one for every
 shard that they go to. The second puts each shard together from the pieces of all parts. So a task holds one part or one
@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.dataset import MANIFEST, Output
+from lake.dataset import Output
 from lake.error import UserError
-from lake.step import Account, Outcome, Step
+from lake.step import Account, Body, Cost, Kind, Outcome, Step
 from mixing.merge import pack
 from mixing.mixture import Budget, Share, mixture_table
 from mixing.shards import FOLDER_OF_SHARDS, REMEDY, ShardSettings, shard_name, token_type, write
@@ -27,7 +27,7 @@ from mixing.shuffle import Layout, order
 from mixing.split import SPLITS, TRAIN
 from mixing.tokenizer import Tokenizer
 from ray_jobs.cluster import each
-from ray_jobs.verify import Checked, ShardCheck, check_all, lossy
+from ray_jobs.shard_check import Checked, ShardCheck, check_all, lossy
 
 INDEX = pa.schema(
     [
@@ -76,26 +76,26 @@ PIECES = "pieces"
 BATCH = 128
 
 
-def shard(step: Step, settings: ShardSettings, seed: int) -> Outcome:
+def shard(step: Step[ShardSettings]) -> Outcome:
     """Write the shards that are not there yet, check all, and hold what they have against the mixture planned.
 
     Raises:
-        UserError: a shard fails its check, the message names it; the tokenizer loses text; or the plan has no token to
+        UserError: a shard fails its check, the message names it; the tokenizer loses text; or no token is selected to
             train on.
-        PlanError: what was written is not what was planned.
+        SelectionError: what was written is not what was planned.
     """
     output = step.output
-    job = ShardJob.of(step, settings, seed)
+    job = ShardJob.of(step)
     if not job.layouts:
-        raise UserError(f"{step.input('mix').root}: the plan keeps no document; gap status tells where they went")
+        raise UserError(f"{job.mix.root}: no document is selected; gap status tells where they went")
     if not any(layout.counts[TRAIN] for layout in job.layouts.values()):
         raise UserError(
-            f"{step.input('mix').root}: no token to train on: every document is held out or its source has no budget; "
+            f"{job.mix.root}: no token to train on: every document is held out or its source has no budget; "
             "lower validation or raise tokens in mix.sources"
         )
     places = [(source, number) for source, layout in job.layouts.items() for number in range(layout.total)]
     if not all(output.has_part("index", number, source) for source, number in places):
-        parts = [name for name in job.mix.parts("plan") if Output.part_place(name)[1] in job.layouts]
+        parts = [name for name in job.mix.parts("selection") if Output.part_place(name)[1] in job.layouts]
         for _ in each(lambda name: job.encode(name), parts, f"{step.name}: encode", "parts"):
             pass
         for _ in each(lambda place: job.write(*place), places, f"{step.name}: shuffle", "shards"):
@@ -103,7 +103,7 @@ def shard(step: Step, settings: ShardSettings, seed: int) -> Outcome:
     output.delete(PIECES)
     shards = sorted(output.scan("written").to_table().select(WRITTEN.names).to_pylist(), key=lambda one: one["name"])
     checked: list[Checked] = []
-    for one in check_all(ShardCheck.of(step, settings.pack), shards, f"{step.name}: check"):
+    for one in check_all(ShardCheck.of(step), shards, f"{step.name}: check"):
         if one.faults:
             raise UserError(f"{one.faults[0]}; {REMEDY}")
         checked.append(one)
@@ -114,7 +114,7 @@ def shard(step: Step, settings: ShardSettings, seed: int) -> Outcome:
         said = f"{sampled - exact:,} of {sampled:,} documents decoded are not their very text"
         warnings.warn(f"{said}: the tokenizer normalises it, or has no ids for some characters", stacklevel=2)
     made = Tokenizer.of(job.tokenizer)
-    realised = realise(planned_of(job.mix), shards)
+    realised = realise(planned_of(step), shards)
     return Outcome(
         accounts={row["source"]: Account.of(count) for row in realised[:-1] if (count := _documents_of(row))},
         figures={
@@ -129,8 +129,13 @@ def shard(step: Step, settings: ShardSettings, seed: int) -> Outcome:
     )
 
 
-class PlanError(Exception):
-    """The shards are not what the plan says; the step is not committed."""
+# `python -m benchmarks.shards` as for the tokenizer; `python -m benchmarks.stream` tells what pieces, shuffle and checks
+# add: a core-second in 80 MB. Of the 55 bytes a document 20 are .idx; the tokens come on top.
+SHARD = Body(shard, Kind.SHARDS, "ray", 4, Cost(start=6, megabytes=24, row_bytes=55))
+
+
+class SelectionError(Exception):
+    """The shards are not what was selected; the step is not committed."""
 
 
 @dataclass(frozen=True)
@@ -150,16 +155,18 @@ class ShardJob:
     pack: int | None = None
 
     @classmethod
-    def of(cls, step: Step, settings: ShardSettings, seed: int) -> "ShardJob":
+    def of(cls, step: Step[ShardSettings]) -> "ShardJob":
         """For a shard step, from the mixture's table."""
-        clean, mix, tokenizer = (step.input(name) for name in ("clean", "mix", "tokenizer"))
+        clean, mix, tokenizer = (step.input(role).output for role in ("documents", "mixture", "tokenizer"))
         layouts = {
-            row["source"]: Layout.of({split: row[f"{split}_tokens"] for split in SPLITS}, settings.tokens)
-            for row in planned_of(mix)[:-1]
+            row["source"]: Layout.of({split: row[f"{split}_tokens"] for split in SPLITS}, step.settings.tokens)
+            for row in planned_of(step)[:-1]
         }
         layouts = {source: layout for source, layout in layouts.items() if layout.total}
         made = Tokenizer.of(tokenizer)
-        return cls(clean, mix, tokenizer, step.output, layouts, made.vocab_size, made.eod, seed, settings.pack)
+        assert step.seed is not None
+        pack = step.settings.pack
+        return cls(clean, mix, tokenizer, step.output, layouts, made.vocab_size, made.eod, step.seed, pack)
 
     def encode(self, name: str) -> None:
         """Write a part's piece for every shard of its source, unless they are there."""
@@ -169,11 +176,11 @@ class ShardJob:
         piece = _piece(name)
         if self.output.exists(PIECES, piece):
             return
-        plan = self.mix.read_part("plan", name, ["id", "split", "copies", "tokens"])
-        tokens = dict(self._encoded(name, plan))
-        if lost := plan.num_rows - len(tokens):
-            raise PlanError(f"{self.clean.path('documents', name)}: {lost} documents of the plan are not there")
-        rows = self._copies(plan, self.layouts[source])
+        selection = self.mix.read_part("selection", name, ["id", "split", "copies", "tokens"])
+        tokens = dict(self._encoded(name, selection))
+        if lost := selection.num_rows - len(tokens):
+            raise SelectionError(f"{self.clean.path('documents', name)}: {lost} selected documents are not there")
+        rows = self._copies(selection, self.layouts[source])
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         with (
             self.output.create(PIECES, piece) as stream,
@@ -187,27 +194,27 @@ class ShardJob:
                 columns |= {column: mine[column].combine_chunks() for column in ("order", "id", "copy")}
                 writer.write_batch(pa.RecordBatch.from_pydict({one: columns[one] for one in PIECE.names}, PIECE))
 
-    def _encoded(self, name: str, plan: pa.Table) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        if not plan.num_rows:
+    def _encoded(self, name: str, selection: pa.Table) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        if not selection.num_rows:
             return
         made = Tokenizer.of(self.tokenizer)
-        counted = dict(zip(plan["id"].to_pylist(), plan["tokens"].to_pylist(), strict=True))
+        counted = dict(zip(selection["id"].to_pylist(), selection["tokens"].to_pylist(), strict=True))
         rows = self.clean.read_part("documents", name, ["id", "text"])
-        rows = rows.filter(pc.is_in(rows["id"], plan["id"].combine_chunks()))
+        rows = rows.filter(pc.is_in(rows["id"], selection["id"].combine_chunks()))
         for batch in rows.to_batches(max_chunksize=BATCH):
             for id_, ids in zip(batch["id"].to_pylist(), made.encode(batch["text"].to_pylist()), strict=True):
                 if ids.size != counted[id_]:
-                    raise PlanError(f"{id_}: {ids.size} tokens, where {counted[id_]} were counted and planned")
+                    raise SelectionError(f"{id_}: {ids.size} tokens, where {counted[id_]} were counted and selected")
                 yield id_, ids
 
-    def _copies(self, plan: pa.Table, layout: Layout) -> pa.Table:
+    def _copies(self, selection: pa.Table, layout: Layout) -> pa.Table:
         """A row for each copy of each document: order, id, copy, shard."""
-        repeats = plan["copies"].to_numpy()
-        ids = plan["id"].take(pa.array(np.repeat(np.arange(repeats.size), repeats)))
+        repeats = selection["copies"].to_numpy()
+        ids = selection["id"].take(pa.array(np.repeat(np.arange(repeats.size), repeats)))
         copies = np.arange(repeats.sum()) - np.repeat(np.cumsum(repeats) - repeats, repeats)
         places = order(ids.to_pylist(), copies.tolist(), self.seed)
         shards = np.zeros(places.size, dtype=np.int64)
-        splits = np.repeat(plan["split"].to_numpy(zero_copy_only=False), repeats)
+        splits = np.repeat(selection["split"].to_numpy(zero_copy_only=False), repeats)
         for split in SPLITS:
             shards[splits == split] = layout.numbers(split, places[splits == split])
         return pa.table({"order": places, "id": ids, "copy": copies.astype(np.int32), "shard": shards})
@@ -249,7 +256,7 @@ class ShardJob:
         self.output.write_part("index", number, index, source)
 
     def _pieces(self, source: str, number: int) -> Iterator[pa.RecordBatch]:
-        for name in self.mix.parts("plan", source):
+        for name in self.mix.parts("selection", source):
             with self.output.open(PIECES, _piece(name)) as file:
                 batch = pa.ipc.open_file(file).get_batch(number)
                 # An array without a value may lack the buffers that _documents reads.
@@ -276,17 +283,17 @@ def _documents(
         yield flat[chunk][bounds[chunk][row] : bounds[chunk][row + 1]]
 
 
-def planned_of(mix: Output) -> list[dict[str, Any]]:
-    """The mixture's table, its total last."""
-    found: list[dict[str, Any]] = mix.read_json(MANIFEST)["figures"]["mixture"]
-    return found
+def planned_of(step: Step[ShardSettings]) -> list[dict[str, Any]]:
+    """The mixture's table as planned, its total last."""
+    table: list[dict[str, Any]] = step.input("mixture").manifest().figures["mixture"]
+    return table
 
 
 def realise(planned: Sequence[dict[str, Any]], shards: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The mixture's table anew, from the shards as they were written.
 
     Raises:
-        PlanError: it differs from the planned one in documents, tokens or epochs.
+        SelectionError: it differs from the planned one in documents, tokens or epochs.
     """
     documents: Counter[tuple[str, str]] = Counter()
     tokens: Counter[tuple[str, str]] = Counter()
@@ -299,7 +306,7 @@ def realise(planned: Sequence[dict[str, Any]], shards: Sequence[dict[str, Any]])
         for name in (*(f"{split}_{what}" for split in SPLITS for what in ("documents", "tokens")), "epochs"):
             if wanted[name] != found[name]:
                 said = f"{name} is {found[name]} as written and {wanted[name]} as planned"
-                raise PlanError(f"shard: {found['source']}: {said}")
+                raise SelectionError(f"shard: {found['source']}: {said}")
     return realised
 
 

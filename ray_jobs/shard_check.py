@@ -1,4 +1,4 @@
-"""Verify: are the shards what was written, do they read as they should, and do they hold the documents' text?"""
+"""Checks of shards: are they what was written, do they read as they should, do they hold the documents' text?"""
 
 import hashlib
 import re
@@ -21,7 +21,7 @@ from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Step
 from mixing.merge import packed_lengths
-from mixing.shards import FOLDER_OF_SHARDS, Index, check_index, fault, verify
+from mixing.shards import FOLDER_OF_SHARDS, Index, ShardSettings, check_index, fault, verify
 from mixing.split import stable_hash
 from mixing.tokenizer import Tokenizer
 from ray_jobs.cluster import each
@@ -140,11 +140,11 @@ class ShardCheck(WrittenCheck):
     sample: int = SAMPLE
 
     @classmethod
-    def of(cls, step: Step, pack: int | None, sample: int = SAMPLE) -> "ShardCheck":
+    def of(cls, step: Step[ShardSettings], sample: int = SAMPLE) -> "ShardCheck":
         """For a shard step, done or about to be."""
-        clean, made = step.input("clean"), step.input("tokenizer")
+        clean, made = step.input("documents").output, step.input("tokenizer").output
         tokenizer = Tokenizer.of(made)
-        return cls(step.output, tokenizer.vocab_size, tokenizer.eod, pack, clean, made, sample)
+        return cls(step.output, tokenizer.vocab_size, tokenizer.eod, step.settings.pack, clean, made, sample)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -255,12 +255,12 @@ def lossy(found: Sequence[Checked]) -> str | None:
     )
 
 
-def check_step(step: Step, pack: int | None, sample: int = SAMPLE) -> list[Checked]:
+def check_step(step: Step[ShardSettings], sample: int = SAMPLE) -> list[Checked]:
     """Check every shard of a step that is done. One that is there and was not written is a fault, and so is a tokenizer
     that loses text; both come after the shards.
     """
     shards = step.manifest().figures["shards"]
-    found = list(check_all(ShardCheck.of(step, pack, sample), shards, "verify"))
+    found = list(check_all(ShardCheck.of(step, sample), shards, "verify"))
     files = [Path(file) for file in step.output.files(FOLDER_OF_SHARDS)]
     strangers = {file.stem for file in files if file.suffix in {".bin", ".idx"}} - {one["name"] for one in shards}
     said = "{}: the step wrote no such shard"
@@ -269,35 +269,3 @@ def check_step(step: Step, pack: int | None, sample: int = SAMPLE) -> list[Check
         *(Checked(one, (said.format(step.output.path(FOLDER_OF_SHARDS, one)),), 0, 0) for one in sorted(strangers)),
         *(Checked(step.name, (f"{step.output.root}: {lost}",), 0, 0) for lost in [lossy(found)] if lost),
     ]
-
-
-def prefixes(target: Path) -> list[Path]:
-    """The shards of a folder, sorted, a half of one included; or the one shard that `target` is, with a suffix or not.
-
-    Raises:
-        UserError: there is none.
-    """
-    if target.is_dir():
-        files = [file for kind in ("bin", "idx") for file in target.glob(f"*.{kind}")]
-        found = sorted({prefix_of(file) for file in files})
-        if not found:
-            raise UserError(f"{target}: no shard in this folder; shards are pairs of .bin and .idx files")
-        return found
-    prefix = prefix_of(target)
-    if not any(prefix.with_name(f"{prefix.name}.{kind}").is_file() for kind in ("bin", "idx")):
-        raise UserError(f"{prefix}: no such shard; a shard is a pair of .bin and .idx files")
-    return [prefix]
-
-
-def prefix_of(shard: Path) -> Path:
-    """A shard's path without the suffix of one of its files, which it may have."""
-    return shard.with_suffix("") if shard.suffix in {".bin", ".idx"} else shard
-
-
-def check_bare(prefix: Path, vocab_size: int | None, eod: int | None) -> Checked:
-    """Check a shard of which no lake tells; ids only where `vocab_size` is known, ends only where `eod` is."""
-    try:
-        found = check_index(prefix) if vocab_size is None else verify(prefix, vocab_size, eod)
-    except UserError as error:
-        return Checked(prefix.name, (fault(error),), 0, 0)
-    return Checked(prefix.name, (), found.lengths.size, found.tokens)

@@ -1,13 +1,15 @@
 """What the commands of `gap` share: arguments, one line for what a user can mend, the config, tables."""
 
+import difflib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
 import click
 
+from gap.config import Config
 from lake.config import load
 from lake.error import UserError
 
@@ -31,21 +33,27 @@ def user_errors(command: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-def load_config(config: str, overrides: Sequence[str]) -> Any:
-    """The whole config, of ray_jobs.pipeline.Pipeline."""
-    from ray_jobs.pipeline import Pipeline
+def load_config(config: str, overrides: Sequence[str]) -> Config:
+    return load(config, overrides, Config)
 
-    return load(config, overrides, Pipeline)
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Advice to add to a message about a name that is not known; empty where no known one is like it."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 @contextmanager
-def ray_up(config: Any) -> Iterator[None]:
+def ray_up(config: Config) -> Iterator[None]:
     """Ray as the config says, for the time of the block."""
-    from ray_jobs.pipeline import Engines
+    from gap.run import Engines
 
     with Engines(config) as engines:
-        engines.ray()
+        engines.start("ray")
         yield
+
+
+RULE = "-"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> str:
@@ -59,4 +67,4 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -
     def pairs(row: Sequence[str]) -> Iterator[tuple[int, tuple[str, int]]]:
         return enumerate(zip(row, widths, strict=True))
 
-    return "\n".join([line(head), "  ".join("─" * width for width in widths), *map(line, rows)])
+    return "\n".join([line(head), "  ".join(RULE * width for width in widths), *map(line, rows)])

@@ -1,0 +1,196 @@
+"""`gap run`: run what is not done yet, each step as soon as those that it reads are done."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Self
+
+import click
+
+from eval import numbers
+from eval.generate import check_heads
+from gap.command import CONFIG, load_config, nearest, user_errors
+from gap.config import Config
+from gap.expect import look_ahead, shortfalls
+from gap.plan import plan
+from lake.dataset import Output
+from lake.error import UserError
+from lake.step import Kind, Manifest, Step, Steps, needed, of_kind
+
+
+@click.command()
+@CONFIG
+@click.argument("words", nargs=-1, metavar="[STEP]... [KEY=VALUE]...")
+@user_errors
+def run(config: str, words: tuple[str, ...]) -> None:
+    """Run all steps, or each STEP named and the steps that it needs.
+
+    Finished steps are not run again. If the sources seem to have fewer tokens than the mixture asks for, a warning at
+    the beginning says so, and another one after the mixture is made. `gap status CONFIG` lists the steps.
+
+    Exit code 0: all is done. 2: the config or an input is wrong; one line says what, before an engine starts.
+    1: anything else.
+
+    \b
+    Examples:
+      gap run configs/demo.yaml
+      gap run configs/demo.yaml dedup dedup.threshold=0.7
+    """
+    started = time.monotonic()
+    loaded = load_config(config, [word for word in words if "=" in word])
+    steps = plan(loaded)
+    chosen = select(steps, [word for word in words if "=" not in word])
+    if any(step.kind is Kind.MIXTURE and not step.done for step in chosen.values()):
+        expected = look_ahead(loaded, steps, frozenset())
+        warn(f"{line} ({expected.origin})" for line in shortfalls(loaded.mix, expected.mixture))
+    run_steps(loaded, chosen, say)
+    click.echo(f"All done in {numbers.duration(time.monotonic() - started)}.")
+    for step in chosen.values():
+        for title, path in results(step):
+            click.echo(f"{title:<14}{path}")
+
+
+def select(steps: Steps, names: Sequence[str]) -> dict[str, Step[Any]]:
+    """All steps, or those named and what they need.
+
+    Raises:
+        UserError: a name is not a step.
+    """
+    for name in names:
+        if name not in steps:
+            raise UserError(f"{name}: no such step{nearest(name, steps)}; the steps are {', '.join(steps)}")
+    return needed(steps, names or steps)
+
+
+def results(step: Step[Any]) -> Iterable[tuple[str, str]]:
+    """What a user wants to open of a step: title and path."""
+    if step.kind is Kind.REPORT:
+        from gap.report import FILES
+
+        return [(title, step.output.path(name)) for title, name in FILES.items()]
+    return [("Model", step.output.path("model"))] if step.kind is Kind.EXPORT else []
+
+
+class Engines:
+    """Spark and Ray, each started when the first step needs it, and stopped when the block ends."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def __enter__(self) -> Self:
+        return self
+
+    def start(self, engine: str) -> None:
+        """Start what a step's engine needs. The modules of engines are loaded here and no earlier."""
+        if engine == "spark":
+            from spark_jobs.session import start as start_spark
+
+            start_spark(self._config.spark)
+        elif engine.startswith("ray"):
+            from ray_jobs.cluster import start as start_ray
+
+            start_ray(self._config.ray)
+
+    def __exit__(self, *_: object) -> None:
+        from spark_jobs.session import stop as stop_spark
+
+        stop_spark()
+        if "ray" in sys.modules:
+            sys.modules["ray"].shutdown()
+
+
+Listener = Callable[[Step[Any], Manifest | None, bool], None]
+"""Hears of each step before it runs (no manifest) and after, and whether it was new."""
+
+
+def run_steps(config: Config, steps: Steps, listener: Listener) -> None:
+    """Run the steps that are not done yet. Steps that do not read each other overlap where their engines differ.
+
+    Raises:
+        UserError: an input is missing or broken, the lake cannot be written, or a model could not be evaluated here;
+            all of this is found before any engine starts.
+    """
+    waiting = {name: step for name, step in steps.items() if not step.done}
+    for step in waiting.values():
+        step.check()
+    check_attention(config, waiting)
+    for folder in {step.lake for step in waiting.values()}:
+        Output(folder).check_writable("disk" if folder == config.disk else "lake")
+    for step in steps.values():
+        if step.name not in waiting:
+            listener(step, step.manifest(), False)
+    if waiting:
+        with Engines(config) as engines, ThreadPoolExecutor() as pool:
+            _overlapped(waiting, engines, pool, listener)
+
+
+def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, pool: ThreadPoolExecutor, listener: Listener) -> None:
+    running: dict[Future[Manifest], Step[Any]] = {}
+    while waiting or running:
+        for step in list(waiting.values()):
+            ready = all(before.done for before in step.inputs.values())
+            if ready and _lane(step) not in map(_lane, running.values()):
+                listener(waiting.pop(step.name), None, True)
+                running[pool.submit(_run, step, engines)] = step
+        ended, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in ended:
+            # A failure ends the run, once the steps beside have ended: what they have done stays.
+            listener(running.pop(future), future.result(), True)
+
+
+def _lane(step: Step[Any]) -> str:
+    """Steps of one lane run one after the other: an engine's cores are for one step."""
+    return step.body.engine.partition(" ")[0]
+
+
+def _run(step: Step[Any], engines: Engines) -> Manifest:
+    engines.start(step.body.engine)
+    progress: AbstractContextManager[None] = nullcontext()
+    if step.body.engine == "spark":
+        from spark_jobs.watch import watch
+
+        progress = watch(step.name)
+    with progress:
+        return step.run()
+
+
+def check_attention(config: Config, steps: Steps) -> None:
+    """Check that vLLM can run the models that are to be evaluated. A running cluster may have GPUs elsewhere.
+
+    Raises:
+        UserError: a model's heads need a GPU, and this machine has none.
+    """
+    if config.ray.address != "local" or os.environ.keys() & {"RAY_JOB_ID", "RAY_ADDRESS"}:
+        return
+    try:
+        for step in of_kind(steps, Kind.EVALUATION):
+            check_heads({"head_dim": step.input("model").input("trained").settings.model.head_size})
+    except UserError:
+        # Asked last, for it takes seconds to import.
+        import torch
+
+        if not torch.cuda.is_available():
+            raise
+
+
+def say(step: Step[Any], manifest: Manifest | None, new: bool) -> None:
+    """One line when a step starts, one when it is done."""
+    if manifest is None:
+        click.echo(f"{step.name:<14}started on {step.body.engine}")
+        return
+    total = manifest.total
+    flow = f"{manifest.unit} in {total.entered:,}, kept {total.kept:,}" if total.entered else "done"
+    if total.dropped:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in total.dropped.items())
+        flow += f", dropped {sum(total.dropped.values()):,} ({reasons})"
+    click.echo(f"{step.name:<14}{flow}  {manifest.seconds:.1f} s{'' if new else '  (done before)'}")
+    if step.kind is Kind.MIXTURE and new:
+        warn(shortfalls(step.settings, manifest.figures["mixture"]))
+
+
+def warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(f"gap: {line}", err=True)
