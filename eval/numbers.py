@@ -50,16 +50,20 @@ def general(value: float | None) -> str:
     return f"{value:.4g}" if value is not None and math.isfinite(value) else NONE
 
 
-def size(value: int) -> str:
+def size(value: float | None) -> str:
     """Bytes in decimal units: 912.3 kB."""
+    if value is None:
+        return NONE
     for scale, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if value >= scale:
             return f"{value / scale:.1f} {unit}"
-    return f"{value} bytes"
+    return f"{value:.0f} bytes"
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | None) -> str:
     """To about three digits: 9.4 s, 6 min 12 s, 14 h 3 min."""
+    if seconds is None:
+        return NONE
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -32,10 +32,10 @@ class Config(Settings):
     the lake is on object storage, `disk` is the folder for checkpoints and models, on a disk that all workers share.
     `ray` and `spark` say how the engines run, which changes no output.
 
-    `crawl` and `s2` say what `gap crawl` and `gap fetch` get into the data folder, where `read` finds it. `instructions`
-    are questions and answers for fine-tuning. `expected` is what each source will hold: `gap plan` reckons with it until
-    the tokens are counted. Each of the `variants` is another training, exported and evaluated like the first: `pretrain`
-    with some keys laid over, as in `variants: {slow: {optimizer: {lr: 1.0e-4}}}`.
+    `crawl` and `s2` say what `gap crawl` and `gap fetch` bring into the data folder, where `read` finds it.
+    `instructions` are questions and answers for fine-tuning. `expected` is what each source will hold: `gap plan`
+    reckons with it until the tokens are counted. Each of the `variants` is another training, exported and evaluated
+    like the first: `pretrain` with some keys laid over, as in `variants: {slow: {optimizer: {lr: 1.0e-4}}}`.
     """
 
     name: str

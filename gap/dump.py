@@ -1,29 +1,62 @@
-"""Dump: the plan's documents as Parquet, for trainers that are not Megatron's, one task a part of the corpus."""
+"""`gap dump`: the selected documents as Parquet, for trainers other than Megatron."""
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import click
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gap.command import CONFIG, OVERRIDES, load_config, ray_up, table, user_errors
+from gap.plan import plan
 from lake.dataset import Output
 from lake.document import DOCUMENT
 from lake.error import UserError
-from lake.step import Step
+from lake.step import Kind, Step, of_kind
 from mixing.split import SPLITS
-from ray_jobs.cluster import each
 
 COLUMNS = ("id", "source", "title", "text", "url", "license", "redistributable")
 DUMPED = pa.schema([*(DOCUMENT.field(name) for name in COLUMNS), pa.field("copies", pa.int32(), nullable=False)])
-"""`copies` is how often the plan trains on the document."""
+"""`copies` is how often the mixture trains on the document."""
 
-ORIGIN, CARD = "plan.json", "README.md"
+ORIGIN, CARD = "selection.json", "README.md"
+
+
+@click.command()
+@CONFIG
+@click.argument("folder", metavar="OUT")
+@OVERRIDES
+@click.option("--redistributable-only", is_flag=True, help="Leave out what may not be passed on.")
+@user_errors
+def dump(config: str, folder: str, overrides: tuple[str, ...], redistributable_only: bool) -> None:
+    """Write the selected documents as Parquet to OUT/train and OUT/validation, for trainers other than Megatron.
+
+    A row is a document: id, source, title, text, url, license, redistributable, and `copies`, how often the mixture
+    trains on it. OUT is a folder or a URI (s3://…). A dump that was killed goes on where it stopped.
+
+    \b
+    Example:
+      gap dump configs/demo.yaml /data/demo
+      python -c 'import datasets; print(datasets.load_dataset("/data/demo"))'
+    """
+    loaded = load_config(config, overrides)
+    (mix,) = of_kind(plan(loaded), Kind.MIXTURE)
+    to = Output(folder if "://" in folder else str(Path(folder).resolve()))
+    claim(to, mix, redistributable_only)
+    with ray_up(loaded):
+        dumped = write(mix, to, loaded.name, redistributable_only)
+    rows = [
+        (part.split, part.source, f"{part.documents:,}", f"{part.copies:,}", f"{part.withheld:,}") for part in dumped
+    ]
+    click.echo(table(("split", "source", "documents", "with copies", "withheld"), rows, {2, 3, 4}))
+    click.echo(to.root)
 
 
 @dataclass(frozen=True)
 class Dumped:
-    """What a part of one split gave: documents, those that were withheld, and documents counted with their copies."""
+    """What a part of one split gave: documents, those withheld, and documents counted with their copies."""
 
     split: str
     source: str
@@ -34,7 +67,7 @@ class Dumped:
 
 @dataclass(frozen=True)
 class DumpJob:
-    """Where the plan and its documents are and where they go; `free_only` withholds what may not be redistributed."""
+    """Where the selection and its documents are, and where they go. `free_only` withholds what may not be passed on."""
 
     clean: Output
     mix: Output
@@ -42,14 +75,14 @@ class DumpJob:
     free_only: bool
 
     def write(self, numbered: tuple[int, str]) -> list[Dumped]:
-        """Write a part of each split that the plan's part `numbered` has, unless it is there."""
+        """Write a part of each split that the selection's part `numbered` has, unless it is there."""
         number, name = numbered
         _, source = Output.part_place(name)
         assert source is not None
-        plan = self.mix.read_part("plan", name, ["id", "split", "copies"])
+        selection = self.mix.read_part("selection", name, ["id", "split", "copies"])
         found = []
         for split in SPLITS:
-            mine = plan.filter(pc.equal(plan["split"], split))
+            mine = selection.filter(pc.equal(selection["split"], split))
             if not mine.num_rows:
                 continue
             if self.to.has_part(split, number):
@@ -60,47 +93,49 @@ class DumpJob:
             found.append(Dumped(split, source, len(copies), mine.num_rows - len(copies), sum(copies)))
         return found
 
-    def _rows(self, name: str, plan: pa.Table) -> pa.Table:
-        """The plan's documents in the order of the clean part."""
+    def _rows(self, name: str, selection: pa.Table) -> pa.Table:
+        """The selected documents in the order of the clean part."""
         rows = self.clean.read_part("documents", name, list(COLUMNS))
-        rows = rows.filter(pc.is_in(rows["id"], plan["id"].combine_chunks()))
-        if rows.num_rows != plan.num_rows:
-            lost = plan.num_rows - rows.num_rows
-            raise UserError(f"{self.clean.path('documents', name)}: {lost} documents of the plan are not there")
-        at = pc.index_in(rows["id"], plan["id"].combine_chunks())
-        rows = rows.append_column("copies", plan["copies"].take(at)).select(DUMPED.names).cast(DUMPED)
+        rows = rows.filter(pc.is_in(rows["id"], selection["id"].combine_chunks()))
+        if rows.num_rows != selection.num_rows:
+            lost = selection.num_rows - rows.num_rows
+            raise UserError(f"{self.clean.path('documents', name)}: {lost} selected documents are not there")
+        at = pc.index_in(rows["id"], selection["id"].combine_chunks())
+        rows = rows.append_column("copies", selection["copies"].take(at)).select(DUMPED.names).cast(DUMPED)
         return rows.filter(rows["redistributable"]) if self.free_only else rows
 
 
-def claim(to: Output, mix: Step, free_only: bool) -> None:
-    """Write down in `to` which plan it holds, before an engine starts; a dump that was killed finds its own mark.
+def claim(to: Output, mix: Step[Any], free_only: bool) -> None:
+    """Write down in `to` which selection it holds, before an engine starts. A killed dump finds its own mark.
 
     Raises:
-        UserError: the plan is not there, or `to` holds something else.
+        UserError: the selection is not there, or `to` holds something else.
     """
     if not mix.done:
-        raise UserError("the plan has not been made yet; gap run CONFIG mix")
+        raise UserError("the mixture has not been made yet; gap run CONFIG mix")
     origin = {"mix": mix.fingerprint, "redistributable_only": free_only}
     if to.exists(ORIGIN):
         if to.read_json(ORIGIN) != origin:
-            raise UserError(f"{to.root}: it holds the documents of another plan; name another folder")
+            raise UserError(f"{to.root}: it holds the documents of another mixture; name another folder")
     elif any(to.exists(one) for one in (*SPLITS, CARD)):
         raise UserError(f"{to.root}: it holds something else; name a new or empty folder")
     to.write_json(origin, ORIGIN)
 
 
-def dump(mix: Step, clean: Step, to: Output, name: str, free_only: bool) -> list[Dumped]:
+def write(mix: Step[Any], to: Output, name: str, free_only: bool) -> list[Dumped]:
     """Write `train/` and `validation/` below `to`, part by part, and a card that `datasets` reads; sums by source.
 
-    A dump that was killed goes on at its first missing part. Equal plans give equal bytes.
+    A killed dump goes on at its first missing part. Equal selections give equal bytes.
 
     Raises:
-        UserError: as `claim`; or nothing of the plan may leave.
+        UserError: as `claim`; or no selected document may leave.
     """
+    from ray_jobs.cluster import each
+
     claim(to, mix, free_only)
     to.sweep()
-    job = DumpJob(clean.output, mix.output, to, free_only)
-    parts = list(enumerate(job.mix.parts("plan")))
+    job = DumpJob(mix.input("documents").output, mix.output, to, free_only)
+    parts = list(enumerate(job.mix.parts("selection")))
     sums: Counter[tuple[str, str, str]] = Counter()
     for one in (one for part in each(lambda part: job.write(part), parts, "dump", "parts") for one in part):
         for what in ("documents", "withheld", "copies"):
@@ -108,7 +143,7 @@ def dump(mix: Step, clean: Step, to: Output, name: str, free_only: bool) -> list
     keys = sorted({(split, source) for split, source, _ in sums}, key=lambda key: (SPLITS.index(key[0]), key[1]))
     total = [Dumped(*key, *(sums[(*key, what)] for what in ("documents", "withheld", "copies"))) for key in keys]
     if not any(one.documents for one in total):
-        raise UserError(f"{to.root}: nothing to write: the plan has no document that may leave")
+        raise UserError(f"{to.root}: nothing to write: no selected document may leave")
     to.write_bytes(card(name, total, free_only).encode(), CARD)
     return total
 
@@ -129,15 +164,10 @@ configs:
 
 # {" ".join(name.split())}
 
-The documents of the training plan, {which}.
-A document is one row; `copies` says how often the plan trains on it: repeat rows by it to get the mixture. Rows are not
-shuffled.
+The documents of the training mixture, {which}.
+A document is one row; `copies` says how often the mixture trains on it: repeat rows by it to get the mixture. Rows
+are not shuffled.
 
 | split | source | documents | with copies | withheld |
 | --- | --- | ---: | ---: | ---: |
 {rows}"""
-
-
-def rows_of(found: list[Dumped]) -> list[tuple[Any, ...]]:
-    """Cells of the table that the command prints."""
-    return [(one.split, one.source, *(f"{n:,}" for n in (one.documents, one.copies, one.withheld))) for one in found]

@@ -1,97 +1,48 @@
-"""Time and storage of each step: from speeds that were measured, or the step's own where it is done."""
+"""Time and storage of each step: what it took where it is done, else what its kind lets expect."""
 
-import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lake.step import Step
+from gap.expect import BYTES_PER_TOKEN, Foreseen
+from lake.step import Kind, Step, Steps, of_kind
 from mixing.shards import token_type
 from mixing.shuffle import Layout
 from mixing.split import SPLITS
 from mixing.tokenizer import CHAT_TOKENS, FORMAT_TOKENS
-from ray_jobs.expect import BYTES_PER_TOKEN, Foreseen
-from ray_jobs.raw import MB
 
 if TYPE_CHECKING:
-    from ray_jobs.pipeline import Pipeline
+    from gap.config import Config
 
 ADOPTED_VOCABULARY = 32_000 + len(FORMAT_TOKENS) + len(CHAT_TOKENS) + 1
-"""Of a tokenizer of Llama 2's kind, as long as it is not there to be asked; with one token for padding."""
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Seconds to start, then for one core: documents a second, and MB of text a second; the two times add up."""
-
-    start: float
-    documents: float = math.inf
-    megabytes: float = math.inf
-
-    def core_seconds(self, documents: float, text: float) -> float:
-        return documents / self.documents + text / self.megabytes / MB
-
-
-# Measured on 2 cores, single runs; starts are about those of steps on small corpora.
-SPEEDS = {
-    # `python -m benchmarks.stages --data ../shared/data`, which reads by format: ray_jobs/raw.py.
-    "read": Speed(5),
-    # That benchmark's `clean` on one source at a time, which it does not print apart: 920 pages of 3.5 KB, 80 papers of
-    # 59 KB or 1,360 abstracts of 1.7 KB a second.
-    "clean": Speed(10, documents=2_600, megabytes=4.9),
-    # `python -m benchmarks.shards --input ../shared/data/guidelines/medquad.jsonl.gz --tokenizer
-    # mistral_common/data/tokenizer.model.v1`: read, encode and write; the same speed encodes to count.
-    "tokenizer": Speed(4, megabytes=34),
-    # As much to encode; `python -m benchmarks.stream` says what pieces, shuffle and checks add: 1 core-s in 80 MB.
-    "shard": Speed(6, megabytes=24),
-    # docs/dedup.md, by `python -m benchmarks.dedup`: the whole step at a million documents, and signatures, 75,000 of
-    # 2.8 KB a second.
-    "dedup": Speed(15, documents=7_376, megabytes=210),
-    # `python -m benchmarks.stages --data ../shared/data`: 34,900 documents of 3.8 KB a second.
-    "decontaminate": Speed(4, megabytes=130),
-    # `python -m benchmarks.mix`: the full mix, 21.8 M documents.
-    "mix": Speed(9, documents=42_000),
-}
-
-# Bytes written a document and a byte of text: `du -sb` of what `gap run configs/nih.yaml data=../shared/data shard`
-# writes, and of a mix of 1,000,000 made-up documents. Text is in zstd; a row of decisions takes 18 bytes, its id 16.
-WRITTEN = {
-    "read": (305, 0.30),
-    "clean": (305, 0.30),
-    "tokenizer": (20, 0.0),
-    "dedup": (55, 0.0),
-    "decontaminate": (18, 0.0),
-    "mix": (37, 0.0),
-    "shard": (55, 0.0),
-}
-"""`shard` without its tokens: 20 bytes a document are .idx."""
-
-SIGNED = 1.0
-"""Bytes a byte of text that dedup has on disk while it runs, signatures and shingles: docs/dedup.md."""
+"""Ids of a tokenizer of Llama 2's kind with one token for padding: used while the tokenizer is not there."""
 
 BF16_PEAK, PART_OF_PEAK = 312e12, 0.42
-"""FLOP a second of an A100, and what of it the MEDITRON paper's training reached (its section on the 70B model)."""
+"""FLOP a second of an A100, and the part of it that the MEDITRON paper reached (its section on the 70B model)."""
 
 CORE_TRAINS, CORE_INFERS = 24e9, 50e9
 """FLOP a second of one core in float32: pretraining of configs/demo.yaml, and vLLM on prompts of 127 tokens."""
 
 QUESTIONS, QUESTION_TOKENS = 1_000, 250
-"""Of a benchmark without a limit, and tokens of a prompt."""
+"""Questions of a benchmark without a limit, and tokens of a prompt."""
 
 CHECKPOINTS = 2
-"""That stay on disk."""
+"""Checkpoints that stay on disk."""
 
-OTHER_SECONDS = 15.0
+START_TRAINING = 30.0
 
 
 @dataclass(frozen=True)
 class Effort:
-    """Of one step. `seconds` from start to end are None where the config does not say on how many cores it runs.
+    """What a step takes.
 
-    `core_seconds` and `gpu_seconds` are those of work, zero where the step is `done`; `size` are the bytes it writes.
+    `seconds` from start to end are None where the config does not say on how many cores the step runs. `core_seconds`
+    and `gpu_seconds` are those of work, zero where the step is `done`. `size` is in bytes written, `scratch` in bytes
+    that the step holds besides while it runs.
     """
 
     seconds: float | None
@@ -99,108 +50,139 @@ class Effort:
     gpu_seconds: float = 0
     on: str = ""
     size: float | None = None
+    scratch: float = 0
     done: bool = False
 
 
-def efforts(config: "Pipeline", steps: dict[str, Step], known: Foreseen) -> dict[str, Effort]:
-    """By step: of those done what they took, of the others what to expect."""
-    return {
-        name: _taken(step) if step.done else _expected(name, config, known, vocabulary(config, steps))
-        for name, step in steps.items()
-    }
+def efforts(config: "Config", steps: Steps, known: Foreseen) -> dict[str, Effort]:
+    """By step: what those that are done took, and what to expect of the others."""
+    estimator = Estimator(config, known, vocabulary(steps))
+    return {name: _taken(step) if step.done else estimator.effort(step) for name, step in steps.items()}
 
 
-def vocabulary(config: "Pipeline", steps: dict[str, Step]) -> int:
+def vocabulary(steps: Steps) -> int:
     """Ids, counted where the tokenizer is there."""
-    if steps["tokenizer"].done:
-        return int(steps["tokenizer"].manifest().figures["vocab_size"])
-    return config.tokenizer.train.vocab_size if config.tokenizer.train else ADOPTED_VOCABULARY
+    (tokenizer,) = of_kind(steps, Kind.TOKENIZER)
+    if tokenizer.done:
+        return int(tokenizer.manifest().figures["vocab_size"])
+    trained = tokenizer.settings.train
+    return trained.vocab_size if trained else ADOPTED_VOCABULARY
 
 
-def shards(config: "Pipeline", known: Foreseen) -> dict[str, int]:
-    """By source, train and validation."""
+def shards(config: "Config", known: Foreseen) -> dict[str, int]:
+    """Shards by source, train and validation."""
     return {
         row["source"]: Layout.of({split: row[f"{split}_tokens"] for split in SPLITS}, config.shard.tokens).total
         for row in known.mixture[:-1]
     }
 
 
-def _taken(step: Step) -> Effort:
+def _taken(step: Step[Any]) -> Effort:
     return Effort(step.manifest().seconds, size=_size(step), done=True)
 
 
-def _size(step: Step) -> float | None:
+def _size(step: Step[Any]) -> float | None:
     """Bytes of the step's folder, where that is a local one."""
     if not step.output.is_local:
         return None
     return sum(path.stat().st_size for path in step.output.local().rglob("*") if path.is_file())
 
 
-def _expected(name: str, config: "Pipeline", known: Foreseen, ids: int) -> Effort:
-    if name in SPEEDS:
-        return _data_step(name, config, known, ids)
-    parameters = config.pretrain.model.parameters(ids)
-    gpu = config.pretrain.precision == "bfloat16"
-    weight = 2 if gpu else 4
-    if name == "pretrain":
-        # Six operations a parameter and token: forward, and twice as many backward.
-        flops = 6 * parameters * config.pretrain.tokens
-        # Both keep weights in float32 and AdamW's two moments; bfloat16 has its own weights besides.
-        size = CHECKPOINTS * parameters * (12 + (weight if gpu else 0))
-        if gpu:
-            gpus = config.pretrain.parallel.workers
-            taken = flops / BF16_PEAK / PART_OF_PEAK
-            return Effort(taken / gpus, gpu_seconds=taken, on=_many(gpus, "A100"), size=size)
-        return _on_cores(30, flops / CORE_TRAINS, ray_cores(config), size)
-    if name == "export":
-        # The trained and the written model, each forward on one core.
-        tokens = config.export.sequences * config.pretrain.sequence
-        return _on_cores(OTHER_SECONDS, 4 * parameters * tokens / CORE_INFERS, 1, weight * parameters)
-    if name == "evaluate":
-        asked = sum(one.limit or QUESTIONS for one in config.evaluate.benchmarks)
-        flops = 2 * parameters * QUESTION_TOKENS * asked
-        if gpu:
-            taken = flops / BF16_PEAK / PART_OF_PEAK
-            return Effort(OTHER_SECONDS + taken, gpu_seconds=taken, on="1 A100")
-        return _on_cores(OTHER_SECONDS, flops / CORE_INFERS, ray_cores(config))
-    return _on_cores(OTHER_SECONDS, 0, 1)
+@dataclass(frozen=True)
+class Estimator:
+    """What to expect of steps of each kind; `ids` is the size of the vocabulary."""
 
+    config: "Config"
+    known: Foreseen
+    ids: int
 
-def _data_step(name: str, config: "Pipeline", known: Foreseen, ids: int) -> Effort:
-    documents, text = float(known.documents), known.text
-    a_document, a_byte = WRITTEN[name]
-    size = documents * a_document + text * a_byte
-    spark = name in {"clean", "dedup", "decontaminate", "mix"}
-    cores = spark_cores(config) if spark else ray_cores(config)
-    if name == "read":
-        return _on_cores(SPEEDS[name].start, sum(one.seconds for one in known.raw.values()), cores, size)
-    if name == "shard":
-        total = known.mixture[-1]
-        tokens = sum(total[f"{split}_tokens"] for split in SPLITS)
-        documents = sum(total[f"{split}_documents"] for split in SPLITS)
+    def effort(self, step: Step[Any]) -> Effort:
+        special: dict[Kind, Callable[[Step[Any]], Effort]] = {
+            Kind.READER: self._reader,
+            Kind.SHARDS: self._shards,
+            Kind.TRAINING: self._training,
+            Kind.EXPORT: self._export,
+            Kind.EVALUATION: self._evaluation,
+        }
+        return special.get(step.kind, self._documents)(step)
+
+    def _documents(self, step: Step[Any]) -> Effort:
+        documents, text, cost = self.known.documents, self.known.text, step.body.cost
+        return self._on_cores(
+            step, cost.core_seconds(documents, text), cost.written(documents, text), text * cost.scratch_bytes
+        )
+
+    def _reader(self, step: Step[Any]) -> Effort:
+        size = step.body.cost.written(self.known.documents, self.known.text)
+        return self._on_cores(step, sum(raw.seconds for raw in self.known.raw.values()), size)
+
+    def _shards(self, step: Step[Any]) -> Effort:
+        total, cost = self.known.mixture[-1], step.body.cost
+        documents, tokens = (sum(total[f"{split}_{what}"] for split in SPLITS) for what in ("documents", "tokens"))
         text = tokens * BYTES_PER_TOKEN
-        size = documents * a_document + tokens * np.dtype(token_type(ids)).itemsize
-    return _on_cores(SPEEDS[name].start, SPEEDS[name].core_seconds(documents, text), cores, size)
+        size = cost.written(documents, text) + tokens * np.dtype(token_type(self.ids)).itemsize
+        # While it runs, the step holds all tokens once more as pieces.
+        return self._on_cores(step, cost.core_seconds(documents, text), size, size)
+
+    def _training(self, step: Step[Any]) -> Effort:
+        recipe = step.settings
+        parameters = recipe.model.parameters(self.ids)
+        # Six operations a parameter and token: forward, and twice as many backward.
+        flops = 6 * parameters * recipe.tokens
+        # Both precisions keep weights in float32 and AdamW's two moments; bfloat16 has its own weights besides.
+        size = CHECKPOINTS * parameters * (12 + (2 if _on_gpu(recipe) else 0))
+        if _on_gpu(recipe):
+            gpus = recipe.parallel.workers
+            seconds = flops / BF16_PEAK / PART_OF_PEAK
+            return Effort(seconds / gpus, gpu_seconds=seconds, on=_many(gpus, "A100"), size=size)
+        return _timed(START_TRAINING, flops / CORE_TRAINS, ray_cores(self.config), size)
+
+    def _export(self, step: Step[Any]) -> Effort:
+        recipe = step.input("trained").settings
+        parameters = recipe.model.parameters(self.ids)
+        # The trained and the written model, each forward on one core.
+        flops = 4 * parameters * step.settings.sequences * recipe.sequence
+        return _timed(step.body.cost.start, flops / CORE_INFERS, 1, (2 if _on_gpu(recipe) else 4) * parameters)
+
+    def _evaluation(self, step: Step[Any]) -> Effort:
+        recipe = step.input("model").input("trained").settings
+        questions = sum(benchmark.limit or QUESTIONS for benchmark in step.settings.benchmarks)
+        flops = 2 * recipe.model.parameters(self.ids) * QUESTION_TOKENS * questions
+        if _on_gpu(recipe):
+            seconds = flops / BF16_PEAK / PART_OF_PEAK
+            return Effort(step.body.cost.start + seconds, gpu_seconds=seconds, on="1 A100")
+        return _timed(step.body.cost.start, flops / CORE_INFERS, ray_cores(self.config))
+
+    def _on_cores(self, step: Step[Any], core_seconds: float, size: float, scratch: float = 0) -> Effort:
+        engines = {"spark": spark_cores, "ray": ray_cores}
+        cores = engines[step.body.engine](self.config) if step.body.engine in engines else 1
+        return _timed(step.body.cost.start, core_seconds, cores, size or None, scratch)
 
 
-def _on_cores(start: float, core_seconds: float, cores: int | None, size: float | None = None) -> Effort:
+def _on_gpu(recipe: Any) -> bool:
+    return bool(recipe.precision == "bfloat16")
+
+
+def _timed(
+    start: float, core_seconds: float, cores: int | None, size: float | None = None, scratch: float = 0
+) -> Effort:
     if cores is None:
-        return Effort(None, core_seconds, on="the cluster", size=size)
-    return Effort(start + core_seconds / cores, core_seconds, on=_many(cores, "core"), size=size)
+        return Effort(None, core_seconds, on="the cluster", size=size, scratch=scratch)
+    return Effort(start + core_seconds / cores, core_seconds, on=_many(cores, "core"), size=size, scratch=scratch)
 
 
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _many(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
 
 
-def ray_cores(config: "Pipeline") -> int | None:
+def ray_cores(config: "Config") -> int | None:
     """CPUs of the embedded Ray; a cluster's are not known."""
     return config.ray.cpus if config.ray.address == "local" else None
 
 
-def spark_cores(config: "Pipeline") -> int | None:
+def spark_cores(config: "Config") -> int | None:
     """Cores of `local[n]`, or those that the options ask a cluster for."""
     if local := re.fullmatch(r"local(?:\[(\d+|\*)(?:,\d+)?\])?", config.spark.master):
         return (os.cpu_count() or 1) if local[1] == "*" else int(local[1] or 1)
-    asked = [config.spark.options.get(f"spark.executor.{one}", "") for one in ("instances", "cores")]
-    return int(asked[0]) * int(asked[1]) if all(map(str.isdigit, asked)) else None
+    options = [config.spark.options.get(f"spark.executor.{name}", "") for name in ("instances", "cores")]
+    return int(options[0]) * int(options[1]) if all(map(str.isdigit, options)) else None

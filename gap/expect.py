@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
+from gap.raw import GB, Raw, present, to_come
 from lake.config import Settings
-from lake.step import Step
+from lake.step import Kind, Step, Steps, of_kind
 from mixing.mixture import MixSettings, Share, SourceMix, foresee
-from ray_jobs.raw import GB, Raw, present, to_come
 
 if TYPE_CHECKING:
-    from ray_jobs.pipeline import Pipeline
+    from gap.config import Config
 
 BYTES_PER_TOKEN = 3.9
 """Of text under a tokenizer of Llama 2's kind, ends of documents included: 3.8 papers, 3.9 abstracts, 4.1 pages. `gap
@@ -61,7 +61,7 @@ class Foreseen:
         return sum(one.tokens for one in self.held.values()) * BYTES_PER_TOKEN
 
 
-def look_ahead(config: "Pipeline", steps: Mapping[str, Step], lacking: frozenset[str]) -> Foreseen:
+def look_ahead(config: "Config", steps: Steps, lacking: frozenset[str]) -> Foreseen:
     """`lacking` are the sources whose raw files are not there; they must be among those the config expects.
 
     Raises:
@@ -69,8 +69,9 @@ def look_ahead(config: "Pipeline", steps: Mapping[str, Step], lacking: frozenset
     """
     raw = present(config)
     origin: Origin
-    if steps["tokenizer"].done:
-        held, origin = counted(steps["tokenizer"]), "counted"
+    (tokenizer,), (mix,) = of_kind(steps, Kind.TOKENIZER), of_kind(steps, Kind.MIXTURE)
+    if tokenizer.done:
+        held, origin = counted(tokenizer), "counted"
     elif config.expected:
         held = {source: Share(one.documents, one.tokens) for source, one in config.expected.items() if source in raw}
         origin = "expected"
@@ -81,12 +82,12 @@ def look_ahead(config: "Pipeline", steps: Mapping[str, Step], lacking: frozenset
         own = tuple(one for one in config.read.inputs if one.source == source)
         size = config.expected[source].raw_gb
         raw[source] = to_come(own, held[source].tokens * BYTES_PER_TOKEN, None if size is None else size * GB)
-    if steps["mix"].done:
-        return Foreseen(held, "planned", raw, steps["mix"].manifest().figures["mixture"])
+    if mix.done:
+        return Foreseen(held, "planned", raw, mix.manifest().figures["mixture"])
     return Foreseen(held, origin, raw, foresee(config.mix, held))
 
 
-def counted(tokenizer: Step) -> dict[str, Share]:
+def counted(tokenizer: Step[Any]) -> dict[str, Share]:
     """What the sources hold by the count of the step `tokenizer`, each document with its end."""
     manifest = tokenizer.manifest()
     tokens: dict[str, int] = manifest.figures["tokens_by_source"]
@@ -119,8 +120,3 @@ def _floor(share: float) -> float:
     """To three figures."""
     unit = 10.0 ** (math.floor(math.log10(share)) - 2)
     return math.floor(share / unit) * unit
-
-
-def mix_of(step: Step) -> MixSettings:
-    """The settings of a step `mix`."""
-    return MixSettings.model_validate({"sources": step.config["sources"]})

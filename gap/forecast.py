@@ -2,21 +2,20 @@
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from lake.step import Step
-from ray_jobs.command import CONFIG, OVERRIDES, load_config, table, user_errors
-from ray_jobs.effort import PART_OF_PEAK, SIGNED, Effort, efforts, shards
-from ray_jobs.expect import BYTES_PER_TOKEN, Foreseen, look_ahead, shortfalls
-from ray_jobs.raw import Missing, missing
-
-if TYPE_CHECKING:
-    from ray_jobs.pipeline import Pipeline
+from eval.numbers import NONE, SPACE, compact, duration, percent, size
+from gap.command import CONFIG, OVERRIDES, RULE, load_config, table, user_errors
+from gap.config import Config
+from gap.estimates import PART_OF_PEAK, Effort, efforts, shards
+from gap.expect import BYTES_PER_TOKEN, Foreseen, look_ahead, shortfalls
+from gap.plan import plan as steps_of
+from gap.raw import RAW, Missing, missing
+from lake.step import Kind, Steps, of_kind
 
 WIDTH = 118
-UNKNOWN = "–"
 ORIGINS = {
     "planned": "as the step mix planned it",
     "counted": "from the tokens counted: an upper bound, before duplicates are dropped",
@@ -46,22 +45,17 @@ def plan(config: str, overrides: tuple[str, ...]) -> None:
       gap plan configs/gap-replay.yaml
       gap plan configs/gap-replay.yaml mix.sources.replay.ratio=0.02 ray.cpus=96
     """
-    from ray_jobs import pipeline
-
-    loaded: Pipeline = load_config(config, overrides)
-    absent = missing(loaded)
-    if not loaded.expected:
-        # Says which file is missing.
-        absent = []
-    blind = {step for one in absent for step in one.steps}
-    steps = pipeline.plan(loaded, blind)
-    lacking = frozenset(one.name for one in absent if "read" in one.steps)
+    loaded = load_config(config, overrides)
+    # Without `expected` there is nothing to plan with, and the first missing file is an error.
+    absent = missing(loaded) if loaded.expected else []
+    steps = steps_of(loaded, {files.part for files in absent})
+    lacking = frozenset(files.name for files in absent if files.part == RAW)
     known = look_ahead(loaded, steps, lacking)
     for line in page(loaded, steps, known, absent):
-        click.echo(line)
+        click.echo(line.replace(SPACE, " "))
 
 
-def page(config: "Pipeline", steps: dict[str, Step], known: Foreseen, absent: Sequence[Missing]) -> Iterator[str]:
+def page(config: Config, steps: Steps, known: Foreseen, absent: Sequence[Missing]) -> Iterator[str]:
     """The lines to print."""
     if absent:
         yield f"Missing, below {config.data} or elsewhere: a run ends before any engine starts until these are there."
@@ -71,9 +65,9 @@ def page(config: "Pipeline", steps: dict[str, Step], known: Foreseen, absent: Se
     yield ""
     yield _mixture(config, known)
     yield ""
-    yield from _budgets(config, known)
+    yield from _budgets(config, steps, known)
     yield ""
-    yield from _steps(config, steps, known, {name for one in absent for name in one.steps})
+    yield from _steps(config, steps, known)
 
 
 def _wrapped(text: str) -> list[str]:
@@ -107,10 +101,10 @@ MIXTURE = (
 )
 
 
-def _mixture(config: "Pipeline", known: Foreseen) -> str:
+def _mixture(config: Config, known: Foreseen) -> str:
     pieces = shards(config, known)
     rows = [_row(row, pieces.get(row["source"], sum(pieces.values())), known) for row in known.mixture]
-    rule = tuple("─" * max(len(row[column]) for row in (MIXTURE, *rows)) for column in range(len(MIXTURE)))
+    rule = tuple(RULE * max(len(row[column]) for row in (MIXTURE, *rows)) for column in range(len(MIXTURE)))
     return table(MIXTURE, [*rows[:-1], rule, rows[-1]], right=set(range(1, len(MIXTURE))))
 
 
@@ -118,18 +112,18 @@ def _row(row: dict[str, Any], pieces: int, known: Foreseen) -> tuple[str, ...]:
     counted = known.origin != "estimated"
     return (
         row["source"],
-        rounded(row["train_documents"]) if counted else UNKNOWN,
-        rounded(row["validation_documents"]) if counted else UNKNOWN,
+        rounded(row["train_documents"]) if counted else NONE,
+        rounded(row["validation_documents"]) if counted else NONE,
         rounded(row["train_tokens"]),
         rounded(row["validation_tokens"]),
-        f"{row['held_out']:.1%}" if counted else UNKNOWN,
-        f"{row['share']:.1%}",
+        percent(row["held_out"]) if counted else NONE,
+        percent(row["share"]),
         f"{row['epochs']:.2f}",
         f"{pieces:,}",
     )
 
 
-def _budgets(config: "Pipeline", known: Foreseen) -> Iterator[str]:
+def _budgets(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
     short = shortfalls(config.mix, known.mixture)
     if short:
         yield "Budgets that cannot be met; the sources below give all that they have:"
@@ -141,35 +135,32 @@ def _budgets(config: "Pipeline", known: Foreseen) -> Iterator[str]:
         yield "Every budget can be met" + ("." if known.origin == "planned" else ", by these figures.")
     if any(one.upsample for one in config.mix.sources.values()) and known.origin != "planned":
         yield "Upsampling is not in these figures: how often a paper counts is known once `mix` has read what it is."
-    total, read = known.mixture[-1]["train_tokens"], config.pretrain.tokens
-    if total:
-        steps = f"{config.pretrain.steps:,} steps of {rounded(read // config.pretrain.steps)}"
-        yield f"Pretraining reads {rounded(read)} tokens, {read / total:.2f} times the mixture, in {steps}."
+    total = known.mixture[-1]["train_tokens"]
+    for step in of_kind(steps, Kind.TRAINING) if total else ():
+        recipe = step.settings
+        batches = f"{recipe.steps:,} steps of {rounded(recipe.tokens // recipe.steps)}"
+        passes = f"{recipe.tokens / total:.2f} times the mixture"
+        yield f"{step.name} reads {rounded(recipe.tokens)} tokens, {passes}, in {batches}."
 
 
 STEPS = ("step", "engine", "state", "work", "on", "time", "storage", "fingerprint")
 
 
-def _steps(config: "Pipeline", steps: dict[str, Step], known: Foreseen, blind: set[str]) -> Iterator[str]:
+def _steps(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
     todo = efforts(config, steps, known)
-    unsure: set[str] = set()
-    rows = []
-    for name, step in steps.items():
-        if name in blind or unsure & {one.name for one in step.inputs}:
-            unsure.add(name)
-        one = todo[name]
-        rows.append(
-            (
-                name,
-                step.engine,
-                "done" if one.done else "to do",
-                work(one),
-                one.on,
-                UNKNOWN if one.seconds is None else duration(one.seconds),
-                size(one.size),
-                UNKNOWN if name in unsure else step.fingerprint,
-            )
+    rows = [
+        (
+            name,
+            step.body.engine,
+            "done" if effort.done else "to do",
+            work(effort),
+            effort.on,
+            duration(effort.seconds),
+            size(effort.size),
+            step.fingerprint if step.settled else NONE,
         )
+        for (name, step), effort in zip(steps.items(), todo.values(), strict=True)
+    ]
     left = Effort(
         _sum(one.seconds for one in todo.values() if not one.done),
         sum(one.core_seconds for one in todo.values()),
@@ -185,9 +176,8 @@ def _steps(config: "Pipeline", steps: dict[str, Step], known: Foreseen, blind: s
         yield "Times not marked done are estimated from speeds measured on 2 cores, if disks and networks keep up."
     if left.gpu_seconds:
         yield f"GPUs are A100s at {PART_OF_PEAK:.0%} of their bf16 peak, as the MEDITRON paper's training ran."
-    scratch = {"dedup": known.text * SIGNED, "shard": todo["shard"].size}
     yield f"Storage: {size(raw)} of raw files below {config.data}, {size(written)} below {config.lake}."
-    if held := [f"{name} {size(more)}" for name, more in scratch.items() if not todo[name].done]:
+    if held := [f"{name} {size(effort.scratch)}" for name, effort in todo.items() if effort.scratch]:
         yield f"More while they run: {', '.join(held)}."
 
 
@@ -202,30 +192,7 @@ def _sum(seconds: Iterator[float | None]) -> float | None:
 
 def rounded(number: int) -> str:
     """A count to three figures, as tables have it; below 10,000 in full."""
-    if number < 10_000:
-        return f"{number:,}"
-    # The unit is chosen after rounding, so that 999,999 is 1 M.
-    figures = float(f"{number:.3g}")
-    scale, unit = next(
-        (scale, unit) for scale, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")) if figures >= scale
-    )
-    return f"{figures / scale:.3g} {unit}"
-
-
-def size(number: float | None) -> str:
-    """Bytes to two figures or more."""
-    if number is None:
-        return UNKNOWN
-    scale, unit = next(
-        ((scale, unit) for scale, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")) if number >= scale), (1e3, "KB")
-    )
-    return f"{number / scale:.2g} {unit}" if number / scale < 10 else f"{number / scale:,.0f} {unit}"
-
-
-def duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+    return f"{number:,}" if number < 10_000 else compact(number)
 
 
 def work(one: Effort) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from dedup.earlier import fingerprints
 from eval.questions import raw_files as question_files
 from gap.config import Config
+from gap.raw import BASE, QUESTIONS, RAW
 from gap.report import REPORT, ReportSettings
 from ingest.inputs import raw_files, rule_files
 from lake.config import S
@@ -24,9 +25,6 @@ from spark_jobs.clean import CLEAN
 from spark_jobs.decontaminate import DECONTAMINATE
 from spark_jobs.dedup import DEDUP
 from spark_jobs.mix import MIX
-
-RAW, BASE, QUESTIONS = "raw files", "tokenizer", "questions"
-"""What a run needs from outside of its lake, and may still lack when it is planned."""
 
 
 def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
@@ -49,7 +47,9 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
         lake: str = config.lake,
         **more: Any,
     ) -> None:
-        steps[name] = Step(name, body, settings, lake, {role: steps[of] for role, of in inputs.items()}, follows, **more)
+        steps[name] = Step(
+            name, body, settings, lake, {role: steps[of] for role, of in inputs.items()}, follows, **more
+        )
 
     data = {"data": c.data}
     raw = MISSING if RAW in absent else raw_digests(c)
@@ -67,7 +67,14 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
     add("decontaminate", DECONTAMINATE, c.decontaminate, kept, "kept", identity=questions, given=asked)
     kept = {"documents": "clean", "tokenizer": "tokenizer", "clusters": "dedup", "kept": "decontaminate"}
     add("mix", MIX, c.mix, kept, "kept", seed=c.seed)
-    add("shard", SHARD, c.shard, {"documents": "clean", "tokenizer": "tokenizer", "mixture": "mix"}, "mixture", seed=c.seed)
+    add(
+        "shard",
+        SHARD,
+        c.shard,
+        {"documents": "clean", "tokenizer": "tokenizer", "mixture": "mix"},
+        "mixture",
+        seed=c.seed,
+    )
     if c.instructions is not None:
         answers = instruction_files(c.instructions, c.data)
         add("instruct", INSTRUCT, c.instructions, {"tokenizer": "tokenizer"}, seed=c.seed, identity=answers, given=data)
@@ -89,5 +96,3 @@ def raw_digests(config: Config) -> list[list[Any]]:
     """Of the raw files, and of the sites' files: a changed selector changes what is read of the same bytes."""
     raw = [[position, path.name, digest(path)] for position, path in raw_files(config.read, config.data)]
     return raw + digests(rule_files(config.read))
-
-

@@ -13,12 +13,15 @@ from ingest.sources.sampling import SampledInput
 from ingest.sources.warc import WarcInput
 from lake.error import UserError
 from lake.files import find
+from lake.lines import PACKED
 from mixing.tokenizer import base_files
 
 if TYPE_CHECKING:
-    from ray_jobs.pipeline import Pipeline
+    from gap.config import Config
 
-PACKED = (".gz", ".zst")
+RAW, BASE, QUESTIONS = "raw files", "tokenizer", "questions"
+"""What a run needs from outside of its lake, and may still lack when it is planned."""
+
 PACKING = 3.2
 """How much larger JSON and XML are than their gzip, as `gzip -l` tells of ../shared/data and samples: 3 to 5."""
 
@@ -52,29 +55,29 @@ repeated to 60 MB at `keep: 0.0004`, nearly all of them not drawn."""
 
 @dataclass(frozen=True)
 class Missing:
-    """Files that are not there: whose they are, what `steps` need them, how to get them."""
+    """Files that are not there: whose they are, which of RAW, BASE and QUESTIONS they are, how to get them."""
 
     name: str
     paths: tuple[str, ...]
-    steps: tuple[str, ...]
+    part: str
     remedy: str
 
 
-def missing(config: "Pipeline") -> list[Missing]:
+def missing(config: "Config") -> list[Missing]:
     """Inputs, tokenizer and benchmarks that lack files, in the order of the config."""
     inputs = [(one, _absent(one, config.data)) for one in config.read.inputs]
-    found = [Missing(one.source, absent, ("read",), _remedy(one)) for one, absent in inputs if absent]
+    found = [Missing(one.source, absent, RAW, _remedy(one)) for one, absent in inputs if absent]
     try:
         base_files(config.tokenizer)
     except UserError:
         adopted = str(config.tokenizer.path or config.tokenizer.package)
-        found.append(Missing("tokenizer", (adopted,), ("tokenizer",), "set tokenizer.path or tokenizer.package"))
+        found.append(Missing("tokenizer", (adopted,), BASE, "set tokenizer.path or tokenizer.package"))
     for benchmark in config.evaluate.benchmarks:
         try:
             question_files(config.evaluate.model_copy(update={"benchmarks": (benchmark,)}), config.data)
         except UserError:
             files = benchmark.files or load_task(benchmark.task).files
-            found.append(Missing(benchmark.name, tuple(files), ("decontaminate", "evaluate"), "see eval/tasks"))
+            found.append(Missing(benchmark.name, tuple(files), QUESTIONS, "see eval/tasks"))
     return found
 
 
@@ -111,7 +114,7 @@ class Raw:
         return Raw(self.size + other.size, self.text + other.text, self.seconds + other.seconds)
 
 
-def present(config: "Pipeline") -> dict[str, Raw]:
+def present(config: "Config") -> dict[str, Raw]:
     """By source, what is below the data folder."""
     found = {one.source: Raw(0, 0, 0) for one in config.read.inputs}
     for one in config.read.inputs:

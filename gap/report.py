@@ -15,7 +15,8 @@ from eval.mixture import splits, upsampling
 from eval.report import render
 from eval.summary import FUNNEL, Licences, Manifests, by_step, licences, mixture, sources, validation_loss, verdict
 from eval.text import code, markdown, one_line
-from lake.step import Manifest, Outcome, Step
+from lake.config import Settings
+from lake.step import Body, Kind, Manifest, Outcome, Step
 
 REPORT, DATASET_CARD, MODEL_CARD = "report.html", "dataset_card.md", "model_card.md"
 
@@ -202,3 +203,11 @@ def _escaped(value: Any) -> Any:
 def _literal(text: str) -> Markup:
     """A string as Python and JSON write it, on one line, for a block of code."""
     return Markup(json.dumps(one_line(text), ensure_ascii=False))  # noqa: S704 - quoted
+
+
+class ReportSettings(Settings):
+    name: str
+
+
+FILES: dict[str, str] = {}
+REPORT = Body[ReportSettings](report, Kind.REPORT, "python", 5)

@@ -1,4 +1,4 @@
-"""`gap verify`, `merge`, `split` and `dump`: shards checked, put together and cut, and the plan as Parquet."""
+"""`gap verify`, `merge` and `split`: shards checked, put together and cut."""
 
 import shlex
 import sys
@@ -7,20 +7,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from gap.command import OVERRIDES, load_config, ray_up, table, user_errors
+from gap.plan import plan
 from lake.dataset import MANIFEST, Output
 from lake.error import UserError
 from lake.progress import progress
-from lake.step import Manifest
-from ray_jobs.command import CONFIG, OVERRIDES, load_config, ray_up, table, user_errors
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from ray_jobs.verify import Checked, WrittenCheck
+from lake.step import Kind, Manifest, of_kind
+from mixing.merge import merge as put_together
+from mixing.merge import merge_places, split_places
+from mixing.merge import split as cut
+from mixing.shards import FOLDER_OF_SHARDS, check_index, fault
+from mixing.shards import verify as verify_shard
+from mixing.tokenizer import Tokenizer
+from ray_jobs.shard_check import Checked, WrittenCheck, check_step, index_rows
 
 PLACES = ".places.parquet"
 """Beside a shard that was merged or split: the rows of the lake's index table, where its documents lie."""
@@ -60,9 +65,6 @@ def verify(
       gap verify configs/demo.yaml --sample 1000
       gap verify /data/shards --vocab-size 32000 --eod 2
     """
-    from ray_jobs import pipeline
-    from ray_jobs import verify as checks
-
     path = Path(target)
     if path.is_dir() or path.suffix in {".bin", ".idx"} or path.with_name(path.name + ".idx").is_file():
         found, unchecked = _bare(path, overrides, tokenizer, vocab_size, eod)
@@ -71,16 +73,16 @@ def verify(
         if tokenizer or vocab_size or eod is not None:
             raise UserError(f"{target}: no folder of shards; with a CONFIG the lake's own tokenizer is used")
         config = load_config(target, overrides)
-        step = pipeline.plan(config)["shard"]
+        (step,) = of_kind(plan(config), Kind.SHARDS)
         if not step.done:
-            raise UserError(f"the shards have not been written yet; gap run {target} shard")
+            raise UserError(f"the shards have not been written yet; gap run {target} {step.name}")
         with ray_up(config):
-            found, unchecked = checks.check_step(step, config.shard.pack, sample), None
-        again = shlex.join((target, "shard", *overrides))
+            found, unchecked = check_step(step, sample), None
+        again = shlex.join((target, step.name, *overrides))
         remedy = f"delete {step.output.root}, then: gap run {again}"
     for one in found:
-        for fault in one.faults:
-            click.echo(f"gap: {fault}", err=True)
+        for message in one.faults:
+            click.echo(f"gap: {message}", err=True)
     if broken := sum(bool(one.faults) for one in found):
         click.echo(f"gap: {broken:,} of {len(found):,} shards at fault" + (f"; {remedy}" if remedy else ""), err=True)
         sys.exit(1)
@@ -96,10 +98,8 @@ def verify(
 
 def _bare(
     path: Path, overrides: Sequence[str], tokenizer: Path | None, vocab_size: int | None, eod: int | None
-) -> tuple[list["Checked"], str]:
-    """What ray_jobs.verify finds in shards that are named without their lake, and what was not looked at."""
-    from mixing.tokenizer import Tokenizer
-    from ray_jobs.verify import WrittenCheck, check_bare, prefixes
+) -> tuple[list[Checked], str]:
+    """What is found in shards that are named without their lake, and what was not looked at."""
 
     if overrides:
         raise UserError(f"{overrides[0]}: KEY=VALUE changes a CONFIG; {path} is shards")
@@ -132,8 +132,6 @@ def _bare(
 
 def _step_of(folder: Path) -> tuple[Output, Manifest] | None:
     """The shard step that a folder of shards is part of, and its manifest; None where there is none."""
-    from mixing.shards import FOLDER_OF_SHARDS
-
     folder = folder.resolve()
     step = Output(str(folder.parent))
     if folder.name != FOLDER_OF_SHARDS or not step.exists(MANIFEST):
@@ -142,18 +140,16 @@ def _step_of(folder: Path) -> tuple[Output, Manifest] | None:
         manifest = Manifest.model_validate(step.read_json(MANIFEST))
     except ValueError:  # shards may lie beside anything, and so beside another's manifest.json
         return None
-    return (step, manifest) if manifest.step == "shard" else None
+    return (step, manifest) if manifest.kind is Kind.SHARDS else None
 
 
-def _written(job: "WrittenCheck", written: Mapping[str, dict[str, Any]], prefix: Path) -> "Checked":
-    from ray_jobs.verify import Checked
-
+def _written(job: WrittenCheck, written: Mapping[str, dict[str, Any]], prefix: Path) -> Checked:
     if prefix.name not in written:
         return Checked(prefix.name, (f"{prefix}: the step wrote no such shard",), 0, 0)
     return job.check(written[prefix.name])
 
 
-def _each(check: Callable[[Path], "Checked"], shards: Sequence[Path]) -> list["Checked"]:
+def _each(check: Callable[[Path], Checked], shards: Sequence[Path]) -> list[Checked]:
     found = []
     with progress("verify", len(shards), "shards") as bar:
         for prefix in shards:
@@ -177,11 +173,6 @@ def merge(target: Path, shards: tuple[Path, ...]) -> None:
     Example:
       gap merge /data/train LAKE/shard-*/shards/train-*
     """
-    import pyarrow.parquet as pq
-
-    from mixing.merge import merge as put_together
-    from mixing.merge import merge_places
-    from ray_jobs.verify import prefix_of
 
     names = Counter(shard.resolve() for shard in shards)
     if twice := next((shard for shard in shards if names[shard.resolve()] > 1), None):
@@ -213,11 +204,6 @@ def split(shard: Path, folder: Path, tokens: int) -> None:
     Example:
       gap split LAKE/shard-…/shards/train-papers-00000.bin /data/pieces --tokens 100000000
     """
-    import pyarrow.parquet as pq
-
-    from mixing.merge import split as cut
-    from mixing.merge import split_places
-    from ray_jobs.verify import prefix_of
 
     prefix = prefix_of(shard)
     with _no_remedy():
@@ -230,57 +216,52 @@ def split(shard: Path, folder: Path, tokens: int) -> None:
     click.echo(table(("shard", "documents", "tokens"), rows, {1, 2}))
 
 
-@click.command()
-@CONFIG
-@click.argument("folder", metavar="OUT")
-@OVERRIDES
-@click.option("--redistributable-only", is_flag=True, help="Leave out what may not be passed on.")
-@user_errors
-def dump(config: str, folder: str, overrides: tuple[str, ...], redistributable_only: bool) -> None:
-    """Write the plan's documents as Parquet to OUT/train and OUT/validation, for trainers other than Megatron.
-
-    A row is a document: id, source, title, text, url, license, redistributable, and `copies`, how often the plan trains
-    on it. OUT is a folder or a URI (s3://…). A dump that was killed goes on where it stopped.
-
-    \b
-    Example:
-      gap dump configs/demo.yaml /data/demo
-      python -c 'import datasets; print(datasets.load_dataset("/data/demo"))'
-    """
-    from ray_jobs import pipeline
-    from ray_jobs.dump import claim, rows_of
-    from ray_jobs.dump import dump as write
-
-    loaded = load_config(config, overrides)
-    steps = pipeline.plan(loaded)
-    to = Output(folder if "://" in folder else str(Path(folder).resolve()))
-    claim(to, steps["mix"], redistributable_only)
-    with ray_up(loaded):
-        found = write(steps["mix"], steps["clean"], to, loaded.name, redistributable_only)
-    click.echo(table(("split", "source", "documents", "with copies", "withheld"), rows_of(found), {2, 3, 4}))
-    click.echo(to.root)
-
-
 @contextmanager
 def _no_remedy() -> Iterator[None]:
     """Faults of shards without the advice to run the shard step again, for they may come from anywhere."""
-    from mixing.shards import fault
-
     try:
         yield
     except UserError as error:
         raise UserError(fault(error)) from None
 
 
-def _places(prefix: Path) -> "pa.Table | None":
+def _places(prefix: Path) -> pa.Table | None:
     """Where the documents of a shard lie: from the file beside it, or from the lake's step that it is in."""
-    import pyarrow.parquet as pq
-
-    from ray_jobs.verify import index_rows
-
     beside = prefix.with_name(prefix.name + PLACES)
     return (
         pq.read_table(beside)
         if beside.is_file()
         else index_rows(Output(str(prefix.parent.parent.resolve())), prefix.name)
     )
+
+
+def prefixes(target: Path) -> list[Path]:
+    """The shards of a folder, sorted, a half of one included; or the one shard that `target` is, with a suffix or not.
+
+    Raises:
+        UserError: there is none.
+    """
+    if target.is_dir():
+        files = [file for kind in ("bin", "idx") for file in target.glob(f"*.{kind}")]
+        found = sorted({prefix_of(file) for file in files})
+        if not found:
+            raise UserError(f"{target}: no shard in this folder; shards are pairs of .bin and .idx files")
+        return found
+    prefix = prefix_of(target)
+    if not any(prefix.with_name(f"{prefix.name}.{kind}").is_file() for kind in ("bin", "idx")):
+        raise UserError(f"{prefix}: no such shard; a shard is a pair of .bin and .idx files")
+    return [prefix]
+
+
+def prefix_of(shard: Path) -> Path:
+    """A shard's path without the suffix of one of its files, which it may have."""
+    return shard.with_suffix("") if shard.suffix in {".bin", ".idx"} else shard
+
+
+def check_bare(prefix: Path, vocab_size: int | None, eod: int | None) -> Checked:
+    """Check a shard of which no lake tells; ids only where `vocab_size` is known, ends only where `eod` is."""
+    try:
+        found = check_index(prefix) if vocab_size is None else verify_shard(prefix, vocab_size, eod)
+    except UserError as error:
+        return Checked(prefix.name, (fault(error),), 0, 0)
+    return Checked(prefix.name, (), found.lengths.size, found.tokens)

@@ -3,10 +3,9 @@
 import difflib
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
-from lake.config import S, explain
+from lake.config import S, explain, parse_yaml
 from lake.error import UserError
 
 SUFFIX = ".yaml"
@@ -43,8 +42,8 @@ def tag(name: str) -> str:
 def read(path: Path, model: type[S]) -> S:
     """Raises UserError where the file is not YAML or not what `model` takes."""
     try:
-        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return model.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         raise UserError(f"{path}: {explain(error, model)}") from None
-    except (yaml.YAMLError, ValueError) as error:  # a date such as 2020-13-45 is a ValueError
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not YAML: {error}") from None

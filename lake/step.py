@@ -1,4 +1,4 @@
-"""A step is a value: a function, its settings and its inputs, hence a fingerprint and a folder. Its manifest marks it done."""
+"""A step is a value: a function, its settings and its inputs. A fingerprint of these names its folder in the lake."""
 
 import hashlib
 import importlib.metadata
@@ -68,7 +68,7 @@ class Outcome:
 
 
 class Kind(StrEnum):
-    """What sort of step it is, whatever its name. Report and estimates go by it, so a run can have several of a kind."""
+    """What sort of step it is, whatever its name. Report and estimates go by it; a run can have several of a kind."""
 
     READER = "reader"
     CLEANER = "cleaner"
@@ -126,7 +126,7 @@ class Body(Generic[S]):
 
 
 class Manifest(Settings):
-    """What a finished step says of itself, written last. `inputs` are folders of the lake by role; `follows` is a role."""
+    """What a finished step says of itself. `inputs` are folders of the lake by role; `follows` is one of the roles."""
 
     step: str
     kind: Kind

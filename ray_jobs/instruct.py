@@ -84,7 +84,7 @@ def instruct(step: Step[InstructionSettings], data: str) -> Outcome:
     )
 
 
-INSTRUCT = Body(instruct, Kind.INSTRUCTIONS, "ray", 3)
+INSTRUCT = Body[InstructionSettings](instruct, Kind.INSTRUCTIONS, "ray", 3)
 
 
 def _reasons(accounts: dict[str, Account]) -> str:

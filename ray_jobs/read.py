@@ -74,7 +74,7 @@ def read(step: Step[ReadSettings], data: str) -> Outcome:
 
 
 # Its time is that of the formats it reads.
-READ = Body(read, Kind.READER, "ray", 7, Cost(start=5, row_bytes=305, text_bytes=0.30))
+READ = Body[ReadSettings](read, Kind.READER, "ray", 7, Cost(start=5, row_bytes=305, text_bytes=0.30))
 
 
 def unsampled(output: Output) -> dict[str, int]:

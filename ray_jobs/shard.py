@@ -129,9 +129,9 @@ def shard(step: Step[ShardSettings]) -> Outcome:
     )
 
 
-# `python -m benchmarks.shards` as for the tokenizer; `python -m benchmarks.stream` tells what pieces, shuffle and checks
-# add: a core-second in 80 MB. Of the 55 bytes a document 20 are .idx; the tokens come on top.
-SHARD = Body(shard, Kind.SHARDS, "ray", 4, Cost(start=6, megabytes=24, row_bytes=55))
+# `python -m benchmarks.shards` as for the tokenizer; by `python -m benchmarks.stream` pieces, shuffle and checks add a
+# core-second in 80 MB. Of the 55 bytes a document 20 are .idx; the tokens come on top.
+SHARD = Body[ShardSettings](shard, Kind.SHARDS, "ray", 4, Cost(start=6, megabytes=24, row_bytes=55))
 
 
 class SelectionError(Exception):

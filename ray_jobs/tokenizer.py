@@ -64,7 +64,9 @@ def check(step: Step[TokenizerSettings]) -> None:
 
 
 # `python -m benchmarks.shards` on web pages, with a tokenizer of Llama 2's kind: to encode takes as long here as there.
-TOKENIZER = Body(tokenizer, Kind.TOKENIZER, "ray", 5, Cost(start=4, megabytes=34, row_bytes=20), check)
+TOKENIZER = Body[TokenizerSettings](
+    tokenizer, Kind.TOKENIZER, "ray", 5, Cost(start=4, megabytes=34, row_bytes=20), check
+)
 
 
 def _make(clean: Output, settings: TokenizerSettings) -> dict[str, bytes]:

@@ -48,7 +48,7 @@ def clean(step: Step[CleanSettings]) -> Outcome:
 
 # `python -m benchmarks.stages --data DATA`, one source at a time: 920 pages of 3.5 KB, 80 papers of 59 KB or 1,360
 # abstracts of 1.7 KB a second.
-CLEAN = Body(
+CLEAN = Body[CleanSettings](
     clean,
     Kind.CLEANER,
     "spark",

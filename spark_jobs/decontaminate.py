@@ -21,9 +21,10 @@ EVIDENCE = 'benchmark=%s question=%s rule=%s span="%s"'
 def decontaminate(step: Step[DecontaminateSettings], asked: EvaluateSettings, data: str) -> Outcome:
     """Write `decisions` for every document that dedup kept, and `hits` for every such document and question it quotes.
 
-    All questions of the benchmarks in `asked` are searched for, whatever their limits. They are thousands of rows, which
-    go to every task. `hits` is dedup.decontaminate.HIT. A drop's evidence is `benchmark=… question=… rule=run|share span="…"` of the question most
-    covered, its score the share of that question's n-grams in the document.
+    All questions of the benchmarks in `asked` are searched for, whatever their limits. They are thousands of rows, and
+    go to every task. `hits` has the columns of dedup.decontaminate.HIT. A drop's evidence is `benchmark=… question=…
+    rule=run|share span="…"` of the question most covered; its score is the share of that question's n-grams in the
+    document.
     """
     settings, output, spark = step.settings, step.output, session()
     questions = question_table(load_questions(asked, data))
@@ -52,7 +53,7 @@ def check(step: Step[DecontaminateSettings], asked: EvaluateSettings, data: str)
 
 
 # `python -m benchmarks.stages --data DATA`: 34,900 documents of 3.8 KB a second.
-DECONTAMINATE = Body(
+DECONTAMINATE = Body[DecontaminateSettings](
     decontaminate, Kind.DECONTAMINATION, "spark", 3, Cost(start=4, megabytes=130, row_bytes=18), check
 )
 

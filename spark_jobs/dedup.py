@@ -19,7 +19,8 @@ from dedup.settings import DedupSettings
 from dedup.sign import COLUMNS, EARLIER, SIGNATURES, SIGNED, sets, sign
 from dedup.titles import SITES_WITH_OVERVIEWS, Titled, TitleDrop, title_drops
 from lake.dataset import Output
-from lake.step import Account, Body, Cost, Kind as StepKind, Outcome, Step, account
+from lake.step import Account, Body, Cost, Outcome, Step, account
+from lake.step import Kind as StepKind
 from spark_jobs.components import components
 from spark_jobs.session import read_table, session, spark_path, write_table
 
@@ -86,7 +87,7 @@ def dedup(step: Step[DedupSettings]) -> Outcome:
 
 # docs/dedup.md, by `python -m benchmarks.dedup`: the whole step at a million documents; signatures, 75,000 documents of
 # 2.8 KB a second; signatures and shingles lie on disk while the step runs.
-DEDUP = Body(
+DEDUP = Body[DedupSettings](
     dedup,
     StepKind.DEDUPLICATION,
     "spark",

@@ -91,7 +91,7 @@ def mix(step: Step[MixSettings]) -> Outcome:
 
 
 # `python -m benchmarks.mix`: the full mix, 21.8 M documents.
-MIX = Body(mix, Kind.MIXTURE, "spark", 4, Cost(start=9, documents=42_000, row_bytes=37))
+MIX = Body[MixSettings](mix, Kind.MIXTURE, "spark", 4, Cost(start=9, documents=42_000, row_bytes=37))
 
 
 def _documents(step: Step[MixSettings], kept: DataFrame, spark: SparkSession) -> DataFrame:
