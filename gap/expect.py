@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
+from eval.numbers import percent
 from gap.raw import GB, Raw, present, to_come
 from lake.config import Settings
 from lake.step import Kind, Step, Steps, of_kind
@@ -108,7 +109,7 @@ def _shortfall(one: SourceMix, row: Mapping[str, Any]) -> str:
     key, missing, given = f"mix.sources.{row['source']}", row["missing_tokens"], row["budget_tokens"]
     wanted = given + missing
     asked = f"that ratio {one.ratio:g} asks for" if one.ratio is not None else "asked for"
-    said = f"{key}: {missing:,} tokens ({missing / wanted:.1%}) are lacking of the {wanted:,} {asked}"
+    said = f"{key}: {missing:,} tokens ({percent(missing / wanted)}) are lacking of the {wanted:,} {asked}"
     if not given:
         return f"{said}, for the source has none; add data, or leave it out with '{key}={{tokens: 0}}'"
     epochs = math.ceil(100 * wanted / row["available_tokens"]) / 100

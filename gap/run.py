@@ -193,4 +193,4 @@ def say(step: Step[Any], manifest: Manifest | None, new: bool) -> None:
 
 def warn(lines: Iterable[str]) -> None:
     for line in lines:
-        click.echo(f"gap: {line}", err=True)
+        click.echo(f"gap: {line}".replace(numbers.SPACE, " "), err=True)
