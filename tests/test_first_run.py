@@ -140,7 +140,8 @@ def test_torch_comes_from_where_pip_is_configured_to_look(prepared: Machine, con
         prepared.offer("pypi", TORCH)
         prepared.make()
     else:
-        prepared.make(PIP_FIND_LINKS=str(prepared.wheels), PIP_USER="1")  # as some clusters set it
+        # Some clusters set `user`, which pip refuses in a virtual environment.
+        prepared.make(PIP_FIND_LINKS=str(prepared.wheels), PIP_USER="1")
     assert prepared.installed() == "2.13.0+cpu"
     assert prepared.requests("cpu") == []
 
