@@ -105,7 +105,7 @@ class Machine:
 
     def installed(self) -> str:
         """The version of torch that a program imports."""
-        command = [self.project / ".venv/bin/python", "-c", "import gap_replay, tiny, torch; print(torch.version)"]
+        command = [f"{self.project}/.venv/bin/python", "-c", "import gap_replay, tiny, torch; print(torch.version)"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     def requests(self, index: str) -> list[str]:
@@ -172,7 +172,12 @@ def test_make_goes_on_where_it_stopped(machine: Machine) -> None:
     assert "Cannot install requirements.lock: No matching distribution found for tiny==1.0." in machine.fail()
 
     asked, goes_on = threading.Event(), threading.Event()
-    machine.web.pages["/pypi/tiny/"] = lambda _: (asked.set(), goes_on.wait(60))
+
+    def hang(_: object) -> None:
+        asked.set()
+        goes_on.wait(60)
+
+    machine.web.pages["/pypi/tiny/"] = hang
     process = machine.start()
     assert asked.wait(60)
     os.killpg(process.pid, signal.SIGKILL)
