@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -33,6 +34,7 @@ def markdown(package: str, folder: str) -> jinja2.Environment:
     return _environment(package, folder, _escaped)
 
 
+@cache
 def _environment(package: str, folder: str, finalize: Callable[[Any], Any]) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(package, folder),

@@ -46,6 +46,14 @@ def without(*names: str) -> Run:
     return Run("demo", tuple(step for step in run().manifests if step.step not in names))
 
 
+def with_empty_source() -> Run:
+    """The run with a source `textbooks` that gave nothing to the mixture."""
+    *rows, total = run().steps["mix"].figures["mixture"]
+    empty = {name: 0 if isinstance(value, int) else 0.0 for name, value in rows[0].items()} | {"source": "textbooks"}
+    figures = {name: run().steps[name].figures | {"mixture": [*rows, empty, total]} for name in ("mix", "shard")}
+    return updated({name: {"figures": value} for name, value in figures.items()})
+
+
 def with_second_model() -> Run:
     """The run with `pretrain-slow`, `export-slow` and `evaluate-slow`, of lower loss and other scores."""
     first = run()
