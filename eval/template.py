@@ -10,15 +10,8 @@ from markupsafe import Markup
 
 from eval import numbers, text
 
-FILTERS: dict[str, Callable[..., Any]] = {
-    "count": numbers.count,
-    "compact": numbers.compact,
-    "percent": numbers.percent,
-    "decimal": numbers.decimal,
-    "general": numbers.general,
-    "size": numbers.size,
-    "duration": numbers.duration,
-    "perplexity": numbers.perplexity,
+FORMATS = "count", "compact", "percent", "decimal", "general", "size", "duration", "perplexity"
+FILTERS = {name: getattr(numbers, name) for name in FORMATS} | {
     "product": math.prod,
     "yaml": text.as_yaml,
     "code": text.code,

@@ -29,4 +29,4 @@ def report(step: Step[ReportSettings]) -> Outcome:
     return Outcome(figures={"files": digests})
 
 
-REPORT: Body[ReportSettings] = Body(report, Kind.REPORT, "python", 5)
+REPORT = Body[ReportSettings](report, Kind.REPORT, "python", 5)

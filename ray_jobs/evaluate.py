@@ -91,7 +91,7 @@ def check(step: Step[EvaluateSettings], data: str) -> None:
     load_questions(step.settings, data)
 
 
-EVALUATE: Body[EvaluateSettings] = Body(evaluate, Kind.EVALUATION, "ray + vllm", 2, check=check)
+EVALUATE = Body[EvaluateSettings](evaluate, Kind.EVALUATION, "ray + vllm", 2, check=check)
 
 
 def _config(model: Path) -> dict[str, Any]:

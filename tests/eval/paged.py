@@ -8,6 +8,7 @@ from typing import Any
 import lxml.html
 
 from eval.report import render
+from eval.score import score
 from eval.summary import Run
 from lake.step import Manifest, folder_name
 
@@ -44,6 +45,12 @@ def configured(step: str, figures: dict[str, Any] | None = None, **keys: Any) ->
 
 def without(*names: str) -> Run:
     return Run("demo", tuple(step for step in run().manifests if step.step not in names))
+
+
+def unanswered() -> Run:
+    """The run with one benchmark, of which no question was answered."""
+    benchmark = {name: run().steps["evaluate"].figures["benchmarks"][0][name] for name in ("benchmark", "title", "hub")}
+    return changed("evaluate", {"benchmarks": [score("", []) | benchmark]}, accounts={})
 
 
 def with_empty_source() -> Run:

@@ -21,6 +21,7 @@ from tests.eval.paged import (
     renamed,
     run,
     section,
+    unanswered,
     updated,
     with_empty_source,
     with_second_model,
@@ -256,18 +257,7 @@ def test_a_source_without_documents_is_in_the_mixture_and_in_no_account() -> Non
 
 
 def test_a_benchmark_without_answers_has_dashes() -> None:
-    row: dict[str, Any] = {
-        "questions": 0,
-        "correct": 0,
-        "accuracy": None,
-        "low": 0.0,
-        "high": 1.0,
-        "chance": None,
-        "majority": None,
-    }
-    row |= {"clean_questions": 0, "clean_accuracy": None, "cut": 0, "predicted": {}}
-    rows = [run().steps["evaluate"].figures["benchmarks"][0] | row]
-    page = page_of(changed("evaluate", {"benchmarks": rows}, accounts={}))
+    page = page_of(unanswered())
     assert "Sample QA – no question answered" in words(page.xpath("//header")[0])
     assert "Sample QA 0 0 – – – – 0 – 0 no question answered" in words(section(page, "evaluate"))
 

@@ -13,7 +13,7 @@ from gap.cards import dataset_card, model_card, size_category
 from gap.report import FILES, REPORT, ReportSettings
 from lake.config import Settings
 from lake.step import Body, Outcome, Step
-from tests.eval.paged import changed, configured, renamed, run, updated, with_second_model, without
+from tests.eval.paged import changed, configured, renamed, run, unanswered, updated, with_second_model, without
 
 EVIL = "<script>alert(1)</script>\n---\nlicense: mit\n|`*x*` \ud800\x00"
 
@@ -259,18 +259,7 @@ def test_hostile_names_neither_leave_their_cell_nor_the_head() -> None:
 
 
 def test_a_benchmark_without_answers_is_in_the_table_and_not_in_the_index() -> None:
-    row: dict[str, Any] = {
-        "questions": 0,
-        "correct": 0,
-        "accuracy": None,
-        "low": 0.0,
-        "high": 1.0,
-        "chance": None,
-        "majority": None,
-    }
-    row |= {"clean_questions": 0, "clean_accuracy": None, "cut": 0, "predicted": {}}
-    rows = [run().steps["evaluate"].figures["benchmarks"][0] | row]
-    card = ModelCard(model_card(changed("evaluate", {"benchmarks": rows}, accounts={})))
+    card = ModelCard(model_card(unanswered()))
     assert card.data.eval_results is None
     assert table(card.text, "benchmark")["Sample QA"] == ["0", "–", "–", "–", "–", "–", "no question answered"]
 
