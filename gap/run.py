@@ -171,7 +171,8 @@ def _run(step: Step[Any], engines: Engines, ended: SimpleQueue[tuple[Step[Any], 
     try:
         engines.start(_lane(step))
         with watch(step.name) if _lane(step) == "spark" else nullcontext():
-            ended.put((step, step.run()))
+            manifest = step.run()
+        ended.put((step, manifest))
     except BaseException as error:  # noqa: BLE001 - raised again where the run waits
         ended.put((step, error))
 
