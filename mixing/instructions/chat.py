@@ -1,49 +1,29 @@
-"""ChatML: messages as one string, as tokens, and as the role and the loss of each token."""
+"""Conversations as tokens, with the role and the loss of each token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lake.error import UserError
-from mixing.tokenizer import CHAT_TOKENS, FORMAT_TOKENS, Tokenizer, Tokens
+from lake.marks import FORMAT_TOKENS
+from mixing.tokenizer.chatml import CHAT_TOKENS, NAMES, Messages, Role
+from mixing.tokenizer.tokenizer import Tokenizer, Tokens
 
-
-class Role(IntEnum):
-    """Who speaks, as a role dataset numbers it. The first three are the reference's; END is the end of a document."""
-
-    SYSTEM = 0
-    PROMPTER = 1
-    ASSISTANT = 2
-    END = 3
-
-
-NAMES = {Role.SYSTEM: "system", Role.PROMPTER: "question", Role.ASSISTANT: "answer"}
-"""What stands behind `<|im_start|>`."""
-
-# Some tokenizers treat the beginning of their input apart. A message never is the beginning: a control token comes
-# before it, which cannot be in what `Tokenizer.encode` is given. Another token stands in for it and is taken off again.
-FIRST = FORMAT_TOKENS[0]
-
-
-class Message(NamedTuple):
-    role: Role
-    text: str
-
-
-Messages = Sequence[Message]
+# Some tokenizers encode the beginning of their input in another way. A message never is the beginning: `<|im_start|>`
+# stands before it. `Tokenizer.encode` takes control tokens for text, so a format token stands in and is cut off after.
+STAND_IN = FORMAT_TOKENS[0]
 
 
 @dataclass(frozen=True)
 class Chat:
-    """A conversation in tokens, without end of document: arrays of one shape, [tokens].
+    """A conversation in tokens, without end of document: three arrays of shape [tokens].
 
-    `roles` are numbers of Role: all tokens of a message, its frame included, have the message's. `loss` is true where
-    a model learns: in the text of an answer and at the `<|im_end|>` after it. A token that joins the line end before
-    the text with its first characters is of the text.
+    `roles` are numbers of Role; `<|im_start|>`, `<|im_end|>` and line ends have the role of their message. `loss` is
+    true where a model learns: in the text of an answer and at the `<|im_end|>` after it. A token that joins the line
+    end before a text with its first characters counts as part of the text.
     """
 
     ids: Tokens
@@ -51,17 +31,11 @@ class Chat:
     loss: npt.NDArray[np.bool_]
 
 
-def render(messages: Messages) -> str:
-    """The string that a model is shown, with the end of the last message and its line."""
-    start, end = CHAT_TOKENS
-    return "".join(f"{start}{NAMES[role]}\n{text}{end}\n" for role, text in messages)
-
-
 def check_end(tokenizer: Tokenizer) -> None:
-    """Refuse a tokenizer with which an end of message would end the document.
+    """Refuse a tokenizer that ends documents with a chat token.
 
     Raises:
-        UserError: the two are one token.
+        UserError: it does.
     """
     if tokenizer.end in CHAT_TOKENS:
         raise UserError(
@@ -70,22 +44,21 @@ def check_end(tokenizer: Tokenizer) -> None:
         )
 
 
-def encode(tokenizer: Tokenizer, chats: Sequence[Messages]) -> list[Chat]:
-    """The tokens of conversations: those of `render`, with the frames as control tokens.
+def encode(tokenizer: Tokenizer, conversations: Sequence[Messages]) -> list[Chat]:
+    """The tokens of conversations as `render` writes them, with `<|im_start|>` and `<|im_end|>` as control tokens.
 
-    They are the ids that the tokenizer's `chat_template` gives, but where a text holds the string of a control token:
-    here it is plain text, so that no question can end its message and begin another.
-    They decode to `render`; with SentencePiece's ▁ before every piece of text, to that with a space after each token of
-    a frame.
+    The ids are those of the tokenizer's `chat_template`, with one exception. The string of a control token within a
+    text stays plain text here, so that no question can end its message and begin another. The ids decode to what
+    `render` gives; with SentencePiece, a space follows each control token.
     """
-    heads = [f"{FIRST}{name}\n" for name in NAMES.values()]
-    bodies = [f"{FIRST}{NAMES[role]}\n{text}" for messages in chats for role, text in messages]
-    line_end, *encoded = (ids[1:] for ids in tokenizer.encode([f"{FIRST}\n", *heads, *bodies]))
+    heads = [f"{STAND_IN}{name}\n" for name in NAMES.values()]
+    bodies = [f"{STAND_IN}{NAMES[role]}\n{text}" for messages in conversations for role, text in messages]
+    line_end, *encoded = (ids[1:] for ids in tokenizer.encode([f"{STAND_IN}\n", *heads, *bodies]))
     head_of = dict(zip(NAMES, encoded, strict=False))
     texts = iter(encoded[len(heads) :])
     start, end = (np.array([tokenizer.backend.token_to_id(token)], line_end.dtype) for token in CHAT_TOKENS)
-    found = []
-    for messages in chats:
+    chats = []
+    for messages in conversations:
         ids: list[npt.NDArray[Any]] = []
         roles: list[npt.NDArray[np.uint8]] = []
         loss: list[npt.NDArray[np.bool_]] = []
@@ -94,16 +67,16 @@ def encode(tokenizer: Tokenizer, chats: Sequence[Messages]) -> list[Chat]:
             framed = np.concatenate([start, body, end, line_end])
             learnt = np.zeros(framed.size, np.bool_)
             if role is Role.ASSISTANT:
-                learnt[1 + _shared(head_of[role], body) : 1 + body.size + 1] = True
+                learnt[1 + _common_prefix(head_of[role], body) : 1 + body.size + 1] = True
             ids.append(framed)
             roles.append(np.full(framed.size, role, np.uint8))
             loss.append(learnt)
-        found.append(Chat(np.concatenate(ids), np.concatenate(roles), np.concatenate(loss)))
-    return found
+        chats.append(Chat(np.concatenate(ids), np.concatenate(roles), np.concatenate(loss)))
+    return chats
 
 
-def _shared(head: npt.NDArray[Any], body: npt.NDArray[Any]) -> int:
-    """How many tokens at the beginning of the two are equal."""
+def _common_prefix(head: npt.NDArray[Any], body: npt.NDArray[Any]) -> int:
+    """How many tokens the two have in common at their beginning."""
     size = min(head.size, body.size)
     differ = np.flatnonzero(head[:size] != body[:size])
     return int(differ[0]) if differ.size else size

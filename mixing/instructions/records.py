@@ -1,4 +1,4 @@
-"""Questions and answers to learn from: lines of JSON, their keys named by the config, to conversations."""
+"""Read instruction data: lines of JSON, whose keys the config names, become conversations."""
 
 import json
 import re
@@ -11,24 +11,23 @@ from pydantic import Field, model_validator
 from lake.config import Settings
 from lake.decision import Drop, Reason
 from lake.lines import raw_lines
-from mixing.chat import NAMES, Message, Role
-from mixing.tokenizer import CHAT_ROLES
+from mixing.tokenizer.chatml import ROLES, Message, Role
 
 SURROGATE = re.compile("[\ud800-\udfff]")
-ROLES = {name: role for role, name in NAMES.items()}
 
 
 class InstructionInput(Settings):
-    """Files of JSON objects, one a line; a name that ends in `.gz` is gzip, one in `.zst` Zstandard.
+    """Files of JSON objects, one per line. A name ending in `.gz` is gzip, one ending in `.zst` is Zstandard.
 
-    A record is a question and its answer under the keys `question` and `answer`, or, with `messages`, a list under that
-    key of objects with `role` (system, user or question, assistant or answer) and `content`. `system_key` holds what
-    the system says; `system` is said where a record has no such message of its own. `a.b` is key b of the object a.
+    A record holds a question and its answer under the keys `question` and `answer`. With `messages`, it holds a list
+    under that key instead: objects with `role` (system, user or question, assistant or answer) and `content`.
+    `system_key` is the key of a system message; `system` is the system message of records that bring none. `a.b` is
+    key b of the object a.
 
     Attributes:
-        source: What accounts call them, and the beginning of their datasets' names.
+        source: The name of the input in accounts and at the beginning of its datasets' names.
         paths: Patterns below the data folder.
-        max_bytes: Of a line; a longer one is dropped and never held.
+        max_bytes: The longest line. A longer one is dropped and never held in memory.
     """
 
     source: str = Field(default="instructions", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -43,7 +42,7 @@ class InstructionInput(Settings):
     @model_validator(mode="after")
     def _one_form(self) -> Self:
         if self.messages is not None and self.model_fields_set & {"question", "answer", "system_key"}:
-            raise ValueError("messages: they name who speaks; leave question, answer and system_key out")
+            raise ValueError("messages: each message names its role; leave question, answer and system_key out")
         return self
 
 
@@ -52,7 +51,7 @@ class InstructionSettings(Settings):
 
     Attributes:
         sequence: Tokens of a packed sequence.
-        other_weight: Weight of the loss where no answer is; an answer's is 1.
+        other_weight: Weight of the loss outside of answers; within an answer it is 1.
     """
 
     inputs: tuple[InstructionInput, ...] = Field(min_length=1)
@@ -61,67 +60,59 @@ class InstructionSettings(Settings):
 
 
 class Conversation(NamedTuple):
-    """What a record says; `native` is the `file:line` where it stands."""
+    """The messages of a record, or why it is dropped. `native` is its place, `file:line`."""
 
     native: str
-    messages: tuple[Message, ...]
+    messages: tuple[Message, ...] | Drop
 
 
-class Rejected(NamedTuple):
-    """A record that is no conversation, or a file that cannot be read on."""
+class ConversationError(Exception):
+    """A record is not a conversation."""
 
-    native: str
-    drop: Drop
-
-
-class RecordError(Exception):
-    """Why a record is no conversation."""
-
-    def __init__(self, reason: Reason, what: str) -> None:
-        super().__init__(what)
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
         self.reason = reason
 
 
-def read_conversations(path: Path, name: str, settings: InstructionInput) -> Iterator[Conversation | Rejected]:
-    """Every record of a file. Memory holds one line of at most `max_bytes`.
+def read_conversations(path: Path, name: str, settings: InstructionInput) -> Iterator[Conversation]:
+    """Every record of a file; blank lines are skipped. Memory holds one line of at most `max_bytes`.
 
-    `name` is the file's name within the data folder. Blank lines are no records. A packed file that ends early or is
-    corrupt yields what was readable, then one rejected record.
+    `name` is the file's name within the data folder. A compressed file that ends early or is corrupt yields what can
+    be read, then one dropped record.
     """
     for native, line in raw_lines(path, name, settings.max_bytes):
-        yield Rejected(native, line) if isinstance(line, Drop) else _conversation(line, native, settings)
-
-
-def _conversation(line: bytes, native: str, settings: InstructionInput) -> Conversation | Rejected:
-    try:
-        return Conversation(native, parse(line, settings))
-    except RecordError as error:
-        return Rejected(native, Drop(error.reason, f"{native}: {error}"))
+        try:
+            yield Conversation(native, line if isinstance(line, Drop) else parse(line, settings))
+        except ConversationError as error:
+            yield Conversation(native, Drop(error.reason, f"{native}: {error}"))
 
 
 def parse(line: bytes, settings: InstructionInput) -> tuple[Message, ...]:
-    """The messages of one line, at least one of them an answer. Texts are kept as they are.
+    """The messages of one line, at least one of them an answer. Texts stay as they are.
 
     Raises:
-        RecordError: it is not JSON or not of the form that `settings` tell, or a message is blank.
+        ConversationError: the line is not JSON or lacks the keys that `settings` name, or a message is blank.
     """
     try:
         record = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise RecordError(Reason.UNDECODABLE, f"{error.reason} at byte {error.start}") from None
+        raise ConversationError(Reason.UNDECODABLE, f"{error.reason} at byte {error.start}") from None
     except (ValueError, RecursionError) as error:
-        raise RecordError(Reason.MALFORMED_JSON, str(error)) from None
+        raise ConversationError(Reason.MALFORMED_JSON, str(error)) from None
     if not isinstance(record, dict):
-        raise RecordError(Reason.WRONG_TYPE, "a record is an object")
-    messages = _listed(record, settings.messages) if settings.messages is not None else _asked(record, settings)
+        raise ConversationError(Reason.WRONG_TYPE, "a record must be an object")
+    if settings.messages is None:
+        messages = _question_and_answer(record, settings)
+    else:
+        messages = _message_list(record, settings.messages)
     if settings.system is not None and all(role is not Role.SYSTEM for role, _ in messages):
         messages.insert(0, Message(Role.SYSTEM, settings.system))
     if all(role is not Role.ASSISTANT for role, _ in messages):
-        raise RecordError(Reason.MISSING_FIELD, f"{settings.messages}: no message is an answer")
+        raise ConversationError(Reason.MISSING_FIELD, f"{settings.messages}: no message is an answer")
     return tuple(messages)
 
 
-def _asked(record: dict[str, Any], settings: InstructionInput) -> list[Message]:
+def _question_and_answer(record: dict[str, Any], settings: InstructionInput) -> list[Message]:
     messages = []
     if settings.system_key is not None and _get(record, settings.system_key) not in (None, ""):
         messages.append(Message(Role.SYSTEM, _text(record, settings.system_key)))
@@ -130,30 +121,30 @@ def _asked(record: dict[str, Any], settings: InstructionInput) -> list[Message]:
     return messages
 
 
-def _listed(record: dict[str, Any], key: str) -> list[Message]:
-    found = _get(record, key)
-    if found is None:
-        raise RecordError(Reason.MISSING_FIELD, f"no {key}")
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise RecordError(Reason.WRONG_TYPE, f"{key} is a list of objects")
+def _message_list(record: dict[str, Any], key: str) -> list[Message]:
+    entries = _get(record, key)
+    if entries is None:
+        raise ConversationError(Reason.MISSING_FIELD, f"no {key}")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ConversationError(Reason.WRONG_TYPE, f"{key} must be a list of objects")
     messages = []
-    for one in found:
-        role = _text(one, "role")
-        if role not in CHAT_ROLES:
-            raise RecordError(Reason.WRONG_TYPE, f"{key}: the role {role!r:.40} is none of {', '.join(CHAT_ROLES)}")
-        messages.append(Message(ROLES[CHAT_ROLES[role]], _text(one, "content")))
+    for entry in entries:
+        role = _text(entry, "role")
+        if role not in ROLES:
+            raise ConversationError(Reason.WRONG_TYPE, f"{key}: the role {role!r:.40} is none of {', '.join(ROLES)}")
+        messages.append(Message(ROLES[role], _text(entry, "content")))
     return messages
 
 
 def _text(record: dict[str, Any], key: str) -> str:
-    """A text that is not blank. Halves of surrogate pairs, which JSON can escape, become U+FFFD."""
+    """A text that is not blank. Lone surrogates, which JSON can escape, become U+FFFD."""
     value = _get(record, key)
     if value is None:
-        raise RecordError(Reason.MISSING_FIELD, f"no {key}")
+        raise ConversationError(Reason.MISSING_FIELD, f"no {key}")
     if not isinstance(value, str):
-        raise RecordError(Reason.WRONG_TYPE, f"{key}: a text, not {value!r:.80}")
+        raise ConversationError(Reason.WRONG_TYPE, f"{key} must be a text, not {value!r:.80}")
     if not value.strip():
-        raise RecordError(Reason.EMPTY, f"{key} is blank")
+        raise ConversationError(Reason.EMPTY, f"{key} is blank")
     return SURROGATE.sub("\ufffd", value)
 
 
