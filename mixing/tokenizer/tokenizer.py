@@ -67,7 +67,7 @@ class Tokenizer:
             return cls.load(folder)
 
     def files(self) -> dict[str, bytes]:
-        """The folder's files by name, for AutoTokenizer and vLLM. JSON is written last and marks the folder as whole."""
+        """The folder's files by name, for AutoTokenizer and vLLM. JSON comes last and marks the folder as whole."""
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "eos_token": self.end,
