@@ -329,7 +329,7 @@ def _first(text: str) -> str:
 def _place(steps: dict[str, Step], document: dict[str, Any] | None, place: dict[str, Any]) -> list[tuple[str, str]]:
     """Where a copy lies, and whether the tokens there decode to the document's text."""
     from mixing.shards import FOLDER_OF_SHARDS, read_tokens
-    from mixing.tokenizer import Tokenizer
+    from mixing.tokenizer.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.of(steps["tokenizer"].output)
     shards = steps["shard"].output.below(FOLDER_OF_SHARDS)

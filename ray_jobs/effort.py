@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lake.marks import FORMAT_TOKENS
 from lake.step import Step
 from mixing.shards import token_type
 from mixing.shuffle import Layout
 from mixing.split import SPLITS
-from mixing.tokenizer import CHAT_TOKENS, FORMAT_TOKENS
+from mixing.tokenizer.chatml import CHAT_TOKENS
 from ray_jobs.expect import BYTES_PER_TOKEN, Foreseen
 from ray_jobs.raw import MB
 

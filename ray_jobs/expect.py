@@ -9,7 +9,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from lake.config import Settings
 from lake.step import Step
-from mixing.mixture import MixSettings, Share, SourceMix, foresee
+from mixing.mixture import Amount, MixSettings, SourceMix, forecast
 from ray_jobs.raw import GB, Raw, present, to_come
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Foreseen:
     `mixture` is the mixture's table, with the origin `planned` the one of the step `mix`.
     """
 
-    held: Mapping[str, Share]
+    held: Mapping[str, Amount]
     origin: Origin
     raw: Mapping[str, Raw]
     mixture: list[dict[str, Any]]
@@ -72,7 +72,7 @@ def look_ahead(config: "Pipeline", steps: Mapping[str, Step], lacking: frozenset
     if steps["tokenizer"].done:
         held, origin = counted(steps["tokenizer"]), "counted"
     elif config.expected:
-        held = {source: Share(one.documents, one.tokens) for source, one in config.expected.items() if source in raw}
+        held = {source: Amount(one.documents, one.tokens) for source, one in config.expected.items() if source in raw}
         origin = "expected"
     else:
         held = {source: _estimate(one) for source, one in raw.items()}
@@ -83,19 +83,19 @@ def look_ahead(config: "Pipeline", steps: Mapping[str, Step], lacking: frozenset
         raw[source] = to_come(own, held[source].tokens * BYTES_PER_TOKEN, None if size is None else size * GB)
     if steps["mix"].done:
         return Foreseen(held, "planned", raw, steps["mix"].manifest().figures["mixture"])
-    return Foreseen(held, origin, raw, foresee(config.mix, held))
+    return Foreseen(held, origin, raw, forecast(config.mix, held))
 
 
-def counted(tokenizer: Step) -> dict[str, Share]:
+def counted(tokenizer: Step) -> dict[str, Amount]:
     """What the sources hold by the count of the step `tokenizer`, each document with its end."""
     manifest = tokenizer.manifest()
     tokens: dict[str, int] = manifest.figures["tokens_by_source"]
     documents = {source: manifest.accounts[source].kept for source in tokens}
-    return {source: Share(documents[source], tokens[source] + documents[source]) for source in tokens}
+    return {source: Amount(documents[source], tokens[source] + documents[source]) for source in tokens}
 
 
-def _estimate(raw: Raw) -> Share:
-    return Share(round(raw.text / BYTES_PER_DOCUMENT), round(raw.text / BYTES_PER_TOKEN))
+def _estimate(raw: Raw) -> Amount:
+    return Amount(round(raw.text / BYTES_PER_DOCUMENT), round(raw.text / BYTES_PER_TOKEN))
 
 
 def shortfalls(mix: MixSettings, mixture: list[dict[str, Any]]) -> list[str]:

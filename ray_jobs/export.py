@@ -12,9 +12,9 @@ import ray
 
 from lake.dataset import MANIFEST, Output
 from lake.step import Outcome, Step
-from mixing.shards import FOLDER_OF_SHARDS, check_index_in, read_tokens
+from mixing.shards import FOLDER_OF_SHARDS, read_index_in, read_tokens
 from mixing.split import TRAIN
-from mixing.tokenizer import Tokenizer
+from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.pretrain import vocabulary
 from train.convert import ExportSettings
 from train.recipe import Recipe
@@ -96,7 +96,7 @@ class ExportJob:
     def _sample(self) -> Any:
         """Token ids [sequences, length] from the beginning of the shard."""
         length = self.recipe.sequence
-        available = check_index_in(self.shards, self.shard).tokens
+        available = read_index_in(self.shards, self.shard).tokens
         sequences = max(1, min(self.settings.sequences, available // length))
         length = min(length, available)
         return read_tokens(self.shards, self.shard, 0, sequences * length).reshape(sequences, length)

@@ -25,10 +25,10 @@ from lake.dataset import Output
 from lake.error import UserError
 from lake.files import digest
 from lake.step import Manifest, Outcome, Step
-from mixing.instructions import InstructionSettings
+from mixing.instructions.records import InstructionSettings
 from mixing.mixture import MixSettings
 from mixing.shards import ShardSettings
-from mixing.tokenizer import TokenizerSettings, adopt, base_files
+from mixing.tokenizer.build import TokenizerSettings, adopt, base_files
 from ray_jobs.cluster import RaySettings
 from ray_jobs.expect import Expected
 from spark_jobs.session import Session, SparkSettings
@@ -306,12 +306,12 @@ def check(steps: dict[str, Step]) -> None:
     Raises:
         UserError: a shard's index does not open or does not fit its data.
     """
-    from mixing.shards import FOLDER_OF_SHARDS, check_index_in
+    from mixing.shards import FOLDER_OF_SHARDS, read_index_in
 
     shard = steps["shard"]
     if shard.done and not (steps["pretrain"].done and steps["export"].done):
         for one in shard.manifest().figures["shards"]:
-            check_index_in(shard.output.below(FOLDER_OF_SHARDS), one["name"])
+            read_index_in(shard.output.below(FOLDER_OF_SHARDS), one["name"])
 
 
 def check_attention(config: Pipeline) -> None:

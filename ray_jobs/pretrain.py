@@ -14,7 +14,7 @@ from lake.progress import watched
 from lake.step import Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS
 from mixing.split import TRAIN, VALIDATION
-from mixing.tokenizer import Tokenizer
+from mixing.tokenizer.tokenizer import Tokenizer
 from train.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ingest.sources.sampling import SampledInput
 from ingest.sources.warc import WarcInput
 from lake.error import UserError
 from lake.files import find
-from mixing.tokenizer import base_files
+from mixing.tokenizer.build import base_files
 
 if TYPE_CHECKING:
     from ray_jobs.pipeline import Pipeline

@@ -98,7 +98,7 @@ def _bare(
     path: Path, overrides: Sequence[str], tokenizer: Path | None, vocab_size: int | None, eod: int | None
 ) -> tuple[list["Checked"], str]:
     """What ray_jobs.verify finds in shards that are named without their lake, and what was not looked at."""
-    from mixing.tokenizer import Tokenizer
+    from mixing.tokenizer.tokenizer import Tokenizer
     from ray_jobs.verify import WrittenCheck, check_bare, prefixes
 
     if overrides:
@@ -179,8 +179,8 @@ def merge(target: Path, shards: tuple[Path, ...]) -> None:
     """
     import pyarrow.parquet as pq
 
-    from mixing.merge import merge as put_together
-    from mixing.merge import merge_places
+    from mixing.reshard import merge as put_together
+    from mixing.reshard import merge_places
     from ray_jobs.verify import prefix_of
 
     names = Counter(shard.resolve() for shard in shards)
@@ -215,8 +215,7 @@ def split(shard: Path, folder: Path, tokens: int) -> None:
     """
     import pyarrow.parquet as pq
 
-    from mixing.merge import split as cut
-    from mixing.merge import split_places
+    from mixing.reshard import cut, cut_places
     from ray_jobs.verify import prefix_of
 
     prefix = prefix_of(shard)
@@ -224,7 +223,7 @@ def split(shard: Path, folder: Path, tokens: int) -> None:
         pieces = cut(prefix, folder, tokens)
     places = _places(prefix)
     if places is not None and places.num_rows == sum(piece.documents for piece in pieces):
-        for piece, mine in zip(pieces, split_places(places, pieces), strict=True):
+        for piece, mine in zip(pieces, cut_places(places, pieces), strict=True):
             pq.write_table(mine, folder / f"{piece.name}{PLACES}", compression="zstd")
     rows = [(piece.name, f"{piece.documents:,}", f"{piece.tokens:,}") for piece in pieces]
     click.echo(table(("shard", "documents", "tokens"), rows, {1, 2}))
@@ -264,12 +263,12 @@ def dump(config: str, folder: str, overrides: tuple[str, ...], redistributable_o
 @contextmanager
 def _no_remedy() -> Iterator[None]:
     """Faults of shards without the advice to run the shard step again, for they may come from anywhere."""
-    from mixing.shards import fault
+    from mixing.shards import without_remedy
 
     try:
         yield
     except UserError as error:
-        raise UserError(fault(error)) from None
+        raise UserError(without_remedy(error)) from None
 
 
 def _places(prefix: Path) -> "pa.Table | None":

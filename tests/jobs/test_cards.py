@@ -20,7 +20,7 @@ from lake.config import Settings
 from lake.step import Manifest, Step
 from mixing.mixture import MixSettings
 from mixing.shards import ShardSettings
-from mixing.tokenizer import TokenizerSettings
+from mixing.tokenizer.build import TokenizerSettings
 from ray_jobs.cards import dataset_card, model_card, report, size_category
 from train.convert import ExportSettings
 from train.recipe import Recipe
