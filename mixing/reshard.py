@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake.dataset import Output
 from lake.error import UserError
-from mixing.shards import Shard, index_bytes, read_index, store, temporary
+from mixing.shards import Shard, index_bytes, read_index, store
 
 COPY_BYTES = 1 << 22
 
@@ -96,13 +97,7 @@ def pack(prefix: Path, length: int) -> str:
     """
     index = read_index(prefix)
     content = index_bytes(packed_lengths(index.tokens, length), index.dtype)
-    file = prefix.with_name(prefix.name + ".idx")
-    path = temporary(file)
-    try:
-        path.write_bytes(content)
-        path.replace(file)
-    finally:
-        path.unlink(missing_ok=True)
+    Output(str(prefix.parent.absolute())).write_bytes(content, f"{prefix.name}.idx")
     return hashlib.sha256(content).hexdigest()
 
 

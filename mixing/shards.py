@@ -8,7 +8,6 @@ the bounds of the documents (int64).
 
 import hashlib
 import struct
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,31 +106,17 @@ def store(
 ) -> Shard:
     """Write the shard `folder/name` from the blocks of its .bin and the lengths of its sequences.
 
-    `lengths` may grow while `blocks` are read. Both files are written under temporary names; .bin gets its name first,
-    .idx last.
+    `lengths` may grow while `blocks` are read. Each file has a temporary name until it is whole; .idx comes last.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{name}.{kind}" for kind in ("bin", "idx")]
-    data, index = temporaries = [temporary(file) for file in files]
+    output = Output(str(folder.absolute()))
     hashed = hashlib.sha256()
-    try:
-        with data.open("wb") as stream:
-            for block in blocks:
-                hashed.update(block)
-                stream.write(block)
-        sizes = np.concatenate([np.zeros(0, np.int64), *lengths])
-        index.write_bytes(content := index_bytes(sizes, dtype))
-        for path, file in zip(temporaries, files, strict=True):
-            path.replace(file)
-    finally:
-        for path in temporaries:
-            path.unlink(missing_ok=True)
+    with output.create(f"{name}.bin") as stream:
+        for block in blocks:
+            hashed.update(block)
+            stream.write(block)
+    sizes = np.concatenate([np.zeros(0, np.int64), *lengths])
+    output.write_bytes(content := index_bytes(sizes, dtype), f"{name}.idx")
     return Shard(name, sizes.size, int(sizes.sum()), hashed.hexdigest(), hashlib.sha256(content).hexdigest())
-
-
-def temporary(file: Path) -> Path:
-    """A name beside `file` to write it under."""
-    return file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
 
 
 def _blocks(documents: Iterable[npt.NDArray[Any]]) -> Iterator[list[npt.NDArray[Any]]]:

@@ -5,7 +5,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,9 +56,6 @@ class History:
     validation: list[dict[str, Any]]
     resumed_from: list[int]
 
-    def state(self) -> dict[str, Any]:
-        return {"losses": self.losses, "validation": self.validation, "resumed_from": self.resumed_from}
-
 
 def train(job: Job) -> None:
     """Train to the last step of the recipe, from the newest checkpoint in the job's folder if there is one.
@@ -107,7 +104,7 @@ class Worker:
                 self._validate(step)
             self._write_progress()
             if step % recipe.checkpoint_every == 0 or step == recipe.steps:
-                checkpoint.save(root, step, self.gpt, self.optimizer, self.scheduler, self.history.state())
+                checkpoint.save(root, step, self.gpt, self.optimizer, self.scheduler, asdict(self.history))
 
     def _resume(self, root: Path) -> int:
         """Load the newest checkpoint and return the number of finished steps."""
