@@ -31,7 +31,8 @@ from ingest.inputs import records, units
 from lake.config import load
 from lake.document import DOCUMENT, Document
 from mixing.shards import token_type, write
-from mixing.tokenizer import Tokenizer, TokenizerSettings, train
+from mixing.tokenizer.build import TokenizerSettings, train
+from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.command import table, user_errors
 from ray_jobs.pipeline import Pipeline
 

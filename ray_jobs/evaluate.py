@@ -20,7 +20,7 @@ from lake.decision import DECISION, Drop, decision
 from lake.error import UserError
 from lake.progress import progress
 from lake.step import Body, Kind, Outcome, Step, account
-from mixing.tokenizer import Tokenizer
+from mixing.tokenizer.tokenizer import Tokenizer
 
 ANSWER = pa.schema(
     [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from eval.generate import Tokens, branches, check_heads, choose_dtype, label_logprobs, label_tokens
 from lake.error import UserError
-from mixing.tokenizer import TokenizerSettings, train
+from mixing.tokenizer.build import TokenizerSettings, train
 
 STEM = "Answer:"
 LABELS = ("A", "B", "C", "D")

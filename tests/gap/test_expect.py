@@ -17,7 +17,7 @@ from gap.raw import QUESTIONS, RAW, missing
 from lake.config import load
 from lake.error import UserError
 from lake.step import Account, Outcome, Step
-from mixing.mixture import Budget, MixSettings, Share, foresee, mixture_table
+from mixing.mixture import Amount, Budget, MixSettings, forecast, mixture_table
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = str(ROOT / "configs" / "gap-replay.yaml")
@@ -151,8 +151,8 @@ def test_counted_tokens_come_before_expected_ones(tmp_path: Path) -> None:
     _, known, _ = foreseen(given)
     assert known.origin == "counted"
     # Each document has its end.
-    assert known.held == {"guidelines": Share(1, 401), "papers": Share(3, 6003)}
-    assert known.mixture == foresee(given.mix, known.held)
+    assert known.held == {"guidelines": Amount(1, 401), "papers": Amount(3, 6003)}
+    assert known.mixture == forecast(given.mix, known.held)
     found = efforts(given, steps, known)
     assert (found["read"].done, found["read"].core_seconds, found["dedup"].done) == (True, 0, False)
     size_of_read = sum(path.stat().st_size for path in steps["read"].output.local().rglob("*") if path.is_file())
@@ -165,7 +165,7 @@ def test_the_table_of_mix_comes_before_all(tmp_path: Path) -> None:
     for name in ("read", "clean"):
         finish(steps[name])
     finish(steps["tokenizer"], tokens_by_source={"guidelines": 400, "papers": 6000}, vocab_size=2048)
-    table = mixture_table({("papers", "train"): Share(2, 777)}, {"papers": Budget(5000, 900, 777)})
+    table = mixture_table({("papers", "train"): Amount(2, 777)}, {"papers": Budget(5000, 900, 777)})
     for name in ("dedup", "decontaminate"):
         finish(steps[name])
     finish(steps["mix"], mixture=table)
@@ -181,9 +181,9 @@ def test_the_table_of_mix_comes_before_all(tmp_path: Path) -> None:
 
 def test_a_budget_that_cannot_be_met_says_by_how_much_and_what_helps() -> None:
     sources: dict[str, Any] = {"a": {}, "b": {"tokens": 250}, "c": {"ratio": 0.5}, "d": {"tokens": 9}}
-    held = {"a": Share(1, 100), "b": Share(1, 200), "c": Share(1, 100)}
+    held = {"a": Amount(1, 100), "b": Amount(1, 200), "c": Amount(1, 100)}
     mix = MixSettings.model_validate({"sources": sources})
-    b, c, d = shortfalls(mix, foresee(mix, held))
+    b, c, d = shortfalls(mix, forecast(mix, held))
     assert b.startswith("mix.sources.b: 50 tokens (20.0\u00a0%) are lacking of the 250 asked for;")
     assert c.startswith("mix.sources.c: 200 tokens (66.7\u00a0%) are lacking of the 300 that ratio 0.5 asks for;")
     assert d.startswith(
@@ -196,16 +196,16 @@ def test_a_budget_that_cannot_be_met_says_by_how_much_and_what_helps() -> None:
 def test_what_is_said_to_help_does(which: int) -> None:
     """More epochs, or to ask for less."""
     sources: dict[str, Any] = {"a": {"validation": 0.1}, "b": {"tokens": 12_345}, "c": {"ratio": 0.31}}
-    held = {"a": Share(7, 70_001), "b": Share(3, 7_777), "c": Share(9, 1_234)}
+    held = {"a": Amount(7, 70_001), "b": Amount(3, 7_777), "c": Amount(9, 1_234)}
     mix = MixSettings.model_validate({"sources": sources})
-    while lines := shortfalls(mix, foresee(mix, held)):
+    while lines := shortfalls(mix, forecast(mix, held)):
         key, value = re.findall(r"mix\.sources\.(\S+)=([\d.]+)", lines[0])[which]
         source, setting = key.split(".")
         changed = {name: dict(one) for name, one in sources.items()}
         changed[source][setting] = float(value)
         sources = changed
         mix = MixSettings.model_validate({"sources": sources})
-        assert not any(line.startswith(f"mix.sources.{source}:") for line in shortfalls(mix, foresee(mix, held)))
+        assert not any(line.startswith(f"mix.sources.{source}:") for line in shortfalls(mix, forecast(mix, held)))
     assert sources["b"] != {"tokens": 12_345}
     assert sources["c"] != {"ratio": 0.31}
 

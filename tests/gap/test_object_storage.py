@@ -11,10 +11,10 @@ from benchmarks.steps import stand_in
 from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Step
-from mixing.instructions import InstructionSettings
+from mixing.instructions.records import InstructionSettings
 from mixing.shards import FOLDER_OF_SHARDS, read_tokens
 from mixing.split import TRAIN, VALIDATION
-from mixing.tokenizer import Tokenizer
+from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.cluster import RaySettings, start
 from ray_jobs.instruct import DATASETS, INSTRUCT, PACKED
 from ray_jobs.pretrain import check_shards, vocabulary

@@ -20,8 +20,9 @@ from gap.cli import main
 from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Step
-from mixing.shards import HEAD, ShardSettings, check_index, pack_index, write
-from mixing.tokenizer import FOLDER, Tokenizer, TokenizerSettings
+from mixing.shards import HEAD, ShardSettings, index_bytes, read_index, write
+from mixing.tokenizer.build import TokenizerSettings
+from mixing.tokenizer.tokenizer import FOLDER, Tokenizer
 from ray_jobs.shard_check import Checked, ShardCheck, check_step, lossy
 from tests.jobs.sharded import DEFAULT, Before, mix_step, tokenizer_step
 
@@ -80,17 +81,17 @@ def flip(folder: Path) -> None:
 def other_lengths(folder: Path) -> None:
     """The first two documents' lengths changed places: header, starts and size are as they should be."""
     prefix = folder / "shards" / SHARD
-    found = check_index(prefix)
+    found = read_index(prefix)
     lengths = found.lengths.tolist()
     at = next(n for n in range(len(lengths)) if lengths[n] != lengths[0])
     lengths[0], lengths[at] = lengths[at], lengths[0]
-    prefix.with_suffix(".idx").write_bytes(pack_index(lengths, found.dtype))
+    prefix.with_suffix(".idx").write_bytes(index_bytes(lengths, found.dtype))
 
 
 def other_order(folder: Path) -> None:
     """The first two documents changed places and their lengths with them: a shard that is well in itself."""
     prefix = folder / "shards" / SHARD
-    found = check_index(prefix)
+    found = read_index(prefix)
     tokens = np.fromfile(prefix.with_suffix(".bin"), found.dtype)
     ids = [one[:-1] for one in np.split(tokens, np.cumsum(found.lengths)[:-1])]
     ids[0], ids[1] = ids[1], ids[0]
@@ -419,7 +420,7 @@ def test_merge_and_split_know_where_a_lakes_documents_lie(shard_step: Step[Any],
     documents = 0
     for name in ("papers", *pieces):
         prefix = tmp_path / name
-        lengths = check_index(prefix).lengths
+        lengths = read_index(prefix).lengths
         ids = [one[:-1] for one in np.split(np.fromfile(f"{prefix}.bin", np.uint16), np.cumsum(lengths)[:-1])]
         rows = pq.read_table(f"{prefix}.places.parquet").to_pylist()
         assert [made.decode(one) for one in ids] == [text_of[row["id"]] for row in rows]

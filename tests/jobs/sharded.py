@@ -9,10 +9,10 @@ import pyarrow as pa
 from lake.dataset import Output
 from lake.document import DOCUMENT, new_document
 from lake.step import Account, Outcome, Step
-from mixing.mixture import Budget, Share, mixture_table
+from mixing.mixture import Amount, Budget, mixture_table
 from mixing.shards import ShardSettings
 from mixing.split import SPLITS, TRAIN
-from mixing.tokenizer import END, TokenizerSettings
+from mixing.tokenizer.build import END, TokenizerSettings
 from ray_jobs.count import tokenizer
 from ray_jobs.tokenize import shard
 
@@ -86,7 +86,7 @@ def mix_step(root: Path | str, counted: Step) -> Step:
     """A plan written by hand, with the mixture's table that the shard step compares itself with."""
     step = Step("mix", "spark", 1, {}, str(root), (counted,))
     tokens = {row["id"]: row["tokens"] for row in counted.output.scan("counts").to_table().to_pylist()}
-    shares: dict[tuple[str, str], Share] = {}
+    shares: dict[tuple[str, str], Amount] = {}
     budgets: dict[str, Budget] = {}
     for source, rows in documents().items():
         kept = [(row["id"], plan) for position, row in enumerate(rows) if (plan := plan_of(position, row))]
@@ -97,7 +97,7 @@ def mix_step(root: Path | str, counted: Step) -> Step:
             step.output.write_part("plan", Output.part_place(name)[0], part, source)
         for split in SPLITS:
             of = [one for one in planned.values() if one["split"] == split]
-            shares[source, split] = Share(len(of), sum(one["copies"] * (one["tokens"] + 1) for one in of))
+            shares[source, split] = Amount(len(of), sum(one["copies"] * (one["tokens"] + 1) for one in of))
         once = sum(one["tokens"] + 1 for one in planned.values() if one["split"] == TRAIN)
         trained = shares[source, TRAIN].tokens
         budgets[source] = Budget(once, trained, trained)

@@ -13,12 +13,14 @@ import pytest
 
 from lake.step import Manifest, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, write
-from mixing.tokenizer import FOLDER, Tokenizer, TokenizerSettings, train
+from mixing.tokenizer.build import TokenizerSettings, train
+from mixing.tokenizer.tokenizer import FOLDER, Tokenizer
 from ray_jobs.export import export
 from ray_jobs.pretrain import pretrain
 from tests.jobs.processes import ray_workers
 from train.checkpoint import read_state
-from train.convert import ExportSettings, ParityError
+from train.convert import ParityError
+from train.recipe import ExportSettings
 from train.recipe import Recipe
 
 pytestmark = pytest.mark.engine

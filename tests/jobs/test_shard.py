@@ -13,12 +13,13 @@ import pytest
 
 from lake.error import UserError
 from lake.step import Outcome, Step
-from mixing.merge import merge
-from mixing.mixture import Budget, Share, mixture_table
-from mixing.shards import ShardSettings, check_index, read_tokens
+from mixing.mixture import Amount, Budget, mixture_table
+from mixing.reshard import merge
+from mixing.shards import ShardSettings, read_index, read_tokens
 from mixing.shuffle import order
 from mixing.split import SPLITS, VALIDATION
-from mixing.tokenizer import FOLDER, Tokenizer, TokenizerSettings
+from mixing.tokenizer.build import TokenizerSettings
+from mixing.tokenizer.tokenizer import FOLDER, Tokenizer
 from ray_jobs.cluster import RaySettings, start
 from ray_jobs.count import tokenizer
 from ray_jobs.tokenize import PlanError, ShardJob, realise, shard
@@ -203,7 +204,7 @@ def test_packed_shards_hold_the_same_tokens(shard_step: Step, before: Before, tm
     assert {name for name in ours if name.endswith(".idx")} <= changed
     assert all(name.endswith(".idx") or name.startswith("written/") for name in changed)
     for one in packed.manifest().figures["shards"]:
-        *whole, last = check_index(packed.output.local("shards", one["name"])).lengths.tolist()
+        *whole, last = read_index(packed.output.local("shards", one["name"])).lengths.tolist()
         assert set(whole) <= {length}
         assert 0 < last <= length
     assert packed.manifest().figures["mixture"] == shard_step.manifest().figures["mixture"]
@@ -218,7 +219,7 @@ def test_an_empty_plan_is_told(before: Before, tmp_path: Path) -> None:
 
 def test_a_plan_without_a_token_to_train_on_is_told(before: Before, tmp_path: Path) -> None:
     held_out = Step("mix", "spark", 3, {}, str(tmp_path))
-    planned = mixture_table({("papers", VALIDATION): Share(3, 30)}, {"papers": Budget(0, 0, 0)})
+    planned = mixture_table({("papers", VALIDATION): Amount(3, 30)}, {"papers": Budget(0, 0, 0)})
     held_out.complete(lambda: Outcome(figures={"mixture": planned}))
     step = Step("shard", "ray", 1, {}, str(tmp_path), (before.clean, before.counted, held_out))
     with pytest.raises(UserError, match=r"no token to train on: .*; lower validation or raise tokens in mix\.sources"):

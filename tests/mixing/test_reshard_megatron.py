@@ -1,4 +1,4 @@
-"""Packed shards in Megatron's datasets: what it trains on are the documents with their ends, one after the other."""
+"""From packed shards Megatron trains on the documents with their ends, one after the other."""
 
 import warnings
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mixing.merge import pack
+from mixing.reshard import pack
 from mixing.shards import write
 
 with warnings.catch_warnings():
@@ -20,24 +20,24 @@ with warnings.catch_warnings():
 pytestmark = pytest.mark.engine
 
 VOCABULARY, EOD, PAD = 1000, 999, 998
-PACKED, LENGTH = 48, 32
+PACK, LENGTH = 48, 32
 SHARDS = {"a": 60, "b": 25}
 """Documents by shard."""
 
 
 class ForMegatron:
-    """What Megatron's datasets ask of a tokenizer."""
+    """The attributes of a tokenizer that Megatron's datasets read."""
 
     eod, pad, vocab_size = EOD, PAD, VOCABULARY
     unique_identifiers = {"class": "ForMegatron"}  # noqa: RUF012
 
 
 def sequences(shard: str) -> list[np.ndarray]:
-    """The documents of a shard as a packed one has them: each with its end, joined, cut anew."""
+    """The sequences of a packed shard: documents with their ends, joined and cut anew."""
     random = np.random.default_rng(SHARDS[shard])
     documents = [random.integers(0, PAD, size) for size in random.integers(1, 80, SHARDS[shard])]
     joined = np.concatenate([np.append(ids, EOD) for ids in documents])
-    return np.split(joined, range(PACKED, joined.size, PACKED))
+    return np.split(joined, range(PACK, joined.size, PACK))
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +48,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         documents = np.split(joined, np.flatnonzero(joined == EOD)[:-1] + 1)
         assert len(documents) == SHARDS[shard]
         write(folder, shard, (ids[:-1] for ids in documents), VOCABULARY, EOD)
-        pack(folder / shard, PACKED)
+        pack(folder / shard, PACK)
     return folder
 
 
 @pytest.mark.parametrize("shard", SHARDS)
 def test_a_sequence_of_the_index_is_a_document_to_megatron(folder: Path, shard: str) -> None:
     theirs = IndexedDataset(str(folder / shard))
-    assert theirs.sequence_lengths[-1] < PACKED, "the last one has what is left"
+    assert theirs.sequence_lengths[-1] < PACK, "the last one holds the rest"
     assert theirs.document_indices.tolist() == list(range(len(theirs) + 1))
     assert [ids.tolist() for ids in theirs[: len(theirs)]] == [ids.tolist() for ids in sequences(shard)]
 
@@ -83,19 +83,19 @@ def blended(folder: Path) -> Any:
 
 
 def test_training_sequences_are_stretches_of_the_packed_ones_in_an_epochs_order(blended: Any) -> None:
-    for shard, mine in zip(SHARDS, blended.datasets, strict=True):
+    for shard, dataset in zip(SHARDS, blended.datasets, strict=True):
         packed = sequences(shard)
-        epochs, rest = divmod(mine.document_index.size, len(packed))
+        epochs, rest = divmod(dataset.document_index.size, len(packed))
         assert rest == 0
-        assert sorted(mine.document_index) == sorted([*range(len(packed))] * epochs)
-        joined = np.concatenate([packed[number] for number in mine.document_index])
-        assert sorted(mine.shuffle_index) == list(range((joined.size - 1) // LENGTH))
-        for place, number in enumerate(mine.shuffle_index):
+        assert sorted(dataset.document_index) == sorted([*range(len(packed))] * epochs)
+        joined = np.concatenate([packed[number] for number in dataset.document_index])
+        assert sorted(dataset.shuffle_index) == list(range((joined.size - 1) // LENGTH))
+        for place, number in enumerate(dataset.shuffle_index):
             stretch = joined[number * LENGTH :][: LENGTH + 1]
-            found = mine[place]
-            assert found["tokens"].tolist() == stretch[:-1].tolist()
-            assert found["labels"].tolist() == stretch[1:].tolist()
-            assert found["loss_mask"].all()
+            sequence = dataset[place]
+            assert sequence["tokens"].tolist() == stretch[:-1].tolist()
+            assert sequence["labels"].tolist() == stretch[1:].tolist()
+            assert sequence["loss_mask"].all()
 
 
 def test_a_blend_takes_packed_shards_by_their_weights(blended: Any) -> None:

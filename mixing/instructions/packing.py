@@ -1,4 +1,4 @@
-"""Loss-masked sequences of one length: whole conversations, packed, for trainers that read Parquet."""
+"""Pack whole conversations into loss-masked sequences of one length, for trainers that read Parquet."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mixing.chat import Chat
+from mixing.instructions.chat import Chat
 
 SEQUENCES = pa.schema(
     [
@@ -17,15 +17,15 @@ SEQUENCES = pa.schema(
         pa.field("seq_lengths", pa.list_(pa.int32()), nullable=False),
     ]
 )
-"""A row is a sequence; the first three columns have its full length.
+"""A row is a sequence. The first three columns have its full length.
 
-- `input_ids`: one conversation after the other, each with its end of document, then padding.
-- `loss_mask`: the weight of the loss of predicting that very token, so it is shifted together with the labels. 1 where
+- `input_ids`: conversations, each with its end of document, then padding.
+- `loss_mask`: the weight of the loss of predicting this token, so it is shifted together with the labels. It is 1 where
   `Chat.loss` is true, 0 at the first token of a conversation and in padding, `other_weight` elsewhere.
-- `position_ids`: from 0 in each conversation and in the padding.
-- `seq_lengths`: of the conversations, without the padding; their running sum bounds attention.
+- `position_ids`: they start from 0 in each conversation and in the padding.
+- `seq_lengths`: the tokens of each conversation, without padding. Their running sum bounds attention.
 
-Labels of a Hugging Face trainer: `input_ids` where `loss_mask` is above 0, else -100.
+A Hugging Face trainer takes as labels `input_ids` where `loss_mask` is above 0, else -100.
 """
 
 OPEN = 64
@@ -33,8 +33,8 @@ OPEN = 64
 
 
 @dataclass(eq=False)
-class Packed:
-    """A sequence as it fills; `room` is what padding would take now."""
+class PackedSequence:
+    """A sequence as it fills. `room` is the number of tokens still free."""
 
     room: int
     ids: list[npt.NDArray[np.int32]] = field(default_factory=list)
@@ -56,25 +56,25 @@ class Packed:
         }
 
 
-def pack(chats: Iterable[Chat], length: int, eod: int, other_weight: float) -> Iterator[Packed]:
-    """Sequences of `length` tokens of which none holds part of a conversation, unless that is longer than a sequence.
+def pack(chats: Iterable[Chat], length: int, eod: int, other_weight: float) -> Iterator[PackedSequence]:
+    """Pack conversations into sequences of `length` tokens; only a conversation longer than a sequence is cut.
 
-    A longer one is cut into pieces of `length` tokens and a rest. A piece goes into the fullest of OPEN sequences that
-    has room for it; where none has, the fullest is given out for a new one. The result depends on the order alone, and
-    memory holds OPEN sequences.
+    That one becomes pieces of `length` tokens and a rest. A piece goes into the fullest of OPEN sequences that has room
+    for it. Where none has, the fullest sequence leaves and a new one opens. The result depends only on the order of
+    `chats`, and memory holds OPEN sequences.
     """
-    waiting: list[Packed] = []
+    waiting: list[PackedSequence] = []
     for chat in chats:
         for ids, weights in _pieces(chat, length, eod, other_weight):
-            fitting = [one for one in waiting if one.room >= ids.size]
+            fitting = [sequence for sequence in waiting if sequence.room >= ids.size]
             if fitting:
-                chosen = min(fitting, key=lambda one: one.room)
+                chosen = min(fitting, key=lambda sequence: sequence.room)
             else:
                 if len(waiting) == OPEN:
-                    fullest = min(waiting, key=lambda one: one.room)
+                    fullest = min(waiting, key=lambda sequence: sequence.room)
                     waiting.remove(fullest)
                     yield fullest
-                chosen = Packed(length)
+                chosen = PackedSequence(length)
                 waiting.append(chosen)
             chosen.add(ids, weights)
             if not chosen.room:
@@ -90,16 +90,16 @@ def _pieces(
     weights = np.append(np.where(chat.loss, 1, other_weight), other_weight).astype(np.float32)
     for start in range(0, ids.size, length):
         piece, weight = ids[start : start + length], weights[start : start + length]
-        # Nothing of its conversation stands before it, so it cannot be predicted.
+        # No token of the same piece stands before the first, so nothing can predict it.
         weight[0] = 0
         yield piece, weight
 
 
 def is_cut(chat: Chat, length: int) -> bool:
-    """Whether a conversation and its end of document are longer than a sequence."""
+    """Whether a conversation with its end of document is longer than a sequence."""
     return chat.ids.size + 1 > length
 
 
-def table(packed: Iterable[Packed], pad: int) -> pa.Table:
+def table(sequences: Iterable[PackedSequence], pad: int) -> pa.Table:
     """Rows of SEQUENCES."""
-    return pa.Table.from_pylist([one.row(pad) for one in packed], SEQUENCES)
+    return pa.Table.from_pylist([sequence.row(pad) for sequence in sequences], SEQUENCES)

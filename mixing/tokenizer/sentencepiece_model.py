@@ -1,4 +1,4 @@
-"""SentencePiece models of Llama's kind, as Rust tokenizers that give the same ids."""
+"""Read a SentencePiece model of Llama's kind as a Rust tokenizer that gives the same ids."""
 
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,19 @@ from tokenizers import AddedToken, decoders, models, normalizers
 from lake.error import UserError
 
 SPACE = "▁"
-"""Stands for a space in every piece."""
+"""Every piece holds this character for a space."""
 
 Piece = model_pb2.ModelProto.SentencePiece
 
 
-def read_pieces(file: Path) -> tuple[tokenizers.Tokenizer, str | None]:
-    """The model and its end of sentence, if it has one; ids are the file's.
+def read_model(file: Path) -> tuple[tokenizers.Tokenizer, str | None]:
+    """The model with the file's ids, and its end-of-sentence token where it has one.
 
-    Llama's kind is BPE with a piece for every byte, which leaves the text as it is but for a space put before it.
-    A text between two added tokens is a text of its own, as in Llama 2's tokenizer.json: it gets that space, too.
+    Llama's kind is BPE with a piece for every byte. It changes nothing in a text but puts a space before it. As in
+    Llama 2's tokenizer.json, the text between two added tokens gets that space, too.
 
     Raises:
-        UserError: the file is no SentencePiece model, or one of another kind.
+        UserError: the file is not a SentencePiece model, or it is of another kind.
     """
     proto = model_pb2.ModelProto()
     try:
@@ -31,7 +31,7 @@ def read_pieces(file: Path) -> tuple[tokenizers.Tokenizer, str | None]:
     except DecodeError:
         raise UserError(f"{file}: not a SentencePiece model; give the file or folder that training wrote") from None
     trained, normal = proto.trainer_spec, proto.normalizer_spec
-    strange = (
+    unsupported = (
         trained.model_type != model_pb2.TrainerSpec.BPE
         or not trained.byte_fallback
         or trained.treat_whitespace_as_suffix
@@ -39,10 +39,10 @@ def read_pieces(file: Path) -> tuple[tokenizers.Tokenizer, str | None]:
         or normal.remove_extra_whitespaces
         or not normal.escape_whitespaces
     )
-    if strange:
+    if unsupported:
         raise UserError(f"{file}: not a model of Llama's kind (BPE, bytes, no normalization); give a tokenizer.json")
-    vocabulary = {one.piece: number for number, one in enumerate(proto.pieces)}
-    scores = {one.piece: one.score for one in proto.pieces if one.type == Piece.NORMAL}
+    vocabulary = {entry.piece: number for number, entry in enumerate(proto.pieces)}
+    scores = {entry.piece: entry.score for entry in proto.pieces if entry.type == Piece.NORMAL}
     unknown = proto.pieces[trained.unk_id].piece
     model = models.BPE(vocabulary, _merges(scores), unk_token=unknown, fuse_unk=True, byte_fallback=True)
     backend = tokenizers.Tokenizer(model)
@@ -53,16 +53,16 @@ def read_pieces(file: Path) -> tuple[tokenizers.Tokenizer, str | None]:
         parts.append(decoders.Strip(" ", 1, 0))
     backend.normalizer = normalizers.Sequence(spaces)
     backend.decoder = decoders.Sequence(parts)
-    controls = [unknown, *(one.piece for one in proto.pieces if one.type == Piece.CONTROL)]
-    backend.add_special_tokens([AddedToken(one, special=True, normalized=False) for one in controls])
-    defined = [one.piece for one in proto.pieces if one.type == Piece.USER_DEFINED]
-    backend.add_tokens([AddedToken(one, special=False, normalized=False) for one in defined])
+    controls = [unknown, *(entry.piece for entry in proto.pieces if entry.type == Piece.CONTROL)]
+    backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in controls])
+    defined = [entry.piece for entry in proto.pieces if entry.type == Piece.USER_DEFINED]
+    backend.add_tokens([AddedToken(token, special=False, normalized=False) for token in defined])
     end = trained.eos_id
     return backend, proto.pieces[end].piece if end >= 0 else None
 
 
 def _merges(scores: dict[str, float]) -> list[tuple[str, str]]:
-    """All pairs of pieces that make a piece, best score first, which is not always the order of the ids."""
+    """All pairs of pieces that make a piece, best score first; ids are not always in that order."""
     pairs = [
         (-score, number, at, piece)
         for number, (piece, score) in enumerate(scores.items())

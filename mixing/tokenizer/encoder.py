@@ -1,7 +1,7 @@
-"""From texts to ids: fastokens where it gives the ids of Hugging Face's tokenizers, at ten times their speed or more.
+"""From texts to ids, with fastokens where it gives the same ids as Hugging Face's tokenizers: it is ten times faster.
 
-That is proved for each tokenizer, once a process, on hard strings. Where fastokens cannot read a tokenizer, or differs
-in one id, tokenizers does the work, and a warning says so.
+Each process proves this for each tokenizer on hard strings. Where fastokens cannot read a tokenizer, or gives a single
+other id, tokenizers does the work, and a warning says so.
 """
 
 import hashlib
@@ -17,25 +17,25 @@ import numpy.typing as npt
 import tokenizers
 
 Flat = tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]
-"""The ids of all texts, one after the other, and the bounds of the texts in them, one more than texts."""
+"""The ids of all texts in one array, and the bounds of each text in it: [tokens], [texts + 1]."""
 
 Twin = tuple[fastokens.Tokenizer | None, str]
-"""What encodes as a tokenizer does, or none and what is wrong with it."""
+"""A fast tokenizer with the same ids, or None and the reason why there is none."""
 
 _TWINS: dict[bytes, Twin] = {}
-"""By the SHA-256 of the tokenizer's JSON, for tasks that follow each other in a process. What a twin remembers of words
-is bounded, some 90 MB with SmolLM2's vocabulary."""
+"""Twins by the SHA-256 of the tokenizer's JSON, so that later tasks of a process need no new proof. A twin's cache of
+words is bounded: about 90 MB with SmolLM2's vocabulary."""
 
 
 def forget() -> None:
-    """Drop all twins, so that the next encoder has seen no text but the hard ones, as in a new process."""
+    """Drop all twins with their caches, as if the process were new."""
     _TWINS.clear()
 
 
 class Encoder:
-    """Encodes texts as the backend does, its special tokens taken for plain text.
+    """Encodes texts as the backend does, but takes special tokens in them for plain text.
 
-    `name` is the library that does it, with its version.
+    `name` is the library in use, with its version.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
@@ -47,7 +47,7 @@ class Encoder:
             warnings.warn(f"{fault}: texts are encoded with {self.name}, which is slower", stacklevel=2)
 
     def encode(self, texts: Sequence[str]) -> Flat:
-        """No begin or end is added. A text that fastokens rejects, for it has no id for a byte, goes to tokenizers."""
+        """Encode without begin or end. A text with a byte that fastokens has no id for goes to tokenizers."""
         if self._fast is None:
             return _slow(self._backend, texts)
         try:
@@ -67,8 +67,8 @@ def _twin(backend: tokenizers.Tokenizer) -> Twin:
 
 
 def _proved(backend: tokenizers.Tokenizer, content: str) -> Twin:
-    """The twin of the backend with this JSON if it proves to be one."""
-    # The tasks on a cluster say so, for each has one core; fastokens reads these when it first encodes.
+    """Build the twin from the backend's JSON, and compare both on the hard texts."""
+    # A task on a cluster has one core. fastokens reads these variables when it first encodes.
     if os.environ.get("TOKENIZERS_PARALLELISM") == "false":
         os.environ.setdefault("RAYON_NUM_THREADS", "1")
         os.environ.setdefault("FASTOKENS_BPE_THREADS", "1")
@@ -77,18 +77,18 @@ def _proved(backend: tokenizers.Tokenizer, content: str) -> Twin:
     except ValueError as error:
         return None, f"fastokens does not read this tokenizer ({' '.join(str(error).split())})"
     size = backend.get_vocab_size()
-    words = backend.decode_batch([[one] for one in range(0, size, max(1, size // WORDS))], skip_special_tokens=False)
-    texts = hard_texts([one.content for one in backend.get_added_tokens_decoder().values()], words)
+    words = backend.decode_batch([[id_] for id_ in range(0, size, max(1, size // WORDS))], skip_special_tokens=False)
+    texts = hard_texts([token.content for token in backend.get_added_tokens_decoder().values()], words)
     ids, bounds = _slow(backend, texts)
-    for text, wanted in zip(texts, np.split(ids, bounds[1:-1].astype(np.int64)), strict=True):
-        # Twice, for the second answer comes from what it remembers of words.
+    for text, expected in zip(texts, np.split(ids, bounds[1:-1].astype(np.int64)), strict=True):
+        # Twice, because the second answer comes from the cache of words.
         for _ in range(2):
             try:
-                found, _bounds = _quick(fast, [text])
+                actual, _bounds = _quick(fast, [text])
             except ValueError:
                 break
-            if not np.array_equal(found, wanted):
-                return None, f"fastokens encodes {text[:40]!r} otherwise than tokenizers"
+            if not np.array_equal(actual, expected):
+                return None, f"fastokens and tokenizers give {text[:40]!r} different ids"
     return fast, ""
 
 
@@ -99,14 +99,13 @@ def _quick(fast: fastokens.Tokenizer, texts: Sequence[str]) -> Flat:
 
 def _slow(backend: tokenizers.Tokenizer, texts: Sequence[str]) -> Flat:
     backend.encode_special_tokens = True
-    return _joined(
-        [np.array(one.ids, np.uint32) for one in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
-    )
+    encodings = backend.encode_batch_fast(list(texts), add_special_tokens=False)
+    return _joined([np.array(encoding.ids, np.uint32) for encoding in encodings])
 
 
 def _joined(parts: list[npt.NDArray[np.uint32]]) -> Flat:
     bounds = np.zeros(len(parts) + 1, np.uint64)
-    np.cumsum([one.size for one in parts], out=bounds[1:])
+    np.cumsum([ids.size for ids in parts], out=bounds[1:])
     return np.concatenate([np.zeros(0, np.uint32), *parts]), bounds
 
 
@@ -122,7 +121,7 @@ SCRIPTS = (
     "https://example.org/a?b=c&d=%20#e user@example.org C:\\dir\\file __init__ a->b != === /* */ {{[()]}}",
     "<s></s><unk><pad><0x0A><0xFF>[UNK][CLS]▁a ▁ ▁▁ Ġa Ċ ##ing <|x|> <|endoftext|><|im_end|>",
 )
-"""What splits words, what may be composed, and what looks like a piece of some vocabulary."""
+"""Characters that split words, that may be composed, and that look like pieces of some vocabulary."""
 
 RUNS = (*"a0-=_ \n\té中😀", "ab", "Word", "word ", "x1", "7.", "\r\n", " \n", "!?")
 LETTERS = "aab ABé\u0301中9０-_.,'’\"()[]|<>/\\\t\r\n\u00a0\u200d😀٣" + "   "
@@ -130,22 +129,24 @@ MIXED, MIXED_LENGTH, LONG, LONGEST, STRIDE, ROW, WORDS = 150, 60, 3_000, 60_000,
 
 
 def hard_texts(tokens: Sequence[str], words: Sequence[str]) -> list[str]:
-    """Texts in which encoders may differ: any Unicode, every byte, long runs, these added tokens whole and cut, and
-    these words of the vocabulary, which may be cut characters, in rows and shuffled. The same at every call.
+    """Texts in which encoders may differ, the same at every call.
+
+    They hold characters from all of Unicode, every byte, long runs, the added `tokens` whole and cut, and `words` of
+    the vocabulary (which may be cut characters) in order and shuffled.
     """
-    code_points = [chr(one) for one in range(0, 0x110000, STRIDE) if not 0xD800 <= one < 0xE000]
-    chosen = random.Random(0)
+    code_points = [chr(code) for code in range(0, 0x110000, STRIDE) if not 0xD800 <= code < 0xE000]
+    rng = random.Random(0)
     pieces = [*LETTERS, *tokens]
-    shuffled = chosen.sample(words, len(words))
+    shuffled = rng.sample(words, len(words))
     return [
         "",
         *SCRIPTS,
-        *(text for one in SPACES for many in (one, one * 2, one * 5) for text in (many, f"a{many}b")),
-        *(text for one in map(chr, range(256)) for text in (one, f"a{one}b {one}\n{one * 3}")),
+        *(text for blank in SPACES for run in (blank, blank * 2, blank * 5) for text in (run, f"a{run}b")),
+        *(text for char in map(chr, range(256)) for text in (char, f"a{char}b {char}\n{char * 3}")),
         *("".join(row[at : at + ROW]) for row in (code_points, words, shuffled) for at in range(0, len(row), ROW)),
-        *((one * LONG)[:LONG] for one in RUNS),
-        *(f" {one} x{one}{one}y\n{one}" for one in tokens),
-        *(cut for one in tokens for cut in (one[:-1], one[1:], one.upper(), one[:2] + one)),
+        *((unit * LONG)[:LONG] for unit in RUNS),
+        *(f" {token} x{token}{token}y\n{token}" for token in tokens),
+        *(text for token in tokens for text in (token[:-1], token[1:], token.upper(), token[:2] + token)),
         "".join(tokens),
-        *("".join(chosen.choices(pieces, k=size)) for size in (*[MIXED_LENGTH] * MIXED, LONGEST)),
+        *("".join(rng.choices(pieces, k=size)) for size in (*[MIXED_LENGTH] * MIXED, LONGEST)),
     ]

@@ -1,7 +1,6 @@
-"""Tokenizer folders: adopted as their tokenizer.json is, whatever class they name; saved, AutoTokenizer has our ids."""
+"""A folder is adopted by its tokenizer.json, whatever class it names, and AutoTokenizer gives the same ids for ours."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,14 @@ from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
 from lake.error import UserError
-from mixing.encoder import hard_texts
-from mixing.pieces import SPACE, read_pieces
-from mixing.tokenizer import (
-    CHAT_TOKENS,
-    END,
-    FORMAT_TOKENS,
-    PAD,
-    Tokenizer,
-    TokenizerSettings,
-    adopt,
-    complete,
-    train,
-)
+from lake.marks import FORMAT_TOKENS
+from mixing.tokenizer.build import END, PAD, TokenizerSettings, adopt, complete
+from mixing.tokenizer.chatml import CHAT_TOKENS
+from mixing.tokenizer.encoder import hard_texts
+from mixing.tokenizer.sentencepiece_model import SPACE, read_model
+from mixing.tokenizer.tokenizer import Tokenizer
+from tests.mixing import tokenizers as ready
 
-MODEL = "mistral_common/data/tokenizer.model.v1"
 PAPER = "Statins help [bib_ref] Statins in heart failure, Smith [/bib_ref] and\n\n  so on [fig] A dose  [/fig]."
 LLAMA_2 = {
     "tokenizer_class": "LlamaTokenizer",
@@ -37,22 +29,11 @@ LLAMA_2 = {
     "pad_token": None,
     "legacy": False,
 }
-"""What its tokenizer_config.json says."""
+"""The tokenizer_config.json of Llama 2."""
 
 
-def byte_level() -> Tokenizer:
-    return train([f"Patient {n} took {n * 7} mg.\n" for n in range(60)], TokenizerSettings.model_validate(TRAINED))
-
-
-TRAINED = {"train": {"vocab_size": 512}}
-
-
-def pieces() -> tokenizers.Tokenizer:
-    package, _, name = MODEL.partition("/")
-    found = find_spec(package)
-    if found is None or found.origin is None:
-        pytest.skip(reason="mistral-common is not installed")
-    return read_pieces(Path(found.origin).parent / name)[0]
+def llama_backend() -> tokenizers.Tokenizer:
+    return read_model(ready.file_of(ready.LLAMA))[0]
 
 
 def folder_of(folder: Path, backend: tokenizers.Tokenizer, **files: dict[str, Any]) -> TokenizerSettings:
@@ -63,31 +44,31 @@ def folder_of(folder: Path, backend: tokenizers.Tokenizer, **files: dict[str, An
     return TokenizerSettings(path=str(folder))
 
 
-def texts_for(made: Tokenizer) -> list[str]:
-    words = made.backend.decode_batch([[one] for one in range(0, made.vocab_size, 9)])
-    return [PAPER, *hard_texts([*FORMAT_TOKENS, *CHAT_TOKENS, made.end, made.padding, "<s>"], words)]
+def texts_for(tokenizer: Tokenizer) -> list[str]:
+    words = tokenizer.backend.decode_batch([[id_] for id_ in range(0, tokenizer.vocab_size, 9)])
+    return [PAPER, *hard_texts([*FORMAT_TOKENS, *CHAT_TOKENS, tokenizer.end, tokenizer.padding, "<s>"], words)]
 
 
-def encoded(made: Tokenizer, texts: list[str]) -> list[list[int]]:
-    return [one.tolist() for one in made.encode(texts)]
+def encoded(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+    return [ids.tolist() for ids in tokenizer.encode(texts)]
 
 
-def test_a_folder_of_llamas_class_has_the_ids_of_the_model_it_was_made_of(tmp_path: Path) -> None:
-    made = adopt(folder_of(tmp_path, pieces(), tokenizer_config=LLAMA_2))
-    model = adopt(TokenizerSettings(package=MODEL))
-    assert encoded(made, texts_for(made)) == encoded(model, texts_for(made))
-    assert made.decode(made.encode([PAPER])[0]) == PAPER
-    assert made.encoder.name == model.encoder.name
-    assert (made.end, made.padding, made.vocab_size) == (model.end, model.padding, model.vocab_size)
+def test_a_folder_of_llamas_class_has_the_ids_of_the_model_it_was_made_of(llama: Tokenizer, tmp_path: Path) -> None:
+    adopted = adopt(folder_of(tmp_path, llama_backend(), tokenizer_config=LLAMA_2))
+    assert encoded(adopted, texts_for(adopted)) == encoded(llama, texts_for(adopted))
+    assert adopted.decode(adopted.encode([PAPER])[0]) == PAPER
+    assert adopted.encoder.name == llama.encoder.name
+    assert (adopted.end, adopted.padding, adopted.vocab_size) == (llama.end, llama.padding, llama.vocab_size)
 
 
 @pytest.mark.parametrize("name", ["LlamaTokenizerFast", "GPT2Tokenizer", "PreTrainedTokenizerFast", "NoSuchTokenizer"])
-def test_the_class_that_a_folder_names_changes_no_id_and_loses_no_blank(tmp_path: Path, name: str) -> None:
-    own = byte_level()
+def test_the_class_that_a_folder_names_changes_no_id_and_loses_no_blank(
+    trained: Tokenizer, tmp_path: Path, name: str
+) -> None:
     config = {"tokenizer_class": name, "eos_token": END, "pad_token": PAD}
-    made = adopt(folder_of(tmp_path, own.backend, tokenizer_config=config))
-    assert encoded(made, texts_for(own)) == encoded(own, texts_for(own))
-    assert made.decode(made.encode([PAPER])[0]) == PAPER
+    adopted = adopt(folder_of(tmp_path, trained.backend, tokenizer_config=config))
+    assert encoded(adopted, texts_for(trained)) == encoded(trained, texts_for(trained))
+    assert adopted.decode(adopted.encode([PAPER])[0]) == PAPER
 
 
 @pytest.mark.parametrize("kind", ["of Llama's class", "SentencePiece", "trained"])
@@ -98,12 +79,11 @@ def test_auto_tokenizer_has_our_ids_of_what_was_saved(tmp_path: Path, kind: str,
 
     match kind:
         case "of Llama's class":
-            made = adopt(folder_of(tmp_path / "base", pieces(), tokenizer_config=LLAMA_2))
+            made = adopt(folder_of(tmp_path / "base", llama_backend(), tokenizer_config=LLAMA_2))
         case "SentencePiece":
-            pieces()
-            made = adopt(TokenizerSettings(package=MODEL))
+            made = adopt(ready.packaged(ready.LLAMA))
         case _:
-            made = byte_level()
+            made = ready.trained()
     made.save(tmp_path / "saved")
     if model:
         (tmp_path / "saved" / "config.json").write_text(json.dumps({"model_type": model}), encoding="utf-8")
@@ -114,25 +94,25 @@ def test_auto_tokenizer_has_our_ids_of_what_was_saved(tmp_path: Path, kind: str,
 
 
 def first_only() -> Tokenizer:
-    """Of the kind that puts a space before a document, but not before a text between two marks (Mistral 7B v0.3)."""
-    backend = pieces()
+    """A tokenizer that puts a space before a document, but not before a text between two marks (Mistral 7B v0.3)."""
+    backend = llama_backend()
     backend.normalizer = None
     backend.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme="first", split=False)
     return complete(backend, "</s>", PAD)
 
 
 @pytest.mark.filterwarnings("ignore:fastokens")
-def test_spaces_behind_marks_come_back_where_only_the_document_gets_one() -> None:
-    made = first_only()
+def test_spaces_after_marks_come_back_where_only_the_document_gets_one() -> None:
+    tokenizer = first_only()
 
     @given(st.lists(st.sampled_from([*FORMAT_TOKENS[:3], "a", " ", "dose", "\n", "é", "  "]), max_size=9).map("".join))
     @settings(max_examples=200, deadline=None)
     def holds(text: str) -> None:
         text = text.strip(" ")
-        assert made.decode(made.encode([text])[0]) == text
+        assert tokenizer.decode(tokenizer.encode([text])[0]) == text
 
     holds()
-    assert made.decode(made.encode([PAPER])[0]) == PAPER
+    assert tokenizer.decode(tokenizer.encode([PAPER])[0]) == PAPER
 
 
 @pytest.mark.parametrize(
@@ -151,15 +131,15 @@ def test_spaces_behind_marks_come_back_where_only_the_document_gets_one() -> Non
 def test_end_and_padding_are_those_that_the_folder_names(
     tmp_path: Path, files: dict[str, Any], end: str, padding: str
 ) -> None:
-    backend = byte_level().backend
+    backend = ready.trained().backend
     backend.add_special_tokens(["</s>", "<unk>"])
-    made = adopt(folder_of(tmp_path, backend, **files))
-    assert (made.end, made.padding) == (end, padding)
+    adopted = adopt(folder_of(tmp_path, backend, **files))
+    assert (adopted.end, adopted.padding) == (end, padding)
 
 
 @pytest.mark.parametrize("content", [b"[1]", b"{", b'{"eos_token": {}}', b"\xff"])
-def test_a_folder_whose_tokens_cannot_be_read_is_told(tmp_path: Path, content: bytes) -> None:
-    wanted = folder_of(tmp_path, byte_level().backend)
+def test_a_folder_whose_tokens_cannot_be_read_is_an_error(tmp_path: Path, content: bytes) -> None:
+    tokenizer_settings = folder_of(tmp_path, ready.trained().backend)
     (tmp_path / "tokenizer_config.json").write_bytes(content)
-    with pytest.raises(UserError, match=r"not a tokenizer of Hugging Face's fast kind: [^\n]+$"):
-        adopt(wanted)
+    with pytest.raises(UserError, match=r"not a Hugging Face fast tokenizer: [^\n]+$"):
+        adopt(tokenizer_settings)
