@@ -20,7 +20,6 @@ from ingest.web.crawled import fetches, manifest
 from ingest.web.fetch import Fetcher
 from ingest.web.fetchlog import fetch_table
 from ingest.web.http import FetchSettings
-from ingest.web.links import check_selectors
 from ingest.web.urls import domain, host_of
 from lake import bundled
 from lake.dataset import MANIFEST, Output
@@ -78,8 +77,6 @@ def chosen(settings: CrawlSettings, names: Sequence[str]) -> dict[str, Site]:
     """
     _ = settings.user_agent
     sites = {bundled.tag(name): site for name, site in settings.chosen(names).items()}
-    for tag, site in sites.items():
-        check_selectors(tag, site)
     if any(site.mode == "browser" for site in sites.values()):
         check_browser(settings.chromium)
     return sites

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 
 import pypdfium2
 import pypdfium2.raw as pdfium
-import soupsieve
 from bs4 import BeautifulSoup
 
 from ingest.pages.charset import decode
-from ingest.site import Index, Site
+from ingest.site import Index
 from ingest.web.urls import clean_url, is_web, told_url
 from lake.decision import Drop
-from lake.error import UserError
 
 LONGEST_URI = 4096
 MOST_BYTES = 10 * 2**20
@@ -78,22 +76,6 @@ def index_urls(index: Index) -> Iterator[tuple[tuple[str, ...], str | None]]:
                 pages = range(index.paging.first, after, index.paging.step)
                 chain = tuple(filled.replace("{page}", str(page)) for page in pages)
                 yield chain, filled.replace("{page}", str(after))
-
-
-def check_selectors(tag: str, site: Site) -> None:
-    """Raises UserError where a CSS selector of a site that the crawl uses is wrong."""
-    index = site.index
-    for key, selector in (
-        ("index.links", index.links),
-        ("index.next", index.next),
-        ("index.through", index.through),
-        ("chapters", site.chapters),
-    ):
-        try:
-            soupsieve.compile(selector or "a")
-        except soupsieve.SelectorSyntaxError as error:
-            first = str(error).split("\n", 1)[0]
-            raise UserError(f"{tag}: {key}: {selector!r} is not a CSS selector: {first}") from None
 
 
 def too_large(html: bytes) -> str | None:

@@ -204,7 +204,7 @@ def test_pdfium_reads_what_grobid_does_not_and_it_is_told_why(
     found = grobid_or_pdf_text(pdf, web.url)
     assert isinstance(found, Page)
     assert found.text == "Read by pdfium, as ever."
-    assert found.note is None
+    assert found.notes == ()
     assert found.fallback is not None
     assert why in found.fallback
 

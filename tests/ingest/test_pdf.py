@@ -92,7 +92,7 @@ def test_headings_paragraphs_and_items() -> None:
     ]
     found = read(make([page]))
     assert found.title == "Acute asthma"
-    assert found.note is None
+    assert found.notes == ()
     assert found.text == (
         f"# Acute asthma\n\n## Oxygen\n\n{LEFT}\n\n{RIGHT}\n\n## Drugs\n\n- Salbutamol 2.5 mg\n- Ipratropium"
     )
@@ -168,7 +168,7 @@ def test_scanned_pages_are_recognised() -> None:
         "2 of 2 pages are images, 0 characters of text",
     )
     mixed = read(make([column(60, 700, LEFT), None, column(60, 700, RIGHT)]))
-    assert mixed.note == "scanned pages: 1 of 3, without text: 2"
+    assert mixed.notes == (("scanned pages", "1 of 3, without text: 2"),)
     assert LEFT.split()[0] in mixed.text
     assert RIGHT.split()[0] in mixed.text
 

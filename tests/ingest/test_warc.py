@@ -15,14 +15,17 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from ingest.inputs import ReadSettings, records, units
+from ingest.inputs import ReadSettings, records, rule_files, units
 from ingest.pages.page import Page
-from ingest.pages.pdf import _note
+from ingest.pages.pdf import _notes
 from ingest.records import Note, Rejected
 from ingest.sources.warc import WarcInput, read_warc
 from ingest.web.answer import Answer
 from ingest.web.archive import Archive, Group
+from ingest.web.crawl import CrawlSettings
+from ingest.web.fetchlog import superseded_file
 from ingest.web.warc import Broken, read_records
 from lake.decision import Reason
 from lake.document import DOCUMENT, Document
@@ -52,17 +55,16 @@ def site(tmp_path: Path) -> str:
     return str(path)
 
 
-def given_input(site: str, **changes: Any) -> WarcInput:
-    given = {"format": "warc", "source": "guidelines", "paths": ["*"], "site": site}
-    return WarcInput.model_validate(given | changes)
+def warc_input(site: str, **changes: Any) -> WarcInput:
+    return WarcInput.model_validate({"format": "warc", "source": "guidelines", "paths": ["*"], "site": site} | changes)
 
 
 def read(path: Path, site: str, **changes: Any) -> list[Document | Rejected]:
-    return [one for one in read_warc(path, path.name, given_input(site, **changes)) if isinstance(one, dict | Rejected)]
+    return [one for one in read_warc(path, path.name, warc_input(site, **changes)) if isinstance(one, dict | Rejected)]
 
 
 def notes(path: Path, site: str) -> list[Note]:
-    return [one for one in read_warc(path, path.name, given_input(site)) if isinstance(one, Note)]
+    return [one for one in read_warc(path, path.name, warc_input(site)) if isinstance(one, Note)]
 
 
 def changed(site: str, **changes: Any) -> str:
@@ -205,8 +207,8 @@ def test_what_a_page_of_a_kept_document_lacks_is_noted_once(tmp_path: Path, site
 def test_scanned_and_broken_pages_of_a_kept_pdf_are_notes(
     tmp_path: Path, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = _note(9, [2, 5], [7])
-    monkeypatch.setattr("ingest.sources.warc.pdf_text", lambda _: Page("Fever", PROSE, said))
+    lacking = Page("Fever", PROSE, _notes(9, [2, 5], [7]))
+    monkeypatch.setattr("ingest.sources.warc.pdf_text", lambda _: lacking)
     url = "https://example.org/a.pdf"
     assert notes(store(tmp_path / "c", ("document", url, url, b"%PDF-1.4", "application/pdf")), site) == [
         Note(url, "scanned pages", "2 of 9, without text: 2, 5"),
@@ -269,15 +271,28 @@ def pdf(text: str) -> bytes:
     return "\n".join(parts).encode()
 
 
-def test_it_is_an_input_of_the_step_read(tmp_path: Path, site: str) -> None:
-    store(tmp_path / "data" / "crawl" / "mysite", html("https://example.org/a", page("Fever")))
-    one = {"format": "warc", "source": "guidelines", "paths": ["crawl/mysite/*.warc.gz"], "site": site}
-    read_settings = ReadSettings.model_validate({"inputs": [one]})
-    (unit,) = units(read_settings, str(tmp_path / "data"))
-    assert [row["title"] for row in records(unit, read_settings, str(tmp_path / "data"))] == ["Fever"]  # type: ignore[index]
+def test_a_site_is_added_by_one_file_that_the_crawl_and_the_step_read_take(tmp_path: Path, site: str) -> None:
+    """`site` is the file that a developer writes; the archive is what `gap crawl` makes of it."""
+    data = tmp_path / "data"
+    crawl = CrawlSettings(sites=(site,))
+    assert [found.name for found in crawl.chosen(["mysite"]).values()] == ["A site"]
+    path = store(data / crawl.folder / "mysite", html("https://example.org/a", page("Fever")))
+    superseded_file(path).write_text("[]", encoding="utf-8")
+    settings = ReadSettings.model_validate({"inputs": [{"format": "warc", "source": "guidelines", "site": site}]})
+    assert settings.inputs[0].paths == ("crawl/mysite/*.warc.gz",)
+    assert rule_files(settings) == [Path(site)]
+    (unit,) = units(settings, str(data))
+    assert unit.files == (path,)
+    assert [row["title"] for row in records(unit, settings, str(data))] == ["Fever"]  # type: ignore[index]
 
 
-def test_an_unknown_site_is_told(tmp_path: Path) -> None:
+def test_paths_that_are_set_are_kept(site: str) -> None:
+    assert warc_input(site, paths=["own/*.warc"]).paths == ("own/*.warc",)
+    with pytest.raises(ValidationError, match="site"):
+        WarcInput.model_validate({"format": "warc", "source": "guidelines"})
+
+
+def test_an_unknown_site_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "a.warc").write_bytes(b"")
     with pytest.raises(UserError, match="no such site"):
         read(tmp_path / "a.warc", "nowhere")
