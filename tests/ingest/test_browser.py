@@ -289,8 +289,8 @@ def test_a_page_that_never_stops_to_ask_ends(jumping: Jumping, monkeypatch: pyte
     jumping.takes = lambda url: 0.1
     (one,) = play(jumping, monkeypatch, page)
     assert one.miss == Miss.NOT_BUILT
-    assert one.evidence.startswith("main did not appear within 120 s; it asked ")
-    assert one.evidence.endswith(f" times, of which {MOST_PARTS} were answered")
+    assert one.evidence.startswith("main did not appear within 120 s; it sent ")
+    assert one.evidence.endswith(f" requests, of which {MOST_PARTS} were answered")
     assert Counter(answered)[True] == MOST_PARTS
     assert len(jumping.sent) == 2 + MOST_PARTS
 

@@ -221,7 +221,7 @@ def test_a_host_that_asks_for_too_long_a_wait_is_not_asked_any_more(web: Any) ->
     asks = [Ask(f"{web.url}/{name}", "html", FAST, private=True) for name in "ab"]
     _, second = run(asks, per_host=1)
     assert second.miss == Miss.SERVER_ERROR
-    assert second.evidence.startswith(f"not asked for: {web.url}/a: status 503, Retry-After 3600 s")
+    assert second.evidence.startswith(f"not requested: {web.url}/a: status 503, Retry-After 3600 s")
     assert web.paths() == ["/a"]
 
 

@@ -13,7 +13,7 @@ from ingest.web.addresses import is_private
 from ingest.web.links import MOST_REFUSED, Links, html_links, index_urls, pdf_links, too_large
 from ingest.web.politeness import backoff, retry_after
 from ingest.web.robots import rules_of
-from ingest.web.urls import LONGEST, clean_url, domain, is_web, told_url
+from ingest.web.urls import LONGEST, clean_url, domain, is_web, shown_url
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_any_link_is_one_url_or_told_or_of_another_kind(text: str) -> None:
 
 @given(LINKS)
 def test_what_is_told_of_a_link_is_short_and_can_be_stored(text: str) -> None:
-    told = told_url(text, "http://base.org/a")
+    told = shown_url(text, "http://base.org/a")
     assert len(told) <= LONGEST
     assert told.isascii()
     assert not set(told) & set(" \t\r\n\x00")
@@ -96,7 +96,7 @@ def test_of_links_that_are_no_urls_a_hundred_are_told_and_all_are_counted() -> N
 
 
 def test_beginning_and_end_of_a_long_link_are_told() -> None:
-    told = told_url(f"/d/{'x' * 2**20}.pdf", "http://base.org/")
+    told = shown_url(f"/d/{'x' * 2**20}.pdf", "http://base.org/")
     assert told.startswith("http://base.org/d/xxx")
     assert told.endswith("xxx.pdf")
 
