@@ -189,9 +189,7 @@ class Fetcher:
             return missed(ask.url, Miss.NOT_BUILT, str(error))
         except TimeoutError:
             what = f"{ask.wait_for} did not appear" if ask.wait_for else "the page did not come to rest"
-            more = (
-                f"; it sent {requests:,} requests, of which {MOST_PARTS} were answered" if requests > MOST_PARTS else ""
-            )
+            more = f"; {MOST_PARTS} of its {requests:,} requests were answered" if requests > MOST_PARTS else ""
             return missed(ask.url, Miss.NOT_BUILT, f"{what} within {seconds:g} s{more}")
         if len(html) > (most := self._settings.max_bytes):
             return missed(ask.url, Miss.TOO_LARGE, f"{len(html):,} bytes when built; max_bytes is {most:,}")

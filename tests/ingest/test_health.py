@@ -36,17 +36,17 @@ def crawl(*words: int, shown: bool = True, fetched: int | None = None) -> Yield:
 GOOD = crawl(*[500] * 10)
 
 
-def symptoms(found: Yield, last: Yield | None = None, **changes: Any) -> list[Symptom]:
-    return [fault.symptom for fault in health(site(**changes), found, last)]
+def symptoms(now: Yield, last: Yield | None = None, **changes: Any) -> list[Symptom]:
+    return [fault.symptom for fault in health(site(**changes), now, last)]
 
 
-def only(found: Yield, last: Yield | None = None, **changes: Any) -> Fault:
-    (fault,) = health(site(**changes), found, last)
+def only(now: Yield, last: Yield | None = None, **changes: Any) -> Fault:
+    (fault,) = health(site(**changes), now, last)
     return fault
 
 
 @pytest.mark.parametrize(
-    ("found", "last"),
+    ("now", "last"),
     [
         (GOOD, None),
         (GOOD, GOOD),
@@ -56,8 +56,8 @@ def only(found: Yield, last: Yield | None = None, **changes: Any) -> Fault:
         (crawl(*[500] * 3, fetched=10), GOOD),
     ],
 )
-def test_a_good_crawl_has_no_fault(found: Yield, last: Yield | None) -> None:
-    assert health(site(), found, last) == []
+def test_a_good_crawl_has_no_fault(now: Yield, last: Yield | None) -> None:
+    assert health(site(), now, last) == []
 
 
 def test_finding_nothing_names_the_index_and_the_rules() -> None:
@@ -112,10 +112,10 @@ def test_notes_are_counted_by_what_they_tell_with_a_page() -> None:
         Look("a", 1, notes=("scanned pages",)),
         Look("0", 0, notes=("title",)),
     ]
-    found = Yield.of("example", looks)
-    assert found.notes == {"scanned pages": 2, "title": 1}
-    assert found.noted_at == {"scanned pages": "a", "title": "b"}
-    assert Yield.model_validate(found.model_dump(mode="json")) == found
+    total = Yield.of("example", looks)
+    assert total.notes == {"scanned pages": 2, "title": 1}
+    assert total.noted_at == {"scanned pages": "a", "title": "b"}
+    assert Yield.model_validate(total.model_dump(mode="json")) == total
 
 
 def test_documents_without_text_are_a_fault_from_a_share_on() -> None:
@@ -150,11 +150,11 @@ def test_far_shorter_documents_than_expected_are_a_fault() -> None:
 
 
 def test_a_sample_is_reckoned_up_to_the_whole() -> None:
-    found = crawl(400, 600, 0, 500, fetched=40)
-    assert (found.fetched, found.looked, found.documents, found.words) == (40, 4, 30, 15_000)
-    assert (found.empty, found.empty_at) == (1, "https://example.org/guide/2")
-    assert found.empty_share == 0.25
-    assert found.words_each == 500
+    total = crawl(400, 600, 0, 500, fetched=40)
+    assert (total.fetched, total.looked, total.documents, total.words) == (40, 4, 30, 15_000)
+    assert (total.empty, total.empty_at) == (1, "https://example.org/guide/2")
+    assert total.empty_share == 0.25
+    assert total.words_each == 500
 
 
 def test_pages_that_cannot_be_read_back_are_told() -> None:
