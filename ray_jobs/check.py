@@ -20,7 +20,7 @@ from ingest.web.crawl import CrawlSettings
 from ingest.web.fetchlog import Fetch, FetchLog
 from ingest.web.health import Fault, Look, Symptom, Yield, expected, health
 from lake import bundled
-from lake.dataset import MANIFEST
+from lake.dataset import MANIFEST, Output
 from ray_jobs.cluster import each
 
 SAMPLE = 400
@@ -109,9 +109,7 @@ def _check(name: str, root: Path, settings: CrawlSettings, keep: bool, accept: b
         manifest["health"] = {"found": now.model_dump(mode="json"), "faults": row["faults"]}
         if accept and not faults:
             manifest["last_yield"] = manifest["health"]["found"]
-        temporary = path.with_name(f".{MANIFEST}.new")
-        temporary.write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
-        temporary.replace(path)
+        Output(str(folder)).write_json(manifest, MANIFEST)
     return SiteHealth(now, last, tuple(faults), row)
 
 

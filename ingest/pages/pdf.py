@@ -121,9 +121,7 @@ def _without_edges(pages: list[list[Piece]]) -> list[list[Piece]]:
     margin = MARGIN * (max(heights) - min(heights)) if heights else 0.0
     inner = (min(heights) + margin, max(heights) - margin) if heights else (0.0, 0.0)
     edges = [_edges(lines, *inner) for lines in pages]
-    seen = Counter(
-        key for lines, places in zip(pages, edges, strict=True) for key in {_key(lines[place]) for place in places}
-    )
+    seen = Counter(key for lines, at in zip(pages, edges, strict=True) for key in {_key(lines[place]) for place in at})
     often = max(2, math.ceil(REPEATED * len(pages)))
     kept = []
     for lines, places in zip(pages, edges, strict=True):

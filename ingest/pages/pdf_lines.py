@@ -193,10 +193,8 @@ def _gutter(pieces: list[Piece]) -> float | None:
             runs.append((length, at))
     length, last = max(runs)
     gutter = start + (last - (length - 1) / 2 + 0.5) * strip
-    prose = all(
-        len(side) >= FEWEST and sum(len(piece.text) for piece in side) >= PROSE * len(side)
-        for side in _beside(pieces, gutter)
-    )
+    sides = _beside(pieces, gutter)
+    prose = all(len(side) >= FEWEST and sum(len(piece.text) for piece in side) >= PROSE * len(side) for side in sides)
     return gutter if prose else None
 
 

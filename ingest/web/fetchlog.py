@@ -1,7 +1,7 @@
 """What became of every URL of a crawl: an append-only log, and the table made from it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -89,12 +89,15 @@ class FetchLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._damaged = False
+        self._load(self._lines())
+
+    def _load(self, lines: Iterable[Fetch]) -> None:
         self._last: dict[str, Fetch] = {}
         self._pages: dict[str, Fetch] = {}
         self._places: set[tuple[str, int, int]] = set()
         self._ends: dict[str, int] = {}
-        self._damaged = False
-        for line in self._lines():
+        for line in lines:
             self._take(line)
 
     def _lines(self) -> Iterator[Fetch]:
@@ -140,9 +143,8 @@ class FetchLog:
         temporary = self._path.with_name(f".{self._path.name}.new")
         temporary.write_bytes(b"".join(map(_encoded, sound)))
         temporary.replace(self._path)
-        self._last, self._pages, self._places, self._ends, self._damaged = {}, {}, set(), {}, False
-        for line in sound:
-            self._take(line)
+        self._damaged = False
+        self._load(sound)
 
     def ends(self) -> dict[str, int]:
         """For every WARC, where the last record that the log knows ends."""

@@ -3,6 +3,7 @@
 import string
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pypdfium2
 import pypdfium2.raw as pdfium
@@ -38,10 +39,9 @@ class Links:
     """
 
     def __init__(self, base: str, fragment: bool = False) -> None:
-        self._base = base
-        self._fragment = fragment
+        self._base, self._fragment = base, fragment
         self._urls: dict[str, None] = {}
-        self._refused: dict[str, None] = {}
+        self.refused: dict[str, None] = {}
         self.refusals = 0
 
     def add(self, link: str) -> None:
@@ -50,16 +50,12 @@ class Links:
             self._urls[url] = None
         elif is_web(link):
             self.refusals += 1
-            if len(self._refused) < MOST_REFUSED:
-                self._refused[shown_url(link, self._base)] = None
+            if len(self.refused) < MOST_REFUSED:
+                self.refused[shown_url(link, self._base)] = None
 
     @property
     def urls(self) -> list[str]:
         return list(self._urls)[:MOST_LINKS]
-
-    @property
-    def refused(self) -> list[str]:
-        return list(self._refused)
 
 
 def index_urls(index: Index) -> Iterator[tuple[tuple[str, ...], str | None]]:
@@ -114,25 +110,14 @@ def listed_links(data: bytes, charset: str | None, base: str, index: Index, frag
 
 def pdf_links(data: bytes, base: str) -> Links:
     """The link annotations of a PDF, in order of pages; none if it cannot be opened."""
-    with PDFIUM:
-        return _pdf_links(data, base)
-
-
-def _pdf_links(data: bytes, base: str) -> Links:
     links = Links(base)
-    try:
-        document = pypdfium2.PdfDocument(data)
-    except pypdfium2.PdfiumError:
-        return links
-    with document:
+    with PDFIUM, suppress(pypdfium2.PdfiumError), pypdfium2.PdfDocument(data) as document:
         for number in range(len(document)):
-            try:
+            with suppress(pypdfium2.PdfiumError):
                 page = document[number]
-            except pypdfium2.PdfiumError:
-                continue
-            for uri in _annotations(document, page):
-                links.add(uri)
-            page.close()
+                for uri in _annotations(document, page):
+                    links.add(uri)
+                page.close()
     return links
 
 
