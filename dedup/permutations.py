@@ -1,10 +1,10 @@
 """MinHash by permutations: the signatures that datasketch 2.0 gives by default, bit for bit, compiled.
 
 MinHash (Broder 1997, "On the resemblance and containment of documents") permutes the shingles once for each slot, and
-the slot keeps the least. The scheme is datasketch's `affine32`: a shingle's hash is the first four bytes, little-endian,
-of the SHA-1 of its UTF-8; MurmurHash3's finalizer mixes it; the k-th permutation is `a[k] * hash + b[k]` modulo 2^32.
-The shingles are those of dedup.minhash, spelled out: lower-case words with one space between two; a text without words
-is the one empty shingle.
+the slot keeps the least. The scheme is datasketch's `affine32`: a shingle's hash is the first four bytes of the SHA-1 of
+its UTF-8, little-endian; MurmurHash3's finalizer mixes it; the k-th permutation is `a[k] * hash + b[k]` modulo 2^32.
+The shingles are those of dedup.minhash, spelled out: lower-case words with one space between two. A text without words
+is one empty shingle.
 
 Such signatures compare with those that another program made with datasketch. They cost a SHA-1 per shingle and a
 multiplication per shingle and slot, and take about five times as long as the default scheme.
