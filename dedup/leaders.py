@@ -91,7 +91,7 @@ def lead(batches: Iterable[pa.RecordBatch], threshold: float, most: int = MOST) 
 def _near(
     offsets: Places, values: Hashes, links: Places, shingles: Hashes, threshold: float
 ) -> tuple[Places, NDArray[np.float64]]:
-    """Row and score of the first set within the threshold, and of those that the union-find `links` newly links to it."""
+    """Rows and scores of the first set within the threshold and of those that the union-find `links` joins to it."""
     rows = np.empty(offsets.size - 1, dtype=np.int64)
     scores = np.empty(offsets.size - 1, dtype=np.float64)
     count = 0

@@ -1,8 +1,8 @@
 """MinHash by permutations: the signatures that datasketch 2.0 gives by default, bit for bit, compiled.
 
 MinHash (Broder 1997, "On the resemblance and containment of documents") permutes the shingles once for each slot, and
-the slot keeps the least. The scheme is datasketch's `affine32`: a shingle's hash is the first four bytes of the SHA-1 of
-its UTF-8, little-endian; MurmurHash3's finalizer mixes it; the k-th permutation is `a[k] * hash + b[k]` modulo 2^32.
+the slot keeps the least. The scheme is datasketch's `affine32`: a shingle's hash is the first four bytes of its SHA-1,
+little-endian; MurmurHash3's finalizer mixes it; the k-th permutation is `a[k] * hash + b[k]` modulo 2^32.
 The shingles are those of dedup.minhash, spelled out: lower-case words with one space between two. A text without words
 is one empty shingle.
 

@@ -86,7 +86,7 @@ def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 @njit(cache=True, nogil=True)
 def _numbers(data: Bytes, places: Places) -> Places:
-    """The first ten hexadecimal digits of each id and 24 bits of its hash, or the hash alone where it has no such digits."""
+    """Ten leading hexadecimal digits of each id and 24 bits of its hash, or the hash alone where the id has fewer."""
     out = np.empty(places.size - 1, dtype=np.int64)
     for row in range(out.size):
         begin, end = places[row], places[row + 1]

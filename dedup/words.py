@@ -1,9 +1,8 @@
 """Words of Arrow text as 64-bit hashes: the words of `re.findall(r"\\w+", text.lower())`, for all of Unicode.
 
-The kernel is compiled and makes no Python object per word. Python itself says, once per process and for all code points,
-what a word character is and what its lower case is. Two cases do not fit a table of one code point for another, and the
-kernel treats them: U+0130 becomes `i` and a combining dot that ends the word, and the form of a capital sigma depends on
-its neighbours.
+The kernel is compiled and makes no Python object per word. Its tables of word characters and of lower case come from
+Python itself, once per process. Two cases fit no such table and are part of the kernel: U+0130 becomes `i` and a
+combining dot that ends the word, and the form of a capital sigma depends on its neighbours.
 """
 
 import functools
