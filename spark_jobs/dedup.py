@@ -269,7 +269,7 @@ def _remove(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _drops(removed: DataFrame, copies: DataFrame) -> DataFrame:
-    """The drops (id, survivor, jaccard or null, kind). The survivor of a copy is its representative, or that one's."""
+    """The drops (id, survivor, jaccard or null, kind). A copy has the survivor of its representative, if any."""
     onward = removed.withColumnRenamed("id", "representative")
     exact = F.col("kind") == Kind.EXACT.value
     copied = copies.join(onward, "representative", "left").select(
