@@ -1,7 +1,7 @@
 """The metadata that all sources have about each document's paper, joined by ids. No text is read or moved."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 
 import pyarrow as pa
@@ -42,7 +42,8 @@ def write_known(read: Output, output: Output, parts: dict[str, int], spark: Spar
     papers = _papers(_metadata(read, documents, spark)).persist(StorageLevel.DISK_ONLY)
     placed = known(documents, papers).withColumn("place", place)
     ordered = placed.repartitionById(len(places), "place").sortWithinPartitions("id")
-    ordered.select("place", *KNOWN.names).mapInArrow(_to_part(KnownWriter(output, places)), "place int").collect()
+    write = partial(_write_part, output=output, places=places)
+    ordered.select("place", *KNOWN.names).mapInArrow(write, "place int").collect()
     papers.unpersist()
     for source, part in places:
         if not output.has_part("known", part, source):
@@ -134,25 +135,14 @@ def _keys(rows: DataFrame, *columns: str | Column) -> DataFrame:
     return rows.select(*columns, F.inline(F.array_compact(F.array(*each))))
 
 
-def _to_part(writer: "KnownWriter") -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        filled = [batch for batch in batches if batch.num_rows]
-        if filled:
-            place = writer.write(pa.Table.from_batches(filled))
-            yield pa.RecordBatch.from_pydict({"place": pa.array([place], pa.int32())})
-
-    return write
-
-
-@dataclass(frozen=True)
-class KnownWriter:
-    """Writes the rows of a part, which are sorted by id and take some hundred bytes for each document."""
-
-    output: Output
-    places: list[tuple[str, int]]
-
-    def write(self, rows: pa.Table) -> int:
-        place: int = rows["place"][0].as_py()
-        source, part = self.places[place]
-        self.output.write_part("known", part, rows.select(KNOWN.names).cast(KNOWN), source)
-        return place
+def _write_part(
+    batches: Iterable[pa.RecordBatch], output: Output, places: list[tuple[str, int]]
+) -> Iterator[pa.RecordBatch]:
+    """Write the rows of a part, which are sorted by id and take some hundred bytes for each document."""
+    filled = [batch for batch in batches if batch.num_rows]
+    if filled:
+        rows = pa.Table.from_batches(filled)
+        place = rows["place"][0].as_py()
+        source, part = places[place]
+        output.write_part("known", part, rows.select(KNOWN.names).cast(KNOWN), source)
+        yield pa.RecordBatch.from_pydict({"place": pa.array([place], pa.int32())})

@@ -1,7 +1,7 @@
 """Upsampling on Spark: the number of copies of each paper, from its metadata without its text."""
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import reduce
+from collections.abc import Iterable, Iterator
+from functools import partial, reduce
 from typing import Any
 
 import pyarrow as pa
@@ -45,8 +45,8 @@ def score(
     for source, upsampling in settings.items():
         papers = about.where(F.col("source") == source).join(kept, "id")
         bounds[source] = _quantiles(papers, upsampling.citations)
-        scoring = _scoring(Scorer(upsampling, bounds[source]))
-        frames.append(papers.mapInArrow(scoring, "id string, count int, categories array<string>"))
+        scored = partial(_score, scorer=Scorer(upsampling, bounds[source]))
+        frames.append(papers.mapInArrow(scored, "id string, count int, categories array<string>"))
     return reduce(DataFrame.unionAll, frames), bounds
 
 
@@ -64,18 +64,13 @@ def _quantiles(papers: DataFrame, settings: CitationScores) -> Quantiles:
     return {row["year"]: (int(row["bottom"]), int(row["top"])) for row in rows}
 
 
-def _scoring(scorer: Scorer) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def scoring(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            ids = batch["id"].to_pylist()
-            columns = (batch[name].to_pylist() for name in FIELDS)
-            scored = [scorer.score(*paper) for paper in zip(*columns, strict=True)]
-            categories = [list(paper.categories) for paper in scored]
-            yield pa.RecordBatch.from_pydict(
-                {"id": ids, "count": counts(ids, scored), "categories": categories}, SCORED
-            )
-
-    return scoring
+def _score(batches: Iterable[pa.RecordBatch], scorer: Scorer) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        ids = batch["id"].to_pylist()
+        columns = (batch[name].to_pylist() for name in FIELDS)
+        scored = [scorer.score(*paper) for paper in zip(*columns, strict=True)]
+        categories = [list(paper.categories) for paper in scored]
+        yield pa.RecordBatch.from_pydict({"id": ids, "count": counts(ids, scored), "categories": categories}, SCORED)
 
 
 def upsampling_figures(
