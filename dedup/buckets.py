@@ -20,25 +20,12 @@ from dedup.minhash import SKETCH_SLOTS
 from dedup.words import Hashes, Places
 
 ENTRY = pa.schema(
-    [
-        pa.field("band", pa.int64()),
-        pa.field("order", pa.int64()),
-        pa.field("number", pa.int64()),
-        pa.field("size", pa.int32()),
-        pa.field("sketch", pa.int64()),
-    ]
+    [("band", pa.int64()), ("order", pa.int64()), ("number", pa.int64()), ("size", pa.int32()), ("sketch", pa.int64())]
 )
 """A document in a bucket: hash of the band, rank (dedup.cluster), number (dedup.sign), number of shingles and sketch
 (dedup.minhash)."""
 
-CANDIDATE = pa.schema(
-    [
-        pa.field("a", pa.int64()),
-        pa.field("b", pa.int64()),
-        pa.field("band", pa.int64()),
-        pa.field("crowd", pa.int64()),
-    ]
-)
+CANDIDATE = pa.schema([(name, pa.int64()) for name in ("a", "b", "band", "crowd")])
 """The numbers of a pair whose `a` is preferred to `b`, or else the band and the size of a crowded bucket."""
 
 _PASSES = 4

@@ -20,17 +20,10 @@ from dedup.words import Hashes, Places
 MOST = 2048
 """Greatest number of leaders in a crowd, which bounds a task's time and memory."""
 
-MEMBER = pa.schema(
-    [
-        pa.field("crowd", pa.string()),
-        pa.field("order", pa.int64()),
-        pa.field("id", pa.string()),
-        pa.field("shingles", pa.binary()),
-    ]
-)
+MEMBER = pa.schema([("crowd", pa.string()), ("order", pa.int64()), ("id", pa.string()), ("shingles", pa.binary())])
 """A document of a crowd, with its rank (dedup.cluster) and packed shingles (dedup.sign)."""
 
-PAIR = pa.schema([pa.field("a", pa.string()), pa.field("b", pa.string()), pa.field("jaccard", pa.float64())])
+PAIR = pa.schema([("a", pa.string()), ("b", pa.string()), ("jaccard", pa.float64())])
 """Two documents and their Jaccard. `a` is preferred to `b`."""
 
 

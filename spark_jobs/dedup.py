@@ -44,7 +44,7 @@ ROWS_PER_BATCH = 10_000
 SMALL = 1_000_000
 """Greatest number of ids, some 100 MB, that every executor gets. More are joined by a shuffle of both sides."""
 
-STAR = pa.schema([pa.field("id", pa.string()), pa.field("survivor", pa.string()), pa.field("jaccard", pa.float64())])
+STAR = pa.schema([("id", pa.string()), ("survivor", pa.string()), ("jaccard", pa.float64())])
 """A near-duplicate that is dropped, its survivor, and their Jaccard."""
 
 
