@@ -39,7 +39,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Step, Step]:
     for source in ("papers", "abstracts", "web"):
         rows = [new_document(source, native, text) for (of, native), text in TEXTS.items() if of == source]
         clean.output.write_part("documents", 0, pa.Table.from_pylist(rows, schema=DOCUMENT), source)
-    gone = Drop(Reason.NEAR_DUPLICATE, "survivor=x kind=near", 0.9)
+    gone = Drop(Reason.NEAR_DUPLICATE, "", 0.9, "near", survivor="x")
     verdicts = [
         decision("dedup", document_id(source, native), source, gone if native == "gone" else None)
         for source, native in TEXTS
@@ -58,10 +58,13 @@ def test_decisions_hits_and_figures(steps: tuple[Step, Step], spark: SparkSessio
     dropped = {names[one]: row for one, row in decisions.items() if not row["keep"]}
     assert dropped.keys() == {("papers", "quote"), ("papers", "both"), ("web", "quote")}
     assert {row["reason"] for row in dropped.values()} == {"contaminated"}
-    assert dropped["web", "quote"]["evidence"] == f'benchmark=medqa question=2 rule=run span="{OTHER[:-1]}"'
-    assert dropped["papers", "quote"]["evidence"].startswith('benchmark=medqa question=1 rule=run span="A WOMAN OF 54')
+    assert {row["rule"] for row in dropped.values()} == {"run"}
+    assert dropped["web", "quote"]["evidence"] == f'It quotes question 2 of medqa: "{OTHER[:-1]}"'
+    assert dropped["papers", "quote"]["evidence"].startswith('It quotes question 1 of medqa: "A WOMAN OF 54')
     assert dropped["papers", "quote"]["score"] == 1.0
-    assert decisions[document_id("papers", "near")]["evidence"] is None
+    near = decisions[document_id("papers", "near")]
+    assert list(near) == DECISION.names
+    assert all(near[name] is None for name in DECISION.names[4:])
 
     hits = step.output.scan("hits").to_table().to_pylist()
     found = {(row["benchmark"], row["question"], names[row["id"]]) for row in hits}

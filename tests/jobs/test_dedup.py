@@ -10,13 +10,14 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from dedup.cluster import REASONS, Duplicate, Edge, Entry, Kind, settle, settle_titles
+from dedup.cluster import Duplicate, Edge, Entry, Kind, settle, settle_titles
 from dedup.cluster import components as reference_components
 from dedup.minhash import jaccard
 from dedup.settings import DedupSettings
 from dedup.sign import COLUMNS, EARLIER, SIGNATURES, SIGNED, sets, sign
 from dedup.titles import Titled, title_drops
 from lake.dataset import Output
+from lake.decision import DECISION, Drop, decision
 from lake.document import DOCUMENT, new_document
 from lake.step import Outcome, Step
 from spark_jobs.components import components
@@ -145,19 +146,28 @@ def test_decisions_are_the_references(tmp_path: Path, spark: SparkSession, polic
         (row["id"], row["source"]) for row in documents.to_pylist()
     )
     assert {(row["id"], row["cluster"]) for row in table(step, "clusters")} == set(clusters.items())
-    found = {row["id"]: (row["reason"], row["evidence"], row["score"]) for row in decisions if not row["keep"]}
+    found = {row["id"]: row for row in decisions if not row["keep"]}
     assert found == {
-        one: (
-            REASONS[duplicate.kind],
-            f"survivor={duplicate.survivor} kind={duplicate.kind}",
-            scores[frozenset((one, duplicate.survivor))],
+        identity: decision(
+            "dedup",
+            identity,
+            found[identity]["source"],
+            Drop(
+                duplicate.kind.reason,
+                duplicate.kind.evidence,
+                scores[frozenset((identity, duplicate.survivor))],
+                duplicate.kind,
+                survivor=duplicate.survivor,
+            ),
         )
-        for one, duplicate in dropped.items()
+        for identity, duplicate in dropped.items()
     }
+    assert all(row[name] is None for row in decisions if row["keep"] for name in DECISION.names[4:])
+    assert step.output.scan("decisions").schema.names == DECISION.names
     assert {duplicate.kind for duplicate in dropped.values()} == set(Kind)
     near = [one for one, duplicate in dropped.items() if duplicate.kind is Kind.NEAR]
     of_text = [one for one, duplicate in dropped.items() if duplicate.kind in {Kind.NEAR, Kind.EXACT}]
-    assert policy == "transitive" or all(found[one][2] >= settings.threshold for one in of_text)
+    assert policy == "transitive" or all(found[one]["score"] >= settings.threshold for one in of_text)
 
     assert sum(one.entered for one in outcome.accounts.values()) == documents.num_rows
     assert sum(sum(one.dropped.values()) for one in outcome.accounts.values()) == len(dropped)
@@ -246,9 +256,9 @@ def test_a_new_corpus_is_compared_with_the_signatures_of_an_earlier_one(tmp_path
     # Where a new document links two earlier ones by their ids, both stay all the same.
     settled = settle(entries, near, transitive=False)[0]
     dropped = {one: drop for one, drop in settled.items() if one not in stayed}
-    found = {row["id"]: row["evidence"] for row in table(step, "decisions") if not row["keep"]}
-    again = {same["id"]: f"survivor={same['id']} kind=exact", changed["id"]: f"survivor={changed['id']} kind=id"}
-    assert found == again | {one: f"survivor={drop.survivor} kind={drop.kind}" for one, drop in dropped.items()}
+    found = {row["id"]: (row["survivor"], row["rule"]) for row in table(step, "decisions") if not row["keep"]}
+    again = {same["id"]: (same["id"], "exact"), changed["id"]: (changed["id"], "id")}
+    assert found == again | {identity: (drop.survivor, drop.kind) for identity, drop in dropped.items()}
     for_earlier = len(again) + sum(drop.survivor in stayed for drop in dropped.values())
     gone = [{one for one in settle(entries, near, transitive)[0] if one not in stayed} for transitive in (False, True)]
     assert outcome.figures["only_transitive_removes"] == len(gone[1] - gone[0])
