@@ -20,8 +20,7 @@ from ray_jobs.pretrain import pretrain
 from tests.jobs.processes import ray_workers
 from train.checkpoint import read_state
 from train.convert import ParityError
-from train.recipe import ExportSettings
-from train.recipe import Recipe
+from train.recipe import ExportSettings, Recipe
 
 pytestmark = pytest.mark.engine
 
