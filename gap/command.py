@@ -1,4 +1,4 @@
-"""What the commands of `gap` share: arguments, one line for what a user can mend, the config, tables."""
+"""What the commands of `gap` share: arguments, one-line errors, the config, tables."""
 
 import difflib
 import sys
@@ -8,10 +8,12 @@ from functools import wraps
 from typing import Any
 
 import click
+import ray
 
 from gap.config import Config
 from lake.config import load
 from lake.error import UserError
+from ray_jobs import cluster
 
 BAD_USE = 2
 CONFIG = click.argument("config", metavar="CONFIG")
@@ -19,14 +21,14 @@ OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 
 
 def user_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """One line and exit code 2 for what the user can mend; anything else keeps its traceback."""
+    """Turn a UserError into one line and exit code 2. Other errors keep their traceback."""
 
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
         except UserError as error:
-            # Ray hands on a task's error with the worker's traceback; its cause is the line to show.
+            # Ray adds the worker's traceback to a task's error; the cause is the line to show.
             click.echo(f"gap: {getattr(error, 'cause', error)}", err=True)
             sys.exit(BAD_USE)
 
@@ -38,33 +40,30 @@ def load_config(config: str, overrides: Sequence[str]) -> Config:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Advice to add to a message about a name that is not known; empty where no known one is like it."""
+    """Advice to append to a message about an unknown name; empty if no known name resembles it."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
 @contextmanager
 def ray_up(config: Config) -> Iterator[None]:
-    """Ray as the config says, for the time of the block."""
-    from gap.run import Engines
-
-    with Engines(config) as engines:
-        engines.start("ray")
+    """Run the block with Ray up."""
+    cluster.start(config.ray)
+    try:
         yield
+    finally:
+        ray.shutdown()
 
 
 RULE = "-"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> str:
-    """Text columns as wide as their widest cell; columns in `right` are aligned right."""
+    """Lay out text columns, each as wide as its widest cell. Columns in `right` are aligned right."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
-        sized = [cell.rjust(width) if column in right else cell.ljust(width) for column, (cell, width) in pairs(row)]
-        return "  ".join(sized).rstrip()
-
-    def pairs(row: Sequence[str]) -> Iterator[tuple[int, tuple[str, int]]]:
-        return enumerate(zip(row, widths, strict=True))
+        cells = [f"{cell:{'>' if column in right else '<'}{widths[column]}}" for column, cell in enumerate(row)]
+        return "  ".join(cells).rstrip()
 
     return "\n".join([line(head), "  ".join(RULE * width for width in widths), *map(line, rows)])

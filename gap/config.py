@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from pyarrow.fs import FileSystem
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from dedup.decontaminate import DecontaminateSettings
 from dedup.settings import DedupSettings
 from eval.questions import EvaluateSettings
-from gap.expect import Expected
 from ingest.clean import CleanSettings
 from ingest.inputs import ReadSettings
 from ingest.s2 import S2Settings
@@ -22,6 +21,19 @@ from mixing.tokenizer.build import TokenizerSettings
 from ray_jobs.cluster import RaySettings
 from spark_jobs.session import SparkSettings
 from train.recipe import ExportSettings, Recipe
+
+
+class ExpectedSource(Settings):
+    """What a source will hold after cleaning, train and validation together. `tokens` count the end of each document.
+
+    `gap plan` uses it until the step `tokenizer` has counted, so that you can plan a corpus before its files are there.
+    It is part of no fingerprint. `raw_gb` is the size of the files to fetch, as they lie in the data folder; if left
+    out, it is estimated from the text.
+    """
+
+    documents: PositiveInt
+    tokens: PositiveInt
+    raw_gb: PositiveFloat | None = None
 
 
 class Config(Settings):
@@ -47,7 +59,7 @@ class Config(Settings):
     crawl: CrawlSettings | None = None
     s2: S2Settings = Field(default_factory=S2Settings)
     read: ReadSettings
-    expected: dict[str, Expected] = Field(default_factory=dict)
+    expected: dict[str, ExpectedSource] = Field(default_factory=dict)
     clean: CleanSettings = Field(default_factory=CleanSettings)
     tokenizer: TokenizerSettings
     instructions: InstructionSettings | None = None

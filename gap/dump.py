@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mixing.split import SPLITS
 
 COLUMNS = ("id", "source", "title", "text", "url", "license", "redistributable")
 DUMPED = pa.schema([*(DOCUMENT.field(name) for name in COLUMNS), pa.field("copies", pa.int32(), nullable=False)])
-"""`copies` is how often the mixture trains on the document."""
+"""`copies` says how often the mixture trains on the document."""
 
 ORIGIN, CARD = "selection.json", "README.md"
 
@@ -28,7 +29,7 @@ ORIGIN, CARD = "selection.json", "README.md"
 @CONFIG
 @click.argument("folder", metavar="OUT")
 @OVERRIDES
-@click.option("--redistributable-only", is_flag=True, help="Leave out what may not be passed on.")
+@click.option("--redistributable-only", is_flag=True, help="Leave out documents that may not be redistributed.")
 @user_errors
 def dump(config: str, folder: str, overrides: tuple[str, ...], redistributable_only: bool) -> None:
     """Write the selected documents as Parquet to OUT/train and OUT/validation, for trainers other than Megatron.
@@ -56,7 +57,7 @@ def dump(config: str, folder: str, overrides: tuple[str, ...], redistributable_o
 
 @dataclass(frozen=True)
 class Dumped:
-    """What a part of one split gave: documents, those withheld, and documents counted with their copies."""
+    """What a part of one split holds: documents written and withheld, and documents counted with their copies."""
 
     split: str
     source: str
@@ -67,7 +68,7 @@ class Dumped:
 
 @dataclass(frozen=True)
 class DumpJob:
-    """Where the selection and its documents are, and where they go. `free_only` withholds what may not be passed on."""
+    """Where selection and documents are, and where they go. `free_only` withholds what is not redistributable."""
 
     clean: Output
     mix: Output
@@ -75,23 +76,23 @@ class DumpJob:
     free_only: bool
 
     def write(self, numbered: tuple[int, str]) -> list[Dumped]:
-        """Write a part of each split that the selection's part `numbered` has, unless it is there."""
+        """Write the part of each split that the selection's part `numbered` holds, unless it is there."""
         number, name = numbered
         _, source = Output.part_place(name)
         assert source is not None
         selection = self.mix.read_part("selection", name, ["id", "split", "copies"])
-        found = []
+        dumped = []
         for split in SPLITS:
-            mine = selection.filter(pc.equal(selection["split"], split))
-            if not mine.num_rows:
+            selected = selection.filter(pc.equal(selection["split"], split))
+            if not selected.num_rows:
                 continue
             if self.to.has_part(split, number):
                 rows = self.to.read_part(split, self.to.part_name(number), ["copies"])
-            elif (rows := self._rows(name, mine)).num_rows:
+            elif (rows := self._rows(name, selected)).num_rows:
                 self.to.write_part(split, number, rows)
             copies = rows["copies"].to_pylist()
-            found.append(Dumped(split, source, len(copies), mine.num_rows - len(copies), sum(copies)))
-        return found
+            dumped.append(Dumped(split, source, len(copies), selected.num_rows - len(copies), sum(copies)))
+        return dumped
 
     def _rows(self, name: str, selection: pa.Table) -> pa.Table:
         """The selected documents in the order of the clean part."""
@@ -99,14 +100,14 @@ class DumpJob:
         rows = rows.filter(pc.is_in(rows["id"], selection["id"].combine_chunks()))
         if rows.num_rows != selection.num_rows:
             lost = selection.num_rows - rows.num_rows
-            raise UserError(f"{self.clean.path('documents', name)}: {lost} selected documents are not there")
-        at = pc.index_in(rows["id"], selection["id"].combine_chunks())
-        rows = rows.append_column("copies", selection["copies"].take(at)).select(DUMPED.names).cast(DUMPED)
+            raise UserError(f"{self.clean.path('documents', name)}: {lost} selected documents are missing")
+        places = pc.index_in(rows["id"], selection["id"].combine_chunks())
+        rows = rows.append_column("copies", selection["copies"].take(places)).select(DUMPED.names).cast(DUMPED)
         return rows.filter(rows["redistributable"]) if self.free_only else rows
 
 
 def claim(to: Output, mix: Step[Any], free_only: bool) -> None:
-    """Write down in `to` which selection it holds, before an engine starts. A killed dump finds its own mark.
+    """Record in `to` which selection it holds, before an engine starts, so that a killed dump can go on.
 
     Raises:
         UserError: the selection is not there, or `to` holds something else.
@@ -116,19 +117,19 @@ def claim(to: Output, mix: Step[Any], free_only: bool) -> None:
     origin = {"mix": mix.fingerprint, "redistributable_only": free_only}
     if to.exists(ORIGIN):
         if to.read_json(ORIGIN) != origin:
-            raise UserError(f"{to.root}: it holds the documents of another mixture; name another folder")
-    elif any(to.exists(one) for one in (*SPLITS, CARD)):
-        raise UserError(f"{to.root}: it holds something else; name a new or empty folder")
+            raise UserError(f"{to.root}: the folder holds the documents of another mixture; name another one")
+    elif any(to.exists(name) for name in (*SPLITS, CARD)):
+        raise UserError(f"{to.root}: the folder holds something else; name a new or empty one")
     to.write_json(origin, ORIGIN)
 
 
 def write(mix: Step[Any], to: Output, name: str, free_only: bool) -> list[Dumped]:
-    """Write `train/` and `validation/` below `to`, part by part, and a card that `datasets` reads; sums by source.
+    """Write `train/` and `validation/` below `to`, part by part, and a card for `datasets`. Returns sums by source.
 
     A killed dump goes on at its first missing part. Equal selections give equal bytes.
 
     Raises:
-        UserError: as `claim`; or no selected document may leave.
+        UserError: as `claim`; or no selected document may be redistributed.
     """
     from ray_jobs.cluster import each
 
@@ -137,23 +138,24 @@ def write(mix: Step[Any], to: Output, name: str, free_only: bool) -> list[Dumped
     job = DumpJob(mix.input("documents").output, mix.output, to, free_only)
     parts = list(enumerate(job.mix.parts("selection")))
     sums: Counter[tuple[str, str, str]] = Counter()
-    for one in (one for part in each(lambda part: job.write(part), parts, "dump", "parts") for one in part):
-        for what in ("documents", "withheld", "copies"):
-            sums[one.split, one.source, what] += getattr(one, what)
+    for part in chain.from_iterable(each(lambda part: job.write(part), parts, "dump", "parts")):
+        for count in ("documents", "withheld", "copies"):
+            sums[part.split, part.source, count] += getattr(part, count)
     keys = sorted({(split, source) for split, source, _ in sums}, key=lambda key: (SPLITS.index(key[0]), key[1]))
-    total = [Dumped(*key, *(sums[(*key, what)] for what in ("documents", "withheld", "copies"))) for key in keys]
-    if not any(one.documents for one in total):
-        raise UserError(f"{to.root}: nothing to write: no selected document may leave")
+    total = [Dumped(*key, *(sums[(*key, count)] for count in ("documents", "withheld", "copies"))) for key in keys]
+    if not any(part.documents for part in total):
+        raise UserError(f"{to.root}: nothing to write: no selected document may be redistributed")
     to.write_bytes(card(name, total, free_only).encode(), CARD)
     return total
 
 
-def card(name: str, found: list[Dumped], free_only: bool) -> str:
-    """README.md in the Hub's form, whose head tells `datasets` which file belongs to which split."""
-    splits = [split for split in SPLITS if any(one.documents for one in found if one.split == split)]
+def card(name: str, dumped: list[Dumped], free_only: bool) -> str:
+    """README.md in the Hub's form. Its head maps splits to files for `datasets`."""
+    splits = [split for split in SPLITS if any(part.documents for part in dumped if part.split == split)]
     files = "".join(f"  - split: {split}\n    path: {split}/*.parquet\n" for split in splits)
     rows = "".join(
-        f"| {one.split} | {one.source} | {one.documents:,} | {one.copies:,} | {one.withheld:,} |\n" for one in found
+        f"| {part.split} | {part.source} | {part.documents:,} | {part.copies:,} | {part.withheld:,} |\n"
+        for part in dumped
     )
     which = "only those that may be redistributed" if free_only else "of which not all may be redistributed"
     return f"""---
@@ -165,8 +167,8 @@ configs:
 # {" ".join(name.split())}
 
 The documents of the training mixture, {which}.
-A document is one row; `copies` says how often the mixture trains on it: repeat rows by it to get the mixture. Rows
-are not shuffled.
+Each row is a document. `copies` says how often the mixture trains on it: repeat the row so often to get the mixture.
+Rows are not shuffled.
 
 | split | source | documents | with copies | withheld |
 | --- | --- | ---: | ---: | ---: |

@@ -1,13 +1,14 @@
-"""Time and storage of each step: what it took where it is done, else what its kind lets expect."""
+"""Time and storage of each step: measured if it is done, else estimated from its kind."""
 
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from gap.config import Config
 from gap.expect import BYTES_PER_TOKEN, Foreseen
 from lake.marks import FORMAT_TOKENS
 from lake.step import Kind, Step, Steps, of_kind
@@ -16,20 +17,17 @@ from mixing.shuffle import Layout
 from mixing.split import SPLITS
 from mixing.tokenizer.chatml import CHAT_TOKENS
 
-if TYPE_CHECKING:
-    from gap.config import Config
-
 ADOPTED_VOCABULARY = 32_000 + len(FORMAT_TOKENS) + len(CHAT_TOKENS) + 1
-"""Ids of a tokenizer of Llama 2's kind with one token for padding: used while the tokenizer is not there."""
+"""The ids of a tokenizer like Llama 2's with a token for padding. It stands in while the tokenizer is missing."""
 
 BF16_PEAK, PART_OF_PEAK = 312e12, 0.42
-"""FLOP a second of an A100, and the part of it that the MEDITRON paper reached (its section on the 70B model)."""
+"""FLOP a second of an A100, and the part of it that the MEDITRON paper reports for its 70B model."""
 
 CORE_TRAINS, CORE_INFERS = 24e9, 50e9
-"""FLOP a second of one core in float32: pretraining of configs/demo.yaml, and vLLM on prompts of 127 tokens."""
+"""FLOP a second of one core in float32, measured in pretraining configs/demo.yaml and in vLLM on 127-token prompts."""
 
 QUESTIONS, QUESTION_TOKENS = 1_000, 250
-"""Questions of a benchmark without a limit, and tokens of a prompt."""
+"""Assumed for a benchmark without a limit: its questions, and the tokens of a prompt."""
 
 CHECKPOINTS = 2
 """Checkpoints that stay on disk."""
@@ -41,9 +39,9 @@ START_TRAINING = 30.0
 class Effort:
     """What a step takes.
 
-    `seconds` from start to end are None where the config does not say on how many cores the step runs. `core_seconds`
-    and `gpu_seconds` are those of work, zero where the step is `done`. `size` is in bytes written, `scratch` in bytes
-    that the step holds besides while it runs.
+    `seconds` from start to end are None if the config does not say how many cores the step gets. `core_seconds` and
+    `gpu_seconds` measure the work and are zero if the step is `done`. The step writes `size` bytes and holds `scratch`
+    more while it runs.
     """
 
     seconds: float | None
@@ -55,14 +53,14 @@ class Effort:
     done: bool = False
 
 
-def efforts(config: "Config", steps: Steps, known: Foreseen) -> dict[str, Effort]:
-    """By step: what those that are done took, and what to expect of the others."""
+def efforts(config: Config, steps: Steps, known: Foreseen) -> dict[str, Effort]:
+    """By step: what it took if it is done, else what to expect."""
     estimator = Estimator(config, known, vocabulary(steps))
     return {name: _taken(step) if step.done else estimator.effort(step) for name, step in steps.items()}
 
 
 def vocabulary(steps: Steps) -> int:
-    """Ids, counted where the tokenizer is there."""
+    """The number of ids: that of the tokenizer if it is done, else an estimate."""
     (tokenizer,) = of_kind(steps, Kind.TOKENIZER)
     if tokenizer.done:
         return int(tokenizer.manifest().figures["vocab_size"])
@@ -70,8 +68,8 @@ def vocabulary(steps: Steps) -> int:
     return trained.vocab_size if trained else ADOPTED_VOCABULARY
 
 
-def shards(config: "Config", known: Foreseen) -> dict[str, int]:
-    """Shards by source, train and validation."""
+def shards(config: Config, known: Foreseen) -> dict[str, int]:
+    """The number of shards by source, train and validation together."""
     return {
         row["source"]: Layout.of({split: row[f"{split}_tokens"] for split in SPLITS}, config.shard.tokens).total
         for row in known.mixture[:-1]
@@ -83,7 +81,7 @@ def _taken(step: Step[Any]) -> Effort:
 
 
 def _size(step: Step[Any]) -> float | None:
-    """Bytes of the step's folder, where that is a local one."""
+    """Bytes of the step's folder; None if it is not local."""
     if not step.output.is_local:
         return None
     return sum(path.stat().st_size for path in step.output.local().rglob("*") if path.is_file())
@@ -91,9 +89,9 @@ def _size(step: Step[Any]) -> float | None:
 
 @dataclass(frozen=True)
 class Estimator:
-    """What to expect of steps of each kind; `ids` is the size of the vocabulary."""
+    """Estimates steps by their kind. `ids` is the size of the vocabulary."""
 
-    config: "Config"
+    config: Config
     known: Foreseen
     ids: int
 
@@ -122,15 +120,15 @@ class Estimator:
         documents, tokens = (sum(total[f"{split}_{what}"] for split in SPLITS) for what in ("documents", "tokens"))
         text = tokens * BYTES_PER_TOKEN
         size = cost.written(documents, text) + tokens * np.dtype(token_type(self.ids)).itemsize
-        # While it runs, the step holds all tokens once more as pieces.
+        # While it runs, the step holds all tokens a second time, as pieces.
         return self._on_cores(step, cost.core_seconds(documents, text), size, size)
 
     def _training(self, step: Step[Any]) -> Effort:
         recipe = step.settings
         parameters = recipe.model.parameters(self.ids)
-        # Six operations a parameter and token: forward, and twice as many backward.
+        # Six operations for each parameter and token: two forward, four backward.
         flops = 6 * parameters * recipe.tokens
-        # Both precisions keep weights in float32 and AdamW's two moments; bfloat16 has its own weights besides.
+        # Both precisions keep float32 weights and AdamW's two moments; bfloat16 adds its own weights.
         size = CHECKPOINTS * parameters * (12 + (2 if _on_gpu(recipe) else 0))
         if _on_gpu(recipe):
             gpus = recipe.parallel.workers
@@ -141,7 +139,7 @@ class Estimator:
     def _export(self, step: Step[Any]) -> Effort:
         recipe = step.input("trained").settings
         parameters = recipe.model.parameters(self.ids)
-        # The trained and the written model, each forward on one core.
+        # One core runs both the trained and the written model forward.
         flops = 4 * parameters * step.settings.sequences * recipe.sequence
         return _timed(step.body.cost.start, flops / CORE_INFERS, 1, (2 if _on_gpu(recipe) else 4) * parameters)
 
@@ -176,13 +174,13 @@ def _many(number: int, unit: str) -> str:
     return f"{number:,} {unit}{'' if number == 1 else 's'}"
 
 
-def ray_cores(config: "Config") -> int | None:
-    """CPUs of the embedded Ray; a cluster's are not known."""
+def ray_cores(config: Config) -> int | None:
+    """CPUs of the embedded Ray; None for a cluster, whose size is unknown."""
     return config.ray.cpus if config.ray.address == "local" else None
 
 
-def spark_cores(config: "Config") -> int | None:
-    """Cores of `local[n]`, or those that the options ask a cluster for."""
+def spark_cores(config: Config) -> int | None:
+    """Cores of `local[n]`, or those that the options request from a cluster; None if they name none."""
     if local := re.fullmatch(r"local(?:\[(\d+|\*)(?:,\d+)?\])?", config.spark.master):
         return (os.cpu_count() or 1) if local[1] == "*" else int(local[1] or 1)
     options = [config.spark.options.get(f"spark.executor.{name}", "") for name in ("instances", "cores")]

@@ -1,4 +1,4 @@
-"""`gap plan`: the mixture, time and storage to expect, told before anything runs."""
+"""`gap plan`: the mixture, time and storage to expect, before anything runs."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ WIDTH = 118
 ORIGINS = {
     "planned": "as the step mix planned it",
     "counted": "from the tokens counted: an upper bound, before duplicates are dropped",
-    "expected": "from the figures that the config expects, not counted: an upper bound, before duplicates are dropped",
+    "expected": "from the figures in `expected`, not counted: an upper bound, before duplicates are dropped",
     "estimated": f"estimated at {BYTES_PER_TOKEN} bytes of text a token, not counted: before duplicates are dropped",
 }
 
@@ -29,16 +29,15 @@ ORIGINS = {
 @OVERRIDES
 @user_errors
 def plan(config: str, overrides: tuple[str, ...]) -> None:
-    """Show the mixture, and of every step whether it is done, its time and its storage; run nothing.
+    """Show the mixture, and the state, time and storage of every step. Nothing runs.
 
-    The mixture is computed as the step `mix` does it: from the tokens counted where the step `tokenizer` is done, else
-    from what the section `expected` says the sources will hold, else from the bytes of the raw files. With `expected`,
-    the files need not be there yet. Sources that cannot give what is asked of them are told, by how much, and what
-    would help.
+    The mixture is computed as in the step `mix`: from counted tokens if the step `tokenizer` is done, else from the
+    section `expected`, else from the size of the raw files. With `expected`, the files need not be there yet. If a
+    source has too few tokens, a line says how many are missing and what would help.
 
     Times are estimates: speeds measured on one machine, divided by the cores that `ray` and `spark` name. Work is in
-    core-hours, and in GPU-hours of an A100 at 42 % of its bf16 peak where the recipe's precision is bfloat16. A step
-    that is done shows what it took.
+    core-hours, and for recipes in bfloat16 in GPU-hours of an A100 at 42 % of its bf16 peak. A finished step shows the
+    time it took.
 
     \b
     Examples:
@@ -46,7 +45,7 @@ def plan(config: str, overrides: tuple[str, ...]) -> None:
       gap plan configs/gap-replay.yaml mix.sources.replay.ratio=0.02 ray.cpus=96
     """
     loaded = load_config(config, overrides)
-    # Without `expected` there is nothing to plan with, and the first missing file is an error.
+    # Without `expected` a missing file leaves nothing to plan with, so it is an error.
     absent = missing(loaded) if loaded.expected else []
     steps = steps_of(loaded, {files.part for files in absent})
     lacking = frozenset(files.name for files in absent if files.part == RAW)
@@ -58,7 +57,7 @@ def plan(config: str, overrides: tuple[str, ...]) -> None:
 def page(config: Config, steps: Steps, known: Foreseen, absent: Sequence[Missing]) -> Iterator[str]:
     """The lines to print."""
     if absent:
-        yield f"Missing, below {config.data} or elsewhere: a run ends before any engine starts until these are there."
+        yield f"Missing, below {config.data} or elsewhere. A run stops before any engine starts until these are there:"
         yield from _absent(absent)
         yield ""
     yield from _wrapped(f"Mixture, {ORIGINS[known.origin]}:")
@@ -75,10 +74,10 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _absent(absent: Sequence[Missing]) -> Iterator[str]:
-    """One line for each source or benchmark and way to get it."""
+    """One line for each source or benchmark and each way to get its files."""
     grouped: dict[tuple[str, str], list[str]] = {}
-    for one in absent:
-        grouped.setdefault((one.name, one.remedy), []).extend(one.paths)
+    for files in absent:
+        grouped.setdefault((files.name, files.remedy), []).extend(files.paths)
     rows = [
         (f"  {name}", paths[0] + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""), f"→ {remedy}")
         for (name, remedy), paths in grouped.items()
@@ -126,15 +125,15 @@ def _row(row: dict[str, Any], pieces: int, known: Foreseen) -> tuple[str, ...]:
 def _budgets(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
     short = shortfalls(config.mix, known.mixture)
     if short:
-        yield "Budgets that cannot be met; the sources below give all that they have:"
+        yield "Budgets that cannot be met (these sources give all that they have):"
     for line in short:
         yield from _wrapped(f"  {line}")
     if not known.mixture[-1]["train_tokens"] and not short:
         yield "The mixture is empty: no source has a budget above zero."
     elif not short:
         yield "Every budget can be met" + ("." if known.origin == "planned" else ", by these figures.")
-    if any(one.upsample for one in config.mix.sources.values()) and known.origin != "planned":
-        yield "Upsampling is not in these figures: how often a paper counts is known once `mix` has read what it is."
+    if any(source.upsample for source in config.mix.sources.values()) and known.origin != "planned":
+        yield "These figures leave out upsampling: how often a paper counts is known once `mix` has read its metadata."
     total = known.mixture[-1]["train_tokens"]
     for step in of_kind(steps, Kind.TRAINING) if total else ():
         recipe = step.settings
@@ -162,20 +161,24 @@ def _steps(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
         for (name, step), effort in zip(steps.items(), todo.values(), strict=True)
     ]
     left = Effort(
-        _sum(one.seconds for one in todo.values() if not one.done),
-        sum(one.core_seconds for one in todo.values()),
-        sum(one.gpu_seconds for one in todo.values()),
+        _sum(effort.seconds for effort in todo.values() if not effort.done),
+        sum(effort.core_seconds for effort in todo.values()),
+        sum(effort.gpu_seconds for effort in todo.values()),
     )
-    written = sum(one.size or 0 for one in todo.values())
+    written = sum(effort.size or 0 for effort in todo.values())
     yield table(STEPS, rows, right={3, 5, 6})
     yield ""
-    raw = sum(one.size for one in known.raw.values())
-    if any(not one.done for one in todo.values()):
-        time = "on as many cores as the cluster has" if left.seconds is None else f"{duration(left.seconds)} in a row"
+    raw = sum(files.size for files in known.raw.values())
+    if not all(effort.done for effort in todo.values()):
+        time = (
+            "on as many cores as the cluster has"
+            if left.seconds is None
+            else f"{duration(left.seconds)} one after another"
+        )
         yield f"Still to run: {work(left)}, {time}."
-        yield "Times not marked done are estimated from speeds measured on 2 cores, if disks and networks keep up."
+        yield "Their times are estimates from speeds measured on 2 cores; disks and networks may be slower."
     if left.gpu_seconds:
-        yield f"GPUs are A100s at {PART_OF_PEAK:.0%} of their bf16 peak, as the MEDITRON paper's training ran."
+        yield f"GPUs are A100s at {PART_OF_PEAK:.0%} of their bf16 peak, as in the MEDITRON paper."
     yield f"Storage: {size(raw)} of raw files below {config.data}, {size(written)} below {config.lake}."
     if held := [f"{name} {size(effort.scratch)}" for name, effort in todo.items() if effort.scratch]:
         yield f"More while they run: {', '.join(held)}."
@@ -183,27 +186,27 @@ def _steps(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
 
 def _sum(seconds: Iterator[float | None]) -> float | None:
     total = 0.0
-    for one in seconds:
-        if one is None:
+    for term in seconds:
+        if term is None:
             return None
-        total += one
+        total += term
     return total
 
 
 def rounded(number: int) -> str:
-    """A count to three figures, as tables have it; below 10,000 in full."""
+    """A count to three figures for tables; below 10,000 in full."""
     return f"{number:,}" if number < 10_000 else compact(number)
 
 
-def work(one: Effort) -> str:
-    """Core and GPU time; nothing of a step that is done, which was not measured by core."""
-    spent = [(one.core_seconds, "core"), (one.gpu_seconds, "GPU")]
-    return " + ".join(_spent(seconds, what) for seconds, what in spent if seconds)
+def work(effort: Effort) -> str:
+    """Core and GPU time; empty for a finished step, whose time was not measured by core."""
+    spent = [(effort.core_seconds, "core"), (effort.gpu_seconds, "GPU")]
+    return " + ".join(_spent(seconds, unit) for seconds, unit in spent if seconds)
 
 
-def _spent(seconds: float, what: str) -> str:
+def _spent(seconds: float, unit: str) -> str:
     if seconds < 120:
-        return f"{max(1, seconds):.0f} {what}-s"
+        return f"{max(1, seconds):.0f} {unit}-s"
     if seconds < 7200:
-        return f"{seconds / 60:.0f} {what}-min"
-    return f"{seconds / 3600:,.1f} {what}-h" if seconds < 360_000 else f"{seconds / 3600:,.0f} {what}-h"
+        return f"{seconds / 60:.0f} {unit}-min"
+    return f"{seconds / 3600:,.{1 if seconds < 360_000 else 0}f} {unit}-h"

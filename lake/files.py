@@ -10,28 +10,28 @@ ENDS = 2**20
 
 
 def find(patterns: list[str], root: str, key: str, advice: str = "set data= to the folder that holds it") -> list[Path]:
-    """Files that the patterns match below `root`, sorted, each once.
+    """Files below `root` that match the patterns, sorted, each once.
 
     Raises:
-        UserError: a pattern is absolute, wrong or matches nothing; `key` is the config key to name in the message,
-            `advice` what to do.
+        UserError: a pattern is absolute, malformed or matches nothing. The message names the config key `key` and gives
+            the `advice`.
     """
-    found: set[Path] = set()
+    files: set[Path] = set()
     for pattern in patterns:
         if Path(pattern).is_absolute():
-            raise UserError(f"{key}: {pattern} is absolute; give it as it stands below {root}, or set data=/")
+            raise UserError(f"{key}: {pattern} is absolute; make it relative to {root}, or set data=/")
         try:
             matches = [path for path in Path(root).glob(pattern) if path.is_file()]
         except ValueError as error:
             raise UserError(f"{key}: {error}; write folder/*.ext or folder/**/*.ext") from None
         if not matches:
             raise UserError(f"{key}: no file matches {Path(root, pattern)}; {advice}")
-        found.update(matches)
-    return sorted(found)
+        files.update(matches)
+    return sorted(files)
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of the content; of a file over 64 MiB its size, time, first and last MiB, which is read in no time."""
+    """SHA-256 of the content. Of a file over 64 MiB, only size, time, first and last MiB are hashed, to save time."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         if size <= WHOLE:

@@ -1,4 +1,4 @@
-"""A step is a value: a function, its settings and its inputs. A fingerprint of these names its folder in the lake."""
+"""A step is a value: a function, its settings and its inputs. Their fingerprint names its folder in the lake."""
 
 import hashlib
 import importlib.metadata
@@ -21,11 +21,11 @@ from lake.error import UserError
 S = TypeVar("S", bound=Settings)
 
 MISSING = "missing"
-"""The identity of a step whose raw files are not there yet. Its fingerprint is not the one that it will have."""
+"""The identity of a step whose raw files are missing. Its fingerprint will change when they arrive."""
 
 
 class Account(Settings):
-    """What entered a step and where it went. `in` = `kept` + all of `dropped`, or the step cannot be committed."""
+    """What entered a step and where it went. A step is committed only if `in` = `kept` + all of `dropped`."""
 
     entered: int = Field(default=0, alias="in")
     kept: int = 0
@@ -33,7 +33,7 @@ class Account(Settings):
 
     @classmethod
     def of(cls, kept: int, dropped: Mapping[str, int] | None = None, entered: int | None = None) -> Self:
-        """`entered` is counted apart from the verdicts where the step can; else it is their sum."""
+        """Pass `entered` if the step counts it independently of its decisions; it defaults to their sum."""
         gone = dict(sorted((dropped or {}).items()))
         return cls.model_validate(
             {"in": kept + sum(gone.values()) if entered is None else entered, "kept": kept, "dropped": gone}
@@ -41,12 +41,12 @@ class Account(Settings):
 
     @property
     def lost(self) -> int:
-        """Documents that entered and have no verdict; negative where some have two."""
+        """Documents that entered without a decision; negative if some have two."""
         return self.entered - self.kept - sum(self.dropped.values())
 
 
 def account(decisions: Iterable[Mapping[str, Any]]) -> dict[str, Account]:
-    """Accounts by source from rows with `source`, `keep`, `reason` and, where already grouped, `count`."""
+    """Accounts by source from rows with `source`, `keep`, `reason` and, if grouped, `count`."""
     kept: Counter[str] = Counter()
     dropped: dict[str, Counter[str]] = {}
     for row in decisions:
@@ -60,7 +60,7 @@ def account(decisions: Iterable[Mapping[str, Any]]) -> dict[str, Account]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step's function returns: accounts by source (or by benchmark, …) and figures for report and cards."""
+    """What a step's function returns: accounts by source (or by benchmark, …), and figures for report and cards."""
 
     accounts: dict[str, Account] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Outcome:
 
 
 class Kind(StrEnum):
-    """What sort of step it is, whatever its name. Report and estimates go by it; a run can have several of a kind."""
+    """What sort of step it is. Report and estimates use it, not the name; a run can have several steps of a kind."""
 
     READER = "reader"
     CLEANER = "cleaner"
@@ -86,11 +86,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a step over documents takes, as measured.
+    """The measured cost of a step over documents.
 
-    `start` is in seconds. One core takes `documents` and `megabytes` of text a second; the two times add up. The step
-    writes `row_bytes` for each document and `text_bytes` for each byte of text, and holds `scratch_bytes` more for each
-    byte of text while it runs.
+    Its `start` takes that many seconds. A core works through `documents` or `megabytes` of text in a second; the two
+    times add up. The step writes `row_bytes` for each document and `text_bytes` for each byte of text; while it runs,
+    it holds `scratch_bytes` more for each byte of text.
     """
 
     start: float = 15
@@ -101,7 +101,7 @@ class Cost:
     scratch_bytes: float = 0
 
     def core_seconds(self, documents: float, text: float) -> float:
-        """For so many documents with so many bytes of text, without the start."""
+        """Without the start; `text` is in bytes."""
         return documents / self.documents + text / self.megabytes / 1e6
 
     def written(self, documents: float, text: float) -> float:
@@ -111,10 +111,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Body(Generic[S]):
-    """What is the same in all steps of one function.
+    """What all steps of one function share.
 
-    `version` is raised by whoever changes what the function writes. `check` looks at what a step needs before any
-    engine starts, and raises UserError.
+    Raise `version` when you change what the function writes. `check` looks at what a step needs before any engine
+    starts, and raises UserError.
     """
 
     work: Callable[..., Outcome]
@@ -126,7 +126,7 @@ class Body(Generic[S]):
 
 
 class Manifest(Settings):
-    """What a finished step says of itself. `inputs` are folders of the lake by role; `follows` is one of the roles."""
+    """The record of a finished step. `inputs` are folders of the lake by role; `follows` is one of the roles."""
 
     step: str
     kind: Kind
@@ -145,7 +145,7 @@ class Manifest(Settings):
 
     @property
     def folder(self) -> str:
-        """The name of the step's folder in the lake, by which other manifests name it."""
+        """The name of the step's folder in the lake, as other manifests use it."""
         return folder_name(self.step, self.fingerprint)
 
     @property
@@ -166,7 +166,7 @@ def folder_name(step: str, fingerprint: str) -> str:
 
 
 def read_manifest(output: Output, remedy: str) -> Manifest:
-    """What a finished step said of itself; `remedy` is what to do where its file is broken.
+    """A finished step's manifest. If it is broken, the message ends with the `remedy`.
 
     Raises:
         FileNotFoundError: the step is not done.
@@ -185,12 +185,12 @@ class AccountError(Exception):
 
 @dataclass(frozen=True)
 class Step(Generic[S]):
-    """One step with all that decides its bytes.
+    """A step with everything that determines its bytes.
 
-    `inputs` are the steps it reads, by the role that each plays in it. `follows` is the role whose kept documents are
-    exactly those that enter this step; the two accounts are compared at commit. `identity` is what else decides the
-    output, such as digests of raw files. `given` are further arguments of the function, which decide nothing that the
-    rest does not: the folder of the raw files, for instance.
+    `inputs` are the steps it reads, by role. `follows` is the role whose kept documents are exactly those that enter
+    this step; the accounts of both are compared at commit. `identity` is what else determines the output, such as
+    digests of raw files. `given` are further arguments of the function that do not change the output, such as the
+    folder of the raw files.
     """
 
     name: str
@@ -234,17 +234,17 @@ class Step(Generic[S]):
 
     @property
     def settled(self) -> bool:
-        """Whether all raw files are there that decide the fingerprint."""
+        """Whether all raw files that determine the fingerprint are there."""
         return self.identity != MISSING and all(step.settled for step in self.inputs.values())
 
     def input(self, role: str) -> "Step[Any]":
         return self.inputs[role]
 
     def manifest(self) -> Manifest:
-        """What the step said of itself when it was done.
+        """The manifest of the finished step.
 
         Raises:
-            FileNotFoundError: it is not done.
+            FileNotFoundError: the step is not done.
             UserError: the file is not a manifest of this version.
         """
         return read_manifest(self.output, f"delete {self.output.root} and run {self.name} again")
@@ -259,14 +259,14 @@ class Step(Generic[S]):
             self.body.check(self, **self.given)
 
     def run(self) -> Manifest:
-        """Run the function unless the step is done. Its engine must be up."""
+        """Run the function unless the step is done. The engine must be up."""
         return self.complete(partial(self.body.work, self, **self.given))
 
     def complete(self, work: Callable[[], Outcome]) -> Manifest:
         """Do the work unless it is done, check its accounts, write the manifest.
 
         Raises:
-            AccountError: in ≠ kept + dropped, or other documents entered than the step before kept.
+            AccountError: in ≠ kept + dropped, or `in` is not what the step before kept.
         """
         if self.done:
             return self.manifest()
@@ -308,19 +308,19 @@ class Step(Generic[S]):
 
 
 Steps = Mapping[str, Step[Any]]
-"""Steps by name, each after those that it reads."""
+"""Steps by name, each after its inputs."""
 
 
 def needed(steps: Steps, names: Iterable[str]) -> dict[str, Step[Any]]:
-    """The steps named and all that they read, in the order of `steps`."""
-    wanted: set[str] = set()
+    """The steps named and all their inputs, in the order of `steps`."""
+    chosen: set[str] = set()
     waiting = list(names)
     while waiting:
         name = waiting.pop()
-        if name not in wanted:
-            wanted.add(name)
+        if name not in chosen:
+            chosen.add(name)
             waiting += (step.name for step in steps[name].inputs.values())
-    return {name: step for name, step in steps.items() if name in wanted}
+    return {name: step for name, step in steps.items() if name in chosen}
 
 
 def of_kind(steps: Steps, kind: Kind) -> list[Step[Any]]:

@@ -81,5 +81,5 @@ def test_another_selection_does_not_mix_in(before: Before, whole: Path, tmp_path
     with pytest.raises(UserError, match="documents of another mixture"):
         dumped(before, whole, free_only=True)
     (tmp_path / "train").mkdir()
-    with pytest.raises(UserError, match="it holds something else"):
+    with pytest.raises(UserError, match="the folder holds something else"):
         dumped(before, tmp_path)

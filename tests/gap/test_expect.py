@@ -173,7 +173,7 @@ def test_the_table_of_mix_comes_before_all(tmp_path: Path) -> None:
     assert (known.origin, known.mixture) == ("planned", table)
     text = "\n".join(printed(given))
     assert "as the step mix planned it" in text
-    assert "mix.sources.papers: 123 tokens (13.7 %) are lacking of the 900 asked for" in text
+    assert "mix.sources.papers: 123 of the 900 tokens asked for are missing (13.7 %)" in text
 
 
 # Budgets that cannot be met ------------------------------------------------------------------------------------------
@@ -184,10 +184,10 @@ def test_a_budget_that_cannot_be_met_says_by_how_much_and_what_helps() -> None:
     held = {"a": Amount(1, 100), "b": Amount(1, 200), "c": Amount(1, 100)}
     mix = MixSettings.model_validate({"sources": sources})
     b, c, d = shortfalls(mix, forecast(mix, held))
-    assert b.startswith("mix.sources.b: 50 tokens (20.0\u00a0%) are lacking of the 250 asked for;")
-    assert c.startswith("mix.sources.c: 200 tokens (66.7\u00a0%) are lacking of the 300 that ratio 0.5 asks for;")
+    assert b.startswith("mix.sources.b: 50 of the 250 tokens asked for are missing (20.0\u00a0%);")
+    assert c.startswith("mix.sources.c: 200 of the 300 tokens that ratio 0.5 asks for are missing (66.7\u00a0%);")
     assert d.startswith(
-        "mix.sources.d: 9 tokens (100.0\u00a0%) are lacking of the 9 asked for, for the source has none;"
+        "mix.sources.d: 9 of the 9 tokens asked for are missing (100.0\u00a0%), because the source has none;"
     )
     assert d.endswith("leave it out with 'mix.sources.d={tokens: 0}'"), "which holds for a source with a ratio, too"
 
@@ -219,7 +219,7 @@ def test_a_run_says_it_by_the_tokens_counted(tmp_path: Path) -> None:
     known = look_ahead(given, steps, frozenset())
     assert known.origin == "counted"
     first, *others = shortfalls(given.mix, known.mixture)
-    assert first.startswith("mix.sources.papers: 2,997 tokens (33.3\u00a0%) are lacking of the 9,000 asked for")
+    assert first.startswith("mix.sources.papers: 2,997 of the 9,000 tokens asked for are missing (33.3\u00a0%)")
     # Replay has no tokens at all here.
     assert [line.split(":")[0] for line in others] == ["mix.sources.replay"]
 

@@ -312,7 +312,7 @@ def gap(*words: str | Path) -> tuple[int, str, list[str]]:
     return done.exit_code, done.stdout, [line for line in done.stderr.splitlines() if line.startswith("gap: ")]
 
 
-UNCHECKED = "SHA-256 and text were not checked: the folder above has no shard step's manifest\n"
+UNCHECKED = "SHA-256 and text were not checked: the parent folder has no manifest of a shard step\n"
 
 
 def test_a_folder_of_shards_is_verified_without_its_lake(shard_step: Step[Any], tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ def test_a_folder_of_shards_is_verified_without_its_lake(shard_step: Step[Any], 
     assert errors[2] == "gap: 2 of 5 shards at fault"
 
 
-WELL = r"{} shards, \d+ documents, [\d,]+ tokens: all well\ntext was not checked; gap verify CONFIG does\n"
+WELL = r"{} shards, \d+ documents, [\d,]+ tokens: all well\ntext was not checked; gap verify CONFIG checks it\n"
 
 
 def test_shards_below_their_steps_folder_are_held_against_its_manifest(shard_step: Step[Any], tmp_path: Path) -> None:
@@ -391,7 +391,7 @@ def test_a_packed_steps_folder_is_verified_by_its_setting(packed_step: Step[Any]
         (("verify", ".", "--eod", "4"), "--eod needs --vocab-size"),
         (("verify", ".", "--eod", "4", "--vocab-size", "9", "--tokenizer", "."), "not both"),
         (("verify", ".", "seed=4"), "seed=4: KEY=VALUE changes a CONFIG"),
-        (("verify", "configs/demo.yaml", "--eod", "4"), "the lake's own tokenizer is used"),
+        (("verify", "configs/demo.yaml", "--eod", "4"), "the lake's tokenizer is used"),
         (("verify", "configs/demo.yaml", "lake=/nowhere"), "the shards have not been written yet; gap run"),
         (("merge", "both", "nowhere.bin"), "nowhere.idx: this half of the shard is missing"),
         (("split", "nowhere.bin", "pieces", "--tokens", "7"), "nowhere.idx: this half of the shard is missing"),
