@@ -133,7 +133,7 @@ class Output:
 
     @contextmanager
     def local_folder(self, folder: str) -> Iterator[Path]:
-        """A local folder for libraries that write to a disk. It is `folder`, or its files go there when the block ends."""
+        """A local folder for libraries that write to a disk: `folder`, or one whose files go there at the end."""
         if self.is_local:
             yield self.local(folder)
             return

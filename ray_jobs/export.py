@@ -1,4 +1,4 @@
-"""Export: the trained weights as a Hugging Face folder with its tokenizer, let through only if its logits agree."""
+"""Export: write the trained weights and the tokenizer as a Hugging Face folder, if the logits of both models agree."""
 
 import hashlib
 import json
@@ -22,14 +22,14 @@ MODEL = "model"
 
 
 def export(step: Step[ExportSettings]) -> Outcome:
-    """Write `model/`; it appears under that name once the gate is passed.
+    """Write `model/`. It appears under that name once it has passed the gate.
 
     Raises:
-        ParityError: the logits of the trained and the written model differ by more than the tolerance.
+        ParityError: the logits of the trained and the exported model differ by more than the tolerance.
     """
     trained = step.input("trained")
     shards = step.input("shards").manifest().figures["shards"]
-    sample = next(one["name"] for one in shards if one["split"] == TRAIN)
+    sample = next(row["name"] for row in shards if row["split"] == TRAIN)
     job = ExportJob(
         trained.settings,
         step.settings,
@@ -39,7 +39,7 @@ def export(step: Step[ExportSettings]) -> Outcome:
         step.input("tokenizer").output,
         step.output.local(MODEL),
     )
-    # Of its own process: Megatron's process groups and stand-ins for CUDA end with it.
+    # A separate process, so that Megatron's process groups and stand-ins for CUDA end with it.
     return Outcome(figures=ray.get(ray.remote(num_cpus=1, max_calls=1)(ExportJob.run).remote(job)))
 
 
@@ -48,7 +48,7 @@ EXPORT = Body[ExportSettings](export, Kind.EXPORT, "ray + torch", 2, check=check
 
 @dataclass(frozen=True)
 class ExportJob:
-    """`trained` is the pretrain step's folder, `shard` the name of one of `shards`, `model` the folder to write."""
+    """`trained` is the training step's folder, `shard` the name of a shard in `shards`, `model` the folder to write."""
 
     recipe: Recipe
     settings: ExportSettings
@@ -59,7 +59,7 @@ class ExportJob:
     model: Path
 
     def run(self) -> dict[str, Any]:
-        """The figures of the step."""
+        """Write the model. Returns the step's figures."""
         import torch
 
         from train import convert
@@ -77,11 +77,11 @@ class ExportJob:
         made.save(draft)
         written = convert.load_hf(draft)
         with torch.no_grad():
-            found = convert.parity(trained, written(tokens).logits)
-        if found.max_logit_difference > self.settings.tolerance:
+            parity = convert.parity(trained, written(tokens).logits)
+        if parity.max_logit_difference > self.settings.tolerance:
             raise convert.ParityError(
-                f"export: logits differ by up to {found.max_logit_difference:.2e}, more than export.tolerance "
-                f"{self.settings.tolerance:.0e}; the model written is in {draft}"
+                f"export: logits differ by up to {parity.max_logit_difference:.2e}, more than export.tolerance "
+                f"{self.settings.tolerance:.0e}; the rejected model is in {draft}"
             )
         draft.rename(self.model)
         files = sorted(path for path in self.model.iterdir() if path.is_file())
@@ -90,14 +90,14 @@ class ExportJob:
             "vocab_size": known.vocab_size,
             "sequences": len(tokens),
             "tolerance": self.settings.tolerance,
-            "max_logit_difference": found.max_logit_difference,
-            "argmax_agreement": found.argmax_agreement,
+            "max_logit_difference": parity.max_logit_difference,
+            "argmax_agreement": parity.argmax_agreement,
             "config": json.loads((self.model / "config.json").read_text(encoding="utf-8")),
             "files": {path.name: _sha256(path) for path in files},
         }
 
     def _sample(self) -> Any:
-        """Token ids [sequences, length] from the beginning of the shard."""
+        """Token ids [sequences, length] from the start of the shard."""
         length = self.recipe.sequence
         available = read_index_in(self.shards, self.shard).tokens
         sequences = max(1, min(self.settings.sequences, available // length))
@@ -105,7 +105,7 @@ class ExportJob:
         return read_tokens(self.shards, self.shard, 0, sequences * length).reshape(sequences, length)
 
     def _trained(self, tokens: Any, vocab_size: int) -> tuple[dict[str, Any], Any]:
-        """Hugging Face's weights of the last checkpoint, and its logits without those that pad the vocabulary."""
+        """The last checkpoint's weights in Hugging Face's layout, and its logits without the vocabulary's padding."""
         import torch
         import torch.distributed as dist
 
@@ -116,18 +116,18 @@ class ExportJob:
 
         recipe = self.recipe
         newest = checkpoint.latest(self.trained / CHECKPOINTS)
-        assert newest is not None, "pretrain is done, so its last checkpoint is there"
+        assert newest is not None, "training is done, so its last checkpoint is there"
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
         with cudaless(), torch.no_grad():
             initialise(1, 0)
-            # In float32 whatever the training's precision: the gate compares models, not roundings.
+            # In float32 whatever the precision of training: the gate compares models, not rounding.
             model = build(recipe.model, vocab_size, recipe.sequence, 1, "float32").eval()
             checkpoint.load_model(newest, model)
             positions = torch.arange(tokens.shape[1]).expand_as(tokens)
             logits = model(tokens, positions, None)[..., :vocab_size]
         dist.destroy_process_group()
-        dtype = DTYPES[recipe.precision]
-        weights = {name: one.to(dtype) for name, one in model.state_dict().items() if isinstance(one, torch.Tensor)}
+        dtype, state = DTYPES[recipe.precision], model.state_dict().items()
+        weights = {name: value.to(dtype) for name, value in state if isinstance(value, torch.Tensor)}
         return convert.to_hf(weights, recipe.model, vocab_size), logits
 
 

@@ -1,4 +1,4 @@
-"""Instruct: questions and answers as aligned token and role datasets and as loss-masked sequences, one task a file."""
+"""Instruct: questions and answers as aligned token and role datasets, and as sequences with a loss mask."""
 
 import os
 from dataclasses import dataclass, replace
@@ -37,12 +37,12 @@ WRITTEN = pa.schema(
         *(pa.field(count, pa.int64(), nullable=False) for count in COUNTS),
     ]
 )
-"""What a file became: `tokens` with ends of documents, `loss_tokens` where an answer is, packed `sequences`, tokens of
-`padding` in them, conversations `cut` because they are longer than one. No row where a file holds no conversation."""
+"""What a file became: `tokens` include ends of documents, `loss_tokens` are in answers, `padding` tokens fill packed
+`sequences`, and `cut` conversations were longer than a sequence. A file without a conversation has no row."""
 
 
 def instruction_files(settings: InstructionSettings, data: str) -> list[list[Any]]:
-    """What decides the step's output besides its settings: each raw file's input, name and digest.
+    """What determines the output besides the settings: each raw file's input, name and digest.
 
     Raises:
         UserError: a pattern matches no file.
@@ -51,11 +51,11 @@ def instruction_files(settings: InstructionSettings, data: str) -> list[list[Any
 
 
 def instruct(step: Step[InstructionSettings], data: str) -> Outcome:
-    """Write the datasets and sequences of each file that are not there yet.
+    """Write the missing datasets and sequences of each file; a file is a task.
 
-    `datasets/SOURCE-PART-text` and `-role` are Megatron's, a conversation a document, in the order of a hash: a role
-    dataset has for each token a number of Role. `packed/` is a table of SEQUENCES. `decisions` says of each record
-    whether it was kept.
+    `datasets/SOURCE-PART-text` and `-role` are in Megatron's format. Each document is a conversation; a hash gives
+    their order. A role dataset holds a number of Role for each token. `packed/` is a table of SEQUENCES. `decisions`
+    has a row for each record.
 
     Raises:
         UserError: the tokenizer ends documents with a chat token, or no record is a conversation.
@@ -89,13 +89,13 @@ INSTRUCT = Body[InstructionSettings](instruct, Kind.INSTRUCTIONS, "ray", 3)
 
 
 def _reasons(accounts: dict[str, Account]) -> str:
-    found = [f"{source}: {name} {count:,}" for source, one in accounts.items() for name, count in one.dropped.items()]
-    return ", ".join(found) or "the files are empty"
+    drops = ((source, reason, count) for source in accounts for reason, count in accounts[source].dropped.items())
+    return ", ".join(f"{source}: {reason} {count:,}" for source, reason, count in drops) or "the files are empty"
 
 
 @dataclass(frozen=True)
 class File:
-    """A raw file: its place among all, the index of its input, and its name within the data folder."""
+    """A raw file: its number among all files, the number of its input, and its name in the data folder."""
 
     part: int
     input: int
@@ -106,15 +106,15 @@ class File:
 def _files(settings: InstructionSettings, data: str) -> list[File]:
     named = [
         (place, path)
-        for place, one in enumerate(settings.inputs)
-        for path in find(list(one.paths), data, f"instructions.inputs.{place}.paths")
+        for place, raw in enumerate(settings.inputs)
+        for path in find(list(raw.paths), data, f"instructions.inputs.{place}.paths")
     ]
     return [File(part, place, path.relative_to(data).as_posix(), path) for part, (place, path) in enumerate(named)]
 
 
 @dataclass(frozen=True)
 class FileJob:
-    """Writes what becomes of a file; memory holds its tokens, some four bytes each."""
+    """Converts a file. Memory holds its tokens, about four bytes each."""
 
     output: Output
     step: str
@@ -123,25 +123,25 @@ class FileJob:
     seed: int
 
     def write(self, file: File) -> list[dict[str, Any]]:
-        """Write the file's parts unless they are there; its decisions, counted."""
+        """Write the file's parts unless they are there. Returns its decisions, counted."""
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
-        given = self.settings.inputs[file.input]
-        return decided(self.output, file.part, given.source, lambda: self._write(file, given))
+        settings = self.settings.inputs[file.input]
+        return decided(self.output, file.part, settings.source, lambda: self._write(file, settings))
 
-    def _write(self, file: File, given: InstructionInput) -> None:
+    def _write(self, file: File, settings: InstructionInput) -> None:
         made = Tokenizer.of(self.tokenizer)
         natives: list[str] = []
         chats: list[Chat] = []
-        records = read_conversations(file.path, file.name, given)
-        with self.output.part_writer("decisions", file.part, DECISION, given.source) as decide:
+        records = read_conversations(file.path, file.name, settings)
+        with self.output.part_writer("decisions", file.part, DECISION, settings.source) as decide:
             while batch := list(islice(records, BATCH)):
-                decide(pa.Table.from_pylist([self._decision(record, given.source) for record in batch], DECISION))
+                decide(pa.Table.from_pylist([self._decision(record, settings.source) for record in batch], DECISION))
                 kept = [(record.native, record.messages) for record in batch if not isinstance(record.messages, Drop)]
                 natives += [native for native, _ in kept]
                 chats += encode(made, [messages for _, messages in kept])
             if chats:
                 order = np.argsort(stable_hash(natives, f"instruct:{self.seed}"), kind="stable")
-                self._store(file.part, f"{given.source}-{file.part:05d}", [chats[place] for place in order], made)
+                self._store(file.part, f"{settings.source}-{file.part:05d}", [chats[place] for place in order], made)
 
     def _decision(self, record: Conversation, source: str) -> dict[str, Any]:
         drop = replace(record.messages, native=record.native) if isinstance(record.messages, Drop) else None
@@ -153,14 +153,14 @@ class FileJob:
             role = write(folder, f"{name}-role", (chat.roles for chat in chats), len(Role), Role.END)
             lengths = verify_shard(folder / text.name, made.vocab_size, made.eod).lengths
             if not np.array_equal(lengths, verify_shard(folder / role.name, len(Role), Role.END).lengths):
-                raise AlignmentError(f"{folder / name}: documents of tokens and of roles differ in length")
+                raise AlignmentError(f"{folder / name}: token and role documents differ in length")
         sequence, sequences, padding = self.settings.sequence, 0, 0
         with self.output.part_writer(PACKED, part, SEQUENCES) as store:
             packed = pack(chats, sequence, made.eod, self.settings.other_weight)
             while batch := list(islice(packed, BATCH)):
                 store(table(batch, made.pad))
                 sequences += len(batch)
-                padding += sum(one.room for one in batch)
+                padding += sum(packed_sequence.room for packed_sequence in batch)
         row = {
             "name": name,
             "text_bin_sha256": text.bin_sha256,
@@ -178,4 +178,4 @@ class FileJob:
 
 
 class AlignmentError(Exception):
-    """The two datasets of a file do not fit each other."""
+    """The token and role datasets of a file do not match."""

@@ -1,4 +1,4 @@
-"""Pretrain: Ray Train starts the workers that run train/loop.py, and starts them again where one dies."""
+"""Pretrain: Ray Train starts the workers that run train/loop.py, and starts them again if one dies."""
 
 import json
 import os
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def pretrain(step: Step[Recipe]) -> Outcome:
-    """Train to the recipe's end, from the newest checkpoint where there is one; a worker that dies is replaced.
+    """Train to the recipe's end, from the newest checkpoint if there is one. A worker that dies is replaced.
 
     Raises:
         ray.train.TrainingFailedError: workers failed more often than the recipe allows.
@@ -59,7 +59,7 @@ def pretrain(step: Step[Recipe]) -> Outcome:
 
 
 def check_shards(step: Step[Any]) -> None:
-    """Look at the shards that are there, for a broken one costs hours when training or export meets it.
+    """Check the shards if they are there; a broken one costs hours when training or export meets it.
 
     Raises:
         UserError: a shard's index does not open or does not fit its data.
@@ -74,7 +74,7 @@ PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 2, check=check_sha
 
 
 def vocabulary(made: Tokenizer) -> "Vocabulary":
-    """What training must know of the tokenizer."""
+    """What training needs to know about the tokenizer."""
     from train.data import Vocabulary
 
     return Vocabulary(made.vocab_size, made.eod, made.pad, made.fingerprint)
@@ -101,8 +101,8 @@ def _fit(job: Any, recipe: Recipe, folder: Path) -> None:
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What Ray Train runs in each worker."""
-    # Tensor parallelism overlaps its communication only where CUDA keeps to one queue; Megatron asks for it.
+    """The function that Ray Train runs in each worker."""
+    # Megatron requires this: tensor parallelism overlaps its communication only if CUDA uses one queue.
     os.environ["CUDA_DEVICE_MAX_CONNECTIONS"] = "1"
     import torch
 
@@ -113,13 +113,13 @@ def _work(config: dict[str, Any]) -> None:
     train(config["job"])
 
 
-def _watch(step: str, told: Path, steps: int) -> AbstractContextManager[None]:
-    """Show the progress that the first worker leaves in a file."""
-    told.unlink(missing_ok=True)
+def _watch(step: str, file: Path, steps: int) -> AbstractContextManager[None]:
+    """Show the progress that the first worker writes to a file."""
+    file.unlink(missing_ok=True)
 
     def look(bar: tqdm) -> None:
-        if told.is_file():
-            row = json.loads(told.read_text(encoding="utf-8"))
+        if file.is_file():
+            row = json.loads(file.read_text(encoding="utf-8"))
             bar.set_postfix_str(f"loss {row['loss']:.3f}", refresh=False)
             bar.update(row["step"] - bar.n)
 

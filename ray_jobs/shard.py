@@ -1,7 +1,7 @@
-"""Shard: the selected documents as tokens in Megatron's format, shuffled as a whole on disk, every shard checked.
+"""Shard: write the selected documents as tokens in Megatron's format, shuffled as a whole, and check every shard.
 
-Two passes of tasks. The first encodes each part of the corpus once and writes its tokens as `pieces`, one for every
-shard that they go to. The second puts each shard together from the pieces of all parts. So a task holds one part or one
+The tasks of the first pass encode a part of the corpus each and write its tokens as `pieces`, one for each shard that
+they go to. Those of the second put a shard together from the pieces of all parts. So a task holds one part or one
 shard, and never the corpus.
 """
 
@@ -42,8 +42,8 @@ INDEX = pa.schema(
         pa.field("part", pa.int32(), nullable=False),
     ]
 )
-"""Where each copy of a document lies: its number in the shard, its first token there, its tokens and their end; and the
-part of the clean documents that has its text. The parts of this table have the numbers of the shards."""
+"""Where each copy of a document lies: its number in the shard (`document`), that of its first token (`offset`), its
+tokens with their end, and the `part` of the clean documents with its text. Part numbers are shard numbers."""
 
 WRITTEN = pa.schema(
     [
@@ -57,7 +57,7 @@ WRITTEN = pa.schema(
         pa.field("idx_sha256", pa.string(), nullable=False),
     ]
 )
-"""The shards as they were written; `firsts` are the documents that have their first copy there."""
+"""The shards as they were written. `firsts` counts documents whose first copy is in the shard."""
 
 PIECE = pa.schema(
     [
@@ -68,29 +68,29 @@ PIECE = pa.schema(
         pa.field("ids", pa.large_binary(), nullable=False),
     ]
 )
-"""What a part has for a shard: `ids` are a document's tokens, without its end, as they lie in the shard."""
+"""What a part holds for a shard. `ids` are the bytes of a document's tokens as in the shard, without the end."""
 
 PIECES = "pieces"
-"""Scratch, in Arrow's file format: a file a part, in it a batch a shard. Gone when all shards are written."""
+"""Scratch in Arrow's file format: each part has a file with a batch for each shard. Deleted after the last shard."""
 
 BATCH = 128
 
 
 def shard(step: Step[ShardSettings]) -> Outcome:
-    """Write the shards that are not there yet, check all, and hold what they have against the mixture planned.
+    """Write the missing shards, check all, and compare them with the planned mixture.
 
     Raises:
-        UserError: a shard fails its check, the message names it; the tokenizer loses text; or no token is selected to
-            train on.
+        UserError: a shard, named in the message, fails its check; the tokenizer loses text; or no training token is
+            selected.
         SelectionError: what was written is not what was planned.
     """
     output = step.output
     job = ShardJob.of(step)
     if not job.layouts:
-        raise UserError(f"{job.mix.root}: no document is selected; gap status tells where they went")
+        raise UserError(f"{job.mix.root}: no document is selected; gap status shows where they went")
     if not any(layout.counts[TRAIN] for layout in job.layouts.values()):
         raise UserError(
-            f"{job.mix.root}: no token to train on: every document is held out or its source has no budget; "
+            f"{job.mix.root}: no token to train on: each document is held out or its source has no budget; "
             "lower validation or raise tokens in mix.sources"
         )
     places = [(source, number) for source, layout in job.layouts.items() for number in range(layout.total)]
@@ -101,18 +101,18 @@ def shard(step: Step[ShardSettings]) -> Outcome:
         for _ in each(lambda place: job.write(*place), places, f"{step.name}: shuffle", "shards"):
             pass
     output.delete(PIECES)
-    shards = sorted(output.scan("written").to_table().select(WRITTEN.names).to_pylist(), key=lambda one: one["name"])
+    shards = sorted(output.scan("written").to_table().select(WRITTEN.names).to_pylist(), key=lambda row: row["name"])
     checked: list[Checked] = []
-    for one in check_all(ShardCheck.of(step), shards, f"{step.name}: check"):
-        if one.faults:
-            raise UserError(f"{one.faults[0]}; {REMEDY}")
-        checked.append(one)
-    if said := lossy(checked):
-        raise UserError(f"tokenizer: {said}")
-    sampled, exact = sum(one.sampled for one in checked), sum(one.exact for one in checked)
+    for result in check_all(ShardCheck.of(step), shards, f"{step.name}: check"):
+        if result.faults:
+            raise UserError(f"{result.faults[0]}; {REMEDY}")
+        checked.append(result)
+    if fault := lossy(checked):
+        raise UserError(f"tokenizer: {fault}")
+    sampled, exact = sum(result.sampled for result in checked), sum(result.exact for result in checked)
     if exact < sampled:
-        said = f"{sampled - exact:,} of {sampled:,} documents decoded are not their very text"
-        warnings.warn(f"{said}: the tokenizer normalises it, or has no ids for some characters", stacklevel=2)
+        difference = f"{sampled - exact:,} of {sampled:,} decoded documents differ from their text"
+        warnings.warn(f"{difference}: the tokenizer normalises it, or has no ids for some characters", stacklevel=2)
     made = Tokenizer.of(job.tokenizer)
     realised = realise(planned_of(step), shards)
     return Outcome(
@@ -129,19 +129,20 @@ def shard(step: Step[ShardSettings]) -> Outcome:
     )
 
 
-# `python -m benchmarks.shards` as for the tokenizer; by `python -m benchmarks.stream` pieces, shuffle and checks add a
-# core-second in 80 MB. Of the 55 bytes a document 20 are .idx; the tokens come on top.
+# From `python -m benchmarks.shards`, as for the tokenizer. `python -m benchmarks.stream` says that pieces, shuffle and
+# checks add a core-second for each 80 MB. `row_bytes` include 20 for .idx; the tokens come on top.
 SHARD = Body[ShardSettings](shard, Kind.SHARDS, "ray", 4, Cost(start=6, megabytes=24, row_bytes=55))
 
 
 class SelectionError(Exception):
-    """The shards are not what was selected; the step is not committed."""
+    """The shards are not what was selected, so the step is not committed."""
 
 
 @dataclass(frozen=True)
 class ShardJob:
-    """Where the shards come from and go to, and how many each source has; `vocab_size` and `eod` are the tokenizer's,
-    `pack` as in the settings.
+    """Where shards come from and go to, and how many each source has.
+
+    `vocab_size` and `eod` are the tokenizer's; `pack` is the setting.
     """
 
     clean: Output
@@ -156,7 +157,7 @@ class ShardJob:
 
     @classmethod
     def of(cls, step: Step[ShardSettings]) -> "ShardJob":
-        """For a shard step, from the mixture's table."""
+        """The job of a shard step, laid out by the mixture's table."""
         clean, mix, tokenizer = (step.input(role).output for role in ("documents", "mixture", "tokenizer"))
         layouts = {
             row["source"]: Layout.of({split: row[f"{split}_tokens"] for split in SPLITS}, step.settings.tokens)
@@ -169,7 +170,7 @@ class ShardJob:
         return cls(clean, mix, tokenizer, step.output, layouts, made.vocab_size, made.eod, step.seed, pack)
 
     def encode(self, name: str) -> None:
-        """Write a part's piece for every shard of its source, unless they are there."""
+        """Write a part's pieces for all shards of its source, unless they are there."""
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         part, source = Output.part_place(name)
         assert source is not None
@@ -179,20 +180,20 @@ class ShardJob:
         selection = self.mix.read_part("selection", name, ["id", "split", "copies", "tokens"])
         tokens = dict(self._encoded(name, selection))
         if lost := selection.num_rows - len(tokens):
-            raise SelectionError(f"{self.clean.path('documents', name)}: {lost} selected documents are not there")
+            raise SelectionError(f"{self.clean.path('documents', name)}: {lost} selected documents are missing")
         rows = self._copies(selection, self.layouts[source])
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         with (
             self.output.create(PIECES, piece) as stream,
             pa.ipc.new_file(stream, PIECE, options=options) as writer,
         ):
-            # One batch a shard, in their order, so that each is found by its number.
+            # A batch's position is the number of its shard.
             for number in range(self.layouts[source].total):
-                mine = rows.filter(pc.equal(rows["shard"], number))
-                ids = [tokens[id_].tobytes() for id_ in mine["id"].to_pylist()]
+                copies = rows.filter(pc.equal(rows["shard"], number))
+                ids = [tokens[id_].tobytes() for id_ in copies["id"].to_pylist()]
                 columns = {"part": pa.repeat(part, len(ids)), "ids": pa.array(ids, pa.large_binary())}
-                columns |= {column: mine[column].combine_chunks() for column in ("order", "id", "copy")}
-                writer.write_batch(pa.RecordBatch.from_pydict({one: columns[one] for one in PIECE.names}, PIECE))
+                columns |= {name: copies[name].combine_chunks() for name in ("order", "id", "copy")}
+                writer.write_batch(pa.RecordBatch.from_pydict({name: columns[name] for name in PIECE.names}, PIECE))
 
     def _encoded(self, name: str, selection: pa.Table) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         if not selection.num_rows:
@@ -204,11 +205,11 @@ class ShardJob:
         for batch in rows.to_batches(max_chunksize=BATCH):
             for id_, ids in zip(batch["id"].to_pylist(), made.encode(batch["text"].to_pylist()), strict=True):
                 if ids.size != counted[id_]:
-                    raise SelectionError(f"{id_}: {ids.size} tokens, where {counted[id_]} were counted and selected")
+                    raise SelectionError(f"{id_}: {ids.size} tokens, but {counted[id_]} were counted and selected")
                 yield id_, ids
 
     def _copies(self, selection: pa.Table, layout: Layout) -> pa.Table:
-        """A row for each copy of each document: order, id, copy, shard."""
+        """A row for each copy of each document, with its order, id, copy and shard."""
         repeats = selection["copies"].to_numpy()
         ids = selection["id"].take(pa.array(np.repeat(np.arange(repeats.size), repeats)))
         copies = np.arange(repeats.sum()) - np.repeat(np.cumsum(repeats) - repeats, repeats)
@@ -220,13 +221,13 @@ class ShardJob:
         return pa.table({"order": places, "id": ids, "copy": copies.astype(np.int32), "shard": shards})
 
     def write(self, source: str, number: int) -> None:
-        """Put a shard together from the pieces of all parts; its part of `index` comes last and says it is whole."""
+        """Put a shard together from the pieces of all parts. Its part of `index` comes last and marks it complete."""
         if self.output.has_part("index", number, source):
             return
         split = self.layouts[source].split(number)
         pieces = pa.Table.from_batches(self._pieces(source, number), PIECE)
         rows = pieces.drop_columns("ids")
-        sorting = pc.sort_indices(rows, sort_keys=[(one, "ascending") for one in ("order", "id", "copy")])
+        sorting = pc.sort_indices(rows, sort_keys=[(column, "ascending") for column in ("order", "id", "copy")])
         rows = rows.take(sorting)
         name = shard_name(split, source, number)
         written: list[dict[str, Any]] = []
@@ -237,11 +238,11 @@ class ShardJob:
             )
             lengths = np.array([ids.size for ids in documents]) + 1
             with self.output.local_folder(FOLDER_OF_SHARDS) as folder:
-                one = write(folder, name, documents, self.vocab_size, self.eod)
+                files = write(folder, name, documents, self.vocab_size, self.eod)
                 if self.pack:
-                    one = replace(one, idx_sha256=pack(folder / name, self.pack))
+                    files = replace(files, idx_sha256=pack(folder / name, self.pack))
             firsts = pc.sum(pc.equal(rows["copy"], 0)).as_py()
-            written = [{"split": split, "source": source, "firsts": firsts, **asdict(one)}]
+            written = [{"split": split, "source": source, "firsts": firsts, **asdict(files)}]
         self.output.write_part("written", number, pa.Table.from_pylist(written, WRITTEN), source)
         places = {
             "source": pa.repeat(source, rows.num_rows),
@@ -259,7 +260,7 @@ class ShardJob:
         for name in self.mix.parts("selection", source):
             with self.output.open(PIECES, _piece(name)) as file:
                 batch = pa.ipc.open_file(file).get_batch(number)
-                # An array without a value may lack the buffers that _documents reads.
+                # An empty array may lack the buffers that _documents reads.
                 if batch.num_rows:
                     yield batch
 
@@ -271,7 +272,7 @@ def _piece(part: str) -> str:
 def _documents(
     pieces: pa.ChunkedArray, rows: npt.NDArray[np.int64], dtype: type[np.generic]
 ) -> Iterator[npt.NDArray[Any]]:
-    """The tokens of the rows of `pieces`, in the order given; views, no copies."""
+    """Views of the tokens of the `rows` of `pieces`, in their order."""
     starts = np.cumsum([0, *(len(chunk) for chunk in pieces.chunks)])
     flat = [np.frombuffer(chunk.buffers()[2] or b"", dtype=dtype) for chunk in pieces.chunks]
     bounds = [
@@ -284,29 +285,30 @@ def _documents(
 
 
 def planned_of(step: Step[ShardSettings]) -> list[dict[str, Any]]:
-    """The mixture's table as planned, its total last."""
+    """The mixture's table as planned. The last row is the total."""
     table: list[dict[str, Any]] = step.input("mixture").manifest().figures["mixture"]
     return table
 
 
 def realise(planned: Sequence[dict[str, Any]], shards: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The mixture's table anew, from the shards as they were written.
+    """The mixture's table of the shards as they were written.
 
     Raises:
-        SelectionError: it differs from the planned one in documents, tokens or epochs.
+        SelectionError: it differs from the planned table in documents, tokens or epochs.
     """
     documents: Counter[tuple[str, str]] = Counter()
     tokens: Counter[tuple[str, str]] = Counter()
-    for one in shards:
-        documents[one["source"], one["split"]] += one["firsts"]
-        tokens[one["source"], one["split"]] += one["tokens"]
+    for written in shards:
+        documents[written["source"], written["split"]] += written["firsts"]
+        tokens[written["source"], written["split"]] += written["tokens"]
     shares = {key: Amount(count, tokens[key]) for key, count in documents.items()}
     realised = mixture_table(shares, {row["source"]: _budget(row) for row in planned[:-1]})
-    for wanted, found in zip(planned, realised, strict=True):
-        for name in (*(f"{split}_{what}" for split in SPLITS for what in ("documents", "tokens")), "epochs"):
-            if wanted[name] != found[name]:
-                said = f"{name} is {found[name]} as written and {wanted[name]} as planned"
-                raise SelectionError(f"shard: {found['source']}: {said}")
+    columns = [*(f"{split}_{count}" for split in SPLITS for count in ("documents", "tokens")), "epochs"]
+    for plan, row in zip(planned, realised, strict=True):
+        for name in columns:
+            if plan[name] != row[name]:
+                difference = f"{name} is {row[name]} as written and {plan[name]} as planned"
+                raise SelectionError(f"shard: {row['source']}: {difference}")
     return realised
 
 

@@ -1,4 +1,4 @@
-"""Checks of shards: are they what was written, do they read as they should, do they hold the documents' text?"""
+"""Check shards: are they what was written, does Megatron read them, do they hold the documents' text?"""
 
 import hashlib
 import re
@@ -28,19 +28,19 @@ from ray_jobs.cluster import each
 
 SHARD_NAME = re.compile(r"[^-]+-.+-\d+")
 SAMPLE = 100
-"""Documents of each shard that are decoded and compared with their text."""
+"""Documents of each shard to decode and compare with their text."""
 
 PARTS_READ = 8
-"""Parts of the clean documents, at most, that are read for the texts of one shard."""
+"""The most parts of the clean documents to read for the texts of a shard."""
 
 MOST_LOST = 0.5
-"""Of the documents decoded. A good tokenizer has no id for a rare character, which few documents hold; one that loses
-blanks, line ends or case does so in nearly every document."""
+"""The largest share of decoded documents that may have lost text. A good tokenizer may lack ids for rare characters,
+which few documents hold; a tokenizer that loses blanks, line ends or case does so in nearly every document."""
 
 
 class Verdict(Enum):
-    """What a document's ids decode to: its very text; one of the same NFKC, as tokenizers that normalise give; another
-    one, though encoding the text gives these ids. Or they are the ids of something else.
+    """What a document's ids decode to: exactly its text; a text with the same NFKC, from tokenizers that normalise; a
+    different text, though the document encodes to these ids; or they are wrong ids.
     """
 
     EXACT = "exact"
@@ -51,8 +51,8 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Checked:
-    """A shard's faults, none where it is well. Of its `sampled` documents `exact` decode to their very text; the others
-    have its ids, under a tokenizer that does not give every text back, and `lost` have lost more than NFKC takes.
+    """A checked shard. Of its `sampled` documents, `exact` decode exactly to their text. The others have the right ids,
+    but the tokenizer does not restore every text; `lost` differ even in NFKC.
     """
 
     shard: str
@@ -66,9 +66,9 @@ class Checked:
 
 @dataclass(frozen=True)
 class WrittenCheck:
-    """What the shards of a step are held against where its folder is all there is: its manifest and its index table.
+    """Checks a step's shards against its manifest and index table, without the rest of the lake.
 
-    `vocab_size` and `eod` are the tokenizer's; `pack` is the setting they were written with.
+    `vocab_size` and `eod` are the tokenizer's; `pack` is the setting that the shards were written with.
     """
 
     output: Output
@@ -77,7 +77,7 @@ class WrittenCheck:
     pack: int | None
 
     def check(self, written: dict[str, Any]) -> Checked:
-        """Check one shard, a row of the step's figures: structure, ids, ends, places, SHA-256, sampled text."""
+        """Check a shard, a row of the step's figures: structure, ids, ends, places, SHA-256, sampled text."""
         name = written["name"]
         files = [file for kind in ("bin", "idx") if self.output.exists(FOLDER_OF_SHARDS, file := f"{name}.{kind}")]
         with self.output.local_copy(FOLDER_OF_SHARDS, files) as folder:
@@ -88,13 +88,13 @@ class WrittenCheck:
         verdicts: Counter[Verdict] = Counter()
         try:
             places = self._places(written)
-            self._hold(prefix, places, written)
+            self._compare(prefix, places, written)
             verdicts = self._texts(prefix, places)
         except UserError as error:
-            said = without_remedy(error)
-            faults.append(said if prefix.name in said else f"{prefix.name}: {said}")
+            fault = without_remedy(error)
+            faults.append(fault if prefix.name in fault else f"{prefix.name}: {fault}")
         faults += [
-            f"{file}: its SHA-256 is not the one that was written"
+            f"{file}: its SHA-256 differs from the manifest's"
             for kind in ("bin", "idx")
             if (file := prefix.with_name(f"{prefix.name}.{kind}")).is_file()
             and _sha256(file) != written[f"{kind}_sha256"]
@@ -109,31 +109,31 @@ class WrittenCheck:
             raise UserError(f"{written['name']}: its part of the index table is missing")
         return rows
 
-    def _hold(self, prefix: Path, places: pa.Table, written: dict[str, Any]) -> None:
-        """Structure, ids, ends; and whether manifest, index table and shard tell the same."""
+    def _compare(self, prefix: Path, places: pa.Table, written: dict[str, Any]) -> None:
+        """Check structure, ids and ends, and that manifest, index table and shard agree."""
         lengths = places["tokens"].to_numpy()
-        found = verify_shard(prefix, self.vocab_size, self.eod, lengths if self.pack else None)
-        if (places.num_rows, found.tokens) != (written["documents"], written["tokens"]):
-            raise UserError(f"{prefix}: not the shard that was written: the manifest has other documents or tokens")
-        cut = packed_lengths(found.tokens, self.pack) if self.pack else lengths
-        if not np.array_equal(found.lengths, cut):
-            kind = f"its sequences are not {self.pack} tokens each" if self.pack else "lengths differ from its index's"
-            raise UserError(f"{prefix}: not the shard that was written: {kind}")
+        index = verify_shard(prefix, self.vocab_size, self.eod, lengths if self.pack else None)
+        if (places.num_rows, index.tokens) != (written["documents"], written["tokens"]):
+            raise UserError(f"{prefix}: not the shard that was written: documents or tokens differ from the manifest's")
+        cut = packed_lengths(index.tokens, self.pack) if self.pack else lengths
+        if not np.array_equal(index.lengths, cut):
+            fault = f"its sequences are not {self.pack} tokens each" if self.pack else "lengths differ from its index's"
+            raise UserError(f"{prefix}: not the shard that was written: {fault}")
         starts = np.cumsum(lengths) - lengths
         numbered = np.array_equal(places["document"].to_numpy(), np.arange(places.num_rows))
         if not numbered or not np.array_equal(places["offset"].to_numpy(), starts):
             raise UserError(f"{prefix}: the index table does not lead to its documents")
-        if not _megatron_reads(prefix, found):
-            raise UserError(f"{prefix}: megatron-core reads it otherwise; is megatron-core 0.16 installed?")
+        if not _megatron_reads(prefix, index):
+            raise UserError(f"{prefix}: megatron-core reads it differently; is megatron-core 0.16 installed?")
 
     def _texts(self, prefix: Path, places: pa.Table) -> Counter[Verdict]:
-        """What the documents decoded are: there is no text here to hold them against."""
+        """Verdicts on decoded documents. There is no text here to compare with."""
         return Counter()
 
 
 @dataclass(frozen=True)
 class ShardCheck(WrittenCheck):
-    """The same in a lake, with its tokenizer and clean text; `sample` documents of each shard are decoded."""
+    """Checks shards in their lake, with tokenizer and clean text: it also decodes `sample` documents of each shard."""
 
     clean: Output
     made: Output
@@ -141,7 +141,7 @@ class ShardCheck(WrittenCheck):
 
     @classmethod
     def of(cls, step: Step[ShardSettings], sample: int = SAMPLE) -> "ShardCheck":
-        """For a shard step, done or about to be."""
+        """The check of a shard step, done or not."""
         clean, made = step.input("documents").output, step.input("tokenizer").output
         tokenizer = Tokenizer.of(made)
         return cls(step.output, tokenizer.vocab_size, tokenizer.eod, step.settings.pack, clean, made, sample)
@@ -151,26 +151,26 @@ class ShardCheck(WrittenCheck):
         return Tokenizer.of(self.made)
 
     def _texts(self, prefix: Path, places: pa.Table) -> Counter[Verdict]:
-        """Decode a sample, the same in every run."""
+        """Decode a sample that is the same in every run."""
         rows = self._sampled(prefix.name, places)
         data = prefix.with_name(prefix.name + ".bin")
         tokens = np.memmap(data, read_index(prefix).dtype, mode="r")
         verdicts: list[Verdict] = []
         for part in sorted({row["part"] for row in rows}):
-            mine = [row for row in rows if row["part"] == part]
-            texts = self._clean(Output.part_name(part, mine[0]["source"]), {row["id"] for row in mine})
+            group = [row for row in rows if row["part"] == part]
+            texts = self._clean(Output.part_name(part, group[0]["source"]), {row["id"] for row in group})
             verdicts += [
-                self._verdict(tokens[row["offset"] :][: row["tokens"] - 1], texts.get(row["id"])) for row in mine
+                self._verdict(tokens[row["offset"] :][: row["tokens"] - 1], texts.get(row["id"])) for row in group
             ]
         wrong = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict is Verdict.WRONG]
         if wrong:
             first = min(wrong, key=lambda row: row["document"])
-            more = f" (and {len(wrong) - 1} more of {len(rows)} looked at)" if len(wrong) > 1 else ""
+            more = f" (and {len(wrong) - 1} more of {len(rows)} checked)" if len(wrong) > 1 else ""
             raise UserError(f"{data}: document {first['document']} is not the text of {first['id']}{more}")
         return Counter(verdicts)
 
     def _sampled(self, shard: str, places: pa.Table) -> list[dict[str, Any]]:
-        """Places of `sample` documents by part, of no more parts than need be, all chosen by a hash."""
+        """Places of `sample` documents, sorted by part, from as few parts as possible. Hashes choose both."""
         parts, counts = np.unique(places["part"].to_numpy(), return_counts=True)
         random = np.argsort(stable_hash((f"{shard}:{part}" for part in parts.tolist()), "verify"), kind="stable")
         enough = 1 + int(np.searchsorted(np.cumsum(counts[random]), self.sample))
@@ -193,18 +193,18 @@ class ShardCheck(WrittenCheck):
             return Verdict.EXACT
         if not np.array_equal(self.tokenizer.encode([text])[0], ids):
             return Verdict.WRONG
-        decoded, text = (unicodedata.normalize("NFKC", one) for one in (decoded, text))
+        decoded, text = unicodedata.normalize("NFKC", decoded), unicodedata.normalize("NFKC", text)
         return Verdict.ALIKE if decoded == text else Verdict.LOST
 
 
 def part_of(shard: str) -> str:
-    """The part of the index table that tells of a shard."""
+    """The part of the index table for a shard."""
     source, _, part = shard.partition("-")[2].rpartition("-")
     return Output.part_name(int(part), source)
 
 
 def index_rows(output: Output, shard: str) -> pa.Table | None:
-    """The rows of a shard step's index table for a shard, in the order of its documents; None without such a part.
+    """The rows of the index table for a shard, in the order of its documents; None if the part is missing.
 
     Raises:
         UserError: the part of the table is corrupt.
@@ -219,8 +219,8 @@ def _read(output: Output, table: str, part: str, columns: list[str] | None = Non
     try:
         return output.read_part(table, part, columns)
     except (pa.ArrowException, OSError) as error:
-        what = " ".join(str(error).split())
-        raise UserError(f"{output.path(table, part)}: missing or corrupt: {what}") from None
+        fault = " ".join(str(error).split())
+        raise UserError(f"{output.path(table, part)}: missing or corrupt: {fault}") from None
 
 
 def _sha256(file: Path) -> str:
@@ -228,44 +228,43 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _megatron_reads(prefix: Path, found: Index) -> bool:
-    """Whether megatron-core finds the sequences that we do."""
+def _megatron_reads(prefix: Path, index: Index) -> bool:
+    """Whether megatron-core reads the same sequences."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from megatron.core.datasets.indexed_dataset import IndexedDataset
     theirs = IndexedDataset(str(prefix))
-    last = np.memmap(prefix.with_name(prefix.name + ".bin"), found.dtype, mode="r")[-int(found.lengths[-1]) :]
-    same = np.array_equal(theirs.sequence_lengths, found.lengths) and np.array_equal(theirs[len(theirs) - 1], last)
+    last = np.memmap(prefix.with_name(prefix.name + ".bin"), index.dtype, mode="r")[-int(index.lengths[-1]) :]
+    same = np.array_equal(theirs.sequence_lengths, index.lengths) and np.array_equal(theirs[len(theirs) - 1], last)
     return bool(same and len(theirs.document_indices) == len(theirs) + 1)
 
 
 def check_all(job: ShardCheck, shards: list[dict[str, Any]], step: str) -> Iterator[Checked]:
     """Check shards, rows of the step's figures, in Ray tasks."""
-    return each(lambda one: job.check(one), shards, step, "shards")
+    return each(lambda row: job.check(row), shards, step, "shards")
 
 
-def lossy(found: Sequence[Checked]) -> str | None:
-    """What is wrong where more than MOST_LOST of all documents decoded are not their text: the tokenizer loses it."""
-    sampled, lost = sum(one.sampled for one in found), sum(one.lost for one in found)
+def lossy(checked: Sequence[Checked]) -> str | None:
+    """The fault of a tokenizer that loses text: more than MOST_LOST of all decoded documents differ from theirs."""
+    sampled, lost = sum(shard.sampled for shard in checked), sum(shard.lost for shard in checked)
     if lost <= MOST_LOST * sampled:
         return None
     return (
-        f"{lost:,} of {sampled:,} documents decoded are not their text: the tokenizer loses blanks, case or "
-        "characters; give another one"
+        f"{lost:,} of {sampled:,} decoded documents differ from their text: the tokenizer loses blanks, case or "
+        "characters; use another one"
     )
 
 
 def check_step(step: Step[ShardSettings], sample: int = SAMPLE) -> list[Checked]:
-    """Check every shard of a step that is done. One that is there and was not written is a fault, and so is a tokenizer
-    that loses text; both come after the shards.
+    """Check every shard of a finished step. Shards that the step did not write and a tokenizer that loses text are
+    faults, too; they come after the shards.
     """
     shards = step.manifest().figures["shards"]
-    found = list(check_all(ShardCheck.of(step, sample), shards, "verify"))
+    checked = list(check_all(ShardCheck.of(step, sample), shards, "verify"))
     files = [Path(file) for file in step.output.files(FOLDER_OF_SHARDS)]
-    strangers = {file.stem for file in files if file.suffix in {".bin", ".idx"}} - {one["name"] for one in shards}
-    said = "{}: the step wrote no such shard"
-    return [
-        *found,
-        *(Checked(one, (said.format(step.output.path(FOLDER_OF_SHARDS, one)),), 0, 0) for one in sorted(strangers)),
-        *(Checked(step.name, (f"{step.output.root}: {lost}",), 0, 0) for lost in [lossy(found)] if lost),
-    ]
+    strangers = {file.stem for file in files if file.suffix in {".bin", ".idx"}} - {row["name"] for row in shards}
+    folder = step.output.path(FOLDER_OF_SHARDS)
+    faults = {name: f"{folder}/{name}: the step wrote no such shard" for name in sorted(strangers)}
+    if fault := lossy(checked):
+        faults[step.name] = f"{step.output.root}: {fault}"
+    return [*checked, *(Checked(name, (fault,), 0, 0) for name, fault in faults.items())]

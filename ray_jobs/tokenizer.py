@@ -1,4 +1,4 @@
-"""Tokenizer: train or adopt it, then count the tokens of every clean document."""
+"""Tokenizer: train or adopt a tokenizer, then count the tokens of every clean document."""
 
 import os
 from collections import Counter
@@ -20,16 +20,16 @@ COUNTS = pa.schema(
         pa.field("tokens", pa.int32(), nullable=False),
     ]
 )
-"""`tokens` of the text, without end of document. A part holds the documents of the clean part of its number."""
+"""`tokens` leaves out the end of document. A part holds the documents of the clean part with the same number."""
 
 BATCH = 128
 
 
 def tokenizer(step: Step[TokenizerSettings]) -> Outcome:
-    """Make the tokenizer's folder, then the table `counts`, one task a part of the clean documents.
+    """Write the tokenizer's folder, then the table `counts`. Each part of the clean documents is a task.
 
     Raises:
-        UserError: the tokenizer to adopt is not there or not a fast tokenizer.
+        UserError: the tokenizer to adopt is missing or is not a fast tokenizer.
     """
     clean, output = step.input("documents").output, step.output
     if not output.exists(FOLDER, JSON):
@@ -59,12 +59,12 @@ def tokenizer(step: Step[TokenizerSettings]) -> Outcome:
 
 
 def check(step: Step[TokenizerSettings]) -> None:
-    """Raises UserError where the tokenizer to adopt is not there or not a fast tokenizer."""
+    """Raises UserError if the tokenizer to adopt is missing or is not a fast tokenizer."""
     if step.settings.train is None:
         adopt(step.settings)
 
 
-# `python -m benchmarks.shards` on web pages, with a tokenizer of Llama 2's kind: to encode takes as long here as there.
+# From `python -m benchmarks.shards` on web pages with a tokenizer like Llama 2's: counting takes as long as encoding.
 TOKENIZER = Body[TokenizerSettings](
     tokenizer, Kind.TOKENIZER, "ray", 5, Cost(start=4, megabytes=34, row_bytes=20), check
 )
@@ -84,29 +84,29 @@ def _train(sample: pa.Table, settings: TokenizerSettings) -> dict[str, bytes]:
 
 
 def _sample(clean: Output, size: float) -> pa.Table:
-    """Documents in the order of their ids: all, or a random part of about `size` bytes that is chosen by id alone."""
+    """Documents sorted by id: all, or a random part of about `size` bytes, which depends on the ids alone."""
     parts = clean.parts("documents")
     share = size / max(1, _text_bytes(clean))
 
-    def chosen(name: str) -> pa.Table:
+    def draw(name: str) -> pa.Table:
         rows = clean.read_part("documents", name, ["id", "text"])
         return rows.filter(pa.array(within(stable_hash(rows["id"].to_pylist(), "tokenizer"), share)))
 
-    return pa.concat_tables(each(chosen, parts, "tokenizer: sample", "parts")).sort_by("id")
+    return pa.concat_tables(each(draw, parts, "tokenizer: sample", "parts")).sort_by("id")
 
 
 def _text_bytes(clean: Output) -> int:
-    """Bytes of all texts before compression, from the footers of the parts."""
+    """Bytes of all texts before compression, read from the footers of the parts."""
     total = 0
     for fragment in clean.scan("documents").get_fragments():
         groups = [fragment.metadata.row_group(position) for position in range(fragment.metadata.num_row_groups)]
         columns = [group.column(position) for group in groups for position in range(group.num_columns)]
-        total += sum(one.total_uncompressed_size for one in columns if one.path_in_schema == "text")
+        total += sum(column.total_uncompressed_size for column in columns if column.path_in_schema == "text")
     return total
 
 
 def count_part(clean: Output, output: Output, name: str) -> tuple[str, int, int, int]:
-    """Write a part's counts unless they are there: its source, documents, rows counted and tokens."""
+    """Write a part's counts unless they are there. Returns its source, documents, rows counted and tokens."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     part, source = Output.part_place(name)
     assert source is not None
@@ -121,5 +121,5 @@ def _count(rows: pa.Table, source: str, made: Tokenizer) -> pa.Table:
     tokens: list[int] = []
     for batch in rows.to_batches(max_chunksize=BATCH):
         tokens += [ids.size for ids in made.encode(batch["text"].to_pylist())]
-    found = {"id": rows["id"], "source": pa.array([source] * len(rows), pa.string()), "tokens": pa.array(tokens)}
-    return pa.table(found).cast(COUNTS)
+    columns = {"id": rows["id"], "source": pa.array([source] * len(rows), pa.string()), "tokens": pa.array(tokens)}
+    return pa.table(columns).cast(COUNTS)

@@ -1,4 +1,4 @@
-"""Clean: the documents as they stay, and why the others went."""
+"""Clean: write the clean documents, and a decision for every document that was read."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,15 +19,16 @@ from spark_jobs.pubmed import part_of, write_known
 from spark_jobs.session import read_table, session
 
 COMPRESSION = 3
-"""How much larger text is than its zstd in the parts of `read`, about."""
+"""About how much larger text is than its zstd in the parts of `read`."""
 
 
 def clean(step: Step[CleanSettings]) -> Outcome:
-    """Write `documents`, clean and partitioned by source, `decisions` for all that entered, and the `tally` of both.
+    """Write the clean `documents`, partitioned by source, the `decisions`, and the `tally` of both.
 
-    The hash of a document's id gives its part, which is sorted by id. Each text is moved once, as it was read, to be
-    cleaned and written where it arrives. Records of one id meet there, in the order of a hash of all their fields.
-    Where `read` found metadata, what it tells of each document is written first: the table `known`, in the same parts.
+    A document goes to the part that its id hashes to; parts are sorted by id. Each text is shuffled once, as it was
+    read, and is cleaned and written where it arrives. Records with the same id meet there, ordered by a hash of
+    all their fields. If `read` found metadata, they are first joined to the documents in the table `known`, with the
+    same parts.
     """
     settings, spark = step.settings, session()
     read, output = step.input("documents").output, step.output
@@ -46,7 +47,7 @@ def clean(step: Step[CleanSettings]) -> Outcome:
     return Outcome(accounts=tally.accounts(), figures=tally.figures())
 
 
-# `python -m benchmarks.stages --data DATA`, one source at a time: 920 pages of 3.5 KB, 80 papers of 59 KB or 1,360
+# From `python -m benchmarks.stages --data DATA` with single sources: 920 pages of 3.5 KB, 80 papers of 59 KB or 1,360
 # abstracts of 1.7 KB a second.
 CLEAN = Body[CleanSettings](
     clean,
@@ -58,9 +59,9 @@ CLEAN = Body[CleanSettings](
 
 
 def _parts(read: Output, source: str, settings: CleanSettings) -> int:
-    """How many parts a source gets. It depends on the size of what was read, so on nothing of this run."""
-    found = read.scan("documents", source)
-    size = sum(info.size for info in found.filesystem.get_file_info(found.files))
+    """How many parts a source gets. This depends only on the size of what was read, not on this run."""
+    table = read.scan("documents", source)
+    size = sum(info.size for info in table.filesystem.get_file_info(table.files))
     return 1 + int(size * COMPRESSION / (settings.part_mb * 1e6))
 
 
@@ -76,11 +77,11 @@ def _write(read: Output, writer: "PartWriter", parts: int, missing: list[int], s
 
 def _to_part(writer: "PartWriter") -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        given = (batch for batch in batches if batch.num_rows)
-        first = next(given, None)
+        filled = (batch for batch in batches if batch.num_rows)
+        first = next(filled, None)
         if first is not None:
             part = first["part"][0].as_py()
-            writer.write(part, chain([first], given))
+            writer.write(part, chain([first], filled))
             yield pa.RecordBatch.from_pydict({"part": pa.array([part], pa.int32())})
 
     return write
@@ -88,7 +89,7 @@ def _to_part(writer: "PartWriter") -> Callable[[Iterable[pa.RecordBatch]], Itera
 
 @dataclass(frozen=True)
 class PartWriter:
-    """Cleans and writes a part's rows, which come sorted by id."""
+    """Cleans and writes a part's rows, which arrive sorted by id."""
 
     output: Output
     step: str
@@ -96,7 +97,7 @@ class PartWriter:
     settings: CleanSettings
 
     def write(self, part: int, batches: Iterator[pa.RecordBatch]) -> None:
-        """Memory holds some ten MB of text at a time. The tally comes last: where it is, the part is whole."""
+        """Memory holds some ten MB of text at a time. The tally comes last and marks the part as complete."""
         known = None
         if self.output.has_part("known", part, self.source):
             known = self.output.read_part("known", Output.part_name(part, self.source), KNOWN.names).cast(KNOWN)

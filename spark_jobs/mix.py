@@ -1,4 +1,4 @@
-"""Mix: which documents are trained on and how often, which are held out, and the table of the mixture."""
+"""Mix: select the documents to train on, how often, and those to hold out; compute the mixture's table."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -28,23 +28,23 @@ SELECTION = pa.schema(
         pa.field("tokens", pa.int32(), nullable=False),
     ]
 )
-"""`tokens` of one copy, its end of document not counted."""
+"""`tokens` are those of one copy, without its end of document."""
 
 SUMMARY = "source string, split string, keep boolean, reason string, length long, documents long, tokens long"
-"""`length` is the power of two that a document is counted at in `figures["lengths"]`, 0 where it is dropped."""
+"""`length` is the power of two under which `figures["lengths"]` counts a document, 0 if it is dropped."""
 
 Lengths = dict[str, dict[str, dict[str, dict[str, int]]]]
 
 BUCKET_BITS = 10
-"""Each source's random order is cut into this many (2^10) stretches, so that running sums need no single task."""
+"""Each source's random order is cut into 2^10 stretches, so that no single task must compute a running sum."""
 
 
 def mix(step: Step[MixSettings]) -> Outcome:
-    """Decide on every document that decontamination kept, and select those to train on and to hold out.
+    """Decide on every document that decontamination kept, and select those to train on and those to hold out.
 
-    The parts of `selection` and `decisions` have the numbers of the clean documents' parts, so whoever reads a part of
-    both reads the same documents. The driver sees sums by source and stretch, never a document. Only where a source
-    upsamples is the step `clean` needed among the inputs, for its documents' `meta`.
+    Parts of `selection` and `decisions` hold the same documents as the clean part of their number. The driver sees sums
+    by source and stretch, never a document. Upsampling reads `meta` of the clean documents; without it, they are not
+    read.
 
     Raises:
         UserError: the corpus has a source that the settings lack.
@@ -56,7 +56,7 @@ def mix(step: Step[MixSettings]) -> Outcome:
         step.output.delete(name)
     kept = read_table(spark, step.input("kept").output, "decisions").where("keep").select("id")
     rows = _documents(step, kept, spark)
-    upsampling = {source: one for source, one in upsampled(settings).items() if source in sources}
+    upsampling = {source: scheme for source, scheme in upsampled(settings).items() if source in sources}
     if upsampling:
         scored, bounds = score(upsampling, step.input("documents").output, kept, spark)
         rows = rows.join(scored, "id", "left").fillna(1, "count")
@@ -67,9 +67,10 @@ def mix(step: Step[MixSettings]) -> Outcome:
     try:
         stretches = _train_tokens(rows)
         planned = budgets(settings, {source: int(tokens.sum()) for source, tokens in stretches.items()})
-        # A ready mixture names sources that not every corpus has.
-        planned = {source: one for source, one in planned.items() if source in sources or one.requested}
-        writer = PartWriter(step.output, step.name, planned, {one: _before(all_) for one, all_ in stretches.items()})
+        # A ready mixture may name sources that this corpus lacks.
+        planned = {source: budget for source, budget in planned.items() if source in sources or budget.requested}
+        before = {source: _before(tokens) for source, tokens in stretches.items()}
+        writer = PartWriter(step.output, step.name, planned, before)
         groups = _in_random_order(rows).groupBy("source", "part")
         written = groups.applyInArrow(_by_part(writer), SUMMARY).groupBy("source", "split", "keep", "reason", "length")
         summary = written.agg(F.sum("documents").alias("documents"), F.sum("tokens").alias("tokens")).collect()
@@ -90,20 +91,20 @@ def mix(step: Step[MixSettings]) -> Outcome:
     )
 
 
-# `python -m benchmarks.mix`: the full mix, 21.8 M documents.
+# From `python -m benchmarks.mix`: the full mix, 21.8 M documents.
 MIX = Body[MixSettings](mix, Kind.MIXTURE, "spark", 4, Cost(start=9, documents=42_000, row_bytes=37))
 
 
 def _documents(step: Step[MixSettings], kept: DataFrame, spark: SparkSession) -> DataFrame:
-    """Kept documents: id, source, part of the clean table, split, tokens with their end, place in the random order."""
+    """Kept documents with id, source, clean part, split, tokens with their end, and place in the random order."""
     shares = {source: mixed.validation for source, mixed in step.settings.sources.items()}
     seed = step.seed
     assert seed is not None
 
     @F.arrow_udf("boolean")
     def held_out(clusters: pa.Array, sources: pa.Array) -> pa.Array:
-        own = np.array([shares[source] for source in sources.to_pylist()], dtype=np.float64)
-        return pa.array(in_validation(clusters.to_pylist(), own, seed))
+        fractions = np.array([shares[source] for source in sources.to_pylist()], dtype=np.float64)
+        return pa.array(in_validation(clusters.to_pylist(), fractions, seed))
 
     @F.arrow_udf("long")
     def order(ids: pa.Array) -> pa.Array:
@@ -124,7 +125,7 @@ def _documents(step: Step[MixSettings], kept: DataFrame, spark: SparkSession) ->
             "source",
             "part",
             F.when(held_out("cluster", F.coalesce("first", "source")), VALIDATION).otherwise(TRAIN).alias("split"),
-            # A document without tokens becomes no sequence, so it has no end either.
+            # A document without tokens is not written, so it has no end either.
             F.when(F.col("tokens") > 0, F.col("tokens") + 1).otherwise(0).cast("long").alias("tokens"),
             order("id").alias("order"),
         )
@@ -132,10 +133,10 @@ def _documents(step: Step[MixSettings], kept: DataFrame, spark: SparkSession) ->
 
 
 def _named_by_others(clusters: DataFrame, sources: DataFrame) -> DataFrame:
-    """The source of the first document, kept or not, of a cluster that another one names: (id, first).
+    """For documents whose cluster has another document's id: the source of its first document, as (id, first).
 
-    The first is the one that names the cluster or, where that is of an earlier corpus, the smallest id of this one. A
-    document that names its own cluster is itself the first, so only the few others are looked up.
+    The first document, kept or not, is the one whose id names the cluster or, if that belongs to an earlier corpus, the
+    smallest id of this corpus. A document whose id names its cluster is the first, so only few need a look-up.
     """
     others = clusters.where(F.col("cluster") != F.col("id"))
     members = others.unionByName(others.select(F.col("cluster").alias("id"), "cluster"))
@@ -145,14 +146,14 @@ def _named_by_others(clusters: DataFrame, sources: DataFrame) -> DataFrame:
 
 
 def _train_tokens(rows: DataFrame) -> dict[str, npt.NDArray[np.int64]]:
-    """Train tokens of each source, with the copies of upsampling, by stretch of its random order."""
+    """Train tokens of each source by stretch of its random order, including the copies of upsampling."""
     stretch = F.shiftright("order", 63 - BUCKET_BITS).cast("int").alias("stretch")
     train = rows.where(F.col("split") == TRAIN).withColumn("size", F.col("tokens") * F.col("count"))
     sums = train.groupBy("source", stretch).agg(F.sum("size").alias("tokens"))
-    found: dict[str, npt.NDArray[np.int64]] = {}
+    tokens: dict[str, npt.NDArray[np.int64]] = {}
     for row in sums.collect():
-        found.setdefault(row["source"], np.zeros(1 << BUCKET_BITS, dtype=np.int64))[row["stretch"]] = row["tokens"]
-    return found
+        tokens.setdefault(row["source"], np.zeros(1 << BUCKET_BITS, dtype=np.int64))[row["stretch"]] = row["tokens"]
+    return tokens
 
 
 def _before(stretches: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -160,8 +161,9 @@ def _before(stretches: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _in_random_order(rows: DataFrame) -> DataFrame:
-    """Add the stretch of each document and, as `before`, the tokens ahead of it in that stretch, with their copies; of
-    the categories only the one that filters a document out goes on.
+    """Add each document's stretch and, as `before`, the tokens ahead of it in the stretch, with their copies.
+
+    `categories` gives way to `filtered`, the category that filters a document out.
     """
     rows = rows.withColumn("stretch", F.shiftright("order", 63 - BUCKET_BITS).cast("int"))
     ahead = (
@@ -184,9 +186,9 @@ def _by_part(writer: "PartWriter") -> Callable[[tuple[pa.Scalar, ...], pa.Table]
 
 @dataclass(frozen=True)
 class PartWriter:
-    """Decides on the documents of one part and writes its `selection` and `decisions`.
+    """Decides on the documents of a part and writes its `selection` and `decisions`.
 
-    `before` holds for each source the train tokens ahead of each stretch, with the copies of upsampling.
+    `before` holds the train tokens ahead of each stretch by source, including the copies of upsampling.
     """
 
     output: Output
@@ -195,7 +197,7 @@ class PartWriter:
     before: dict[str, npt.NDArray[np.int64]]
 
     def write(self, source: str, part: int, rows: pa.Table) -> pa.Table:
-        """Returns what was decided, summed up in the shape of SUMMARY."""
+        """Returns sums of the decisions, in the shape of SUMMARY."""
         rows = rows.sort_by("id")
         tokens, counts = rows["tokens"].to_numpy(), rows["count"].to_numpy()
         sizes = tokens * counts
@@ -234,7 +236,7 @@ class PartWriter:
         return _with_source(summed, source).select(["source", *keys, "documents", "tokens"])
 
     def _drop(self, source: str, filtered: str | None, size: int, position: int) -> Drop:
-        """Why a document of no copy goes; `size` is its tokens with the copies of upsampling."""
+        """Why a document gets no copy. `size` counts its tokens, including the copies of upsampling."""
         if filtered is not None:
             return Drop(Reason.FILTERED_OUT, f"category={filtered}")
         if not size:
@@ -258,18 +260,18 @@ def _shares(summary: Iterable[Row]) -> dict[tuple[str, str], Amount]:
 
 
 def _lengths(summary: Iterable[Row]) -> Lengths:
-    """By source and split, how long the documents are: for each power of two, those that have at least so many tokens
-    and less than twice as many, and the tokens of them all.
+    """By source and split: for each power of two, how many documents have at least that many tokens and less than twice
+    as many, and their tokens.
 
-    A length is that of one copy with its end. A document counts once, however many copies it has; tokens count them.
+    The length is that of one copy with its end. `documents` counts each document once, `tokens` counts all its copies.
     """
-    found: Lengths = {}
+    lengths: Lengths = {}
     for row in sorted((row for row in summary if row["keep"]), key=lambda row: (*row[:2], row["length"])):
         counts = {"documents": row["documents"], "tokens": row["tokens"]}
-        found.setdefault(row["source"], {}).setdefault(row["split"], {})[str(row["length"])] = counts
-    return found
+        lengths.setdefault(row["source"], {}).setdefault(row["split"], {})[str(row["length"])] = counts
+    return lengths
 
 
 def _power_of_two(tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The largest power of two up to each number, which is at least 1; exact, as an exponent is."""
+    """The largest power of two up to each number ≥ 1. Exact, because it comes from the exponent."""
     return np.int64(1) << (np.frexp(tokens)[1].astype(np.int64) - 1)

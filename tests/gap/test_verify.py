@@ -144,9 +144,9 @@ CORRUPTIONS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "flipped bit": (flip, (r"\.bin: document 0 is not the text of [0-9a-f]{32}$", SHA)),
     "other order": (other_order, (r"not the shard that was written: lengths differ", SHA, SHA)),
     "no data": (lambda folder: (folder / f"shards/{SHARD}.bin").unlink(), (r"\.bin: this half .* missing",)),
-    "no place": (places(lost_place), (r"the manifest has other documents",)),
+    "no place": (places(lost_place), (r"documents or tokens differ from the manifest's",)),
     "wrong place": (places(moved_place), (r"the index table does not lead to its documents",)),
-    "wrong text": (places(swapped_places), (r"is not the text of [0-9a-f]{32} \(and 1 more of \d+ looked at\)",)),
+    "wrong text": (places(swapped_places), (r"is not the text of [0-9a-f]{32} \(and 1 more of \d+ checked\)",)),
     "no index table": (lambda folder: shutil.rmtree(folder / "index"), (r"its part of the index table is missing",)),
     "corrupt table": (
         lambda folder: (folder / "index/source=papers/part-00000.parquet").write_bytes(b"PAR1"),
@@ -247,7 +247,7 @@ def test_more_than_half_of_all_documents_lost_is_a_fault_of_the_tokenizer() -> N
 
     assert lossy([]) is lossy([shard(0, 0)]) is None
     assert lossy([shard(1, 1), shard(9, 4)]) is None, "one shard is a sample too small"
-    assert "6 of 10 documents decoded are not their text" in (lossy([shard(1, 1), shard(9, 5)]) or "")
+    assert "6 of 10 decoded documents differ from their text" in (lossy([shard(1, 1), shard(9, 5)]) or "")
 
 
 def another(before: Before, root: Path, change: Callable[[tokenizers.Tokenizer], None]) -> Before:
@@ -265,7 +265,7 @@ def test_the_step_is_not_committed_with_a_tokenizer_that_loses_blanks(before: Be
         backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), backend.pre_tokenizer])
 
     lake = another(before, tmp_path, without_blanks)
-    with pytest.raises(UserError, match=r"^tokenizer: (\d+) of \1 documents decoded are not their text"):
+    with pytest.raises(UserError, match=r"^tokenizer: (\d+) of \1 decoded documents differ from their text"):
         lake.sharded(tmp_path)
     (folder,) = tmp_path.glob("shard-*")
     assert not (folder / "manifest.json").exists()
@@ -276,7 +276,7 @@ def test_a_tokenizer_that_normalises_passes_and_is_told_of(before: Before, tmp_p
         backend.normalizer = normalizers.NFD()
 
     lake = another(before, tmp_path, decomposed)
-    with pytest.warns(UserWarning, match=r"^(\d+) of \1 documents decoded are not their very text: the tokenizer norm"):
+    with pytest.warns(UserWarning, match=r"^(\d+) of \1 decoded documents differ from their text: the tokenizer norm"):
         step = lake.sharded(tmp_path)
     figures = step.manifest().figures
     assert figures["exact"] == 0 < figures["sampled"]
@@ -351,7 +351,7 @@ def test_shards_below_their_steps_folder_are_held_against_its_manifest(shard_ste
         assert (code, errors) == (0, [])
         assert re.fullmatch(WELL.format(5), said)
     flip(step.output.local())
-    changed = f"gap: {folder / SHARD}.bin: its SHA-256 is not the one that was written"
+    changed = f"gap: {folder / SHARD}.bin: its SHA-256 differs from the manifest's"
     assert gap("verify", folder, "--tokenizer", tokenizer) == (1, "", [changed, "gap: 1 of 5 shards at fault"])
     assert gap("verify", folder / f"{SHARD}.bin") == (1, "", [changed, "gap: 1 of 1 shards at fault"])
     code, said, errors = gap("verify", folder / "train-papers-00001")
