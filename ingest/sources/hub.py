@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from ingest.raw_input import Pace
 from ingest.records import Records, Rejected
 from ingest.sources.jsonl import MappedInput, parse_record
 from ingest.sources.sampling import SampledInput, digest, draw, sampled
@@ -29,6 +29,7 @@ class HubInput(SampledInput, MappedInput):
     its content: it is drawn, or not, wherever it stands, and where no `id` is mapped its content names the document.
     """
 
+    package: ClassVar[str | None] = "datasets"
     format: Literal["hub"]
     dataset: str
     paths: tuple[str, ...] = ()
@@ -47,23 +48,22 @@ class HubInput(SampledInput, MappedInput):
             raise ValueError("parts: only for a data set of the Hub without limit")
         return self
 
+    @property
+    def pace(self) -> Pace:
+        """That of JSON Lines, for rows become documents in the same way."""
+        return Pace(85, 0.9)
 
-def need_datasets() -> None:
-    """Raises UserError where the package is not installed."""
-    if find_spec("datasets") is None:
-        raise UserError("format: hub: the package datasets is not installed; pip install datasets")
+    def groups(self, files: list[Path]) -> Iterator[tuple[Path, ...]]:
+        return super().groups(files) if files else iter([()] * self.parts)
 
+    def read_unit(self, files: tuple[Path, ...], turn: int, data: str) -> Records:
+        """The rows that were drawn, and the number of those that were not.
 
-def read_hub(files: tuple[Path, ...], turn: int, settings: HubInput) -> Records:
-    """The rows of one unit that were drawn, and the number of those that were not.
-
-    Of a data set of the Hub, `turn` counts its units from 0.
-
-    Raises:
-        UserError: the package, the data set or its split is not there, it has fewer files than `parts`, or the stream
-            breaks off. A bad row raises nothing: it is rejected.
-    """
-    return sampled(_drawn(files, turn, settings))
+        Raises:
+            UserError: the package, the data set or its split is missing, it has fewer files than `parts`, or the
+                stream breaks off. A bad row raises nothing: it is rejected.
+        """
+        return sampled(_drawn(files, turn, self))
 
 
 def _drawn(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[Document | Rejected | None]:
@@ -90,7 +90,7 @@ def _where(files: tuple[Path, ...], settings: HubInput) -> str:
 
 
 def _rows(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[dict[str, Any] | Exception]:
-    need_datasets()
+    settings.need_package()
     from datasets import load_dataset
 
     given = {"data_files": {settings.split: [str(path) for path in files]}} if files else {}

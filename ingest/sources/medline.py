@@ -4,12 +4,13 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import ClassVar, Literal
+from typing import Literal
 
 from lxml import etree
 
 from ingest.metadata import new_metadata
-from ingest.records import Metadata, RawInput, Records, Rejected, article_url
+from ingest.raw_input import Pace, RawInput
+from ingest.records import Metadata, Records, Rejected, article_url
 from ingest.sources.dates import earliest, iso_date
 from ingest.sources.jats_text import PaperText
 from ingest.sources.xml_guard import (
@@ -42,39 +43,46 @@ class MedlineInput(RawInput):
     deleted. With `documents` off the files only tell of papers that were read elsewhere, such as retractions.
     """
 
-    describes: ClassVar[bool] = True
     format: Literal["medline"]
     documents: bool = True
 
+    @property
+    def pace(self) -> Pace:
+        """Measured by `python -m benchmarks.stages` on the samples, which are few and small: a guess for real files."""
+        return Pace(11, 0.4)
 
-def read_medline(path: Path, name: str, settings: MedlineInput) -> Records:
-    """Every citation of a file, and every deletion; memory holds one record of at most `max_bytes`.
+    @property
+    def tables(self) -> frozenset[str]:
+        return frozenset({"metadata"})
 
-    Where a file is broken, what stood before is read and the rest is one rejected record.
-    """
-    number = 0
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as raw:
-        stream = GuardedStream(raw, settings.max_bytes)
-        try:
-            if path.suffix == ".gz" and not path.stat().st_size:
-                raise EOFError("the file is empty")
-            for number, record in enumerate(_elements(stream), 1):
-                yield from _records(record, number, name, settings)
-        except FAULTS as error:
-            yield _broken(name, number, Reason.TRUNCATED_FILE, str(error))
-            return
-        except HostileXmlError as error:
-            yield _broken(name, number, Reason.HOSTILE_XML, str(error))
-            return
-        except RecordSizeError as error:
-            yield _broken(name, number, Reason.TOO_LARGE, str(error))
-            return
-        except etree.XMLSyntaxError as error:
-            reason = Reason.UNDECODABLE if error.code in ENCODING_FAULTS else Reason.MALFORMED_XML
-            yield _broken(name, number, reason, error.msg or "not XML")
-            return
-    if not number:
-        yield _broken(name, number, Reason.WRONG_TYPE, "no PubmedArticle in it")
+    def read(self, path: Path, name: str) -> Records:
+        """Every citation and every deletion; memory holds one record of at most `max_bytes`.
+
+        Where a file is broken, what stood before is read and the rest is one rejected record.
+        """
+        number = 0
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as raw:
+            stream = GuardedStream(raw, self.max_bytes)
+            try:
+                if path.suffix == ".gz" and not path.stat().st_size:
+                    raise EOFError("the file is empty")
+                for number, record in enumerate(_elements(stream), 1):
+                    yield from _records(record, number, name, self)
+            except FAULTS as error:
+                yield _broken(name, number, Reason.TRUNCATED_FILE, str(error))
+                return
+            except HostileXmlError as error:
+                yield _broken(name, number, Reason.HOSTILE_XML, str(error))
+                return
+            except RecordSizeError as error:
+                yield _broken(name, number, Reason.TOO_LARGE, str(error))
+                return
+            except etree.XMLSyntaxError as error:
+                reason = Reason.UNDECODABLE if error.code in ENCODING_FAULTS else Reason.MALFORMED_XML
+                yield _broken(name, number, reason, error.msg or "not XML")
+                return
+        if not number:
+            yield _broken(name, number, Reason.WRONG_TYPE, "no PubmedArticle in it")
 
 
 def _broken(name: str, number: int, reason: Reason, what: str) -> Rejected:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ingest.raw_input import Pace
 from ingest.records import Records, Rejected
 from ingest.sources.jsonl import CONVERT, parse_object
 from ingest.sources.sampling import SampledInput, digest, draw, sampled
@@ -33,16 +34,20 @@ class RedpajamaInput(SampledInput):
     shares: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
     subset: str | None = None
 
-    def share(self, subset: str) -> float:
+    @property
+    def pace(self) -> Pace:
+        """Timed by hand on the samples' lines, repeated to 60 MB, at `keep: 0.0004`: nearly no line was drawn."""
+        return Pace(320, 0.95)
+
+    def share_of(self, subset: str) -> float:
         return self.shares.get(subset, self.keep)
 
+    def read(self, path: Path, name: str) -> Records:
+        """The records that were drawn, and the number of those that were not.
 
-def read_redpajama(path: Path, name: str, settings: RedpajamaInput) -> Records:
-    """The records of a file that were drawn, and the number of those that were not; `name` is the file's within data.
-
-    A line over `max_bytes` is rejected, drawn or not, since it was never held whole.
-    """
-    return sampled(_drawn(path, name, settings))
+        A line over `max_bytes` is rejected, drawn or not, since it was never held whole.
+        """
+        return sampled(_drawn(path, name, self))
 
 
 def _drawn(path: Path, name: str, settings: RedpajamaInput) -> Iterator[Document | Rejected | None]:
@@ -62,7 +67,7 @@ def _record(line: bytes, native: str, number: float, settings: RedpajamaInput) -
         return record if number < settings.keep else None
     meta = _meta(record)
     subset = _subset(record, meta, settings)
-    if number >= settings.share(subset):
+    if number >= settings.share_of(subset):
         return None
     return _document(record, meta, subset, line, native, settings)
 

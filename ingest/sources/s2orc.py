@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ingest.metadata import new_metadata
-from ingest.records import Metadata, RawInput, Records, Rejected, article_url
+from ingest.raw_input import Pace, RawInput
+from ingest.records import Metadata, Records, Rejected, article_url
+from ingest.s2 import unfinished
 from ingest.sources.jsonl import CONVERT, SURROGATE, parse_object
 from ingest.sources.paper_text import finished, foreign
 from ingest.sources.s2orc_spans import AnnotationError
@@ -39,9 +41,31 @@ class S2Input(RawInput):
     `papers` gives no documents: it tells of those of the two others, which `clean` joins by `corpusid`.
     """
 
-    describes: ClassVar[bool] = True
+    command: ClassVar[str | None] = "gap fetch"
     format: Literal["s2orc"]
     dataset: Literal["papers", "s2orc", "abstracts"]
+
+    @property
+    def pace(self) -> Pace:
+        """Timed by hand on the samples, each data set alone. `papers` has no text."""
+        return {"papers": Pace(30, 0.0), "s2orc": Pace(10.5, 0.35), "abstracts": Pace(55, 0.8)}[self.dataset]
+
+    @property
+    def tables(self) -> frozenset[str]:
+        return frozenset({"metadata"})
+
+    def unfinished(self, files: list[Path]) -> list[Path]:
+        return [left for folder in sorted({path.parent for path in files}) for left in unfinished(folder)]
+
+    def read(self, path: Path, name: str) -> Records:
+        """Every record; of `papers` those that are in PubMed, and the number of those that are not.
+
+        Memory holds one line of at most `max_bytes`.
+        """
+        return sampled(
+            Rejected(native, line) if isinstance(line, Drop) else parse_s2(line, native, self)
+            for native, line in raw_lines(path, name, self.max_bytes)
+        )
 
 
 class RecordError(Exception):
@@ -50,17 +74,6 @@ class RecordError(Exception):
     def __init__(self, reason: Reason, what: str) -> None:
         super().__init__(what)
         self.reason = reason
-
-
-def read_s2(path: Path, name: str, settings: S2Input) -> Records:
-    """Every record of a part; of `papers` those that are in PubMed, and the number of those that are not.
-
-    Memory holds one line of at most `max_bytes`.
-    """
-    return sampled(
-        Rejected(native, line) if isinstance(line, Drop) else parse_s2(line, native, settings)
-        for native, line in raw_lines(path, name, settings.max_bytes)
-    )
 
 
 def parse_s2(line: bytes, native: str, settings: S2Input) -> Document | Rejected | Metadata | None:
@@ -79,7 +92,8 @@ def parse_s2(line: bytes, native: str, settings: S2Input) -> Document | Rejected
             return _paper(record, corpusid)
         return (_full_text if settings.dataset == "s2orc" else _abstract)(record, corpusid, settings)
     except RecordError as error:
-        return Rejected(str(corpusid), Drop(error.reason, f"{native}: corpusid {corpusid}: {error}"))
+        evidence = f"{native}: corpusid {corpusid}: {error}"
+        return Rejected(str(corpusid), Drop(error.reason, evidence, native=native))
 
 
 def _paper(record: dict[str, Any], corpusid: int) -> Metadata | None:

@@ -5,7 +5,8 @@ from hashlib import blake2b
 
 from pydantic import Field
 
-from ingest.records import Metadata, RawInput, Records, Rejected, Unsampled
+from ingest.raw_input import RawInput
+from ingest.records import Metadata, Records, Rejected, Unsampled
 from lake.document import Document
 
 SIZE = 16
@@ -21,6 +22,14 @@ class SampledInput(RawInput):
 
     keep: float = Field(default=1.0, gt=0, le=1)
     seed: int = 1234
+
+    @property
+    def share(self) -> float:
+        return self.keep
+
+    @property
+    def tables(self) -> frozenset[str]:
+        return frozenset({"unsampled"})
 
 
 def digest(data: bytes) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import field_validator
 
@@ -12,8 +12,9 @@ from ingest.pages.extract import extract
 from ingest.pages.grobid import grobid_or_pdf_text, server_url
 from ingest.pages.page import Page
 from ingest.pages.pdf import pdf_text
-from ingest.records import Fallback, Note, RawInput, Records, Rejected
-from ingest.site import Site, load_site
+from ingest.raw_input import Pace, RawInput
+from ingest.records import Fallback, Note, Records, Rejected
+from ingest.site import Site, load_site, site_file
 from ingest.text.sitelines import site_pages
 from ingest.web.fetchlog import read_superseded
 from ingest.web.payload import Payload, PayloadError, read_payload
@@ -38,6 +39,7 @@ class WarcInput(RawInput):
     those it gives no text of by pdfium, as all are without it; `read` counts these.
     """
 
+    command: ClassVar[str | None] = "gap crawl"
     format: Literal["warc"]
     site: str
     max_bytes: int = 64 * 2**20
@@ -47,6 +49,22 @@ class WarcInput(RawInput):
     @classmethod
     def _server(cls, url: str | None) -> str | None:
         return None if url is None else server_url(url)
+
+    @property
+    def pace(self) -> Pace:
+        """Measured by `python -m benchmarks.stages` on the samples, which are few and small: a guess for real files."""
+        return Pace(6.5, 0.21)
+
+    @property
+    def tables(self) -> frozenset[str]:
+        return frozenset({"fallbacks"} if self.grobid else ())
+
+    def rule_files(self) -> list[Path]:
+        load_site(self.site)
+        return [site_file(self.site)]
+
+    def read(self, path: Path, name: str) -> Records:
+        return read_warc(path, name, self)
 
 
 @dataclass(slots=True)
