@@ -81,7 +81,7 @@ DECISION = pa.schema(
 
 `rule` names the rule within the reason, where a reason has several. `evidence` is for people to read: whatever a
 program reads back has a column of its own. `score` is the measured value that decided. `native` is the place of a
-record that never became a document, such as `file:line`. `survivor` is the id of the document that a duplicate goes for.
+record that never became a document, such as `file:line`. `survivor` is the document kept in place of a duplicate.
 """
 
 EVIDENCE_CHARS = 400
