@@ -80,7 +80,7 @@ class Text:
         return repeats([bare for paragraph in PARAGRAPHS.split(self.prose) if (bare := paragraph.strip())])
 
     def ngrams(self) -> Iterator[Ngrams]:
-        """The repeated n-grams, short ones first, found no further than they are asked for."""
+        """The repeated n-grams, short ones first, counted only as far as needed."""
         yield from self._ngrams
         for grams in self._more_ngrams:
             self._ngrams.append(grams)
@@ -253,15 +253,15 @@ def rules_of(settings: type[QualitySettings]) -> dict[str, Rule]:
 
 MEDICAL = {key: rule.medical for key, rule in rules_of(QualitySettings).items() if rule.medical is not WEB}
 DEFAULTS: dict[str, dict[str, Any]] = dict.fromkeys(CORPORA, MEDICAL)
-"""Settings by corpus. Replay is to be what the base model has seen, so it has none."""
+"""Settings by corpus. Replay must be like what the base model saw, so it has none."""
 
 
-def by_corpus(given: Any) -> Any:
-    """The `quality` of a config, laid over DEFAULTS; a corpus that it switches off (null, false or `off`) gets None."""
-    if not isinstance(given, dict):
-        return given
-    merged: dict[Any, Any] = DEFAULTS | given
-    for corpus, changes in given.items():
+def by_corpus(settings: Any) -> Any:
+    """The `quality` of a config, laid over DEFAULTS; a corpus that is switched off (null, false or `off`) is None."""
+    if not isinstance(settings, dict):
+        return settings
+    merged: dict[Any, Any] = DEFAULTS | settings
+    for corpus, changes in settings.items():
         if isinstance(changes, dict):
             merged[corpus] = DEFAULTS.get(corpus, {}) | changes
         elif changes is False:
