@@ -28,7 +28,7 @@ TYPES = {
     "LettersAndComments": "Letter",
     "News": "News",
 }
-"""Semantic Scholar's types of publication in MEDLINE's words."""
+"""Semantic Scholar's publication types as MEDLINE's."""
 
 DEED = re.compile(r"CC(BY)(NC)?(ND|SA)?")
 PUBLIC = {"CC0": "CC0-1.0", "PD": "public-domain", "PUBLICDOMAIN": "public-domain"}
@@ -38,7 +38,7 @@ FREE = {"CC-BY", "CC-BY-SA", *PUBLIC.values()}
 class S2Input(RawInput):
     """Parts of one of the datasets, as `gap fetch` gets them.
 
-    `papers` gives no documents: it tells of those of the two others, which `clean` joins by `corpusid`.
+    `papers` gives no documents but metadata for those of the two others, which `clean` joins by `corpusid`.
     """
 
     command: ClassVar[str | None] = "gap fetch"
@@ -69,15 +69,15 @@ class S2Input(RawInput):
 
 
 class RecordError(Exception):
-    """A record is no document."""
+    """A record cannot become a document."""
 
-    def __init__(self, reason: Reason, what: str) -> None:
-        super().__init__(what)
+    def __init__(self, reason: Reason, fault: str) -> None:
+        super().__init__(fault)
         self.reason = reason
 
 
 def parse_s2(line: bytes, native: str, settings: S2Input) -> Document | Rejected | Metadata | None:
-    """One line; None for a paper that is not in PubMed. A rejected record is known by its `corpusid` if it has one."""
+    """One line; None for a paper outside PubMed. A rejected record has its id from its `corpusid` where it has one."""
     record = parse_object(line, native)
     if isinstance(record, Rejected):
         return record
@@ -97,10 +97,10 @@ def parse_s2(line: bytes, native: str, settings: S2Input) -> Document | Rejected
 
 
 def _paper(record: dict[str, Any], corpusid: int) -> Metadata | None:
-    given = record.get("externalids")
-    if given is not None and not isinstance(given, dict):
-        raise RecordError(Reason.WRONG_TYPE, f"externalids is an object, not {given!s:.80}")
-    ids = _ids(given)
+    external = record.get("externalids")
+    if external is not None and not isinstance(external, dict):
+        raise RecordError(Reason.WRONG_TYPE, f"externalids is an object, not {external!s:.80}")
+    ids = _ids(external)
     if not ids.keys() & {"pmid", "pmcid"}:
         return None
     types = _detail(record, "publicationtypes", "publication_types") or []
@@ -113,7 +113,7 @@ def _paper(record: dict[str, Any], corpusid: int) -> Metadata | None:
         or _detail(record, "venue", "journal")
         or None,
         published=_detail(record, "publicationdate", "published") or _detail(record, "year", "published"),
-        publication_types=[TYPES.get(one, one) for one in types] or None,
+        publication_types=[TYPES.get(name, name) for name in types] or None,
         citations=_detail(record, "citationcount", "citations"),
         license=stated,
         redistributable=free if stated else None,
@@ -123,11 +123,11 @@ def _paper(record: dict[str, Any], corpusid: int) -> Metadata | None:
 
 
 def _full_text(record: dict[str, Any], corpusid: int, settings: S2Input) -> Document:
-    given = record.get("externalids")
-    ids = _ids(given)
-    # Where the record leaves its ids out, those of `papers` decide.
-    if isinstance(given, dict) and not ids.keys() & {"pmid", "pmcid"}:
-        raise RecordError(Reason.NO_PUBMED_ID, f"neither a PubMed nor a PubMed Central id in {given!s:.200}")
+    external = record.get("externalids")
+    ids = _ids(external)
+    # Where the record has no ids, those in `papers` decide.
+    if isinstance(external, dict) and not ids.keys() & {"pmid", "pmcid"}:
+        raise RecordError(Reason.NO_PUBMED_ID, f"neither a PubMed nor a PubMed Central id in {external!s:.200}")
     content = _object(record.get("content"))
     text = content.get("text")
     if text is not None and not isinstance(text, str):
@@ -189,24 +189,24 @@ def _field(record: Mapping[str, Any], key: str, field: str) -> Any:
 
 
 def _detail(record: Mapping[str, Any], key: str, field: str) -> Any:
-    """As `_field`; a wrong one is left out, for it is no reason to lose what else the record tells."""
+    """As `_field`, but a wrong value is left out, since the rest of the record is worth keeping."""
     try:
         return _field(record, key, field)
     except RecordError:
         return None
 
 
-def _ids(given: Any) -> dict[str, str]:
-    """`pmid`, `pmcid` and `doi` of external ids, whose names are written PubMed or pubmed."""
-    named = {str(key).lower(): str(value).strip() for key, value in _object(given).items() if value}
+def _ids(external: Any) -> dict[str, str]:
+    """`pmid`, `pmcid` and `doi` from external ids, whose names may be PubMed or pubmed."""
+    named = {str(key).lower(): str(value).strip() for key, value in _object(external).items() if value}
     pmid, pmcid, doi = (named.get(key, "") for key in ("pubmed", "pubmedcentral", "doi"))
     number = pmcid.upper().removeprefix("PMC")
-    found = {
+    ids = {
         "pmid": pmid if _is_number(pmid) else "",
         "pmcid": f"PMC{number}" if _is_number(number) else "",
         "doi": doi,
     }
-    return {key: SURROGATE.sub("\ufffd", value) for key, value in found.items() if value}
+    return {key: SURROGATE.sub("\ufffd", value) for key, value in ids.items() if value}
 
 
 def _is_number(text: str) -> bool:
@@ -214,7 +214,7 @@ def _is_number(text: str) -> bool:
 
 
 def _licence(access: Any) -> tuple[str | None, bool]:
-    """An open access licence, `CCBYNC` as `CC-BY-NC`, and whether a data set may carry the text."""
+    """The open access licence (`CCBYNC` as `CC-BY-NC`), and whether a data set may carry the text."""
     stated = _object(access).get("license")
     if not isinstance(stated, str) or not stated.strip():
         return None, False

@@ -162,9 +162,12 @@ def test_a_paper_without_a_body_is_dropped(xml: str) -> None:
 def test_an_article_in_an_envelope_is_read_and_a_set_of_them_refused() -> None:
     one = article()
     assert parse(f"<set>{one}</set>")["text"] == "Words."
-    assert rejected(f"<set>{one}{one}</set>") == (Reason.WRONG_TYPE, "<set> with 2 articles; a file is one <article>")
+    assert rejected(f"<set>{one}{one}</set>") == (
+        Reason.WRONG_TYPE,
+        "<set> with 2 articles; a file must be one <article>",
+    )
     page = "<html><body><p>Words.</p></body></html>"
-    assert rejected(page) == (Reason.WRONG_TYPE, "<html> with 0 articles; a file is one <article>")
+    assert rejected(page) == (Reason.WRONG_TYPE, "<html> with 0 articles; a file must be one <article>")
 
 
 def test_the_namespace_of_an_article_does_not_matter() -> None:
