@@ -33,13 +33,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.noise import corpus as noise
+from benchmarks.steps import stand_in
 from dedup.cluster import components
 from dedup.minhash import shingle
 from dedup.settings import DedupSettings
 from dedup.sign import samples, sign
+from gap.command import table, user_errors
 from lake.document import DOCUMENT, META
 from lake.step import Step
-from gap.command import table, user_errors
 from spark_jobs.dedup import DEDUP
 from spark_jobs.session import SparkSettings, start
 
@@ -134,9 +135,7 @@ def peak_memory() -> Iterator[Callable[[], float]]:
         watching.join()
 
 
-def job(
-    parts: Iterable[pa.Table], settings: DedupSettings, spark: SparkSession, lake: str
-) -> tuple[Step[Any], dict[str, Any]]:
+def job(parts: Iterable[pa.Table], settings: DedupSettings, spark: Any, lake: str) -> tuple[Step[Any], dict[str, Any]]:
     """Run the Spark step on tables (id, text), each a part. Returns the step and its time and memory."""
     clean = stand_in("clean", lake)
     count = 0
@@ -195,7 +194,7 @@ def curve(texts: pa.Table, pairs: pa.Table, settings: DedupSettings) -> list[dic
     return rows
 
 
-def labelled(path: Path, pairs: Path, settings: DedupSettings, spark: SparkSession) -> dict[str, Any]:
+def labelled(path: Path, pairs: Path, settings: DedupSettings, spark: Any) -> dict[str, Any]:
     """All figures of a corpus with its pairs."""
     figures: dict[str, Any] = dict(signatures(path, settings))
     texts = pq.read_table(path, columns=["id", "text"])
@@ -206,7 +205,7 @@ def labelled(path: Path, pairs: Path, settings: DedupSettings, spark: SparkSessi
         return figures | cost | quality(step, labels, settings.threshold) | {"curve": curve(texts, labels, settings)}
 
 
-def scaled(sizes: list[int], settings: DedupSettings, spark: SparkSession) -> dict[str, Any]:
+def scaled(sizes: list[int], settings: DedupSettings, spark: Any) -> dict[str, Any]:
     """Time and memory by size of a corpus of benchmarks.noise, and the exponent of time between the last two sizes."""
     rows = []
     for size in sizes:

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,13 @@ from warcio.warcwriter import WARCWriter
 
 from ingest.metadata import METADATA
 from ingest.records import Metadata, Records, Rejected
-from ingest.sources.hub import HubInput, read_hub
-from ingest.sources.jats import JatsInput, read_jats
-from ingest.sources.jsonl import JsonlInput, read_jsonl
-from ingest.sources.medline import MedlineInput, read_medline
-from ingest.sources.redpajama import RedpajamaInput, read_redpajama
-from ingest.sources.s2orc import S2Input, read_s2
-from ingest.sources.warc import WarcInput, read_warc
+from ingest.sources.hub import HubInput
+from ingest.sources.jats import JatsInput
+from ingest.sources.jsonl import JsonlInput
+from ingest.sources.medline import MedlineInput
+from ingest.sources.redpajama import RedpajamaInput
+from ingest.sources.s2orc import S2Input
+from ingest.sources.warc import WarcInput
 from ingest.sources.xml_guard import SAFE
 from lake.decision import Drop, Reason
 from lake.document import DOCUMENT
@@ -308,8 +308,7 @@ def _warc(site: str, *more: tuple[str, str, bytes]) -> Callable[[random.Random],
 
 def _reads_warc(site: str) -> Callable[[Path, str], Records]:
     yaml = str(SAMPLES / "sites" / f"{site}.yaml")
-    settings = WarcInput.model_validate(_settings(format="warc", site=yaml, max_bytes=2**20))
-    return partial(read_warc, settings=settings)
+    return WarcInput.model_validate(_settings(format="warc", site=yaml, max_bytes=2**20)).read
 
 
 def _reads_hub(dataset: str) -> Callable[[Path, str], Records]:
@@ -318,7 +317,7 @@ def _reads_hub(dataset: str) -> Callable[[Path, str], Records]:
 
     def read(path: Path, name: str) -> Records:
         try:
-            yield from read_hub((path,), 0, settings)
+            yield from settings.read_unit((path,), 0, str(path.parent))
         except UserError as error:
             # A file that breaks off fails its unit, in one line that names it.
             if name not in str(error) or "\n" in str(error):
@@ -358,15 +357,13 @@ _s2orc, _papers = (S2Input.model_validate(_settings(format="s2orc", dataset=one)
 _replay = RedpajamaInput.model_validate(_settings(format="redpajama", keep=1))
 
 KINDS = {
-    "jsonl": Kind(_lines(lambda chance: _line(JSONL, chance)), "a.jsonl.gz", partial(read_jsonl, settings=_jsonl)),
-    "jats": Kind(lambda chance: _xml(JATS, chance), "a.xml", partial(read_jats, settings=_jats)),
-    "tar": Kind(_archive, "a.tar.gz", partial(read_jats, settings=_jats), 0),
-    "s2orc": Kind(_lines(_full_text), "a.gz", partial(read_s2, settings=_s2orc)),
+    "jsonl": Kind(_lines(lambda chance: _line(JSONL, chance)), "a.jsonl.gz", _jsonl.read),
+    "jats": Kind(lambda chance: _xml(JATS, chance), "a.xml", _jats.read),
+    "tar": Kind(_archive, "a.tar.gz", _jats.read, 0),
+    "s2orc": Kind(_lines(_full_text), "a.gz", _s2orc.read),
     # A paper out of PubMed is passed over.
-    "papers": Kind(_lines(lambda chance: _line(PAPER, chance)), "b.gz", partial(read_s2, settings=_papers), 0),
-    "redpajama": Kind(
-        _lines(lambda chance: _line(REPLAY, chance)), "c.jsonl.gz", partial(read_redpajama, settings=_replay)
-    ),
+    "papers": Kind(_lines(lambda chance: _line(PAPER, chance)), "b.gz", _papers.read, 0),
+    "redpajama": Kind(_lines(lambda chance: _line(REPLAY, chance)), "c.jsonl.gz", _replay.read),
     "hub": Kind(_parquet, "d.parquet", _reads_hub("parquet")),
     "hub_json": Kind(_json, "d.jsonl", _reads_hub("json")),
     "page": Kind(_warc("example-clinic"), "a.warc.gz", _reads_warc("example-clinic"), 0),
@@ -376,7 +373,7 @@ KINDS = {
         _reads_warc("example-agency"),
         0,
     ),
-    "medline": Kind(_citations, "a.xml.gz", partial(read_medline, settings=_medline)),
+    "medline": Kind(_citations, "a.xml.gz", _medline.read),
 }
 
 

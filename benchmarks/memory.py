@@ -21,8 +21,8 @@ from typing import Any
 import click
 
 from ingest.records import Records
-from ingest.sources.medline import MedlineInput, read_medline
-from ingest.sources.s2orc import S2Input, read_s2
+from ingest.sources.medline import MedlineInput
+from ingest.sources.s2orc import S2Input
 from ray_jobs.command import table
 
 WORDS = ["salt", "thirst", "ward", "water", "patient", "night", "cup", "nurse", "sodium", "fever", "clinic", "dose"]
@@ -89,10 +89,8 @@ def make(path: Path, size: float, kind: str) -> None:
 def _records(kind: str) -> Callable[[Path, str], Records]:
     given = {"source": "papers", "paths": ("*",)}
     if kind == "s2orc":
-        s2orc = S2Input.model_validate(given | {"format": "s2orc", "dataset": "s2orc"})
-        return lambda path, name: read_s2(path, name, s2orc)
-    medline = MedlineInput.model_validate(given | {"format": "medline"})
-    return lambda path, name: read_medline(path, name, medline)
+        return S2Input.model_validate(given | {"format": "s2orc", "dataset": "s2orc"}).read
+    return MedlineInput.model_validate(given | {"format": "medline"}).read
 
 
 def measure(path: Path, kind: str) -> dict[str, float]:

@@ -20,10 +20,10 @@ import pyarrow as pa
 from benchmarks import table1
 from benchmarks.dedup import peak_memory
 from benchmarks.steps import stand_in
+from gap.command import table
 from lake.decision import DECISION
 from lake.step import Account, Outcome, Step
 from mixing.mixture import MixSettings
-from gap.command import table
 from spark_jobs.mix import MIX
 from spark_jobs.session import SparkSettings, start
 

@@ -19,7 +19,7 @@ import click
 from ingest.clean import CleanSettings, clean_document
 from ingest.inputs import records, units
 from ingest.text.pii import KINDS, mask
-from ingest.text.quality import QualitySettings, rules
+from ingest.text.quality import QualitySettings, measures
 from lake.config import load
 from ray_jobs.command import table, user_errors
 from ray_jobs.pipeline import Pipeline
@@ -49,7 +49,7 @@ class Corpus:
         self.documents += 1
         self.characters += len(body)
         started = time.process_time()
-        found = [(rule.name, drop) for rule in rules(body, settings) if (drop := rule.drop) is not None]
+        found = [(name, drop) for name, _, drop in measures(body, settings) if drop is not None]
         self.seconds += time.process_time() - started
         self.dropped += bool(found)
         for name, drop in found:

@@ -24,6 +24,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.shards import settings_of
+from benchmarks.steps import stand_in
+from gap.command import table
 from lake.document import DOCUMENT, new_document
 from lake.step import Account, Outcome, Step
 from mixing.mixture import Amount, Budget, mixture_table
@@ -31,7 +33,6 @@ from mixing.shards import ShardSettings
 from mixing.split import TRAIN
 from mixing.tokenizer.build import TokenizerSettings
 from ray_jobs.cluster import RaySettings, each, start
-from gap.command import table
 from ray_jobs.shard import SHARD
 from ray_jobs.tokenizer import TOKENIZER
 

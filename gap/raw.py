@@ -7,10 +7,6 @@ from typing import TYPE_CHECKING
 from eval.questions import raw_files as question_files
 from eval.task import load_task
 from ingest.inputs import RawFormat
-from ingest.s2 import unfinished
-from ingest.sources.s2orc import S2Input
-from ingest.sources.sampling import SampledInput
-from ingest.sources.warc import WarcInput
 from lake.error import UserError
 from lake.files import find
 from lake.lines import PACKED
@@ -29,31 +25,6 @@ MB, GB = 10**6, 10**9
 
 
 @dataclass(frozen=True)
-class Pace:
-    """MB of raw bytes, unpacked, that a core reads in a second, and the part of them that is text."""
-
-    megabytes: float
-    text: float
-
-
-PACES = {
-    "jats": Pace(9.7, 0.43),
-    "jsonl": Pace(85, 0.9),
-    "hub": Pace(85, 0.9),
-    "medline": Pace(11, 0.4),
-    "warc": Pace(6.5, 0.21),
-    "s2orc": Pace(10.5, 0.35),
-    "abstracts": Pace(55, 0.8),
-    "papers": Pace(30, 0.0),
-    "redpajama": Pace(320, 0.95),
-}
-"""By format, of Semantic Scholar by data set, on one core. jats and jsonl: `python -m benchmarks.stages --data
-../shared/data`. warc and medline: the same on the samples, which are few and small, so a guess for real files. Semantic
-Scholar's and RedPajama's were timed on the samples' readers by hand: each data set alone, and RedPajama's lines
-repeated to 60 MB at `keep: 0.0004`, nearly all of them not drawn."""
-
-
-@dataclass(frozen=True)
 class Missing:
     """Files that are not there: whose they are, which of RAW, BASE and QUESTIONS they are, how to get them."""
 
@@ -66,7 +37,8 @@ class Missing:
 def missing(config: "Config") -> list[Missing]:
     """Inputs, tokenizer and benchmarks that lack files, in the order of the config."""
     inputs = [(one, _absent(one, config.data)) for one in config.read.inputs]
-    found = [Missing(one.source, absent, RAW, _remedy(one)) for one, absent in inputs if absent]
+    sources = "docs/sources.md"
+    found = [Missing(one.source, absent, RAW, one.command or sources) for one, absent in inputs if absent]
     try:
         base_files(config.tokenizer)
     except UserError:
@@ -82,11 +54,7 @@ def missing(config: "Config") -> list[Missing]:
 
 
 def _absent(one: RawFormat, data: str) -> tuple[str, ...]:
-    return tuple(path for path in one.paths if not (found := _matches(path, data)) or _broken_off(one, found))
-
-
-def _broken_off(one: RawFormat, found: list[Path]) -> bool:
-    return isinstance(one, S2Input) and any(unfinished(folder) for folder in {path.parent for path in found})
+    return tuple(path for path in one.paths if not (found := _matches(path, data)) or one.unfinished(found))
 
 
 def _matches(pattern: str, data: str) -> list[Path]:
@@ -94,12 +62,6 @@ def _matches(pattern: str, data: str) -> list[Path]:
         return find([pattern], data, "")
     except UserError:  # a wrong pattern is told when the files are read
         return []
-
-
-def _remedy(one: RawFormat) -> str:
-    if isinstance(one, WarcInput):
-        return "gap crawl"
-    return "gap fetch" if isinstance(one, S2Input) else "docs/sources.md"
 
 
 @dataclass(frozen=True)
@@ -118,11 +80,10 @@ def present(config: "Config") -> dict[str, Raw]:
     """By source, what is below the data folder."""
     found = {one.source: Raw(0, 0, 0) for one in config.read.inputs}
     for one in config.read.inputs:
-        pace = _pace(one)
         for file in {path for pattern in one.paths for path in _matches(pattern, config.data)}:
             size = file.stat().st_size
             unpacked = size * PACKING if file.suffix in PACKED else size
-            found[one.source] += Raw(size, unpacked * pace.text * _drawn(one), unpacked / pace.megabytes / MB)
+            found[one.source] += Raw(size, unpacked * one.pace.text * one.share, unpacked / one.pace.megabytes / MB)
     return found
 
 
@@ -132,13 +93,5 @@ def to_come(inputs: tuple[RawFormat, ...], text: float, size: float | None) -> R
     They are taken to be packed, and to be read at the pace of the slowest of the source's inputs.
     """
     if size is None:
-        size = max(text / (_pace(one).text * _drawn(one)) for one in inputs if _pace(one).text) / PACKING
-    return Raw(size, text, size * PACKING / min(_pace(one).megabytes for one in inputs) / MB)
-
-
-def _pace(one: RawFormat) -> Pace:
-    return PACES[one.dataset if isinstance(one, S2Input) else one.format]
-
-
-def _drawn(one: RawFormat) -> float:
-    return one.keep if isinstance(one, SampledInput) else 1.0
+        size = max(text / (one.pace.text * one.share) for one in inputs if one.pace.text) / PACKING
+    return Raw(size, text, size * PACKING / min(one.pace.megabytes for one in inputs) / MB)

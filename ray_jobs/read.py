@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -11,8 +11,6 @@ import pyarrow as pa
 from ingest.inputs import ReadSettings, Unit, records, units
 from ingest.metadata import METADATA
 from ingest.records import Fallback, Metadata, Note, Record, Records, Rejected, Unsampled
-from ingest.sources.sampling import SampledInput
-from ingest.sources.warc import WarcInput
 from lake.dataset import Output
 from lake.decision import DECISION, decision
 from lake.document import DOCUMENT, Document, document_id
@@ -126,12 +124,12 @@ class UnitReader:
         passed = 0
         fallbacks: list[dict[str, str]] = []
         noted: list[dict[str, str]] = []
-        given = self.settings.inputs[unit.input]
+        tables = self.settings.inputs[unit.input].tables
         with (
             # The inner part appears first: where the decisions are, the documents are too.
             output.part_writer("decisions", part, DECISION, source) as decide,
             output.part_writer("documents", part, DOCUMENT, source) as store,
-            output.part_writer("metadata", part, METADATA) if given.describes else nullcontext() as tell,
+            output.part_writer("metadata", part, METADATA) if "metadata" in tables else nullcontext() as tell,
         ):
             for batch in _batches(records(unit, self.settings, self.data)):
                 entered = [one for one in batch if not isinstance(one, Unsampled | Metadata | Fallback | Note)]
@@ -142,16 +140,17 @@ class UnitReader:
                 fallbacks += [asdict(one) for one in batch if isinstance(one, Fallback)]
                 if tell is not None:
                     tell(pa.Table.from_pylist(_told(batch), METADATA))
-            if passed or isinstance(given, SampledInput):
+            if passed or "unsampled" in tables:
                 output.write_part("unsampled", part, pa.table({"count": [passed]}, UNSAMPLED), source)
-            if isinstance(given, WarcInput) and given.grobid:
+            if "fallbacks" in tables:
                 output.write_part("fallbacks", part, pa.Table.from_pylist(fallbacks, FALLBACK), source)
             if noted:
                 output.write_part("notes", part, pa.Table.from_pylist(noted, NOTE), source)
 
     def _decision(self, record: Document | Rejected, source: str) -> dict[str, Any]:
         if isinstance(record, Rejected):
-            return decision(self.step, document_id(source, record.native), source, record.drop)
+            drop = replace(record.drop, native=record.drop.native or record.native)
+            return decision(self.step, document_id(source, record.native), source, drop)
         return decision(self.step, record["id"], source, None)
 
 

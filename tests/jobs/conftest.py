@@ -13,6 +13,7 @@ from lake.decision import Reason
 from lake.document import document_id
 from lake.step import Step
 from tests.jobs.sharded import Before, clean_step, mix_step, tokenizer_step
+from tests.reasons import CLEAN, READ
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,17 +48,14 @@ def sample_cleaning(demo: dict[str, Any]) -> CleanSettings:
 @pytest.fixture(scope="session")
 def planted(samples: str) -> dict[str, dict[str, str]]:
     """By `read` and `clean`: the reasons that sample records leave for, by document id."""
-    order = list(Reason)
-    read = set(order[: order.index(Reason.REPEATED_ID)])
-    clean = set(order[order.index(Reason.REPEATED_ID) : order.index(Reason.EXACT_DUPLICATE)])
     found: dict[str, dict[str, str]] = {"read": {}, "clean": {}}
     for source, natives in json.loads(Path(samples, "expected.json").read_text(encoding="utf-8")).items():
         for native, reason in natives.items():
             # A full text says itself that it has no PubMed id, an abstract's metadata are joined later.
-            said = source == "papers" and reason == Reason.NO_PUBMED_ID
-            if reason in read or said:
+            at_join = source == "abstracts" and reason == Reason.NO_PUBMED_ID
+            if reason in READ and not at_join:
                 found["read"][document_id(source, native)] = reason
-            elif reason in clean:
+            elif reason in CLEAN:
                 found["clean"][document_id(source, native)] = reason
     return found
 

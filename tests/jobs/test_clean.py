@@ -13,15 +13,15 @@ from pyspark.sql import SparkSession
 from ingest.clean import CleanSettings
 from ingest.inputs import ReadSettings, units
 from lake.dataset import Output
-from lake.decision import DECISION, Reason
+from lake.decision import DECISION
 from lake.document import DOCUMENT, document_id, new_document
 from lake.step import Account, Outcome, Step
 from ray_jobs.read import UnitReader
 from spark_jobs.clean import clean
+from tests.reasons import CLEAN
 
 pytestmark = pytest.mark.engine
 
-CLEAN = set(list(Reason)[list(Reason).index(Reason.REPEATED_ID) : list(Reason).index(Reason.EXACT_DUPLICATE)])
 LINE = "The patient should drink enough water and return to the clinic when the fever lasts longer than three days."
 LONG = " ".join([LINE] * 4)
 SMALL = CleanSettings(part_mb=0.02)

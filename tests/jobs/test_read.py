@@ -12,17 +12,16 @@ import pytest
 
 from ingest.inputs import ReadSettings, units
 from lake.dataset import Output
-from lake.decision import DECISION, Reason
+from lake.decision import DECISION
 from lake.document import DOCUMENT, document_id
 from lake.error import UserError
 from lake.step import Account, Step
 from ray_jobs import read as job
 from ray_jobs.cluster import RaySettings, start
 from ray_jobs.read import UnitReader, read
+from tests.reasons import READ
 
 pytestmark = pytest.mark.engine
-
-READ = {reason.value for reason in list(Reason)[: list(Reason).index(Reason.REPEATED_ID)]} | {Reason.NO_PUBMED_ID.value}
 
 
 def read_step(lake: Path, settings: ReadSettings, data: str) -> Step:
