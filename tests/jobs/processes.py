@@ -7,9 +7,9 @@ import psutil
 
 def ray_workers(title: str) -> list[psutil.Process]:
     """Those below this process whose title begins so. Other runs on the machine have workers of the same titles."""
-    found = []
-    for one in psutil.Process().children(recursive=True):
+    workers = []
+    for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # it has ended
-            if one.name().startswith(title):
-                found.append(one)
-    return found
+            if process.name().startswith(title):
+                workers.append(process)
+    return workers

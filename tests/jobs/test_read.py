@@ -12,61 +12,54 @@ import pytest
 
 from ingest.inputs import ReadSettings, units
 from lake.dataset import Output
-from lake.decision import DECISION, Reason
+from lake.decision import DECISION
 from lake.document import DOCUMENT, document_id
 from lake.error import UserError
 from lake.step import Account, Step
 from ray_jobs import read as job
 from ray_jobs.cluster import RaySettings, start
-from ray_jobs.read import UnitReader, read
+from ray_jobs.read import READ, UnitReader
+from tests import reasons
+from tests.jobs.outputs import content, rows
 
 pytestmark = pytest.mark.engine
 
-READ = {reason.value for reason in list(Reason)[: list(Reason).index(Reason.REPEATED_ID)]} | {Reason.NO_PUBMED_ID.value}
 
-
-def read_step(lake: Path, settings: ReadSettings, data: str) -> Step:
-    step = Step("read", "ray", 1, settings.model_dump(mode="json"), str(lake))
-    step.complete(lambda: read(step, settings, data))
+def read_step(lake: Path, settings: ReadSettings, data: str) -> Step[ReadSettings]:
+    step = Step("read", READ, settings, str(lake), given={"data": data})
+    step.run()
     return step
 
 
 @pytest.fixture(scope="module")
 def step(
     ray_cluster: None, tmp_path_factory: pytest.TempPathFactory, sample_inputs: ReadSettings, samples: str
-) -> Step:
+) -> Step[ReadSettings]:
     return read_step(tmp_path_factory.mktemp("lake"), sample_inputs, samples)
 
 
-def content(step: Step) -> dict[str, bytes]:
-    root = step.output.local()
-    files = sorted(path for path in root.rglob("*") if path.is_file() and path.name != "manifest.json")
-    return {str(path.relative_to(root)): path.read_bytes() for path in files}
-
-
-def test_every_planted_record_leaves_for_its_reason_and_no_other(
-    step: Step, planted: dict[str, dict[str, str]]
+def test_each_planted_record_is_dropped_for_its_reason_and_no_other(
+    step: Step[ReadSettings], planted: dict[str, dict[str, str]]
 ) -> None:
-    rows = step.output.scan("decisions").to_table().to_pylist()
-    assert {row["id"]: row["reason"] for row in rows if not row["keep"]} == planted["read"]
-    assert set(planted["read"].values()) == READ
-    assert all(row["evidence"] for row in rows if not row["keep"])
-    assert {row["step"] for row in rows} == {"read"}
+    decisions = rows(step, "decisions")
+    assert {row["id"]: row["reason"] for row in decisions if not row["keep"]} == planted["read"]
+    assert set(planted["read"].values()) == reasons.READ
+    assert all(row["evidence"] for row in decisions if not row["keep"])
+    assert {row["step"] for row in decisions} == {"read"}
 
 
-def test_every_record_has_one_decision_and_every_kept_one_a_document(step: Step) -> None:
-    rows = step.output.scan("decisions").to_table().to_pylist()
-    documents = step.output.scan("documents").to_table().to_pylist()
-    kept = sorted((row["id"], row["source"]) for row in rows if row["keep"])
+def test_every_record_has_one_decision_and_every_kept_one_a_document(step: Step[ReadSettings]) -> None:
+    decisions, documents = rows(step, "decisions"), rows(step, "documents")
+    kept = sorted((row["id"], row["source"]) for row in decisions if row["keep"])
     assert kept == sorted((row["id"], row["source"]) for row in documents)
     total = step.manifest().total
-    assert (total.entered, total.kept) == (len(rows), len(documents))
+    assert (total.entered, total.kept) == (len(decisions), len(documents))
     assert total.entered == 249
-    gone = ("hostile_xml", "malformed_annotation", "malformed_xml", "no_body", "no_pubmed_id")
-    assert step.manifest().accounts["papers"].dropped == dict.fromkeys(gone, 1)
+    once = ("hostile_xml", "malformed_annotation", "malformed_xml", "no_body", "no_pubmed_id")
+    assert step.manifest().accounts["papers"].dropped == dict.fromkeys(once, 1)
 
 
-def test_tables_have_their_schema_and_figures_count_the_files(step: Step, samples: str) -> None:
+def test_tables_have_their_schema_and_figures_count_the_files(step: Step[ReadSettings], samples: str) -> None:
     # Of the first seven loose papers by name, which follow the archive, three are rejected.
     for table, schema, rows in (("documents", DOCUMENT, 4), ("decisions", DECISION, 7)):
         assert set(step.output.scan(table).schema.names) == set(schema.names)
@@ -82,14 +75,14 @@ def test_tables_have_their_schema_and_figures_count_the_files(step: Step, sample
     assert figures["files"] == 23
 
 
-def test_a_unit_is_a_part(step: Step, sample_inputs: ReadSettings, samples: str) -> None:
+def test_a_unit_is_a_part(step: Step[ReadSettings], sample_inputs: ReadSettings, samples: str) -> None:
     places = [(one.part, sample_inputs.inputs[one.input].source) for one in units(sample_inputs, samples)]
     for table in ("documents", "decisions"):
         assert sorted(Output.part_place(name) for name in step.output.parts(table)) == sorted(places)
 
 
 def test_killed_it_resumes_with_the_parts_that_lack_decisions(
-    step: Step, sample_inputs: ReadSettings, samples: str, tmp_path: Path
+    step: Step[ReadSettings], sample_inputs: ReadSettings, samples: str, tmp_path: Path
 ) -> None:
     root = tmp_path / step.output.local().name
     shutil.copytree(step.output.local(), root)
@@ -211,7 +204,7 @@ def test_a_file_that_cannot_be_read_is_one_line_from_the_worker(ray_cluster: Non
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
-def test_one_cpu_writes_the_same_bytes(step: Step, sample_inputs: ReadSettings, samples: str, tmp_path: Path) -> None:
+def test_one_cpu_writes_the_same_bytes(step: Step[ReadSettings], sample_inputs: ReadSettings, samples: str, tmp_path: Path) -> None:
     import ray
 
     ray.shutdown()
