@@ -1,7 +1,7 @@
 """Instruct: questions and answers as aligned token and role datasets and as loss-masked sequences, one task a file."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,7 @@ class FileJob:
                 self._store(file.part, f"{given.source}-{file.part:05d}", [chats[one] for one in order], made)
 
     def _decision(self, record: Conversation | Rejected, source: str) -> dict[str, Any]:
-        drop = record.drop if isinstance(record, Rejected) else None
+        drop = replace(record.drop, native=record.native) if isinstance(record, Rejected) else None
         return decision(self.step, document_id(source, record.native), source, drop)
 
     def _store(self, part: int, name: str, chats: list[Chat], made: Tokenizer) -> None:
