@@ -1,4 +1,4 @@
-"""`gap check`: a healthy crawl passes; a broken selector is told, with the page that shows it, before any new crawl."""
+"""`gap check`: a healthy crawl passes; a broken selector is reported, with a page that shows it, before a new crawl."""
 
 import asyncio
 import json
@@ -19,8 +19,8 @@ from ingest.web.crawl import CrawlSettings
 from ingest.web.fetchlog import Fetch
 from ingest.web.health import Symptom
 from lake.error import UserError
-from ray_jobs.check import HEALTH, Checked, check
 from ray_jobs.crawl import finish
+from ray_jobs.health import HEALTH, Checked, check
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("ray_cluster")]
 
