@@ -1,4 +1,4 @@
-"""Evaluate with vLLM in a Ray actor: each question is accounted for, the answers are those of transformers, a run resumes."""
+"""Evaluate: each question is accounted for, the answers are those of transformers, and a killed step resumes."""
 
 import json
 import math
