@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
+from benchmarks.steps import stand_in
 from dedup.cluster import REASONS, Duplicate, Edge, Entry, Kind, settle, settle_titles
 from dedup.cluster import components as reference_components
 from dedup.minhash import jaccard
@@ -20,7 +21,9 @@ from lake.dataset import Output
 from lake.document import DOCUMENT, new_document
 from lake.step import Outcome, Step
 from spark_jobs.components import components
-from spark_jobs.dedup import STAGING, WRITTEN, _stage, dedup
+from spark_jobs.dedup import DEDUP, STAGING, WRITTEN, _stage, dedup
+from tests.jobs.outputs import content
+from tests.jobs.outputs import rows as table
 
 pytestmark = pytest.mark.engine
 
@@ -75,33 +78,21 @@ def corpus() -> pa.Table:
     return pa.Table.from_pylist(rows, schema=DOCUMENT)
 
 
-def lay_out(lake: Path, documents: pa.Table, seed: int, parts: int) -> Step:
-    clean = Step("clean", "spark", 1, {"seed": seed}, str(lake))
+def lay_out(lake: Path, documents: pa.Table, seed: int, parts: int) -> Step[Any]:
+    clean = stand_in("clean", lake, identity=seed)
     rows = documents.to_pylist()
     random.Random(seed).shuffle(rows)
     for source in sorted(set(documents["source"].to_pylist())):
-        own = [row for row in rows if row["source"] == source]
+        of_source = [row for row in rows if row["source"] == source]
         for part in range(parts):
-            table = pa.Table.from_pylist(own[part::parts], schema=DOCUMENT)
+            table = pa.Table.from_pylist(of_source[part::parts], schema=DOCUMENT)
             clean.output.write_part("documents", part, table, source)
     return clean
 
 
-def run(clean: Step, settings: DedupSettings, spark: SparkSession) -> tuple[Step, Outcome]:
-    step = Step("dedup", "spark", 1, settings.model_dump(mode="json"), clean.lake, (clean,))
-    return step, dedup(step, settings, spark)
-
-
-def table(step: Step, name: str) -> list[dict[str, Any]]:
-    return step.output.scan(name).to_table().to_pylist()
-
-
-def content(step: Step) -> dict[str, bytes]:
-    return {
-        f"{name}/{part}": step.output.read_bytes(name, part)
-        for name in ("decisions", "clusters")
-        for part in step.output.parts(name)
-    }
+def run(clean: Step[Any], settings: DedupSettings) -> tuple[Step[DedupSettings], Outcome]:
+    step = Step("dedup", DEDUP, settings, clean.lake, {"documents": clean})
+    return step, dedup(step)
 
 
 def reference(
@@ -137,7 +128,7 @@ def reference(
 def test_decisions_are_the_references(tmp_path: Path, spark: SparkSession, policy: str) -> None:
     documents = corpus()
     settings = SETTINGS.model_copy(update={"policy": policy})
-    step, outcome = run(lay_out(tmp_path, documents, 1, 3), settings, spark)
+    step, outcome = run(lay_out(tmp_path, documents, 1, 3), settings)
     dropped, clusters, scores = reference(documents, settings)
 
     decisions = table(step, "decisions")
@@ -174,13 +165,13 @@ def test_decisions_are_the_references(tmp_path: Path, spark: SparkSession, polic
 
 def test_any_layout_gives_the_same_bytes(tmp_path: Path, spark: SparkSession) -> None:
     documents = corpus()
-    one, first = run(lay_out(tmp_path, documents, 1, 3), SETTINGS, spark)
+    one, first = run(lay_out(tmp_path, documents, 1, 3), SETTINGS)
     before = spark.conf.get("spark.sql.shuffle.partitions")
     spark.conf.set("spark.sql.shuffle.partitions", "5")
     spark.conf.set("spark.sql.adaptive.enabled", "false")
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "7")
     try:
-        other, second = run(lay_out(tmp_path, documents, 2, 1), SETTINGS, spark)
+        other, second = run(lay_out(tmp_path, documents, 2, 1), SETTINGS)
     finally:
         spark.conf.set("spark.sql.shuffle.partitions", before)
         spark.conf.unset("spark.sql.adaptive.enabled")
@@ -191,7 +182,7 @@ def test_any_layout_gives_the_same_bytes(tmp_path: Path, spark: SparkSession) ->
 
 def test_a_corpus_without_duplicates(tmp_path: Path, spark: SparkSession) -> None:
     documents = pa.Table.from_pylist([new_document("web", "1", "alone"), new_document("web", "2", "")], schema=DOCUMENT)
-    step, outcome = run(lay_out(tmp_path, documents, 1, 1), DedupSettings(), spark)
+    step, outcome = run(lay_out(tmp_path, documents, 1, 1), DedupSettings())
     assert all(row["keep"] and row["score"] is None for row in table(step, "decisions"))
     assert all(row["id"] == row["cluster"] for row in table(step, "clusters"))
     assert outcome.figures["candidates"] == 0
@@ -221,14 +212,14 @@ def test_a_new_corpus_is_compared_with_the_signatures_of_an_earlier_one(tmp_path
     old, new = documents[:80], documents[80:]
     keeping = SETTINGS.model_copy(update={"keep_signatures": True, "titles": ()})
     first = lay_out(tmp_path / "old", pa.Table.from_pylist(old, schema=DOCUMENT), 1, 2)
-    earlier, _ = run(first, keeping, spark)
+    earlier, _ = run(first, keeping)
     first.output.delete("documents")
     stayed = {row["id"] for row in table(earlier, "decisions") if row["keep"]}
     same, changed = [one for one in old if one["id"] in stayed][:2]
     changed = changed | {"text": changed["text"] + " and a later word"}
     settings = keeping.model_copy(update={"keep_signatures": False, "earlier": (earlier.output.root,)})
     rows = pa.Table.from_pylist([*new, same, changed], schema=DOCUMENT)
-    step, outcome = run(lay_out(tmp_path / "new", rows, 1, 3), settings, spark)
+    step, outcome = run(lay_out(tmp_path / "new", rows, 1, 3), settings)
 
     both = pa.Table.from_pylist([one for one in old if one["id"] in stayed] + new, schema=DOCUMENT)
     batches = both.select(COLUMNS).combine_chunks().to_batches()

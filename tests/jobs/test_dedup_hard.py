@@ -9,13 +9,14 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from benchmarks.steps import stand_in
 from dedup.cluster import components as reference_components
 from dedup.cluster import star
 from dedup.settings import DedupSettings
 from lake.document import DOCUMENT, document_id, new_document
 from lake.step import Outcome, Step
 from spark_jobs.components import AT_ONCE, components
-from spark_jobs.dedup import _stars, dedup
+from spark_jobs.dedup import DEDUP, _stars, dedup
 
 pytestmark = pytest.mark.engine
 
@@ -24,16 +25,17 @@ LONGEST = 6_600_000
 """Words of the page of 50 MB."""
 
 
-def run(lake: Path, rows: list[dict[str, Any]], settings: DedupSettings, spark: SparkSession) -> tuple[Step, Outcome]:
-    clean = Step("clean", "spark", 1, {}, str(lake))
+def run(lake: Path, documents: list[dict[str, Any]], settings: DedupSettings) -> tuple[Step[DedupSettings], Outcome]:
+    clean = stand_in("clean", lake)
     parts = 3
     for part in range(parts):
-        clean.output.write_part("documents", part, pa.Table.from_pylist(rows[part::parts], schema=DOCUMENT), "web")
-    step = Step("dedup", "spark", 1, settings.model_dump(mode="json"), clean.lake, (clean,))
-    return step, dedup(step, settings, spark)
+        table = pa.Table.from_pylist(documents[part::parts], schema=DOCUMENT)
+        clean.output.write_part("documents", part, table, "web")
+    step = Step("dedup", DEDUP, settings, clean.lake, {"documents": clean})
+    return step, dedup(step)
 
 
-def decisions(step: Step) -> dict[str, tuple[str, str, float] | None]:
+def decisions(step: Step[Any]) -> dict[str, tuple[str, str, float] | None]:
     """Reason, evidence and score of what goes, None for what stays."""
     rows = step.output.scan("decisions").to_table().to_pylist()
     return {row["id"]: None if row["keep"] else (row["reason"], row["evidence"], row["score"]) for row in rows}
@@ -83,7 +85,7 @@ def test_odd_pages(tmp_path: Path, spark: SparkSession) -> None:
     add("whole", "one two three four five six", "mark")
     add("cut", "one two three four five si\ufffd")
     random.Random(1).shuffle(rows)
-    step, outcome = run(tmp_path, rows, DedupSettings(), spark)
+    step, outcome = run(tmp_path, rows, DedupSettings())
     assert decisions(step) == expected
     assert outcome.figures["crowded_buckets"]["buckets"] == 0
     assert outcome.figures["candidates"] < 20
@@ -98,7 +100,7 @@ def test_of_equally_preferred_near_copies_the_least_id_stays(tmp_path: Path, spa
         pages = [new_document("web", f"{size} {at}", " ".join([*body, f"{at:05}"])) for at in range(size)]
         rows += pages
         best.append(min(page["id"] for page in pages))
-    step, _ = run(tmp_path, rows, DedupSettings(bucket_limit=16), spark)
+    step, _ = run(tmp_path, rows, DedupSettings(bucket_limit=16))
     found = decisions(step)
     assert sorted(one for one, drop in found.items() if drop is None) == sorted(best)
     assert all(drop is None or drop[1].partition(" ")[0].removeprefix("survivor=") in best for drop in found.values())
@@ -116,7 +118,7 @@ def test_of_a_crowd_around_the_threshold_none_stays_that_is_near_one_that_does(
             words[place] = f"x{chance.randrange(10**9)}"
         rows.append(new_document("web", str(at), " ".join(words)))
     settings = DedupSettings(bucket_limit=16)
-    step, outcome = run(tmp_path, rows, settings, spark)
+    step, outcome = run(tmp_path, rows, settings)
     assert outcome.figures["crowded_buckets"]["buckets"] > 0
     shingles = {row["id"]: set(zip(*(row["text"].split()[at:] for at in range(5)), strict=False)) for row in rows}
     kept: list[str] = []
