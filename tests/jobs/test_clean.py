@@ -20,7 +20,7 @@ from lake.step import Account, Outcome, Step
 from ray_jobs.read import UnitReader
 from spark_jobs.clean import CLEAN
 from tests import reasons
-from tests.jobs.outputs import content, rows
+from tests.jobs.outputs import content, has_decisions, rows
 
 pytestmark = pytest.mark.engine
 
@@ -105,6 +105,7 @@ def test_documents_are_whole_sorted_and_placed_by_id(step: Step[Any], read: Step
     before = {row["id"]: row for row in entered}
     repeated = {id_ for id_, count in Counter(row["id"] for row in entered).items() if count > 1}
     assert repeated
+    assert has_decisions(step)
     parts = step.output.parts("documents")
     assert len([name for name in parts if "guidelines" in name]) > 2
     assert parts == step.output.parts("decisions") == step.output.parts("tally")

@@ -23,7 +23,7 @@ from lake.error import UserError
 from lake.step import Manifest, Step
 from mixing.tokenizer import Tokenizer, TokenizerSettings, train
 from ray_jobs.evaluate import ANSWER, EVALUATE, PART
-from tests.jobs.outputs import rows
+from tests.jobs.outputs import has_decisions, rows
 from tests.jobs.processes import ray_workers
 
 pytestmark = pytest.mark.engine
@@ -143,6 +143,7 @@ def test_every_question_is_accounted_for(room: Room) -> None:
     assert (sample.entered, sample.kept) == (42, 40)
     assert sample.dropped == {"malformed_question": 1, "prompt_too_long": 1}
     assert (generated.entered, generated.kept) == (GENERATED, GENERATED)
+    assert has_decisions(room.step)
     decisions = rows(room.step, "decisions")
     assert [row["id"] for row in decisions if row["source"] == "generated"] == [f"g-{n}" for n in range(GENERATED)]
     dropped = {row["id"]: row for row in decisions if not row["keep"]}

@@ -20,7 +20,7 @@ from mixing.chat import Role
 from mixing.instructions import InstructionSettings
 from mixing.tokenizer import CHAT_TOKENS, END, FOLDER, Tokenizer, TokenizerSettings, TrainSettings, train
 from ray_jobs.instruct import DATASETS, INSTRUCT, instruction_files
-from tests.jobs.outputs import content, rows
+from tests.jobs.outputs import content, has_decisions, rows
 
 pytestmark = pytest.mark.engine
 
@@ -178,6 +178,7 @@ def test_a_resumed_run_and_a_fresh_one_give_the_same_bytes(
 
 
 def test_a_rejected_record_has_its_place(step: Step[InstructionSettings]) -> None:
+    assert has_decisions(step)
     places = {row["native"]: row["reason"] for row in rows(step, "decisions") if not row["keep"]}
     assert places == {
         f"qa/1.jsonl.gz:{COUNT + 1}": "malformed_json",

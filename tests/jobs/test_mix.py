@@ -17,7 +17,7 @@ from lake.step import Account, Outcome, Step
 from mixing.mixture import MixSettings
 from mixing.split import VALIDATION, in_validation
 from spark_jobs.mix import MIX
-from tests.jobs.outputs import content, rows
+from tests.jobs.outputs import content, has_decisions, rows
 
 pytestmark = pytest.mark.engine
 
@@ -88,6 +88,7 @@ def step(inputs: dict[str, Step[Any]], spark: Any, tmp_path_factory: pytest.Temp
 
 
 def test_every_document_has_one_decision_and_its_reason(step: Step[MixSettings]) -> None:
+    assert has_decisions(step)
     decisions = rows(step, "decisions")
     entered = {document["id"] for documents in corpus().values() for document in documents if document["kept"]}
     assert len(decisions) == len(entered)

@@ -20,7 +20,7 @@ from ray_jobs import read as job
 from ray_jobs.cluster import RaySettings, start
 from ray_jobs.read import READ, UnitReader
 from tests import reasons
-from tests.jobs.outputs import content, rows
+from tests.jobs.outputs import content, has_decisions, rows
 
 pytestmark = pytest.mark.engine
 
@@ -66,6 +66,7 @@ def test_tables_have_their_schema_and_figures_count_the_files(step: Step[ReadSet
         name = step.output.parts(table, "papers")[1]
         stored = step.output.read_part(table, name, schema.names)
         assert stored.cast(schema).num_rows == count
+    assert has_decisions(step)
     figures = step.manifest().figures
     assert figures["files_by_source"] == {"abstracts": 3, "guidelines": 6, "papers": 13, "replay": 1}
     folders = ("abstracts", "guidelines", "papers", "replay", "s2")
