@@ -33,7 +33,7 @@ files: [{name}.jsonl]
 format: jsonl
 fields: {{id: id, question: q, answer: a}}
 options: ["yes", "no"]
-prompt: "{{question}} {{options}}"
+prompt: "{{question}}\\nAnswer:"
 """
 TEXTS = {
     ("papers", "quote"): f"Exam corner. {LONG.upper()} The answer is below.",
