@@ -32,7 +32,8 @@ from ingest.clean import PartCleaner
 from ingest.inputs import Unit, records, units
 from lake.document import DOCUMENT, Document
 from mixing.shards import token_type, write
-from mixing.tokenizer import Tokenizer, TokenizerSettings, train
+from mixing.tokenizer.build import TokenizerSettings, train
+from mixing.tokenizer.tokenizer import Tokenizer
 
 SHORTEST = 0.5
 """Least seconds of a measurement, which is repeated until then; the quickest repetition counts."""

@@ -15,14 +15,13 @@ from ingest.inputs import ReadSettings
 from ingest.s2 import S2Settings
 from ingest.web.crawl import CrawlSettings
 from lake.config import Name, Settings, laid_over
-from mixing.instructions import InstructionSettings
+from mixing.instructions.records import InstructionSettings
 from mixing.mixture import MixSettings
 from mixing.shards import ShardSettings
-from mixing.tokenizer import TokenizerSettings
+from mixing.tokenizer.build import TokenizerSettings
 from ray_jobs.cluster import RaySettings
 from spark_jobs.session import SparkSettings
-from train.convert import ExportSettings
-from train.recipe import Recipe
+from train.recipe import ExportSettings, Recipe
 
 
 class Config(Settings):

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gap.expect import BYTES_PER_TOKEN, Foreseen
+from lake.marks import FORMAT_TOKENS
 from lake.step import Kind, Step, Steps, of_kind
 from mixing.shards import token_type
 from mixing.shuffle import Layout
 from mixing.split import SPLITS
-from mixing.tokenizer import CHAT_TOKENS, FORMAT_TOKENS
+from mixing.tokenizer.chatml import CHAT_TOKENS
 
 if TYPE_CHECKING:
     from gap.config import Config

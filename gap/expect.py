@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
+from eval.numbers import percent
 from gap.raw import GB, Raw, present, to_come
 from lake.config import Settings
 from lake.step import Kind, Step, Steps, of_kind
-from mixing.mixture import MixSettings, Share, SourceMix, foresee
+from mixing.mixture import Amount, MixSettings, SourceMix, forecast
 
 if TYPE_CHECKING:
     from gap.config import Config
@@ -46,7 +47,7 @@ class Foreseen:
     `mixture` is the mixture's table, with the origin `planned` the one of the step `mix`.
     """
 
-    held: Mapping[str, Share]
+    held: Mapping[str, Amount]
     origin: Origin
     raw: Mapping[str, Raw]
     mixture: list[dict[str, Any]]
@@ -73,7 +74,7 @@ def look_ahead(config: "Config", steps: Steps, lacking: frozenset[str]) -> Fores
     if tokenizer.done:
         held, origin = counted(tokenizer), "counted"
     elif config.expected:
-        held = {source: Share(one.documents, one.tokens) for source, one in config.expected.items() if source in raw}
+        held = {source: Amount(one.documents, one.tokens) for source, one in config.expected.items() if source in raw}
         origin = "expected"
     else:
         held = {source: _estimate(one) for source, one in raw.items()}
@@ -84,19 +85,19 @@ def look_ahead(config: "Config", steps: Steps, lacking: frozenset[str]) -> Fores
         raw[source] = to_come(own, held[source].tokens * BYTES_PER_TOKEN, None if size is None else size * GB)
     if mix.done:
         return Foreseen(held, "planned", raw, mix.manifest().figures["mixture"])
-    return Foreseen(held, origin, raw, foresee(config.mix, held))
+    return Foreseen(held, origin, raw, forecast(config.mix, held))
 
 
-def counted(tokenizer: Step[Any]) -> dict[str, Share]:
+def counted(tokenizer: Step[Any]) -> dict[str, Amount]:
     """What the sources hold by the count of the step `tokenizer`, each document with its end."""
     manifest = tokenizer.manifest()
     tokens: dict[str, int] = manifest.figures["tokens_by_source"]
     documents = {source: manifest.accounts[source].kept for source in tokens}
-    return {source: Share(documents[source], tokens[source] + documents[source]) for source in tokens}
+    return {source: Amount(documents[source], tokens[source] + documents[source]) for source in tokens}
 
 
-def _estimate(raw: Raw) -> Share:
-    return Share(round(raw.text / BYTES_PER_DOCUMENT), round(raw.text / BYTES_PER_TOKEN))
+def _estimate(raw: Raw) -> Amount:
+    return Amount(round(raw.text / BYTES_PER_DOCUMENT), round(raw.text / BYTES_PER_TOKEN))
 
 
 def shortfalls(mix: MixSettings, mixture: list[dict[str, Any]]) -> list[str]:
@@ -108,7 +109,7 @@ def _shortfall(one: SourceMix, row: Mapping[str, Any]) -> str:
     key, missing, given = f"mix.sources.{row['source']}", row["missing_tokens"], row["budget_tokens"]
     wanted = given + missing
     asked = f"that ratio {one.ratio:g} asks for" if one.ratio is not None else "asked for"
-    said = f"{key}: {missing:,} tokens ({missing / wanted:.1%}) are lacking of the {wanted:,} {asked}"
+    said = f"{key}: {missing:,} tokens ({percent(missing / wanted)}) are lacking of the {wanted:,} {asked}"
     if not given:
         return f"{said}, for the source has none; add data, or leave it out with '{key}={{tokens: 0}}'"
     epochs = math.ceil(100 * wanted / row["available_tokens"]) / 100

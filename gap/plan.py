@@ -13,7 +13,7 @@ from ingest.inputs import raw_files, rule_files
 from lake.config import S
 from lake.files import digest
 from lake.step import MISSING, Body, Step
-from mixing.tokenizer import base_files
+from mixing.tokenizer.build import base_files
 from ray_jobs.evaluate import EVALUATE
 from ray_jobs.export import EXPORT
 from ray_jobs.instruct import INSTRUCT, instruction_files

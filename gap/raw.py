@@ -14,7 +14,7 @@ from ingest.sources.warc import WarcInput
 from lake.error import UserError
 from lake.files import find
 from lake.lines import PACKED
-from mixing.tokenizer import base_files
+from mixing.tokenizer.build import base_files
 
 if TYPE_CHECKING:
     from gap.config import Config

@@ -1,14 +1,15 @@
 """`gap run`: run what is not done yet, each step as soon as those that it reads are done."""
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext, suppress
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Any, Self
 
 import click
+import ray
 
 from eval import numbers
 from eval.generate import check_heads
@@ -16,9 +17,16 @@ from gap.command import CONFIG, load_config, nearest, user_errors
 from gap.config import Config
 from gap.expect import look_ahead, shortfalls
 from gap.plan import plan
+from gap.report import FILES
 from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Kind, Manifest, Step, Steps, needed, of_kind
+from ray_jobs import cluster
+from spark_jobs import session as spark_session
+from spark_jobs.watch import watch
+
+LANES = ("spark", "ray", "python")
+"""Steps of one lane run one after the other: the cores of an engine are for one step."""
 
 
 @click.command()
@@ -68,8 +76,6 @@ def select(steps: Steps, names: Sequence[str]) -> dict[str, Step[Any]]:
 def results(step: Step[Any]) -> Iterable[tuple[str, str]]:
     """What a user wants to open of a step: title and path."""
     if step.kind is Kind.REPORT:
-        from gap.report import FILES
-
         return [(title, step.output.path(name)) for title, name in FILES.items()]
     return [("Model", step.output.path("model"))] if step.kind is Kind.EXPORT else []
 
@@ -79,27 +85,29 @@ class Engines:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._spark: Any = None
+        self._locks = {lane: Lock() for lane in LANES}
 
     def __enter__(self) -> Self:
         return self
 
-    def start(self, engine: str) -> None:
-        """Start what a step's engine needs. The modules of engines are loaded here and no earlier."""
-        if engine == "spark":
-            from spark_jobs.session import start as start_spark
+    def start(self, lane: str) -> None:
+        """Start the engine of a lane unless it is up."""
+        with self._locks[lane]:
+            if lane == "spark":
+                self._spark = spark_session.start(self._config.spark)
+            elif lane == "ray":
+                cluster.start(self._config.ray)
 
-            start_spark(self._config.spark)
-        elif engine.startswith("ray"):
-            from ray_jobs.cluster import start as start_ray
-
-            start_ray(self._config.ray)
+    def prepare(self, lane: str) -> None:
+        """Start it ahead of its first step, which is the one to raise what goes wrong."""
+        with suppress(Exception):
+            self.start(lane)
 
     def __exit__(self, *_: object) -> None:
-        from spark_jobs.session import stop as stop_spark
-
-        stop_spark()
-        if "ray" in sys.modules:
-            sys.modules["ray"].shutdown()
+        if self._spark is not None:
+            self._spark.stop()
+        ray.shutdown()
 
 
 Listener = Callable[[Step[Any], Manifest | None, bool], None]
@@ -123,38 +131,50 @@ def run_steps(config: Config, steps: Steps, listener: Listener) -> None:
         if step.name not in waiting:
             listener(step, step.manifest(), False)
     if waiting:
-        with Engines(config) as engines, ThreadPoolExecutor() as pool:
-            _overlapped(waiting, engines, pool, listener)
+        with Engines(config) as engines:
+            _overlapped(waiting, engines, listener)
 
 
-def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, pool: ThreadPoolExecutor, listener: Listener) -> None:
-    running: dict[Future[Manifest], Step[Any]] = {}
-    while waiting or running:
-        for step in list(waiting.values()):
+def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Listener) -> None:
+    """Run each step as soon as its inputs are done and its lane is free. Lanes start their engines side by side.
+
+    After a failure no step is started; the failure is raised when the steps beside it have ended.
+    """
+    ended: SimpleQueue[tuple[Step[Any], Manifest | BaseException]] = SimpleQueue()
+    running: list[Step[Any]] = []
+    failure: BaseException | None = None
+    for lane in dict.fromkeys(map(_lane, waiting.values())):
+        Thread(target=engines.prepare, args=(lane,), daemon=True).start()
+    while running or (waiting and failure is None):
+        for step in list(waiting.values()) if failure is None else ():
             ready = all(before.done for before in step.inputs.values())
-            if ready and _lane(step) not in map(_lane, running.values()):
+            if ready and _lane(step) not in map(_lane, running):
                 listener(waiting.pop(step.name), None, True)
-                running[pool.submit(_run, step, engines)] = step
-        ended, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in ended:
-            # A failure ends the run, once the steps beside have ended: what they have done stays.
-            listener(running.pop(future), future.result(), True)
+                running.append(step)
+                # An interrupted run ends without waiting for its threads.
+                Thread(target=_run, args=(step, engines, ended), daemon=True).start()
+        step, outcome = ended.get()
+        running.remove(step)
+        if isinstance(outcome, BaseException):
+            failure = failure or outcome
+        else:
+            listener(step, outcome, True)
+    if failure is not None:
+        raise failure
 
 
 def _lane(step: Step[Any]) -> str:
-    """Steps of one lane run one after the other: an engine's cores are for one step."""
     return step.body.engine.partition(" ")[0]
 
 
-def _run(step: Step[Any], engines: Engines) -> Manifest:
-    engines.start(step.body.engine)
-    progress: AbstractContextManager[None] = nullcontext()
-    if step.body.engine == "spark":
-        from spark_jobs.watch import watch
-
-        progress = watch(step.name)
-    with progress:
-        return step.run()
+def _run(step: Step[Any], engines: Engines, ended: SimpleQueue[tuple[Step[Any], Manifest | BaseException]]) -> None:
+    try:
+        engines.start(_lane(step))
+        with watch(step.name) if _lane(step) == "spark" else nullcontext():
+            manifest = step.run()
+        ended.put((step, manifest))
+    except BaseException as error:  # noqa: BLE001 - raised again where the run waits
+        ended.put((step, error))
 
 
 def check_attention(config: Config, steps: Steps) -> None:
@@ -193,4 +213,4 @@ def say(step: Step[Any], manifest: Manifest | None, new: bool) -> None:
 
 def warn(lines: Iterable[str]) -> None:
     for line in lines:
-        click.echo(f"gap: {line}", err=True)
+        click.echo(f"gap: {line}".replace(numbers.SPACE, " "), err=True)

@@ -19,12 +19,10 @@ from lake.dataset import MANIFEST, Output
 from lake.error import UserError
 from lake.progress import progress
 from lake.step import Kind, Manifest, of_kind
-from mixing.merge import merge as put_together
-from mixing.merge import merge_places, split_places
-from mixing.merge import split as cut
-from mixing.shards import FOLDER_OF_SHARDS, check_index, fault
-from mixing.shards import verify as verify_shard
-from mixing.tokenizer import Tokenizer
+from mixing.reshard import cut, cut_places, merge_places
+from mixing.reshard import merge as put_together
+from mixing.shards import FOLDER_OF_SHARDS, read_index, verify_shard, without_remedy
+from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.shard_check import Checked, WrittenCheck, check_step, index_rows
 
 PLACES = ".places.parquet"
@@ -210,7 +208,7 @@ def split(shard: Path, folder: Path, tokens: int) -> None:
         pieces = cut(prefix, folder, tokens)
     places = _places(prefix)
     if places is not None and places.num_rows == sum(piece.documents for piece in pieces):
-        for piece, mine in zip(pieces, split_places(places, pieces), strict=True):
+        for piece, mine in zip(pieces, cut_places(places, pieces), strict=True):
             pq.write_table(mine, folder / f"{piece.name}{PLACES}", compression="zstd")
     rows = [(piece.name, f"{piece.documents:,}", f"{piece.tokens:,}") for piece in pieces]
     click.echo(table(("shard", "documents", "tokens"), rows, {1, 2}))
@@ -222,7 +220,7 @@ def _no_remedy() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(fault(error)) from None
+        raise UserError(without_remedy(error)) from None
 
 
 def _places(prefix: Path) -> pa.Table | None:
@@ -261,7 +259,7 @@ def prefix_of(shard: Path) -> Path:
 def check_bare(prefix: Path, vocab_size: int | None, eod: int | None) -> Checked:
     """Check a shard of which no lake tells; ids only where `vocab_size` is known, ends only where `eod` is."""
     try:
-        found = check_index(prefix) if vocab_size is None else verify_shard(prefix, vocab_size, eod)
+        found = read_index(prefix) if vocab_size is None else verify_shard(prefix, vocab_size, eod)
     except UserError as error:
-        return Checked(prefix.name, (fault(error),), 0, 0)
+        return Checked(prefix.name, (without_remedy(error),), 0, 0)
     return Checked(prefix.name, (), found.lengths.size, found.tokens)

@@ -19,7 +19,7 @@ from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Kind, Step, Steps, of_kind
 from mixing.shards import FOLDER_OF_SHARDS, read_tokens
-from mixing.tokenizer import Tokenizer
+from mixing.tokenizer.tokenizer import Tokenizer
 
 ID = re.compile("[0-9a-f]{32}")
 PIPED_WIDTH = 120

@@ -14,7 +14,7 @@ from lake.step import Account
 
 if TYPE_CHECKING:
     from gap.config import Config
-    from ray_jobs.health import Checked
+    from ray_jobs.health import SiteHealth
 
 SITES = click.argument("words", nargs=-1, metavar="[SITE]... [KEY=VALUE]...")
 HEAD = ("site", "documents", "expected", "words", "expected", "empty", "health")
@@ -103,15 +103,15 @@ def _urls(account: Account) -> str:
     return f"URLs {account.entered:,}, kept {account.kept:,}" + (f", missed: {missed}" if missed else "")
 
 
-def _show(checked: Sequence["Checked"]) -> None:
+def _show(checked: Sequence["SiteHealth"]) -> None:
     rows = [
         (
-            site.found.site,
-            f"{site.found.documents:,}",
+            site.now.site,
+            f"{site.now.documents:,}",
             f"{site.row['documents_expected']:,}",
-            f"{site.found.words:,}",
+            f"{site.now.words:,}",
             f"{site.row['words_expected']:,}",
-            f"{site.found.empty:,} of {site.found.looked:,}",
+            f"{site.now.empty:,} of {site.now.looked:,}",
             "at fault" if site.faults else "well",
         )
         for site in checked

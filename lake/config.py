@@ -76,7 +76,7 @@ def load(path: str | Path, overrides: Sequence[str], model: type[S]) -> S:
     """Read a YAML file into `model`, after applying overrides such as `dedup.threshold=0.7`.
 
     A value on the command line is YAML, but where the key takes text, it is taken as it stands, and only
-    `null` means nothing.
+    `null` and an empty value mean nothing.
 
     Raises:
         UserError: the file is missing or not YAML, an override has no `=`, or a key or type is wrong.
@@ -111,7 +111,7 @@ def _apply(tree: dict[str, Any], override: str, model: type[BaseModel]) -> None:
     for position, parent in enumerate(parents, 1):
         node = _descend(node, parent, ".".join(parents[:position]))
     try:
-        value = text if text != "null" and _takes_text(model, key) else parse_yaml(text)
+        value = text if text not in ("", "null") and _takes_text(model, key) else parse_yaml(text)
     except ValueError:
         raise UserError(f"{override}: the value is not YAML; quote it") from None
     if isinstance(node, list):

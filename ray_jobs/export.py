@@ -12,12 +12,11 @@ import ray
 
 from lake.dataset import Output
 from lake.step import Body, Kind, Outcome, Step
-from mixing.shards import FOLDER_OF_SHARDS, check_index_in, read_tokens
+from mixing.shards import FOLDER_OF_SHARDS, read_index_in, read_tokens
 from mixing.split import TRAIN
-from mixing.tokenizer import Tokenizer
+from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.pretrain import check_shards, vocabulary
-from train.convert import ExportSettings
-from train.recipe import Recipe
+from train.recipe import ExportSettings, Recipe
 
 MODEL = "model"
 
@@ -100,7 +99,7 @@ class ExportJob:
     def _sample(self) -> Any:
         """Token ids [sequences, length] from the beginning of the shard."""
         length = self.recipe.sequence
-        available = check_index_in(self.shards, self.shard).tokens
+        available = read_index_in(self.shards, self.shard).tokens
         sequences = max(1, min(self.settings.sequences, available // length))
         length = min(length, available)
         return read_tokens(self.shards, self.shard, 0, sequences * length).reshape(sequences, length)

@@ -10,17 +10,18 @@ import numpy as np
 import pyarrow as pa
 
 from lake.dataset import Output
-from lake.decision import DECISION, decision
+from lake.decision import DECISION, Drop, decision
 from lake.document import document_id
 from lake.error import UserError
 from lake.files import digest, find
 from lake.step import Account, Body, Kind, Outcome, Step, account
-from mixing.chat import Chat, Role, check_end, encode
-from mixing.instructions import Conversation, InstructionInput, InstructionSettings, Rejected, read_conversations
-from mixing.masked import SEQUENCES, is_cut, pack, table
-from mixing.shards import verify, write
+from mixing.instructions.chat import Chat, check_end, encode
+from mixing.instructions.packing import SEQUENCES, is_cut, pack, table
+from mixing.instructions.records import Conversation, InstructionInput, InstructionSettings, read_conversations
+from mixing.shards import verify_shard, write
 from mixing.split import stable_hash
-from mixing.tokenizer import Tokenizer
+from mixing.tokenizer.chatml import Role
+from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.cluster import each
 from ray_jobs.decisions import decided
 
@@ -134,24 +135,24 @@ class FileJob:
         records = read_conversations(file.path, file.name, given)
         with self.output.part_writer("decisions", file.part, DECISION, given.source) as decide:
             while batch := list(islice(records, BATCH)):
-                decide(pa.Table.from_pylist([self._decision(one, given.source) for one in batch], DECISION))
-                kept = [one for one in batch if isinstance(one, Conversation)]
-                natives += [one.native for one in kept]
-                chats += encode(made, [one.messages for one in kept])
+                decide(pa.Table.from_pylist([self._decision(record, given.source) for record in batch], DECISION))
+                kept = [(record.native, record.messages) for record in batch if not isinstance(record.messages, Drop)]
+                natives += [native for native, _ in kept]
+                chats += encode(made, [messages for _, messages in kept])
             if chats:
                 order = np.argsort(stable_hash(natives, f"instruct:{self.seed}"), kind="stable")
-                self._store(file.part, f"{given.source}-{file.part:05d}", [chats[one] for one in order], made)
+                self._store(file.part, f"{given.source}-{file.part:05d}", [chats[place] for place in order], made)
 
-    def _decision(self, record: Conversation | Rejected, source: str) -> dict[str, Any]:
-        drop = replace(record.drop, native=record.native) if isinstance(record, Rejected) else None
+    def _decision(self, record: Conversation, source: str) -> dict[str, Any]:
+        drop = replace(record.messages, native=record.native) if isinstance(record.messages, Drop) else None
         return decision(self.step, document_id(source, record.native), source, drop)
 
     def _store(self, part: int, name: str, chats: list[Chat], made: Tokenizer) -> None:
         with self.output.local_folder(DATASETS) as folder:
             text = write(folder, f"{name}-text", (chat.ids for chat in chats), made.vocab_size, made.eod)
             role = write(folder, f"{name}-role", (chat.roles for chat in chats), len(Role), Role.END)
-            lengths = verify(folder / text.name, made.vocab_size, made.eod).lengths
-            if not np.array_equal(lengths, verify(folder / role.name, len(Role), Role.END).lengths):
+            lengths = verify_shard(folder / text.name, made.vocab_size, made.eod).lengths
+            if not np.array_equal(lengths, verify_shard(folder / role.name, len(Role), Role.END).lengths):
                 raise AlignmentError(f"{folder / name}: documents of tokens and of roles differ in length")
         sequence, sequences, padding = self.settings.sequence, 0, 0
         with self.output.part_writer(PACKED, part, SEQUENCES) as store:

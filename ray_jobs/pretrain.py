@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from lake.progress import watched
 from lake.step import Body, Kind, Outcome, Step
-from mixing.shards import FOLDER_OF_SHARDS, check_index_in
+from mixing.shards import FOLDER_OF_SHARDS, read_index_in
 from mixing.split import TRAIN, VALIDATION
-from mixing.tokenizer import Tokenizer
+from mixing.tokenizer.tokenizer import Tokenizer
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def check_shards(step: Step[Any]) -> None:
     shards = step.input("shards")
     if shards.done:
         for row in shards.manifest().figures["shards"]:
-            check_index_in(shards.output.below(FOLDER_OF_SHARDS), row["name"])
+            read_index_in(shards.output.below(FOLDER_OF_SHARDS), row["name"])
 
 
 PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 2, check=check_shards)

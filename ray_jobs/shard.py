@@ -20,12 +20,12 @@ import pyarrow.compute as pc
 from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Account, Body, Cost, Kind, Outcome, Step
-from mixing.merge import pack
-from mixing.mixture import Budget, Share, mixture_table
+from mixing.mixture import Amount, Budget, mixture_table
+from mixing.reshard import pack
 from mixing.shards import FOLDER_OF_SHARDS, REMEDY, ShardSettings, shard_name, token_type, write
 from mixing.shuffle import Layout, order
 from mixing.split import SPLITS, TRAIN
-from mixing.tokenizer import Tokenizer
+from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.cluster import each
 from ray_jobs.shard_check import Checked, ShardCheck, check_all, lossy
 
@@ -300,7 +300,7 @@ def realise(planned: Sequence[dict[str, Any]], shards: Sequence[dict[str, Any]])
     for one in shards:
         documents[one["source"], one["split"]] += one["firsts"]
         tokens[one["source"], one["split"]] += one["tokens"]
-    shares = {key: Share(count, tokens[key]) for key, count in documents.items()}
+    shares = {key: Amount(count, tokens[key]) for key, count in documents.items()}
     realised = mixture_table(shares, {row["source"]: _budget(row) for row in planned[:-1]})
     for wanted, found in zip(planned, realised, strict=True):
         for name in (*(f"{split}_{what}" for split in SPLITS for what in ("documents", "tokens")), "epochs"):

@@ -20,10 +20,10 @@ import pyarrow.compute as pc
 from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Step
-from mixing.merge import packed_lengths
-from mixing.shards import FOLDER_OF_SHARDS, Index, ShardSettings, check_index, fault, verify
+from mixing.reshard import packed_lengths
+from mixing.shards import FOLDER_OF_SHARDS, Index, ShardSettings, read_index, verify_shard, without_remedy
 from mixing.split import stable_hash
-from mixing.tokenizer import Tokenizer
+from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.cluster import each
 
 SHARD_NAME = re.compile(r"[^-]+-.+-\d+")
@@ -91,7 +91,7 @@ class WrittenCheck:
             self._hold(prefix, places, written)
             verdicts = self._texts(prefix, places)
         except UserError as error:
-            said = fault(error)
+            said = without_remedy(error)
             faults.append(said if prefix.name in said else f"{prefix.name}: {said}")
         faults += [
             f"{file}: its SHA-256 is not the one that was written"
@@ -112,7 +112,7 @@ class WrittenCheck:
     def _hold(self, prefix: Path, places: pa.Table, written: dict[str, Any]) -> None:
         """Structure, ids, ends; and whether manifest, index table and shard tell the same."""
         lengths = places["tokens"].to_numpy()
-        found = verify(prefix, self.vocab_size, self.eod, lengths if self.pack else None)
+        found = verify_shard(prefix, self.vocab_size, self.eod, lengths if self.pack else None)
         if (places.num_rows, found.tokens) != (written["documents"], written["tokens"]):
             raise UserError(f"{prefix}: not the shard that was written: the manifest has other documents or tokens")
         cut = packed_lengths(found.tokens, self.pack) if self.pack else lengths
@@ -154,7 +154,7 @@ class ShardCheck(WrittenCheck):
         """Decode a sample, the same in every run."""
         rows = self._sampled(prefix.name, places)
         data = prefix.with_name(prefix.name + ".bin")
-        tokens = np.memmap(data, check_index(prefix).dtype, mode="r")
+        tokens = np.memmap(data, read_index(prefix).dtype, mode="r")
         verdicts: list[Verdict] = []
         for part in sorted({row["part"] for row in rows}):
             mine = [row for row in rows if row["part"] == part]

@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 from lake.dataset import Output
 from lake.step import Account, Body, Cost, Kind, Outcome, Step
 from mixing.split import stable_hash, within
-from mixing.tokenizer import FOLDER, JSON, Tokenizer, TokenizerSettings, adopt, train
+from mixing.tokenizer.build import TokenizerSettings, adopt, train
+from mixing.tokenizer.tokenizer import FOLDER, JSON, Tokenizer
 from ray_jobs.cluster import each
 
 COUNTS = pa.schema(

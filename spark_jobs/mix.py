@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from lake.dataset import Output
 from lake.decision import DECISION, Drop, Reason, decision
 from lake.step import Body, Cost, Kind, Outcome, Step, account
-from mixing.mixture import Budget, MixSettings, Share, budgets, check_sources, copies, mixture_table
+from mixing.mixture import Amount, Budget, MixSettings, budgets, check_sources, copies, mixture_table
 from mixing.split import TRAIN, VALIDATION, in_validation, stable_hash
 from spark_jobs.session import read_table, session
 from spark_jobs.upsample import score, upsampled, upsampling_figures
@@ -68,7 +68,7 @@ def mix(step: Step[MixSettings]) -> Outcome:
         stretches = _train_tokens(rows)
         planned = budgets(settings, {source: int(tokens.sum()) for source, tokens in stretches.items()})
         # A ready mixture names sources that not every corpus has.
-        planned = {source: one for source, one in planned.items() if source in sources or one.wanted}
+        planned = {source: one for source, one in planned.items() if source in sources or one.requested}
         writer = PartWriter(step.output, step.name, planned, {one: _before(all_) for one, all_ in stretches.items()})
         groups = _in_random_order(rows).groupBy("source", "part")
         written = groups.applyInArrow(_by_part(writer), SUMMARY).groupBy("source", "split", "keep", "reason", "length")
@@ -247,14 +247,14 @@ def _with_source(table: pa.Table, source: str) -> pa.Table:
     return table.append_column("source", pa.array([source] * len(table), pa.string()))
 
 
-def _shares(summary: Iterable[Row]) -> dict[tuple[str, str], Share]:
+def _shares(summary: Iterable[Row]) -> dict[tuple[str, str], Amount]:
     documents: Counter[tuple[str, str]] = Counter()
     tokens: Counter[tuple[str, str]] = Counter()
     for row in summary:
         if row["keep"]:
             documents[row["source"], row["split"]] += row["documents"]
             tokens[row["source"], row["split"]] += row["tokens"]
-    return {key: Share(count, tokens[key]) for key, count in documents.items()}
+    return {key: Amount(count, tokens[key]) for key, count in documents.items()}
 
 
 def _lengths(summary: Iterable[Row]) -> Lengths:

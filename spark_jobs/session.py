@@ -76,12 +76,6 @@ def session() -> SparkSession:
     return SparkSession.active()
 
 
-def stop() -> None:
-    """Stop the session, if one is up."""
-    if (running := SparkSession.getActiveSession()) is not None:
-        running.stop()
-
-
 def _embedded(settings: SparkSettings) -> dict[str, str]:
     return {
         "spark.driver.memory": settings.memory,

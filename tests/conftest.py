@@ -48,6 +48,23 @@ def ray_cluster() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def before(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The finished steps that the shard step reads (tests.jobs.sharded.Before)."""
+    from tests.jobs.sharded import Before, clean_step, mix_step, tokenizer_step
+
+    root = tmp_path_factory.mktemp("before")
+    clean = clean_step(root)
+    counted = tokenizer_step(root, clean)
+    return Before(clean, counted, mix_step(root, counted))
+
+
+@pytest.fixture(scope="session")
+def shard_step(before: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A finished shard step; copy its folder before you change it."""
+    return before.sharded(tmp_path_factory.mktemp("shard"))
+
+
+@pytest.fixture(scope="session")
 def is_linear() -> Callable[[Callable[[int], object]], bool]:
     """Whether work on 16 times the size takes much less than 256 times as long: the best of three, on one machine."""
 

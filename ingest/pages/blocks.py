@@ -1,4 +1,4 @@
-"""A page as a tree of blocks: the text of each, how much of it is prose and how much links, what names say of it."""
+"""A page as a tree of blocks: the text of each, how much of it is prose or links, and what its names say."""
 
 import re
 from itertools import islice
@@ -10,13 +10,13 @@ from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHO
 from ingest.text.powers import is_power
 
 NAME_CHARS: Final = 300
-"""Longer attributes are cut before they are looked at."""
+"""Longer attributes are cut before they are judged."""
 
 DEPTH: Final = 200
-"""Elements below this depth count as text of the block at it."""
+"""Elements below this depth count as text of the block at this depth."""
 
 PROSE: Final = 40
-"""A block with more characters than this outside links is prose; a shorter one may be a label, a date or a name."""
+"""A block with more characters outside links is prose. A shorter one may be a label, a date or a name."""
 
 NEVER = words(
     """
@@ -33,7 +33,7 @@ INLINE = words(
 )
 LISTS = frozenset(["ul", "ol", "dl", "menu"])
 BOXES = words("body main article section div td tr tbody table form center")
-"""What may hold the main content of a page."""
+"""Elements that may hold the main content of a page."""
 
 HEADINGS = {"h1": "# ", "h2": "## ", "h3": "### ", "h4": "### ", "h5": "### ", "h6": "### "}
 LEAVES = frozenset([*HEADINGS, "p", "li", "blockquote"])
@@ -54,12 +54,12 @@ class Block:
     """A block element.
 
     Attributes:
-        parts: Its texts and child blocks, in order. A line end is a <br>, or one within <pre>.
-        claim: What it says it holds; 0 if nothing.
-        suspect: How sure it is no content; 0 if nothing tells so.
-        own, own_linked: Characters of its own texts, and of those in links.
-        total, linked, prose: Characters, those in links and those of prose, in it and all it holds.
-        dropped: It is no part of the content; its parent's sums are without it.
+        parts: Its texts and child blocks, in order. A line end is a <br>, or stands within <pre>.
+        claim: What it claims to hold, see ingest.pages.names; 0 if nothing.
+        suspect: How surely it is no content; 0 if nothing shows that.
+        own, own_linked: Characters of its texts without those of its children, and of these the ones in links.
+        total, linked, prose: Characters in it and its children: all, those in links, and those of prose.
+        dropped: It is no part of the content, and its parent's sums leave it out.
     """
 
     __slots__ = (
@@ -84,7 +84,7 @@ class Block:
         self.dropped = False
 
     def weigh(self) -> None:
-        """Add up what is in it and not dropped."""
+        """Add up what it holds and is not dropped."""
         total, linked = self.own, self.own_linked
         prose = total - linked
         if prose < PROSE or linked > prose:
@@ -99,7 +99,7 @@ class Block:
 
 
 def blocks(root: etree._Element, whole: bool = False) -> Block:
-    """The tree of an element, weighed; with `whole`, for known content, parts with suspect names stay in it."""
+    """The weighed tree of an element. With `whole`, for known content, parts with suspect names stay in it."""
     top = Block("body")
     _fill(root, top, False, 0, CERTAIN if whole else STRONG)
     top.weigh()
@@ -125,7 +125,7 @@ def _fill(element: etree._Element, block: Block, linked: bool, depth: int, sure:
         elif tag not in NEVER:
             inner = Block(tag)
             _judge(child, inner)
-            # A suspect without a paragraph is not looked into: menus and lists of links are half of many pages.
+            # To save time, a suspect without a paragraph is skipped: menus and lists of links are half of many pages.
             if inner.suspect < sure or (inner.suspect < CERTAIN and next(child.iter("p"), None) is not None):
                 block.parts.append(inner)
                 block.children.append(inner)
@@ -140,17 +140,17 @@ def _fill(element: etree._Element, block: Block, linked: bool, depth: int, sure:
 
 def _is_power(block: Block, raised: etree._Element) -> bool:
     before = block.parts[-1] if block.parts else ""
-    # The sign and the first digit may stand in elements of their own.
+    # The sign and the first digit may be in separate elements.
     return isinstance(before, str) and is_power(before, "".join(islice(raised.itertext(), 2)))
 
 
 def _flatten(element: etree._Element, block: Block, linked: bool) -> None:
-    """All text of an element that is nested too deep, without recursion."""
-    for one in element.iter(etree.Element):
-        if one.tag not in NEVER and one.text:
-            _add(block, one.text, linked)
-        if one is not element and one.tail:
-            _add(block, one.tail, linked)
+    """Add all text of an element that is nested too deeply, without recursion."""
+    for inner in element.iter(etree.Element):
+        if inner.tag not in NEVER and inner.text:
+            _add(block, inner.text, linked)
+        if inner is not element and inner.tail:
+            _add(block, inner.tail, linked)
 
 
 def _add(block: Block, text: str, linked: bool) -> None:
@@ -172,7 +172,7 @@ def _add(block: Block, text: str, linked: bool) -> None:
 
 
 def _judge(element: etree._Element, block: Block) -> None:
-    """What tag and attributes say of a block."""
+    """Set what tag and attributes say of a block."""
     tag = block.tag
     suspect = SUSPECT_TAGS.get(tag, 0)
     claim = CLAIMING_TAGS.get(tag, 0)
@@ -183,9 +183,9 @@ def _judge(element: etree._Element, block: Block) -> None:
         if identity:
             name = f"{name} {identity}" if name else identity
     if name:
-        of_name, claimed = judged(name[:NAME_CHARS])
-        if of_name > suspect:
-            suspect = of_name
+        doubt, claimed = judged(name[:NAME_CHARS])
+        if doubt > suspect:
+            suspect = doubt
         if claimed > claim and tag in BOXES:
             claim = claimed
     role = get("role")

@@ -2,12 +2,13 @@
 
 import re
 
-NAMES = ("bib_ref", "fig_ref", "bib", "fig", "table", "formula")
+from lake.marks import FORMAT_TOKENS, MARK_NAMES
+
 GENERATED = {"bib_ref", "fig_ref", "formula"}
 """What these enclose was put there by a reader: a cited title, a caption's first words, signs. No author wrote it."""
 
-MARK = re.compile(rf"\[(/?)({'|'.join(NAMES)})\]")
-SPLIT = re.compile(rf"(\[/?(?:{'|'.join(NAMES)})\])")
+MARK = re.compile(rf"\[(/?)({'|'.join(MARK_NAMES)})\]")
+SPLIT = re.compile(f"({'|'.join(map(re.escape, FORMAT_TOKENS))})")
 
 
 def without_marks(text: str) -> str:

@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from lake.characters import INVISIBLE
+
 LINE_END = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
 ODD_BLANK = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 BLANKS = re.compile("[\t ]+")
@@ -15,7 +17,7 @@ LAST_OF_PLANES = "".join(chr(plane << 16 | low) for plane in range(15) for low i
 ILL_FORMED = re.compile(
     "["
     "\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f"  # control characters other than tabs and line ends
-    "\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"  # invisible: soft hyphens, directions, byte order marks
+    f"{INVISIBLE}"
     "\ud800-\udfff\ue000-\uf8ff\U000f0000-\U0010ffff"  # surrogates and private use
     f"\ufdd0-\ufdef\ufff9-\ufffd{LAST_OF_PLANES}"  # replacements and non-characters
     "]"

@@ -1,25 +1,28 @@
 """What is settled before an engine starts: which steps a key reruns, and what a run would meet too late."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from gap import run as application
+from gap.config import Config
+from gap.plan import plan
+from gap.run import check_attention, run_steps, select
 from lake.config import load
 from lake.error import UserError
-from lake.step import Outcome, Step
+from lake.step import Outcome
 from mixing.shards import FOLDER_OF_SHARDS, write
-from ray_jobs import pipeline
-from ray_jobs.pipeline import Pipeline, check, check_attention, plan, run
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_VLLM_ON_CPU = "pretrain.model.heads=8"
 """Of the demo's 128: heads of 16."""
 
 
-def demo(lake: Path, *overrides: str) -> Pipeline:
-    return load("configs/demo.yaml", [f"lake={lake}", *overrides], Pipeline)
+def demo(lake: Path, *overrides: str) -> Config:
+    return load("configs/demo.yaml", [f"lake={lake}", *overrides], Config)
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +39,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Any) -> None:
         raise AssertionError("engines are about to start")
 
-    monkeypatch.setattr(pipeline, "Engines", refuse)
+    monkeypatch.setattr(application, "Engines", refuse)
 
 
 def gpu(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
@@ -45,8 +48,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
 
 
-def start(config: Pipeline, *names: str) -> None:
-    run(config, plan(config), names, lambda *_: None)
+def start(config: Config, *names: str) -> None:
+    run_steps(config, select(plan(config), names), lambda *_: None)
 
 
 # Fingerprints --------------------------------------------------------------------------------------------------------
@@ -72,23 +75,20 @@ def test_other_questions_are_decontaminated_anew(tmp_path: Path) -> None:
 # What a run would meet too late --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("done", [(), ("pretrain",)])
-def test_a_broken_shard_is_told_wherever_one_is_still_read(tmp_path: Path, done: tuple[str, ...]) -> None:
-    steps = {name: Step(name, "ray", 1, {}, str(tmp_path)) for name in ("shard", "pretrain", "export")}
-    shards = steps["shard"].output.local(FOLDER_OF_SHARDS)
-    shards.mkdir(parents=True)
-    write(shards, "train-papers-00000", [np.arange(9)], 400, 399)
-    steps["shard"].complete(lambda: Outcome(figures={"shards": [{"name": "train-papers-00000"}]}))
-    for name in done:
-        steps[name].complete(Outcome)
-    check(steps)
-    index = shards / "train-papers-00000.idx"
+@pytest.mark.parametrize("name", ["pretrain", "export"])
+def test_a_broken_shard_is_told_wherever_one_is_still_read(tmp_path: Path, name: str) -> None:
+    steps = plan(demo(tmp_path))
+    shard = steps["shard"]
+    folder = shard.output.local(FOLDER_OF_SHARDS)
+    folder.mkdir(parents=True)
+    write(folder, "train-papers-00000", [np.arange(9)], 400, 399)
+    steps[name].check()
+    replace(shard, follows=None).complete(lambda: Outcome(figures={"shards": [{"name": "train-papers-00000"}]}))
+    steps[name].check()
+    index = folder / "train-papers-00000.idx"
     index.write_bytes(b"BROKEN" + index.read_bytes()[6:])
     with pytest.raises(UserError, match=r"train-papers-00000\.idx: corrupt: "):
-        check(steps)
-    for name in ("pretrain", "export"):
-        steps[name].complete(Outcome)
-    check(steps)
+        steps[name].check()
 
 
 @pytest.mark.usefixtures("engines")
@@ -110,9 +110,10 @@ def test_a_model_that_could_not_be_evaluated_here_is_not_trained(
 
 def test_gpus_of_a_running_cluster_are_not_looked_for_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu(monkeypatch, there=False)
-    check_attention(demo(tmp_path, NO_VLLM_ON_CPU, "ray.address=auto"))
+    config = demo(tmp_path, NO_VLLM_ON_CPU, "ray.address=auto")
+    check_attention(config, plan(config))
     monkeypatch.setenv("RAY_JOB_ID", "raysubmit_1")
-    check_attention(demo(tmp_path, NO_VLLM_ON_CPU))
+    check_attention(demo(tmp_path, NO_VLLM_ON_CPU), plan(config))
 
 
 def test_prompts_longer_than_the_model_takes_are_refused(tmp_path: Path) -> None:

@@ -1,20 +1,12 @@
 """What a user can do wrong is told in one line, with exit code 2, before an engine starts."""
 
+import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-DEMO = "configs/demo.yaml"
-WHOLE = "configs/gap-replay.yaml"
-
-
-def gap(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ray_jobs.cli", *words], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+from tests.gap.command import DEMO, ROOT, WHOLE, command, gap
 
 
 @pytest.mark.parametrize(
@@ -25,7 +17,9 @@ def gap(*words: str) -> subprocess.CompletedProcess[str]:
         (("run", DEMO, "dedup.threshold=high"), "dedup.threshold: Input should be a valid number"),
         (("run", DEMO, "pretrain.parallel.tensor=7"), "pretrain"),
         (("run", DEMO, "data=/nowhere"), "read.inputs.0.paths: no file matches /nowhere/"),
-        (("run", DEMO, "dedupe"), "dedupe: no such step; the steps are read, clean"),
+        (("run", DEMO, "dedupe"), "dedupe: no such step; did you mean dedup?; the steps are read, clean"),
+        (("run", DEMO, "clean.treshold=0.7"), "clean.treshold: unknown key; did you mean dedup.threshold?"),
+        (("plan", DEMO, "seed=yes"), "seed: Input should be a valid integer"),
         (("run", DEMO, "evaluate.benchmarks=[{task: medqq}]"), "medqq"),
         (("plan", DEMO, "data=/nowhere"), "read.inputs.0.paths: no file matches /nowhere/"),
         (("run", WHOLE, "data=/nowhere"), "read.inputs.0.paths: no file matches /nowhere/"),
@@ -58,7 +52,7 @@ def test_plan_of_the_full_mix_needs_no_data(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert (
-        "mix.sources.replay: 523,880,612 tokens (55.5%) are lacking of the 944,080,612 that ratio 0.02" in done.stdout
+        "mix.sources.replay: 523,880,612 tokens (55.5 %) are lacking of the 944,080,612 that ratio 0.02" in done.stdout
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -88,9 +82,22 @@ def test_help_teaches() -> None:
         "merge",
         "split",
         "dump",
-        "instruct",
     )
-    for words in ((), *((command,) for command in commands)):
+    for words in ((), *((name,) for name in commands)):
         done = gap(*words, "--help")
         assert done.returncode == 0
         assert len(done.stdout.split()) > 15
+
+
+def test_the_lake_may_have_any_name(tmp_path: Path) -> None:
+    done = gap("plan", DEMO, f"lake={tmp_path}/x #2: yes")
+    assert done.returncode == 0, done.stderr
+    assert f"{tmp_path}/x #2: yes" in done.stdout
+
+
+def test_a_terminal_of_few_signs_shows_what_it_can(tmp_path: Path) -> None:
+    words = command("status", DEMO, f"lake={tmp_path}/größe")
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert b"read" in done.stdout

@@ -1,13 +1,13 @@
-"""`gap dump`: the plan's documents as Parquet that `datasets` loads, the same bytes in every run."""
+"""`gap dump`: the selected documents as Parquet that `datasets` loads, the same bytes in every run."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
+from gap.dump import COLUMNS, write
 from lake.dataset import Output
 from lake.error import UserError
-from ray_jobs.dump import COLUMNS, dump
 from tests.jobs.sharded import Before, content_of, documents, plan_of
 
 datasets = pytest.importorskip("datasets")
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.engine
 
 
 def dumped(before: Before, folder: Path, free_only: bool = False) -> Path:
-    dump(before.mix, before.clean, Output(str(folder)), "a corpus", free_only)
+    write(before.mix, Output(str(folder)), "a corpus", free_only)
     return folder
 
 
@@ -46,7 +46,7 @@ def loaded(folder: Path, cache: Path, *how: str) -> dict[tuple[str, str], dict[s
 
 
 @pytest.mark.parametrize("how", [(), ("parquet",)], ids=["by its card", "as parquet"])
-def test_datasets_loads_the_plan(whole: Path, tmp_path: Path, how: tuple[str, ...]) -> None:
+def test_datasets_loads_the_selection(whole: Path, tmp_path: Path, how: tuple[str, ...]) -> None:
     assert loaded(whole, tmp_path, *how) == planned()
 
 
@@ -77,8 +77,8 @@ def test_a_killed_dump_goes_on_to_the_same_bytes(before: Before, whole: Path, tm
     assert content_of(dumped(before, tmp_path / "again")) == content_of(whole)
 
 
-def test_another_plan_does_not_mix_in(before: Before, whole: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="documents of another plan"):
+def test_another_selection_does_not_mix_in(before: Before, whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="documents of another mixture"):
         dumped(before, whole, free_only=True)
     (tmp_path / "train").mkdir()
     with pytest.raises(UserError, match="it holds something else"):

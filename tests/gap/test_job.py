@@ -110,7 +110,7 @@ def submit(head: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_ray_job_submit_runs_a_step_on_the_cluster(head: str, tmp_path: Path) -> None:
-    done = submit(head, "python", "-m", "ray_jobs.cli", "run", "configs/demo.yaml", "read", f"lake={tmp_path}")
+    done = submit(head, "python", "-m", "gap", "run", "configs/demo.yaml", "read", f"lake={tmp_path}")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (file,) = tmp_path.glob("read-*/manifest.json")
     assert Manifest.model_validate_json(file.read_bytes()).total.entered >= 200

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.steps import stand_in
 from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Step
-from mixing.instructions import InstructionSettings
+from mixing.instructions.records import InstructionSettings
 from mixing.shards import FOLDER_OF_SHARDS, read_tokens
 from mixing.split import TRAIN, VALIDATION
-from mixing.tokenizer import Tokenizer
+from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.cluster import RaySettings, start
-from ray_jobs.instruct import DATASETS, PACKED, instruct, instruct_step
-from ray_jobs.pipeline import check
-from ray_jobs.pretrain import vocabulary
-from ray_jobs.verify import check_step
+from ray_jobs.instruct import DATASETS, INSTRUCT, PACKED
+from ray_jobs.pretrain import check_shards, vocabulary
+from ray_jobs.shard_check import check_step
 from tests.jobs.sharded import SEED, Before, clean_step, mix_step, tokenizer_step
 from train.data import Shards, training_data, validation_data
 
@@ -64,24 +64,24 @@ def test_shards_have_the_bytes_of_a_local_lake_and_nothing_else_stays(shard_step
 
 
 def test_shards_are_verified_where_they_are(remote: Step) -> None:
-    found = check_step(remote, None)
+    found = check_step(remote)
     assert [one.faults for one in found] == [()] * 5
     assert all(one.sampled == one.exact == one.documents > 0 for one in found)
     name = "train-replay-00000.bin"
     whole = remote.output.read_bytes(FOLDER_OF_SHARDS, name)
     remote.output.write_bytes(whole[:-2], FOLDER_OF_SHARDS, name)
     with pytest.raises(UserError, match=r"s3://lake/.*/train-replay-00000\.bin: corrupt: "):
-        check({"shard": remote, "pretrain": Step("pretrain", "ray train", 1, {}, LAKE, (remote,))})
-    (broken,) = (one for one in check_step(remote, None) if one.faults)
+        check_shards(stand_in("pretrain", LAKE, {"shards": remote}))
+    (broken,) = (one for one in check_step(remote) if one.faults)
     remote.output.write_bytes(whole, FOLDER_OF_SHARDS, name)
     assert broken.shard == "train-replay-00000"
 
 
 def test_a_document_is_read_without_its_shard(remote: Step) -> None:
-    made = Tokenizer.of(remote.input("tokenizer"))
+    made = Tokenizer.of(remote.input("tokenizer").output)
     place = remote.output.scan("index").to_table().to_pylist()[7]
     ids = read_tokens(remote.output.below(FOLDER_OF_SHARDS), place["shard"], place["offset"], place["tokens"])
-    texts = remote.input("clean").scan("documents").to_table(columns=["id", "text"]).to_pylist()
+    texts = remote.input("documents").output.scan("documents").to_table(columns=["id", "text"]).to_pylist()
     assert made.decode(ids[:-1]) == next(row["text"] for row in texts if row["id"] == place["id"])
 
 
@@ -90,7 +90,7 @@ def test_megatron_trains_from_the_bucket_on_the_same_sequences(remote: Step, sha
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
         for step in (remote, shard_step):
-            known = vocabulary(Tokenizer.of(step.input("tokenizer")))
+            known = vocabulary(Tokenizer.of(step.input("tokenizer").output))
             folder, rows = step.output.below(FOLDER_OF_SHARDS), step.manifest().figures["shards"]
             cache = tmp_path / str(len(sequences))
             train = training_data(Shards.of(folder, rows, TRAIN), 30, 48, known, cache, 1)
@@ -107,9 +107,10 @@ def test_instruction_data_has_the_bytes_of_a_local_lake(remote: Step, before: Be
     (tmp_path / "qa.jsonl").write_text("".join(f'{{"question": "Q{n}?", "answer": "A {n}."}}\n' for n in range(40)))
     settings = InstructionSettings.model_validate({"inputs": [{"paths": ["*.jsonl"]}], "sequence": 64})
     steps = []
-    for lake, counted in ((LAKE, remote.inputs[1]), (str(tmp_path), before.counted)):
-        step = instruct_step(settings, str(tmp_path), counted, lake, SEED)
-        step.complete(lambda step=step: instruct(step, settings, str(tmp_path), SEED))
+    for lake, counted in ((LAKE, remote.input("tokenizer")), (str(tmp_path), before.counted)):
+        data = {"data": str(tmp_path)}
+        step = Step("instruct", INSTRUCT, settings, lake, {"tokenizer": counted}, seed=SEED, given=data)
+        step.run()
         steps.append(step)
     there, here = steps
     assert there.manifest().figures == here.manifest().figures

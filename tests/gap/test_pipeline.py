@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,21 +15,11 @@ import pytest
 from lake.decision import Reason
 from lake.document import document_id
 from lake.step import Manifest
-from ray_jobs.pipeline import STEPS
+from tests.gap.command import DEMO, ROOT, command, gap
 
-ROOT = Path(__file__).resolve().parents[2]
-DEMO = "configs/demo.yaml"
 SLOW = 900
 
 pytestmark = pytest.mark.engine
-
-
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "ray_jobs.cli", *words]
-
-
-def gap(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, timeout=SLOW)
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +92,10 @@ def test_running_again_does_nothing(lake: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()}
 
 
-def test_a_changed_threshold_reruns_dedup_and_what_follows(lake: Path) -> None:
+def test_a_changed_threshold_reruns_dedup_and_what_follows(lake: Path, manifests: dict[str, Manifest]) -> None:
     done = gap("plan", DEMO, f"lake={lake}", "dedup.threshold=0.7")
-    lines = [line for line in done.stdout.splitlines() if line.split(" ")[0] in STEPS]
-    assert [line.split()[0] for line in lines] == list(STEPS)
+    lines = [line for line in done.stdout.splitlines() if line.split(" ")[0] in manifests]
+    assert [line.split()[0] for line in lines] == list(manifests)
     states = {line.split()[0]: "to do" in line for line in lines}
     assert [step for step, to_do in states.items() if not to_do] == ["read", "clean", "tokenizer"]
 
@@ -154,7 +143,7 @@ def test_killed_and_resumed_with_one_worker_gives_the_same_bytes(lake: Path, tmp
         assert not any(tmp_path.glob(f"{step}-*/manifest.json"))
     done = gap(*words)
     assert done.returncode == 0, done.stderr[-4000:]
-    assert content(tmp_path, "mix", "plan") == content(lake, "mix", "plan")
+    assert content(tmp_path, "mix", "selection") == content(lake, "mix", "selection")
     assert content(tmp_path, "shard", "shards") == content(lake, "shard", "shards")
     assert content(tmp_path, "clean", "documents") == content(lake, "clean", "documents")
 

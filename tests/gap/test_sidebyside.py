@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ray_jobs.sidebyside import CONTEXT, NARROWEST, ROWS, WIDEST, WINDOW, beside, pieces, plain, side_by_side, wide
+from gap.sidebyside import CONTEXT, NARROWEST, ROWS, WIDEST, WINDOW, beside, pieces, plain, side_by_side, wide
 
 WORDS = st.lists(st.sampled_from(["gout", "urate", "knee", "pain", "the", "of"]), max_size=60)
 TEXTS = st.text(st.characters() | st.sampled_from("ab \n日本語😀é\u0301\u200d\ufe0f\x1b\x9b\u202e"), max_size=200)

@@ -18,7 +18,7 @@ BIN = Path(sys.executable).parent
 DEMO = "configs/demo.yaml"
 
 
-def submit(events: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:
+def submit(events: Path, *words: str) -> subprocess.CompletedProcess[str]:
     find_java()
     settings = {
         "spark.eventLog.enabled": "true",
@@ -35,7 +35,7 @@ def submit(events: Path, script: str, *words: str) -> subprocess.CompletedProces
     }
     options = [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]
     return subprocess.run(
-        [str(BIN / "spark-submit"), *options, f"spark_jobs/{script}.py", *words],
+        [str(BIN / "spark-submit"), *options, "gap/submit.py", *words],
         cwd=ROOT,
         env=os.environ | {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"},
         capture_output=True,
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which dedup has been submitted once: `lake`, and Spark's `events`."""
     folder = tmp_path_factory.mktemp("submit")
     (folder / "events").mkdir()
-    done = submit(folder / "events", "dedup", DEMO, f"lake={folder / 'lake'}")
+    done = submit(folder / "events", DEMO, "dedup", f"lake={folder / 'lake'}")
     assert done.returncode == 0, done.stdout[-4000:]
     assert "All done" in done.stdout
     return folder
@@ -63,7 +63,7 @@ def manifests(folder: Path) -> dict[str, Manifest]:
 
 def test_the_steps_up_to_the_submitted_one_are_done(folder: Path) -> None:
     found = manifests(folder)
-    assert found.keys() == {"read", "clean", "tokenizer", "dedup"}
+    assert found.keys() == {"read", "clean", "dedup"}
     assert found["dedup"].total.dropped.keys() >= {"exact_duplicate", "id_duplicate", "near_duplicate"}
     assert found["dedup"].total.entered == found["clean"].total.kept
 
@@ -78,18 +78,16 @@ def test_the_settings_are_those_of_spark_submit_and_the_rest_ours(folder: Path) 
     assert told["spark.app.name"] == "gap-replay"
 
 
-@pytest.mark.parametrize("script", ["clean", "dedup"])
-def test_what_is_done_is_not_done_again(script: str, folder: Path) -> None:
+def test_what_is_done_is_not_done_again(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (folder / "lake").rglob("*")}
-    done = submit(folder / "events", script, DEMO, f"lake={folder / 'lake'}")
+    done = submit(folder / "events", DEMO, "dedup", f"lake={folder / 'lake'}")
     assert done.returncode == 0, done.stdout[-4000:]
-    assert done.stdout.count("(done before)") == {"clean": 2, "dedup": 4}[script]
+    assert done.stdout.count("(done before)") == 3
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "lake").rglob("*")}
 
 
-@pytest.mark.parametrize("script", ["clean", "dedup", "decontaminate", "mix"])
-def test_wrong_use_is_one_line_and_exit_code_2(script: str, tmp_path: Path) -> None:
-    done = submit(tmp_path, script, DEMO, "dedup.treshold=0.7")
+def test_wrong_use_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    done = submit(tmp_path, DEMO, "dedup", "dedup.treshold=0.7")
     assert done.returncode == 2, done.stdout
     # spark-submit hands on what Python says on both streams as its output, and Java may add notices of its own.
     assert "Traceback" not in done.stdout

@@ -1,16 +1,19 @@
 """A dropped duplicate is shown beside what stayed, or the corpus is named where that lies; a lake made by hand."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from dedup.cluster import EVIDENCE
+from benchmarks.steps import stand_in
+from dedup.settings import DedupSettings
 from dedup.sign import SIGNATURES, SIGNED
+from gap.trace import Life, follow, pair, story
 from lake.decision import DECISION, Drop, Reason, decision
 from lake.document import DOCUMENT, Document, new_document
-from lake.step import Account, Outcome, Step
-from ray_jobs.trace import Life, pair, survivor, trace
+from lake.step import Account, Kind, Outcome, Step
 
 STAYS = new_document("papers", "1", "Gout is treated with colchicine.", title="Gout", url="https://a.example.org/1")
 GOES = new_document(
@@ -20,48 +23,51 @@ FAR = new_document("web", "3", "Knee pain has many causes.", url="https://c.exam
 EARLIER = "e" * 32
 
 
+Lake = dict[str, Step[Any]]
+
+
 @pytest.fixture
-def steps(tmp_path: Path) -> dict[str, Step]:
+def steps(tmp_path: Path) -> Lake:
     """Steps up to dedup, which dropped GOES for STAYS and FAR for a document of the second of two earlier corpora."""
-    folders = [str(tmp_path / name) for name in ("first", "second")]
-    for folder, identity in zip(folders, ("d" * 32, EARLIER), strict=True):
+    earlier = [stand_in("dedup", tmp_path / name).output for name in ("first", "second")]
+    for output, identity in zip(earlier, ("d" * 32, EARLIER), strict=True):
         signed = pa.table({**{name: pa.nulls(1, SIGNED.field(name).type) for name in SIGNED.names}, "id": [identity]})
-        Step("dedup", "spark", 1, {}, folder).output.write_part(SIGNATURES, 0, signed)
-    earlier = [Step("dedup", "spark", 1, {}, folder).output.root for folder in folders]
-    lake = str(tmp_path / "lake")
-    read = Step("read", "ray", 1, {}, lake)
-    clean = Step("clean", "spark", 1, {}, lake, (read,))
-    dedup = Step("dedup", "spark", 1, {"earlier": earlier}, lake, (clean,))
-    rest = {name: Step(name, "spark", 1, {}, lake, (dedup,)) for name in ("decontaminate", "mix", "shard")}
+        output.write_part(SIGNATURES, 0, signed)
+    lake = tmp_path / "lake"
+    read = stand_in("read", lake)
+    clean = stand_in("clean", lake, {"documents": read}, kind=Kind.CLEANER)
+    settings = DedupSettings(earlier=tuple(output.root for output in earlier))
+    dedup = stand_in("dedup", lake, {"documents": clean}, settings, Kind.DEDUPLICATION)
     documents = [STAYS, GOES, FAR]
     for step in (read, clean):
         write(step, documents, {})
     near = Reason.NEAR_DUPLICATE
     drops = {
-        GOES["id"]: Drop(near, EVIDENCE % (STAYS["id"], "near"), 0.9),
-        FAR["id"]: Drop(near, EVIDENCE % (EARLIER, "near"), 0.95),
+        GOES["id"]: Drop(near, "nearly the same words", 0.9, rule="near", survivor=STAYS["id"]),
+        FAR["id"]: Drop(near, "nearly the same words", 0.95, rule="near", survivor=EARLIER),
     }
     write(dedup, documents, drops)
-    return {"read": read, "clean": clean, "dedup": dedup, **rest}
+    return {step.name: step for step in (read, clean, dedup, stand_in("mix", lake, {"kept": dedup}))}
 
 
-def write(step: Step, documents: list[Document], drops: dict[str, Drop]) -> None:
-    rows = [decision(step.name, one["id"], one["source"], drops.get(one["id"])) for one in documents]
+def write(step: Step[Any], documents: list[Document], drops: dict[str, Drop]) -> None:
+    rows = [
+        decision(step.name, document["id"], document["source"], drops.get(document["id"])) for document in documents
+    ]
     step.output.write_part("decisions", 0, pa.Table.from_pylist(rows, schema=DECISION))
-    for source in sorted({one["source"] for one in documents}) if step.name != "dedup" else ():
-        mine = [one for one in documents if one["source"] == source]
-        step.output.write_part("documents", 0, pa.Table.from_pylist(mine, schema=DOCUMENT), source)
+    for source in sorted({document["source"] for document in documents}) if step.name != "dedup" else ():
+        part = [document for document in documents if document["source"] == source]
+        step.output.write_part("documents", 0, pa.Table.from_pylist(part, schema=DOCUMENT), source)
     step.complete(lambda: Outcome({"all": Account.of(len(documents))}))
 
 
-def shown(steps: dict[str, Step], life: Life, width: int = 100) -> list[str]:
-    kept = survivor(steps, life)
-    assert kept is not None
-    return pair(life, kept, width)
+def shown(life: Life, width: int = 100) -> list[str]:
+    assert life.survivor is not None
+    return pair(life.document, life.survivor, width)
 
 
-def test_a_duplicate_and_its_survivor_stand_side_by_side(steps: dict[str, Step]) -> None:
-    rows = [[cell.strip() for cell in line.split(" │ ")] for line in shown(steps, trace(steps, GOES["url"]))]
+def test_a_duplicate_and_its_survivor_stand_side_by_side(steps: Lake) -> None:
+    rows = [[cell.strip() for cell in line.split(" │ ")] for line in shown(follow(steps, GOES["url"]))]
     assert rows[0] == ["this", "kept"]
     assert [f"id: {GOES['id']}", f"id: {STAYS['id']}"] in rows
     assert ["source: papers", "source: papers"] in rows
@@ -70,21 +76,27 @@ def test_a_duplicate_and_its_survivor_stand_side_by_side(steps: dict[str, Step])
     assert rows[-1] == ["Gout is treated with [-allopurinol.-]", "Gout is treated with {+colchicine.+}"]
 
 
-def test_of_an_earlier_survivor_the_corpus_is_named(steps: dict[str, Step]) -> None:
-    folder = steps["dedup"].config["earlier"][1]
-    assert shown(steps, trace(steps, FAR["id"])) == [f"kept: in the earlier corpus {folder}"]
+def test_of_an_earlier_survivor_the_corpus_is_named(steps: Lake) -> None:
+    folder = steps["dedup"].settings.earlier[1]
+    assert shown(follow(steps, FAR["id"])) == [f"kept: in the earlier corpus {folder}"]
 
 
-def test_a_survivor_that_nobody_knows_is_told(steps: dict[str, Step]) -> None:
-    lost = Step("dedup", "spark", 1, {"earlier": steps["dedup"].config["earlier"][:1]}, steps["dedup"].lake)
-    life = trace(steps, FAR["id"])
-    assert shown({**steps, "dedup": lost}, life) == ["kept: not in this lake"]
+def test_a_survivor_that_nobody_knows_is_told(steps: Lake) -> None:
+    dedup = steps["dedup"]
+    lost = dedup.settings.model_copy(update={"earlier": dedup.settings.earlier[:1]})
+    for part in dedup.output.local().rglob("*.json"):
+        part.unlink()
+    other = replace(dedup, settings=lost)
+    dedup.output.local().rename(other.output.local())
+    other.complete(Outcome)
+    assert shown(follow({**steps, "dedup": other}, FAR["id"])) == ["kept: not in this lake"]
 
 
-def test_what_stayed_has_no_survivor(steps: dict[str, Step]) -> None:
-    assert survivor(steps, trace(steps, STAYS["id"])) is None
+def test_what_stayed_has_no_survivor(steps: Lake) -> None:
+    assert follow(steps, STAYS["id"]).survivor is None
+    assert ("next", "mix has not run yet") in story(follow(steps, STAYS["id"]), steps)
 
 
-def test_a_url_as_long_as_an_id_is_no_id(steps: dict[str, Step]) -> None:
+def test_a_url_as_long_as_an_id_is_no_id(steps: Lake) -> None:
     assert len(FAR["url"]) == len(FAR["id"])
-    assert trace(steps, FAR["url"]).id == FAR["id"]
+    assert follow(steps, FAR["url"]).id == FAR["id"]

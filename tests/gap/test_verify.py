@@ -16,13 +16,14 @@ import tokenizers
 from click.testing import CliRunner
 from tokenizers import normalizers, pre_tokenizers
 
+from gap.cli import main
 from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Step
-from mixing.shards import HEAD, ShardSettings, check_index, pack_index, write
-from mixing.tokenizer import FOLDER, Tokenizer, TokenizerSettings
-from ray_jobs.cli import main
-from ray_jobs.verify import Checked, ShardCheck, check_step, lossy
+from mixing.shards import HEAD, ShardSettings, index_bytes, read_index, write
+from mixing.tokenizer.build import TokenizerSettings
+from mixing.tokenizer.tokenizer import FOLDER, Tokenizer
+from ray_jobs.shard_check import Checked, ShardCheck, check_step, lossy
 from tests.jobs.sharded import DEFAULT, Before, mix_step, tokenizer_step
 
 pytestmark = pytest.mark.engine
@@ -31,23 +32,23 @@ SHARD = "train-papers-00000"
 
 
 @pytest.fixture(scope="module")
-def packed_step(before: Before, tmp_path_factory: pytest.TempPathFactory) -> Step:
+def packed_step(before: Before, tmp_path_factory: pytest.TempPathFactory) -> Step[Any]:
     return before.sharded(tmp_path_factory.mktemp("packed"), ShardSettings(tokens=DEFAULT.tokens, pack=64))
 
 
-def copied(step: Step, root: Path) -> Step:
+def copied(step: Step[Any], root: Path) -> Step[Any]:
     """The step with a folder of its own, which a test may break."""
     other = replace(step, lake=str(root))
     shutil.copytree(step.output.local(), other.output.local())
     return other
 
 
-def written(step: Step, name: str = SHARD) -> dict[str, Any]:
+def written(step: Step[Any], name: str = SHARD) -> dict[str, Any]:
     return next(one for one in step.manifest().figures["shards"] if one["name"] == name)
 
 
-def faults(step: Step, pack: int | None = None) -> list[str]:
-    return list(ShardCheck.of(step, pack).check(written(step)).faults)
+def faults(step: Step[Any]) -> list[str]:
+    return list(ShardCheck.of(step).check(written(step)).faults)
 
 
 def edit(kind: str, at: int, data: bytes) -> Callable[[Path], None]:
@@ -80,17 +81,17 @@ def flip(folder: Path) -> None:
 def other_lengths(folder: Path) -> None:
     """The first two documents' lengths changed places: header, starts and size are as they should be."""
     prefix = folder / "shards" / SHARD
-    found = check_index(prefix)
+    found = read_index(prefix)
     lengths = found.lengths.tolist()
     at = next(n for n in range(len(lengths)) if lengths[n] != lengths[0])
     lengths[0], lengths[at] = lengths[at], lengths[0]
-    prefix.with_suffix(".idx").write_bytes(pack_index(lengths, found.dtype))
+    prefix.with_suffix(".idx").write_bytes(index_bytes(lengths, found.dtype))
 
 
 def other_order(folder: Path) -> None:
     """The first two documents changed places and their lengths with them: a shard that is well in itself."""
     prefix = folder / "shards" / SHARD
-    found = check_index(prefix)
+    found = read_index(prefix)
     tokens = np.fromfile(prefix.with_suffix(".bin"), found.dtype)
     ids = [one[:-1] for one in np.split(tokens, np.cumsum(found.lengths)[:-1])]
     ids[0], ids[1] = ids[1], ids[0]
@@ -159,7 +160,7 @@ CORRUPTIONS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_every_corruption_is_one_line_that_names_the_shard(shard_step: Step, tmp_path: Path, name: str) -> None:
+def test_every_corruption_is_one_line_that_names_the_shard(shard_step: Step[Any], tmp_path: Path, name: str) -> None:
     corrupt, wanted = CORRUPTIONS[name]
     step = copied(shard_step, tmp_path)
     assert faults(step) == []
@@ -174,9 +175,9 @@ def test_every_corruption_is_one_line_that_names_the_shard(shard_step: Step, tmp
 
 @pytest.mark.parametrize("change", [overwrite, Path.unlink])
 def test_clean_text_that_cannot_be_read_is_a_fault_of_the_shard(
-    shard_step: Step, tmp_path: Path, change: Callable[[Path], None]
+    shard_step: Step[Any], tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
-    job = ShardCheck.of(shard_step, None)
+    job = ShardCheck.of(shard_step)
     shutil.copytree(job.clean.local(), tmp_path / "clean")
     job = replace(job, clean=Output(str(tmp_path / "clean")))
     assert job.check(written(shard_step)).faults == ()
@@ -185,9 +186,9 @@ def test_clean_text_that_cannot_be_read_is_a_fault_of_the_shard(
     assert re.match(rf"{SHARD}: .*part-00001\.parquet: missing or corrupt", found)
 
 
-def test_a_well_lake_has_no_fault_and_every_document_is_decoded(shard_step: Step, packed_step: Step) -> None:
-    for step, pack in ((shard_step, None), (packed_step, 64)):
-        found = check_step(step, pack)
+def test_a_well_lake_has_no_fault_and_every_document_is_decoded(shard_step: Step[Any], packed_step: Step[Any]) -> None:
+    for step in (shard_step, packed_step):
+        found = check_step(step)
         assert [one.shard for one in found] == [one["name"] for one in step.manifest().figures["shards"]]
         assert [fault for one in found for fault in one.faults] == []
         assert all(one.sampled == one.exact == one.documents > 0 for one in found)
@@ -195,22 +196,22 @@ def test_a_well_lake_has_no_fault_and_every_document_is_decoded(shard_step: Step
         assert sum(one.tokens for one in found) == total["train_tokens"] + total["validation_tokens"]
 
 
-def test_a_sample_is_the_same_every_time_and_no_larger(shard_step: Step) -> None:
-    (few, again) = (ShardCheck.of(shard_step, None, 5).check(written(shard_step)) for _ in range(2))
+def test_a_sample_is_the_same_every_time_and_no_larger(shard_step: Step[Any]) -> None:
+    (few, again) = (ShardCheck.of(shard_step, 5).check(written(shard_step)) for _ in range(2))
     assert few == again
     assert few.sampled == 5 < few.documents
 
 
-def test_of_a_packed_shard_bounds_ends_and_texts_are_checked(packed_step: Step, tmp_path: Path) -> None:
-    assert faults(packed_step, 64) == []
-    (cut, *rest) = faults(packed_step, 32)
+def test_of_a_packed_shard_bounds_ends_and_texts_are_checked(packed_step: Step[Any], tmp_path: Path) -> None:
+    assert faults(packed_step) == []
+    (cut, *rest) = replace(ShardCheck.of(packed_step), pack=32).check(written(packed_step)).faults
     assert cut.endswith("its sequences are not 32 tokens each")
     assert rest == []
     step = copied(packed_step, tmp_path)
     flip(step.output.local())
-    assert "document 0 is not the text of" in faults(step, 64)[0]
+    assert "document 0 is not the text of" in faults(step)[0]
     edit("bin", -2, struct.pack("<H", 5))(step.output.local())
-    assert "does not end with the end-of-document id" in faults(step, 64)[0]
+    assert "does not end with the end-of-document id" in faults(step)[0]
 
 
 class Decomposed(Tokenizer):
@@ -225,16 +226,16 @@ class Lowered(Tokenizer):
 
 @pytest.mark.parametrize(("kind", "lost"), [(Decomposed, False), (Lowered, True)])
 def test_a_tokenizer_that_changes_the_text_is_held_against_its_ids(
-    shard_step: Step, tmp_path: Path, kind: type[Tokenizer], lost: bool
+    shard_step: Step[Any], tmp_path: Path, kind: type[Tokenizer], lost: bool
 ) -> None:
-    made = Tokenizer.load(shard_step.input("tokenizer").local(FOLDER))
-    job = ShardCheck.of(shard_step, None)
+    made = Tokenizer.load(shard_step.input("tokenizer").output.local(FOLDER))
+    job = ShardCheck.of(shard_step)
     vars(job)["tokenizer"] = kind(made.backend, made.end, made.padding)
     found = job.check(written(shard_step))
     assert found.faults == ()
     assert found.sampled > 0 == found.exact
     assert found.lost == (found.sampled if lost else 0)
-    broken = ShardCheck.of(copied(shard_step, tmp_path), None)
+    broken = ShardCheck.of(copied(shard_step, tmp_path))
     vars(broken)["tokenizer"] = kind(made.backend, made.end, made.padding)
     flip(broken.output.local())
     assert "document 0 is not the text of" in broken.check(written(shard_step)).faults[0]
@@ -279,29 +280,29 @@ def test_a_tokenizer_that_normalises_passes_and_is_told_of(before: Before, tmp_p
         step = lake.sharded(tmp_path)
     figures = step.manifest().figures
     assert figures["exact"] == 0 < figures["sampled"]
-    found = check_step(step, None)
+    found = check_step(step)
     assert sum(one.sampled for one in found) == figures["sampled"]
     assert not any(one.faults for one in found)
 
 
 def test_a_tokenizer_that_loses_text_is_a_fault_of_a_step_made_earlier(
-    shard_step: Step, monkeypatch: pytest.MonkeyPatch
+    shard_step: Step[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ray_jobs.verify.MOST_LOST", -1)
-    (fault,) = (fault for one in check_step(shard_step, None) for fault in one.faults)
+    monkeypatch.setattr("ray_jobs.shard_check.MOST_LOST", -1)
+    (fault,) = (fault for one in check_step(shard_step) for fault in one.faults)
     assert fault.startswith(f"{shard_step.output.root}: 0 of ")
 
 
-def test_the_step_tells_how_many_documents_it_decoded(shard_step: Step) -> None:
+def test_the_step_tells_how_many_documents_it_decoded(shard_step: Step[Any]) -> None:
     figures = shard_step.manifest().figures
     assert figures["sampled"] == figures["exact"] == sum(one["documents"] for one in figures["shards"])
 
 
-def test_a_shard_that_nobody_wrote_is_told(shard_step: Step, tmp_path: Path) -> None:
+def test_a_shard_that_nobody_wrote_is_told(shard_step: Step[Any], tmp_path: Path) -> None:
     step = copied(shard_step, tmp_path)
     folder = step.output.local("shards")
     shutil.copy(folder / f"{SHARD}.bin", folder / "train-papers-00077.bin")
-    found = [fault for one in check_step(step, None) for fault in one.faults]
+    found = [fault for one in check_step(step) for fault in one.faults]
     assert len(found) == 1
     assert "train-papers-00077: the step wrote no such shard" in found[0]
 
@@ -314,10 +315,10 @@ def gap(*words: str | Path) -> tuple[int, str, list[str]]:
 UNCHECKED = "SHA-256 and text were not checked: the folder above has no shard step's manifest\n"
 
 
-def test_a_folder_of_shards_is_verified_without_its_lake(shard_step: Step, tmp_path: Path) -> None:
+def test_a_folder_of_shards_is_verified_without_its_lake(shard_step: Step[Any], tmp_path: Path) -> None:
     step = copied(shard_step, tmp_path)
-    folder, tokenizer = step.output.local("shards"), step.input("tokenizer").local(FOLDER)
-    for other in ("{}", step.output.local("manifest.json").read_text().replace('"step": "shard"', '"step": "sharp"')):
+    folder, tokenizer = step.output.local("shards"), step.input("tokenizer").output.local(FOLDER)
+    for other in ("{}", step.output.local("manifest.json").read_text().replace('"kind": "shards"', '"kind": "sharp"')):
         step.output.local("manifest.json").write_text(other)
         assert gap("verify", folder, "--tokenizer", tokenizer)[1].endswith(UNCHECKED)
     step.output.local("manifest.json").unlink()
@@ -342,9 +343,9 @@ def test_a_folder_of_shards_is_verified_without_its_lake(shard_step: Step, tmp_p
 WELL = r"{} shards, \d+ documents, [\d,]+ tokens: all well\ntext was not checked; gap verify CONFIG does\n"
 
 
-def test_shards_below_their_steps_folder_are_held_against_its_manifest(shard_step: Step, tmp_path: Path) -> None:
+def test_shards_below_their_steps_folder_are_held_against_its_manifest(shard_step: Step[Any], tmp_path: Path) -> None:
     step = copied(shard_step, tmp_path)
-    folder, tokenizer = step.output.local("shards"), step.input("tokenizer").local(FOLDER)
+    folder, tokenizer = step.output.local("shards"), step.input("tokenizer").output.local(FOLDER)
     for words in ((folder,), (folder, "--tokenizer", tokenizer)):
         code, said, errors = gap("verify", *words)
         assert (code, errors) == (0, [])
@@ -358,7 +359,7 @@ def test_shards_below_their_steps_folder_are_held_against_its_manifest(shard_ste
     assert re.fullmatch(WELL.format(1), said)
 
 
-def test_a_steps_folder_with_other_shards_or_places_is_at_fault(shard_step: Step, tmp_path: Path) -> None:
+def test_a_steps_folder_with_other_shards_or_places_is_at_fault(shard_step: Step[Any], tmp_path: Path) -> None:
     step = copied(shard_step, tmp_path)
     folder = step.output.local("shards")
     for kind in ("bin", "idx"):
@@ -372,7 +373,7 @@ def test_a_steps_folder_with_other_shards_or_places_is_at_fault(shard_step: Step
     ]
 
 
-def test_a_packed_steps_folder_is_verified_by_its_setting(packed_step: Step, tmp_path: Path) -> None:
+def test_a_packed_steps_folder_is_verified_by_its_setting(packed_step: Step[Any], tmp_path: Path) -> None:
     step = copied(packed_step, tmp_path)
     manifest = step.output.read_json("manifest.json")
     step.output.write_json(manifest | {"config": {"pack": 64}}, "manifest.json")
@@ -394,7 +395,7 @@ def test_a_packed_steps_folder_is_verified_by_its_setting(packed_step: Step, tmp
         (("verify", "configs/demo.yaml", "lake=/nowhere"), "the shards have not been written yet; gap run"),
         (("merge", "both", "nowhere.bin"), "nowhere.idx: this half of the shard is missing"),
         (("split", "nowhere.bin", "pieces", "--tokens", "7"), "nowhere.idx: this half of the shard is missing"),
-        (("dump", "configs/demo.yaml", "out", "lake=/nowhere"), "the plan has not been made yet; gap run"),
+        (("dump", "configs/demo.yaml", "out", "lake=/nowhere"), "the mixture has not been made yet; gap run"),
     ],
 )
 def test_wrong_use_is_one_line(words: tuple[str, ...], said: str) -> None:
@@ -404,11 +405,11 @@ def test_wrong_use_is_one_line(words: tuple[str, ...], said: str) -> None:
     assert len(errors) == 1
 
 
-def test_merge_and_split_know_where_a_lakes_documents_lie(shard_step: Step, tmp_path: Path) -> None:
+def test_merge_and_split_know_where_a_lakes_documents_lie(shard_step: Step[Any], tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    folder, made = shard_step.output.local("shards"), Tokenizer.load(shard_step.input("tokenizer").local(FOLDER))
-    texts = shard_step.input("clean").scan("documents").to_table(columns=["id", "text"]).to_pylist()
+    folder, made = shard_step.output.local("shards"), Tokenizer.load(shard_step.input("tokenizer").output.local(FOLDER))
+    texts = shard_step.input("documents").output.scan("documents").to_table(columns=["id", "text"]).to_pylist()
     text_of = {row["id"]: row["text"] for row in texts}
     parts = [f"train-papers-{number:05d}" for number in range(3)]
     assert gap("merge", tmp_path / "papers", *(folder / f"{name}.bin" for name in parts))[::2] == (0, [])
@@ -419,7 +420,7 @@ def test_merge_and_split_know_where_a_lakes_documents_lie(shard_step: Step, tmp_
     documents = 0
     for name in ("papers", *pieces):
         prefix = tmp_path / name
-        lengths = check_index(prefix).lengths
+        lengths = read_index(prefix).lengths
         ids = [one[:-1] for one in np.split(np.fromfile(f"{prefix}.bin", np.uint16), np.cumsum(lengths)[:-1])]
         rows = pq.read_table(f"{prefix}.places.parquet").to_pylist()
         assert [made.decode(one) for one in ids] == [text_of[row["id"]] for row in rows]
@@ -430,7 +431,7 @@ def test_merge_and_split_know_where_a_lakes_documents_lie(shard_step: Step, tmp_
     assert not (tmp_path / "papers.places.parquet").exists(), "those of the shard before"
 
 
-def test_merge_takes_each_shard_once(shard_step: Step, tmp_path: Path) -> None:
+def test_merge_takes_each_shard_once(shard_step: Step[Any], tmp_path: Path) -> None:
     folder = shard_step.output.local("shards")
     files = sorted(folder.glob("train-papers-*"))
     assert len(files) == 6

@@ -1,23 +1,17 @@
 """`gap crawl` and `gap check` on the command line."""
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.gap.command import DEMO, ROOT, gap
+
 pytestmark = pytest.mark.engine
 
-ROOT = Path(__file__).resolve().parents[2]
-DEMO = "configs/demo.yaml"
 PROSE = "Give fluids often, in small sips, and look again after one hour of rest at home. "
-
-
-def gap(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ray_jobs.cli", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def faults(done: subprocess.CompletedProcess[str]) -> list[str]:

@@ -10,10 +10,10 @@ from benchmarks.steps import stand_in
 from lake.dataset import Output
 from lake.document import DOCUMENT, new_document
 from lake.step import Account, Outcome, Step
-from mixing.mixture import Budget, Share, mixture_table
+from mixing.mixture import Amount, Budget, mixture_table
 from mixing.shards import ShardSettings
 from mixing.split import SPLITS, TRAIN
-from mixing.tokenizer import END, TokenizerSettings
+from mixing.tokenizer.build import END, TokenizerSettings
 from ray_jobs.shard import SHARD
 from ray_jobs.tokenizer import TOKENIZER
 from spark_jobs.mix import SELECTION
@@ -78,7 +78,7 @@ def mix_step(root: Path | str, counted: Step[Any]) -> Step[Any]:
     """A selection written by hand, with the mixture's table that the shard step compares itself with."""
     step = stand_in("mix", root, {"documents": counted.input("documents"), "tokenizer": counted})
     tokens = {row["id"]: row["tokens"] for row in counted.output.scan("counts").to_table().to_pylist()}
-    shares: dict[tuple[str, str], Share] = {}
+    shares: dict[tuple[str, str], Amount] = {}
     budgets: dict[str, Budget] = {}
     for source, rows in documents().items():
         chosen = {
@@ -92,7 +92,7 @@ def mix_step(root: Path | str, counted: Step[Any]) -> Step[Any]:
             step.output.write_part("selection", Output.part_place(name)[0], part, source)
         for split in SPLITS:
             of_split = [row for row in chosen.values() if row["split"] == split]
-            shares[source, split] = Share(len(of_split), sum(row["copies"] * (row["tokens"] + 1) for row in of_split))
+            shares[source, split] = Amount(len(of_split), sum(row["copies"] * (row["tokens"] + 1) for row in of_split))
         once = sum(row["tokens"] + 1 for row in chosen.values() if row["split"] == TRAIN)
         trained = shares[source, TRAIN].tokens
         budgets[source] = Budget(once, trained, trained)

@@ -68,9 +68,9 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Step[Any], Step[Any
     for source in ("papers", "abstracts", "web"):
         documents = [new_document(source, native, text) for (of, native), text in TEXTS.items() if of == source]
         clean.output.write_part("documents", 0, pa.Table.from_pylist(documents, schema=DOCUMENT), source)
-    gone = Drop(Reason.NEAR_DUPLICATE, "survivor=x kind=near", 0.9)
+    drop = Drop(Reason.NEAR_DUPLICATE, "", 0.9, "near", survivor="x")
     verdicts = [
-        decision("dedup", document_id(source, native), source, gone if native == "gone" else None)
+        decision("dedup", document_id(source, native), source, drop if native == "gone" else None)
         for source, native in TEXTS
     ]
     dedup.output.write_part("decisions", 0, pa.Table.from_pylist(verdicts, schema=DECISION))
@@ -82,14 +82,17 @@ def test_decisions_hits_and_figures(steps: tuple[Step[Any], Step[Any]], spark: S
     outcome = decontaminate(step, **step.given)
     decisions = {row["id"]: row for row in rows(step, "decisions")}
     names = {document_id(source, native): (source, native) for source, native in TEXTS}
-    assert {names[one] for one in decisions} == TEXTS.keys() - {("abstracts", "gone")}
-    dropped = {names[one]: row for one, row in decisions.items() if not row["keep"]}
+    assert {names[id_] for id_ in decisions} == TEXTS.keys() - {("abstracts", "gone")}
+    dropped = {names[id_]: row for id_, row in decisions.items() if not row["keep"]}
     assert dropped.keys() == {("papers", "quote"), ("papers", "both"), ("web", "quote")}
     assert {row["reason"] for row in dropped.values()} == {"contaminated"}
-    assert dropped["web", "quote"]["evidence"] == f'benchmark=medqa question=2 rule=run span="{OTHER[:-1]}"'
-    assert dropped["papers", "quote"]["evidence"].startswith('benchmark=medqa question=1 rule=run span="A WOMAN OF 54')
+    assert {row["rule"] for row in dropped.values()} == {"run"}
+    assert dropped["web", "quote"]["evidence"] == f'It quotes question 2 of medqa: "{OTHER[:-1]}"'
+    assert dropped["papers", "quote"]["evidence"].startswith('It quotes question 1 of medqa: "A WOMAN OF 54')
     assert dropped["papers", "quote"]["score"] == 1.0
-    assert decisions[document_id("papers", "near")]["evidence"] is None
+    near = decisions[document_id("papers", "near")]
+    assert list(near) == DECISION.names
+    assert all(near[name] is None for name in DECISION.names[4:])
 
     hits = [(row["benchmark"], row["question"], names[row["id"]]) for row in rows(step, "hits")]
     assert len(hits) == len(set(hits))

@@ -21,7 +21,8 @@ from eval.questions import EvaluateSettings
 from eval.score import wilson
 from lake.error import UserError
 from lake.step import Manifest, Step
-from mixing.tokenizer import Tokenizer, TokenizerSettings, train
+from mixing.tokenizer.build import TokenizerSettings, train
+from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.evaluate import ANSWER, EVALUATE, PART
 from tests.jobs.outputs import has_decisions, rows
 from tests.jobs.processes import ray_workers

@@ -20,7 +20,7 @@ from ingest.web.fetchlog import Fetch
 from ingest.web.health import Symptom
 from lake.error import UserError
 from ray_jobs.crawl import finish
-from ray_jobs.health import HEALTH, Checked, check
+from ray_jobs.health import HEALTH, SiteHealth, check
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("ray_cluster")]
 
@@ -81,9 +81,9 @@ class Crawled:
                 archive.log.add(line)
             led_to = {INDEX: len(pages)} | {line.url: 0 for line in index}
             figures = {"listed": len(pages), "over_limit": [], "unasked": [], "index": led_to}
-            finish("example", archive, figures, self.settings)
+            finish("example", archive, figures)
 
-    def check(self, keep: bool = False, accept: bool = False) -> Checked:
+    def check(self, keep: bool = False, accept: bool = False) -> SiteHealth:
         (checked,) = check(self.settings, self.data, (), keep, accept)
         return checked
 
@@ -97,7 +97,7 @@ def crawled(tmp_path: Path) -> Crawled:
     return Crawled(tmp_path)
 
 
-def symptoms(checked: Checked) -> list[Symptom]:
+def symptoms(checked: SiteHealth) -> list[Symptom]:
     return [fault.symptom for fault in checked.faults]
 
 
@@ -105,9 +105,9 @@ def test_a_healthy_crawl_passes_and_its_figures_are_kept(crawled: Crawled) -> No
     crawled.crawl([page(number) for number in range(30)])
     checked = crawled.check(keep=True)
     assert checked.faults == ()
-    assert (checked.found.fetched, checked.found.looked, checked.found.documents) == (30, 30, 30)
-    assert checked.found.words == 30 * len(f"# Care\n{SENTENCE * 5}".split())
-    assert crawled.manifest["health"] == {"found": checked.found.model_dump(mode="json"), "faults": []}
+    assert (checked.now.fetched, checked.now.looked, checked.now.documents) == (30, 30, 30)
+    assert checked.now.words == 30 * len(f"# Care\n{SENTENCE * 5}".split())
+    assert crawled.manifest["health"] == {"found": checked.now.model_dump(mode="json"), "faults": []}
     assert crawled.manifest["accounts"]["document"]["kept"] == 30
     table = pq.read_table(Path(crawled.data, "crawl", "health.parquet"))
     assert table.schema.equals(HEALTH)
@@ -134,7 +134,7 @@ def test_chapters_without_the_content_are_told_though_the_document_has_text(craw
     crawled.site(**CHAPTERS)
     crawled.crawl([page(number) for number in range(30)], chapters={"a": page(0), "b": page(0, "renamed")})
     checked = crawled.check()
-    assert checked.found.documents == 30
+    assert checked.now.documents == 30
     assert symptoms(checked) == [Symptom.SELECTOR]
     assert "matches nothing in 30 of 30 documents" in str(checked.faults[0])
 
@@ -152,8 +152,8 @@ def test_chapters_and_titles_that_are_nowhere_are_told_with_a_page(crawled: Craw
     assert [(fault.symptom, fault.page) for fault in checked.faults] == [
         (Symptom.NEVER, "https://example.org/guide/0")
     ] * 2
-    assert ["chapters `nav.tabs a`" in fault.said for fault in checked.faults] == [True, False]
-    assert ["title `h1.name`" in fault.said for fault in checked.faults] == [False, True]
+    assert ["chapters `nav.tabs a`" in fault.message for fault in checked.faults] == [True, False]
+    assert ["title `h1.name`" in fault.message for fault in checked.faults] == [False, True]
     assert crawled.manifest["health"]["found"]["notes"] == {"chapters": 30, "title": 30}
     crawled.site(**CHAPTERS, title="h1")
     crawled.crawl([page(number) for number in range(30)], chapters={"a": page(0)})
@@ -180,28 +180,28 @@ def test_a_limited_crawl_is_held_against_its_limit(crawled: Crawled) -> None:
 
 
 def test_a_large_site_is_sampled_and_reckoned_up(crawled: Crawled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ray_jobs.check.SAMPLE", 10)
+    monkeypatch.setattr("ray_jobs.health.SAMPLE", 10)
     crawled.crawl([page(number) if number % 2 else b"<html><p></p>" for number in range(60)])
-    found = crawled.check().found
-    assert (found.fetched, found.looked) == (60, 10)
-    assert 0 < found.empty < 10
-    assert found.documents == 6 * (10 - found.empty)
-    assert crawled.check().found == found
+    sampled = crawled.check().now
+    assert (sampled.fetched, sampled.looked) == (60, 10)
+    assert 0 < sampled.empty < 10
+    assert sampled.documents == 6 * (10 - sampled.empty)
+    assert crawled.check().now == sampled
 
 
 def test_the_last_crawl_is_what_the_next_is_held_against(crawled: Crawled) -> None:
     crawled.crawl([page(number) for number in range(30)])
-    last = crawled.check(keep=True).found
+    last = crawled.check(keep=True).now
     path = Path(crawled.data, "crawl", "example", "manifest.json")
     path.write_text(json.dumps(crawled.manifest | {"last_yield": last.model_dump() | {"fetched": 60, "listed": 60}}))
     (fault,) = crawled.check().faults
-    assert (fault.symptom, fault.said) == (Symptom.FALL, "30 documents, the last crawl had 60")
+    assert (fault.symptom, fault.message) == (Symptom.FALL, "30 documents; the last crawl had 60")
 
 
-def test_a_fall_is_told_until_it_is_mended(crawled: Crawled) -> None:
+def test_a_fall_is_reported_until_it_is_corrected(crawled: Crawled) -> None:
     healthy = [page(number) for number in range(30)]
     crawled.crawl(healthy)
-    reference = crawled.check(keep=True).found.model_dump(mode="json")
+    reference = crawled.check(keep=True).now.model_dump(mode="json")
     crawled.crawl([page(number, "renamed") for number in range(30)])
     assert symptoms(crawled.check(keep=True)) == [Symptom.SELECTOR, Symptom.EMPTY]
     assert crawled.manifest["last_yield"] == reference
@@ -226,7 +226,7 @@ def test_an_index_that_rotted_after_a_good_crawl_is_told(crawled: Crawled) -> No
     crawled.check(keep=True)
     with Archive(Path(crawled.data, "crawl", "example"), 2**20) as archive:
         figures = {"listed": 0, "over_limit": [], "unasked": [], "index": {INDEX: 0}}
-        finish("example", archive, figures, crawled.settings)
+        finish("example", archive, figures)
     faults = crawled.check().faults
     assert [(fault.symptom, fault.page) for fault in faults] == [(Symptom.INDEX, INDEX), (Symptom.FEWER, INDEX)]
 
@@ -245,8 +245,8 @@ def test_an_index_page_is_unread_unless_it_was_had_now_or_is_not_there(crawled: 
     ]
     crawled.crawl([page(number) for number in range(30)], index=lines)
     checked = crawled.check()
-    assert checked.found.unread == (f"{INDEX}/old", f"{INDEX}/down", f"{INDEX}/closed")
-    assert [(fault.symptom, fault.said) for fault in checked.faults] == [
+    assert checked.now.unread == (f"{INDEX}/old", f"{INDEX}/down", f"{INDEX}/closed")
+    assert [(fault.symptom, fault.message) for fault in checked.faults] == [
         (Symptom.INDEX, "3 index pages could not be read")
     ]
 
@@ -256,19 +256,19 @@ def test_what_is_listed_now_counts_and_not_what_an_earlier_crawl_kept(crawled: C
     path = Path(crawled.data, "crawl", "example", "manifest.json")
     path.write_text(json.dumps(crawled.manifest | {"listed": 10}))
     checked = crawled.check()
-    assert (checked.found.fetched, checked.found.listed, checked.found.current) == (30, 10, 10)
+    assert (checked.now.fetched, checked.now.listed, checked.now.current) == (30, 10, 10)
     assert symptoms(checked) == [Symptom.FEWER]
 
 
-def test_a_site_that_truly_shrank_is_accepted_and_told_how(crawled: Crawled) -> None:
+def test_a_site_that_really_shrank_is_accepted_as_advised(crawled: Crawled) -> None:
     crawled.site(expect={"documents": 20, "words": 20 * 85})
     crawled.crawl([page(number) for number in range(20)])
     path = Path(crawled.data, "crawl", "example", "manifest.json")
-    last = crawled.check().found.model_dump(mode="json") | {"fetched": 30, "listed": 30}
+    last = crawled.check().now.model_dump(mode="json") | {"fetched": 30, "listed": 30}
     path.write_text(json.dumps(crawled.manifest | {"last_yield": last}))
     (fault,) = crawled.check(keep=True).faults
     assert fault.symptom is Symptom.FALL
-    assert str(fault).endswith("if the site truly has no more, run `gap check CONFIG example --accept`")
+    assert str(fault).endswith("if the site really has no more, run `gap check CONFIG example --accept`")
     assert crawled.check(accept=True).faults == ()
     # From here on it is the last yield, for a check and for the next crawl.
     assert crawled.check().faults == ()
@@ -279,7 +279,7 @@ def test_a_site_that_truly_shrank_is_accepted_and_told_how(crawled: Crawled) -> 
 
 def test_what_is_at_fault_by_itself_is_not_accepted(crawled: Crawled) -> None:
     crawled.crawl([page(number) for number in range(30)])
-    reference = crawled.check(keep=True).found.model_dump(mode="json")
+    reference = crawled.check(keep=True).now.model_dump(mode="json")
     crawled.crawl([page(number, "renamed") for number in range(30)])
     assert symptoms(crawled.check(accept=True)) == [Symptom.SELECTOR, Symptom.EMPTY]
     assert crawled.manifest["last_yield"] == reference

@@ -16,9 +16,10 @@ from gap.plan import plan
 from lake.config import load
 from lake.error import UserError
 from lake.step import Account, Outcome, Step, needed
-from mixing.chat import Role
-from mixing.instructions import InstructionSettings
-from mixing.tokenizer import CHAT_TOKENS, END, FOLDER, Tokenizer, TokenizerSettings, TrainSettings, train
+from mixing.instructions.records import InstructionSettings
+from mixing.tokenizer.build import END, TokenizerSettings, TrainSettings, train
+from mixing.tokenizer.chatml import CHAT_TOKENS, Role
+from mixing.tokenizer.tokenizer import FOLDER, Tokenizer
 from ray_jobs.instruct import DATASETS, INSTRUCT, instruction_files
 from tests.jobs.outputs import content, has_decisions, rows
 

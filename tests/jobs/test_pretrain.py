@@ -14,13 +14,14 @@ import pytest
 from benchmarks.steps import stand_in
 from lake.step import Manifest, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, write
-from mixing.tokenizer import FOLDER, Tokenizer, TokenizerSettings, train
+from mixing.tokenizer.build import TokenizerSettings, train
+from mixing.tokenizer.tokenizer import FOLDER, Tokenizer
 from ray_jobs.export import EXPORT
 from ray_jobs.pretrain import PRETRAIN
 from tests.jobs.processes import ray_workers
 from train.checkpoint import read_state
-from train.convert import ExportSettings, ParityError
-from train.recipe import Recipe
+from train.convert import ParityError
+from train.recipe import ExportSettings, Recipe
 
 pytestmark = pytest.mark.engine
 

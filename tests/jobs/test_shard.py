@@ -14,12 +14,13 @@ import pytest
 from benchmarks.steps import stand_in
 from lake.error import UserError
 from lake.step import Outcome, Step
-from mixing.merge import merge
-from mixing.mixture import Budget, Share, mixture_table
-from mixing.shards import ShardSettings, check_index, read_tokens
+from mixing.mixture import Amount, Budget, mixture_table
+from mixing.reshard import merge
+from mixing.shards import ShardSettings, read_index, read_tokens
 from mixing.shuffle import order
 from mixing.split import SPLITS, VALIDATION
-from mixing.tokenizer import FOLDER, Tokenizer, TokenizerSettings
+from mixing.tokenizer.build import TokenizerSettings
+from mixing.tokenizer.tokenizer import FOLDER, Tokenizer
 from ray_jobs.cluster import RaySettings, start
 from ray_jobs.shard import SelectionError, ShardJob, planned_of, realise
 from tests.jobs.outputs import content, content_of, rows
@@ -207,7 +208,7 @@ def test_packed_shards_hold_the_same_tokens(
     assert {name for name in ours if name.endswith(".idx")} <= changed
     assert all(name.endswith(".idx") or name.startswith("written/") for name in changed)
     for shard in packed.manifest().figures["shards"]:
-        *whole, last = check_index(packed.output.local("shards", shard["name"])).lengths.tolist()
+        *whole, last = read_index(packed.output.local("shards", shard["name"])).lengths.tolist()
         assert set(whole) <= {length}
         assert 0 < last <= length
     assert packed.manifest().figures["mixture"] == shard_step.manifest().figures["mixture"]
@@ -227,7 +228,7 @@ def test_an_empty_selection_is_an_error(before: Before, tmp_path: Path) -> None:
 
 
 def test_a_selection_without_a_token_to_train_on_is_an_error(before: Before, tmp_path: Path) -> None:
-    held_out = mixed(tmp_path, mixture_table({("papers", VALIDATION): Share(3, 30)}, {"papers": Budget(0, 0, 0)}))
+    held_out = mixed(tmp_path, mixture_table({("papers", VALIDATION): Amount(3, 30)}, {"papers": Budget(0, 0, 0)}))
     with pytest.raises(UserError, match=r"no token to train on: .*; lower validation or raise tokens in mix\.sources"):
         before.shard(tmp_path, mix=held_out).run()
 

@@ -64,9 +64,7 @@ def test_an_override_sets_a_key_of_a_section_that_is_a_name(tmp_path: Path) -> N
     assert load(path, ["recipe.warmup=7"], Outer).recipe == Recipe(rate=0.1, warmup=7)
 
 
-@pytest.mark.parametrize(
-    "value", ["/x #2", "yes", "1", "0.5", "true", "2023-08-01", "[unclosed", "a: b", "a=b", "{}", ""]
-)
+@pytest.mark.parametrize("value", ["/x #2", "yes", "1", "0.5", "true", "2023-08-01", "[unclosed", "a: b", "a=b", "{}"])
 def test_a_value_of_a_text_key_is_taken_as_it_stands(file: Path, value: str) -> None:
     assert load(file, [f"name={value}"], Outer).name == value
     assert load(file, [f"inner.label={value}"], Outer).inner.label == value
@@ -79,8 +77,9 @@ def test_a_value_of_a_group_of_texts_is_yaml(file: Path) -> None:
     assert load(file, ["options={key: x}"], Outer).options == {"key": "x"}
 
 
-def test_null_is_no_text(file: Path) -> None:
-    assert load(file, ["inner.label=x", "inner.label=null"], Outer).inner.label is None
+@pytest.mark.parametrize("value", ["null", ""])
+def test_null_and_an_empty_value_are_no_text(file: Path, value: str) -> None:
+    assert load(file, ["inner.label=x", f"inner.label={value}"], Outer).inner.label is None
 
 
 @pytest.mark.parametrize(
