@@ -24,7 +24,7 @@ from benchmarks.shards import BATCH, settings_of
 from lake.error import UserError
 from mixing.tokenizer.build import adopt
 from mixing.tokenizer.tokenizer import Tokenizer
-from ray_jobs.command import user_errors
+from gap.command import user_errors
 
 
 def texts_of(file: Path) -> Iterator[str]:

@@ -22,10 +22,10 @@ EVIDENCE = 'It quotes question %s of %s: "%s"'
 def decontaminate(step: Step[DecontaminateSettings], asked: EvaluateSettings, data: str) -> Outcome:
     """Write `decisions` for every document that dedup kept, and `hits` for every such document and question it quotes.
 
-    All questions of the benchmarks in `asked` are searched for, whatever their limits. They are thousands of rows, and
-    go to every task. `hits` has the columns of dedup.decontaminate.HIT. Of several questions, a drop has the one covered
-    most: its rule is `run` or `share`, its evidence the quoted span, its score the share of the question's n-grams in the
-    document.
+    All questions of the benchmarks in `asked` are searched for, whatever their limits: thousands of rows, which go to
+    every task. `hits` has the columns of dedup.decontaminate.HIT. Of several questions, a drop names the one that
+    is covered most: its rule is `run` or `share`, its evidence the quoted span, its score the share of the question's
+    n-grams in the document.
     """
     settings, output, spark = step.settings, step.output, session()
     questions = question_table(load_questions(asked, data))
