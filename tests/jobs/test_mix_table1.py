@@ -27,12 +27,12 @@ def trained(step: Step[Any]) -> dict[str, int]:
 def test_the_selection_has_the_shares_of_table_1(spark: Any, tmp_path: Path) -> None:
     """To 0.1 % of the mixture, and with the shares as ratios, to 0.1 % of the budget of each source."""
     steps = inputs(str(tmp_path), table1.SCALE, 6_000)
-    step = mixed(steps, table1.GAP_REPLAY, spark)
+    step = mixed(steps, table1.GAP_REPLAY)
     gap_replay = trained(step)
     total = sum(gap_replay.values())
     assert {source: tokens / total for source, tokens in gap_replay.items()} == pytest.approx(table1.SHARES, abs=0.001)
     assert {row["source"]: row["train_tokens"] for row in compared(step)} == gap_replay
-    by_ratio = trained(mixed(steps, table1.BY_RATIO, spark))
+    by_ratio = trained(mixed(steps, table1.BY_RATIO))
     longest = {source: int(documents.tokens.max()) for source, documents in table1.corpus().items()}
     for source, share in table1.SHARES.items():
         budget = share * sum(by_ratio.values())
