@@ -8,30 +8,24 @@ import pyarrow.compute as pc
 from lake.config import Settings
 from lake.decision import Drop, Reason
 from lake.document import DOCUMENT, META
+from lake.schema import schema
 
 PAPER = [field for field in META if field.name != "site"]
 
 METADATA = pa.schema(
     [
-        pa.field("origin", pa.string(), nullable=False),
+        *schema("origin string"),
         *PAPER,
-        pa.field("title", pa.string()),
-        pa.field("license", pa.string()),
-        pa.field("redistributable", pa.bool_()),
-        pa.field("deleted", pa.bool_(), nullable=False),
+        *schema("title string?, license string?, redistributable bool?, deleted bool"),
     ]
 )
 """A row is what `origin` (s2 or medline) knows about a paper; `deleted` is true where it withdrew the paper."""
 
 KNOWN = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),
+        *schema("id string"),
         *PAPER,
-        pa.field("types_s2", pa.list_(pa.string())),
-        pa.field("title", pa.string()),
-        pa.field("license", pa.string()),
-        pa.field("redistributable", pa.bool_()),
-        pa.field("deleted", pa.bool_()),
+        *schema("types_s2 list<string>?, title string?, license string?, redistributable bool?, deleted bool?"),
     ]
 )
 """What all sources together know about a document, by its id. `revision` and `publication_types` are MEDLINE's;

@@ -5,16 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from lake.schema import schema
 from lake.step import Account
 
-TALLY = pa.schema(
-    [
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("figure", pa.string(), nullable=False),
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("count", pa.int64(), nullable=False),
-    ]
-)
+TALLY = schema("source string, figure string, key string, count int64")
 """The figures are, for all documents: entered, kept and dropped (key: reason); for those whose language was detected:
 language (key: its code); for those kept: license and site (keys: their names), redistributable and characters, and what
 was changed in their texts: masked (key: kind), lines_removed (key: rule), marks_broken. Other keys are empty."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import pyarrow as pa
+from lake.schema import schema
 
 
 class Reason(StrEnum):
@@ -63,19 +63,9 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong_type"
 
 
-DECISION = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("step", pa.string(), nullable=False),
-        pa.field("keep", pa.bool_(), nullable=False),
-        pa.field("reason", pa.string()),
-        pa.field("rule", pa.string()),
-        pa.field("evidence", pa.string()),
-        pa.field("score", pa.float64()),
-        pa.field("native", pa.string()),
-        pa.field("survivor", pa.string()),
-    ]
+DECISION = schema(
+    "id string, source string, step string, keep bool, reason string?, rule string?, evidence string?, "
+    "score float64?, native string?, survivor string?"
 )
 """One row for every document that enters a step. All columns after `keep` are null where it is true.
 

@@ -14,6 +14,7 @@ from lake.decision import DECISION, Drop, decision
 from lake.document import document_id
 from lake.error import UserError
 from lake.files import digest, find
+from lake.schema import schema
 from lake.step import Account, Body, Kind, Outcome, Step, account
 from mixing.instructions.chat import Chat, check_end, encode
 from mixing.instructions.packing import SEQUENCES, is_cut, pack, table
@@ -30,12 +31,9 @@ KINDS = ("text", "role")
 BATCH = 128
 COUNTS = ("documents", "tokens", "loss_tokens", "sequences", "padding", "cut")
 
-WRITTEN = pa.schema(
-    [
-        pa.field("name", pa.string(), nullable=False),
-        *(pa.field(f"{kind}_{half}_sha256", pa.string(), nullable=False) for kind in KINDS for half in ("bin", "idx")),
-        *(pa.field(count, pa.int64(), nullable=False) for count in COUNTS),
-    ]
+DIGESTS = tuple(f"{kind}_{half}_sha256" for kind in KINDS for half in ("bin", "idx"))
+WRITTEN = schema(
+    ", ".join(["name string", *(f"{name} string" for name in DIGESTS), *(f"{name} int64" for name in COUNTS)])
 )
 """What a file became: `tokens` with ends of documents, `loss_tokens` where an answer is, packed `sequences`, tokens of
 `padding` in them, conversations `cut` because they are longer than one. No row where a file holds no conversation."""

@@ -14,6 +14,7 @@ from ingest.records import Fallback, Metadata, Note, Record, Records, Rejected, 
 from lake.dataset import Output
 from lake.decision import DECISION, decision
 from lake.document import DOCUMENT, Document, document_id
+from lake.schema import schema
 from lake.step import Body, Cost, Kind, Outcome, Step, account
 from ray_jobs.cluster import each
 from ray_jobs.decisions import decided
@@ -21,19 +22,13 @@ from ray_jobs.decisions import decided
 BATCH_ROWS = 10_000
 BATCH_CHARACTERS = 16 * 2**20
 
-UNSAMPLED = pa.schema([pa.field("count", pa.int64(), nullable=False)])
+UNSAMPLED = schema("count int64")
 """A part has one row: the records that were passed over in a unit, by a sample or as papers outside PubMed."""
 
-FALLBACK = pa.schema([pa.field("document", pa.string(), nullable=False), pa.field("why", pa.string(), nullable=False)])
+FALLBACK = schema("document string, why string")
 """PDFs of documents that GROBID was to read and did not: `document` is the document's URL, or where it stood."""
 
-NOTE = pa.schema(
-    [
-        pa.field("document", pa.string(), nullable=False),
-        pa.field("what", pa.string(), nullable=False),
-        pa.field("details", pa.string(), nullable=False),
-    ]
-)
+NOTE = schema("document string, what string, details string")
 """What documents that were kept lack: `scanned pages` or `broken pages` of a PDF, a `title` where its selector says."""
 
 
