@@ -31,10 +31,8 @@ KINDS = ("text", "role")
 BATCH = 128
 COUNTS = ("documents", "tokens", "loss_tokens", "sequences", "padding", "cut")
 
-DIGESTS = tuple(f"{kind}_{half}_sha256" for kind in KINDS for half in ("bin", "idx"))
-WRITTEN = schema(
-    ", ".join(["name string", *(f"{name} string" for name in DIGESTS), *(f"{name} int64" for name in COUNTS)])
-)
+_DIGESTS = (f"{kind}_{half}_sha256 string" for kind in KINDS for half in ("bin", "idx"))
+WRITTEN = schema(", ".join(["name string", *_DIGESTS, *(f"{name} int64" for name in COUNTS)]))
 """What a file became: `tokens` with ends of documents, `loss_tokens` where an answer is, packed `sequences`, tokens of
 `padding` in them, conversations `cut` because they are longer than one. No row where a file holds no conversation."""
 
