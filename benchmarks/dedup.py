@@ -33,15 +33,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.noise import corpus as noise
+from benchmarks.steps import stand_in
 from dedup.cluster import components
 from dedup.minhash import shingle
 from dedup.settings import DedupSettings
 from dedup.sign import samples, sign
+from gap.command import table, user_errors
 from lake.document import DOCUMENT, META
 from lake.step import Step
-from ray_jobs.command import table, user_errors
-from spark_jobs.dedup import dedup
-from spark_jobs.session import Session, SparkSettings, start
+from spark_jobs.dedup import DEDUP
+from spark_jobs.session import SparkSettings, start
 
 SKETCHED = 2_000
 RUNS = 3
@@ -134,16 +135,16 @@ def peak_memory() -> Iterator[Callable[[], float]]:
         watching.join()
 
 
-def job(parts: Iterable[pa.Table], settings: DedupSettings, spark: Session, lake: str) -> tuple[Step, dict[str, Any]]:
+def job(parts: Iterable[pa.Table], settings: DedupSettings, spark: Any, lake: str) -> tuple[Step[Any], dict[str, Any]]:
     """Run the Spark step on tables (id, text), each a part. Returns the step and its time and memory."""
-    clean = Step("clean", "spark", 1, {}, lake)
+    clean = stand_in("clean", lake)
     count = 0
     for number, rows in enumerate(parts):
         clean.output.write_part("documents", number, documents(rows), "web")
         count += rows.num_rows
-    step = Step("dedup", "spark", 1, settings.model_dump(mode="json"), lake, (clean,))
+    step = Step("dedup", DEDUP, settings, lake, {"documents": clean})
     with peak_memory() as peak:
-        manifest = step.complete(lambda: dedup(step, settings, spark))
+        manifest = step.run()
     return step, {
         "documents": count,
         "seconds": manifest.seconds,
@@ -152,7 +153,7 @@ def job(parts: Iterable[pa.Table], settings: DedupSettings, spark: Session, lake
     }
 
 
-def quality(step: Step, pairs: pa.Table, threshold: float) -> dict[str, Any]:
+def quality(step: Step[Any], pairs: pa.Table, threshold: float) -> dict[str, Any]:
     """Precision, recall and F1 of documents, and the number of clusters without a survivor."""
     clusters = {row["id"]: row["cluster"] for row in step.output.scan("clusters").to_table().to_pylist()}
     near = pairs.filter(pairs["j"].to_numpy() >= pairs["j"].type.to_pandas_dtype()(threshold))
@@ -193,7 +194,7 @@ def curve(texts: pa.Table, pairs: pa.Table, settings: DedupSettings) -> list[dic
     return rows
 
 
-def labelled(path: Path, pairs: Path, settings: DedupSettings, spark: Session) -> dict[str, Any]:
+def labelled(path: Path, pairs: Path, settings: DedupSettings, spark: Any) -> dict[str, Any]:
     """All figures of a corpus with its pairs."""
     figures: dict[str, Any] = dict(signatures(path, settings))
     texts = pq.read_table(path, columns=["id", "text"])
@@ -204,7 +205,7 @@ def labelled(path: Path, pairs: Path, settings: DedupSettings, spark: Session) -
         return figures | cost | quality(step, labels, settings.threshold) | {"curve": curve(texts, labels, settings)}
 
 
-def scaled(sizes: list[int], settings: DedupSettings, spark: Session) -> dict[str, Any]:
+def scaled(sizes: list[int], settings: DedupSettings, spark: Any) -> dict[str, Any]:
     """Time and memory by size of a corpus of benchmarks.noise, and the exponent of time between the last two sizes."""
     rows = []
     for size in sizes:

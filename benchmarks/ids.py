@@ -21,10 +21,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.shards import BATCH, settings_of
+from gap.command import user_errors
 from lake.error import UserError
 from mixing.tokenizer.build import adopt
 from mixing.tokenizer.tokenizer import Tokenizer
-from ray_jobs.command import user_errors
 
 
 def texts_of(file: Path) -> Iterator[str]:

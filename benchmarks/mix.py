@@ -19,24 +19,22 @@ import pyarrow as pa
 
 from benchmarks import table1
 from benchmarks.dedup import peak_memory
+from benchmarks.steps import stand_in
+from gap.command import table
 from lake.decision import DECISION
 from lake.step import Account, Outcome, Step
 from mixing.mixture import MixSettings
-from ray_jobs.command import table
-from spark_jobs.mix import mix
-from spark_jobs.session import Session, SparkSettings, start
+from spark_jobs.mix import MIX
+from spark_jobs.session import SparkSettings, start
 
 PART = 50_000
 """The most documents of a part."""
 
 
-def inputs(lake: str, scale: int, part: int = PART) -> tuple[Step, ...]:
-    """The finished steps that mix reads. Each document is a cluster of its own, and all are kept."""
-    steps = tuple(
-        Step(name, engine, 1, {}, lake)
-        for name, engine in (("tokenizer", "ray"), ("dedup", "spark"), ("decontaminate", "spark"))
-    )
-    counted, clustered, cleared = (step.output for step in steps)
+def inputs(lake: str, scale: int, part: int = PART) -> dict[str, Step[Any]]:
+    """The finished steps that mix reads, by role. Each document is a cluster of its own, and all are kept."""
+    steps = {role: stand_in(role, lake) for role in ("tokenizer", "clusters", "kept")}
+    counted, clustered, cleared = (step.output for step in steps.values())
     accounts = {}
     for offset, source in enumerate(table1.DOCUMENTS):
         documents = 0
@@ -49,7 +47,7 @@ def inputs(lake: str, scale: int, part: int = PART) -> tuple[Step, ...]:
             cleared.write_part("decisions", place, _kept(chunk.ids, source))
             documents += len(chunk.ids)
         accounts[source] = Account.of(documents)
-    for step in steps:
+    for step in steps.values():
         step.complete(lambda: Outcome(accounts))
     return steps
 
@@ -60,14 +58,14 @@ def _kept(ids: list[str], source: str) -> pa.Table:
     return pa.table(columns | {"id": pa.array(ids)}, DECISION)
 
 
-def mixed(steps: tuple[Step, ...], settings: MixSettings, spark: Session) -> Step:
-    """Run the step mix."""
-    step = Step("mix", "spark", 1, settings.model_dump(mode="json"), steps[0].lake, steps, follows="decontaminate")
-    step.complete(lambda: mix(step, settings, spark, table1.SEED))
+def mixed(steps: dict[str, Step[Any]], settings: MixSettings) -> Step[Any]:
+    """Run the step mix. Spark must be up."""
+    step = Step("mix", MIX, settings, steps["kept"].lake, steps, "kept", seed=table1.SEED)
+    step.run()
     return step
 
 
-def compared(step: Step) -> Iterator[dict[str, Any]]:
+def compared(step: Step[Any]) -> Iterator[dict[str, Any]]:
     """For each source the planned train documents and tokens, and its share beside that of the table."""
     for row in step.manifest().figures["mixture"][:-1]:
         yield {
@@ -90,7 +88,7 @@ def main(scale: int, cores: int, memory: str, folder: Path | None, as_json: bool
         steps = inputs(lake, scale)
         spark = start(SparkSettings(master=f"local[{cores}]", memory=memory))
         with peak_memory() as peak:
-            step = mixed(steps, table1.GAP_REPLAY, spark)
+            step = mixed(steps, table1.GAP_REPLAY)
         manifest, rows = step.manifest(), list(compared(step))
         spark.stop()
     entered = manifest.total.entered

@@ -27,12 +27,12 @@ import pyarrow as pa
 import pyarrow.json
 import pyarrow.parquet as pq
 
+from gap.command import user_errors
 from lake.error import UserError
 from mixing.shards import token_type, write
 from mixing.tokenizer.build import TokenizerSettings, adopt
 from mixing.tokenizer.encoder import forget
 from mixing.tokenizer.tokenizer import Tokenizer
-from ray_jobs.command import user_errors
 
 RUNS = 3
 BATCH = 256

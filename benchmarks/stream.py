@@ -24,6 +24,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.shards import settings_of
+from benchmarks.steps import stand_in
+from gap.command import table
 from lake.document import DOCUMENT, new_document
 from lake.step import Account, Outcome, Step
 from mixing.mixture import Amount, Budget, mixture_table
@@ -31,9 +33,8 @@ from mixing.shards import ShardSettings
 from mixing.split import TRAIN
 from mixing.tokenizer.build import TokenizerSettings
 from ray_jobs.cluster import RaySettings, each, start
-from ray_jobs.command import table
-from ray_jobs.count import tokenizer as count
-from ray_jobs.tokenize import shard
+from ray_jobs.shard import SHARD
+from ray_jobs.tokenizer import TOKENIZER
 
 SOURCE = "papers"
 EVERY = 0.25
@@ -41,7 +42,7 @@ FIFTHS = 5
 PARAGRAPHS = 500
 
 
-def make_part(clean: Step, number: int, size: float) -> int:
+def make_part(clean: Step[Any], number: int, size: float) -> int:
     """Write about `size` bytes of text as documents of 1 to 60 paragraphs, and return their number."""
     rng = random.Random(number)
     words = ["".join(rng.choices("abcdefghiklmnoprstuvwy", k=rng.randint(2, 11))) for _ in range(20_000)]
@@ -58,14 +59,14 @@ def make_part(clean: Step, number: int, size: float) -> int:
     return len(rows)
 
 
-def plan(mix: Step, counted: Step) -> Outcome:
-    """Plan each document once, for training."""
+def select(mix: Step[Any], counted: Step[Any]) -> Outcome:
+    """Select each document once, for training."""
     documents = tokens = 0
     for name in counted.output.parts("counts"):
         rows = counted.output.read_part("counts", name)
         planned = {"split": pa.repeat(TRAIN, len(rows)), "copies": pa.repeat(pa.scalar(1, pa.int32()), len(rows))}
         part = pa.table({"id": rows["id"], **planned, "tokens": rows["tokens"]})
-        mix.output.write_part("plan", counted.output.part_place(name)[0], part, SOURCE)
+        mix.output.write_part("selection", counted.output.part_place(name)[0], part, SOURCE)
         documents += len(rows)
         tokens += pc.sum(rows["tokens"]).as_py() + len(rows)
     mixture = mixture_table({(SOURCE, TRAIN): Amount(documents, tokens)}, {SOURCE: Budget(tokens, tokens, tokens)})
@@ -118,23 +119,22 @@ def measure(
 ) -> dict[str, Any]:
     """All figures of the benchmark."""
     start(RaySettings(cpus=cpus))
-    clean = Step("clean", "ray", 1, {}, lake)
+    clean = stand_in("clean", lake)
     parts = max(1, round(gb * 1e3 / part_mb))
     size = part_mb * 1e6
     documents = sum(each(lambda number: make_part(clean, number, size), range(parts), "corpus", "parts"))
     clean.complete(lambda: Outcome({SOURCE: Account.of(documents)}))
-    counted = Step("tokenizer", "ray", 1, {}, lake, (clean,))
-    mix = Step("mix", "python", 1, {}, lake, (counted,))
-    sharded = Step("shard", "ray", 1, {}, lake, (clean, counted, mix))
+    counted = Step("tokenizer", TOKENIZER, settings, lake, {"documents": clean})
+    mix = stand_in("mix", lake, {"tokenizer": counted})
+    inputs = {"documents": clean, "tokenizer": counted, "mixture": mix}
+    sharded = Step("shard", SHARD, shards, lake, inputs, seed=1)
     passes = {}
-    for name, step, work in (
-        ("count", counted, lambda: count(counted, settings)),
-        ("shard", sharded, lambda: shard(sharded, shards, 1)),
-    ):
+    step: Step[Any]
+    for name, step in (("count", counted), ("shard", sharded)):
         if name == "shard":
-            mix.complete(lambda: plan(mix, counted))
+            mix.complete(lambda: select(mix, counted))
         with watched() as seen:
-            seconds = step.complete(work).seconds
+            seconds = step.run().seconds
         speed = gb * 1e3 / seconds / cpus
         passes[name] = {"seconds": seconds, "mb_per_core_s": round(speed, 1), "worker_mb_by_fifth": by_fifth(seen)}
     figures = sharded.manifest().figures

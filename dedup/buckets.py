@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from dedup.minhash import SKETCH_SLOTS
 from dedup.words import Hashes, Places
+from lake.schema import schema
 
-ENTRY = pa.schema(
-    [("band", pa.int64()), ("order", pa.int64()), ("number", pa.int64()), ("size", pa.int32()), ("sketch", pa.int64())]
-)
+ENTRY = schema("band int64?, order int64?, number int64?, size int32?, sketch int64?")
 """A document in a bucket: hash of the band, rank (dedup.cluster), number (dedup.sign), number of shingles and sketch
 (dedup.minhash)."""
 

@@ -15,17 +15,10 @@ from pydantic import Field, model_validator
 
 from lake.characters import INVISIBLE
 from lake.config import Settings
+from lake.schema import schema
 
-HIT = pa.schema(
-    [
-        pa.field("benchmark", pa.string()),
-        pa.field("question", pa.string()),
-        pa.field("id", pa.string()),
-        pa.field("source", pa.string()),
-        pa.field("rule", pa.string()),
-        pa.field("share", pa.float64()),
-        pa.field("span", pa.string()),
-    ]
+HIT = schema(
+    "benchmark string?, question string?, id string?, source string?, rule string?, share float64?, span string?"
 )
 """A document that quotes a question: the rule, the share of the question's n-grams in the document, and the longest
 common run of words as the document's NFKC has it."""

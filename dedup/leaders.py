@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from dedup.minhash import pair_jaccard
 from dedup.sign import sets
 from dedup.words import Hashes, Places
+from lake.schema import schema
 
 MOST = 2048
 """Greatest number of leaders in a crowd, which bounds a task's time and memory."""
 
-MEMBER = pa.schema([("crowd", pa.string()), ("order", pa.int64()), ("id", pa.string()), ("shingles", pa.binary())])
+MEMBER = schema("crowd string?, order int64?, id string?, shingles binary?")
 """A document of a crowd, with its rank (dedup.cluster) and packed shingles (dedup.sign)."""
 
-PAIR = pa.schema([("a", pa.string()), ("b", pa.string()), ("jaccard", pa.float64())])
+PAIR = schema("a string?, b string?, jaccard float64?")
 """Two documents and their Jaccard. `a` is preferred to `b`."""
 
 

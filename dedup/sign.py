@@ -14,24 +14,15 @@ from dedup.minhash import Shingled, band_keys, shingle, signatures
 from dedup.permutations import Samples, datasketch_signatures
 from dedup.settings import DedupSettings
 from dedup.words import Bytes, Hashes, Places, mix, text_buffers
+from lake.schema import schema
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _SIGN = np.uint64(1 << 63)
 _DIGITS = 10
 
-SIGNED = pa.schema(
-    [
-        pa.field("id", pa.string()),
-        pa.field("number", pa.int64()),
-        pa.field("source", pa.string()),
-        pa.field("order", pa.int64()),
-        pa.field("content", pa.string()),
-        pa.field("keys", pa.list_(pa.string())),
-        pa.field("size", pa.int32()),
-        pa.field("bands", pa.list_(pa.int64())),
-        pa.field("sketches", pa.list_(pa.int64())),
-        pa.field("shingles", pa.binary()),
-    ]
+SIGNED = schema(
+    "id string?, number int64?, source string?, order int64?, content string?, keys list<string>?, size int32?, "
+    "bands list<int64>?, sketches list<int64>?, shingles binary?"
 )
 """`number` stands for the id where many rows move. It sorts as the ids of lake.document do, so that both give the same
 preference among documents of equal rank; two ids have the same number once in 2^64 pairs, and then make a false

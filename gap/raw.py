@@ -7,10 +7,6 @@ from eval.questions import raw_files as question_files
 from eval.task import load_task
 from gap.config import Config
 from ingest.inputs import RawFormat
-from ingest.s2 import unfinished
-from ingest.sources.s2orc import S2Input
-from ingest.sources.sampling import SampledInput
-from ingest.sources.warc import WarcInput
 from lake.error import UserError
 from lake.files import find
 from lake.lines import PACKED
@@ -26,31 +22,6 @@ MB, GB = 10**6, 10**9
 
 
 @dataclass(frozen=True)
-class Pace:
-    """`megabytes` of unpacked raw bytes that a core reads in a second, and the part of them that is `text`."""
-
-    megabytes: float
-    text: float
-
-
-PACES = {
-    "jats": Pace(9.7, 0.43),
-    "jsonl": Pace(85, 0.9),
-    "hub": Pace(85, 0.9),
-    "medline": Pace(11, 0.4),
-    "warc": Pace(6.5, 0.21),
-    "s2orc": Pace(10.5, 0.35),
-    "abstracts": Pace(55, 0.8),
-    "papers": Pace(30, 0.0),
-    "redpajama": Pace(320, 0.95),
-}
-"""By format, or by data set of Semantic Scholar, on one core. jats and jsonl: `python -m benchmarks.stages --data
-../shared/data`. warc and medline: the same on the samples, which are few and small, so these are guesses for real
-files. The data sets of Semantic Scholar were timed by hand on the samples, and redpajama on its sample lines repeated
-to 60 MB at `keep: 0.0004`, of which nearly none was drawn."""
-
-
-@dataclass(frozen=True)
 class Missing:
     """Files that are not there: who needs them, which `part` they are (RAW, BASE or QUESTIONS), how to get them."""
 
@@ -63,7 +34,8 @@ class Missing:
 def missing(config: Config) -> list[Missing]:
     """Inputs, tokenizer and benchmarks that lack files, in the order of the config."""
     inputs = [(settings, _absent(settings, config.data)) for settings in config.read.inputs]
-    gaps = [Missing(settings.source, absent, RAW, _remedy(settings)) for settings, absent in inputs if absent]
+    page = "docs/sources.md"
+    gaps = [Missing(settings.source, absent, RAW, settings.command or page) for settings, absent in inputs if absent]
     try:
         base_files(config.tokenizer)
     except UserError:
@@ -80,11 +52,7 @@ def missing(config: Config) -> list[Missing]:
 
 def _absent(settings: RawFormat, data: str) -> tuple[str, ...]:
     files = {path: _matches(path, data) for path in settings.paths}
-    return tuple(path for path, matches in files.items() if not matches or _broken_off(settings, matches))
-
-
-def _broken_off(settings: RawFormat, files: list[Path]) -> bool:
-    return isinstance(settings, S2Input) and any(unfinished(folder) for folder in {path.parent for path in files})
+    return tuple(path for path, matches in files.items() if not matches or settings.unfinished(matches))
 
 
 def _matches(pattern: str, data: str) -> list[Path]:
@@ -92,12 +60,6 @@ def _matches(pattern: str, data: str) -> list[Path]:
         return find([pattern], data, "")
     except UserError:  # reading the files reports a wrong pattern
         return []
-
-
-def _remedy(settings: RawFormat) -> str:
-    if isinstance(settings, WarcInput):
-        return "gap crawl"
-    return "gap fetch" if isinstance(settings, S2Input) else "docs/sources.md"
 
 
 @dataclass(frozen=True)
@@ -116,11 +78,11 @@ def present(config: Config) -> dict[str, Raw]:
     """The raw files below the data folder, by source."""
     sources = {settings.source: Raw(0, 0, 0) for settings in config.read.inputs}
     for settings in config.read.inputs:
-        pace = _pace(settings)
+        pace = settings.pace
         for file in {path for pattern in settings.paths for path in _matches(pattern, config.data)}:
             size = file.stat().st_size
             unpacked = size * PACKING if file.suffix in PACKED else size
-            text = unpacked * pace.text * _drawn(settings)
+            text = unpacked * pace.text * settings.share
             sources[settings.source] += Raw(size, text, unpacked / pace.megabytes / MB)
     return sources
 
@@ -131,13 +93,5 @@ def to_come(inputs: tuple[RawFormat, ...], text: float, size: float | None) -> R
     This assumes that they are packed and are read as slowly as the source's slowest input.
     """
     if size is None:
-        size = max(text / (_pace(raw).text * _drawn(raw)) for raw in inputs if _pace(raw).text) / PACKING
-    return Raw(size, text, size * PACKING / min(_pace(raw).megabytes for raw in inputs) / MB)
-
-
-def _pace(settings: RawFormat) -> Pace:
-    return PACES[settings.dataset if isinstance(settings, S2Input) else settings.format]
-
-
-def _drawn(settings: RawFormat) -> float:
-    return settings.keep if isinstance(settings, SampledInput) else 1.0
+        size = max(text / (raw.pace.text * raw.share) for raw in inputs if raw.pace.text) / PACKING
+    return Raw(size, text, size * PACKING / min(raw.pace.megabytes for raw in inputs) / MB)

@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import re
+import types
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ class Settings(BaseModel):
         """Pydantic takes true for 1."""
         for key, value in given.items() if isinstance(given, dict) else ():
             field = cls.model_fields.get(key)
-            if isinstance(value, bool) and field is not None and not _types(field.annotation) & {bool, Any}:
+            if isinstance(value, bool) and field is not None and not _alternatives(field.annotation) & {bool, Any}:
                 raise ValueError(f"{key}: {str(value).lower()} is not a value of this key")
         return given
 
@@ -123,13 +124,13 @@ def _apply(tree: dict[str, Any], override: str, model: type[BaseModel]) -> None:
 
 def _takes_text(model: type[BaseModel], key: str) -> bool:
     """Whether the value of a dotted key is text and nothing else."""
-    models = [model]
-    *parents, last = key.split(".")
-    for parent in parents:
-        fields = [one.model_fields[parent] for one in models if parent in one.model_fields]
-        models = [inner for field in fields for inner in _models(field.annotation)]
-    fields = [one.model_fields[last] for one in models if last in one.model_fields]
-    return bool(fields) and all(_types(field.annotation) == {str} for field in fields)
+    kinds: list[Any] = [model]
+    for part in key.split("."):
+        models = (inner for kind in kinds for inner in _models(kind))
+        fields = [inner.model_fields[part].annotation for inner in models if part in inner.model_fields]
+        # An index or the key of a mapping leads to what the list or the mapping holds.
+        kinds = fields or [held for kind in kinds for held in _held(kind)]
+    return bool(kinds) and all(_alternatives(kind) == {str} for kind in kinds)
 
 
 def _descend(node: Any, key: str, where: str) -> Any:
@@ -190,10 +191,19 @@ def _keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
             yield from _keys(inner, f"{above}{name}.")
 
 
-def _types(annotation: Any) -> set[Any]:
-    """The types that values of a field have, None left out; of a container its own and those of what it holds."""
-    inner = [kind for argument in typing.get_args(annotation) for kind in _types(argument)]
-    return set(inner) if inner else {annotation} - {type(None)}
+def _alternatives(annotation: Any) -> set[Any]:
+    """The types that values of a field have, None left out."""
+    if typing.get_origin(annotation) is Annotated:
+        return _alternatives(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return {kind for argument in typing.get_args(annotation) for kind in _alternatives(argument)}
+    return {annotation} - {type(None)}
+
+
+def _held(annotation: Any) -> Iterator[Any]:
+    """The types of the values that a list or a mapping of this type holds."""
+    for kind in _alternatives(annotation):
+        yield from [argument for argument in typing.get_args(kind) if argument is not ...][-1:]
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -5,38 +5,21 @@ from typing import Any
 
 import pyarrow as pa
 
+from lake.schema import schema
+
 META = pa.struct(
-    [
-        pa.field("pmid", pa.string()),
-        pa.field("pmcid", pa.string()),
-        pa.field("doi", pa.string()),
-        pa.field("corpusid", pa.int64()),
-        pa.field("journal", pa.string()),
-        pa.field("published", pa.string()),
-        pa.field("publication_types", pa.list_(pa.string())),
-        pa.field("mesh", pa.list_(pa.string())),
-        pa.field("citations", pa.int32()),
-        pa.field("site", pa.string()),
-        pa.field("revision", pa.string()),
-    ]
+    schema(
+        "pmid string?, pmcid string?, doi string?, corpusid int64?, journal string?, published string?, "
+        "publication_types list<string>?, mesh list<string>?, citations int32?, site string?, revision string?"
+    )
 )
 """`published` is an ISO 8601 date, as precise as it is known: 2012, 2012-07 or 2012-07-19. Among records of one id, the
 greatest `revision` is the current one."""
 
-DOCUMENT = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("title", pa.string()),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("url", pa.string()),
-        pa.field("license", pa.string()),
-        pa.field("redistributable", pa.bool_(), nullable=False),
-        pa.field("lang", pa.string()),
-        pa.field("fetched_at", pa.timestamp("us", tz="UTC")),
-        pa.field("meta", META, nullable=False),
-    ]
-)
+DOCUMENT = schema(
+    "id string, source string, title string?, text string, url string?, license string?, redistributable bool, "
+    "lang string?, fetched_at time?"
+).append(pa.field("meta", META, nullable=False))
 """`source` is the corpus in the mixture: guidelines, papers, abstracts or replay. `meta.site` is the tag within it."""
 
 Document = dict[str, Any]

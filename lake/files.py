@@ -9,22 +9,24 @@ WHOLE = 64 * 2**20
 ENDS = 2**20
 
 
-def find(patterns: list[str], root: str, key: str, advice: str = "set data= to the folder that holds it") -> list[Path]:
+def find(patterns: list[str], root: str, key: str, command: str | None = None) -> list[Path]:
     """Files below `root` that match the patterns, sorted, each once.
 
+    The message of an error names the config key `key` and the `command` that fetches the files, if any.
+
     Raises:
-        UserError: a pattern is absolute, malformed or matches nothing. The message names the config key `key` and gives
-            the `advice`.
+        UserError: a pattern is absolute, malformed or matches nothing.
     """
     files: set[Path] = set()
     for pattern in patterns:
         if Path(pattern).is_absolute():
-            raise UserError(f"{key}: {pattern} is absolute; make it relative to {root}, or set data=/")
+            raise UserError(f"{key}: {pattern} is absolute; write its path below {root}, or set data=/")
         try:
             matches = [path for path in Path(root).glob(pattern) if path.is_file()]
         except ValueError as error:
             raise UserError(f"{key}: {error}; write folder/*.ext or folder/**/*.ext") from None
         if not matches:
+            advice = f"fetch it with {command}, or set data=" if command else "set data= to the folder that holds it"
             raise UserError(f"{key}: no file matches {Path(root, pattern)}; {advice}")
         files.update(matches)
     return sorted(files)

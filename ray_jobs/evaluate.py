@@ -19,24 +19,13 @@ from eval.task import load_task
 from lake.decision import DECISION, Drop, decision
 from lake.error import UserError
 from lake.progress import progress
+from lake.schema import schema
 from lake.step import Body, Kind, Outcome, Step, account
 from mixing.tokenizer.tokenizer import Tokenizer
 
-ANSWER = pa.schema(
-    [
-        pa.field("benchmark", pa.string(), nullable=False),
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("prompt", pa.string(), nullable=False),
-        pa.field("options", pa.map_(pa.string(), pa.string()), nullable=False),
-        pa.field("answer", pa.string(), nullable=False),
-        pa.field("prediction", pa.string(), nullable=False),
-        pa.field("correct", pa.bool_(), nullable=False),
-        pa.field("output", pa.string(), nullable=False),
-        pa.field("logprobs", pa.map_(pa.string(), pa.float64()), nullable=False),
-        pa.field("prompt_tokens", pa.int32(), nullable=False),
-        pa.field("cut", pa.bool_(), nullable=False),
-        pa.field("dtype", pa.string(), nullable=False),
-    ]
+ANSWER = schema(
+    "benchmark string, id string, prompt string, options map<string>, answer string, prediction string, correct bool, "
+    "output string, logprobs map<float64>, prompt_tokens int32, cut bool, dtype string"
 )
 """A question as it was asked, identified by benchmark and id. `options` and `logprobs` are by label. `output` is the
 token that the model would write next, whatever the options. `dtype` is the type of the arithmetic."""

@@ -21,6 +21,7 @@ from ingest.web.fetchlog import Fetch, FetchLog
 from ingest.web.health import Fault, Look, Symptom, Yield, expected, health
 from lake import bundled
 from lake.dataset import MANIFEST, Output
+from lake.schema import schema
 from ray_jobs.cluster import each
 
 SAMPLE = 400
@@ -30,21 +31,9 @@ DOCUMENTS_PER_TASK = 25
 
 LOG = "fetches.jsonl"
 
-HEALTH = pa.schema(
-    [
-        pa.field("site", pa.string(), nullable=False),
-        pa.field("fetched", pa.int64(), nullable=False),
-        pa.field("looked", pa.int64(), nullable=False),
-        pa.field("documents", pa.int64(), nullable=False),
-        pa.field("documents_expected", pa.int64(), nullable=False),
-        pa.field("documents_last", pa.int64()),
-        pa.field("words", pa.int64(), nullable=False),
-        pa.field("words_expected", pa.int64(), nullable=False),
-        pa.field("words_last", pa.int64()),
-        pa.field("empty", pa.int64(), nullable=False),
-        pa.field("hidden", pa.int64(), nullable=False),
-        pa.field("faults", pa.list_(pa.string()), nullable=False),
-    ]
+HEALTH = schema(
+    "site string, fetched int64, looked int64, documents int64, documents_expected int64, documents_last int64?, "
+    "words int64, words_expected int64, words_last int64?, empty int64, hidden int64, faults list<string>"
 )
 """A row per site: counts of ingest.web.health.Yield, what was expected, and what the last crawl had."""
 

@@ -14,6 +14,7 @@ from lake.decision import DECISION, Drop, decision
 from lake.document import document_id
 from lake.error import UserError
 from lake.files import digest, find
+from lake.schema import schema
 from lake.step import Account, Body, Kind, Outcome, Step, account
 from mixing.instructions.chat import Chat, check_end, encode
 from mixing.instructions.packing import SEQUENCES, is_cut, pack, table
@@ -30,13 +31,8 @@ KINDS = ("text", "role")
 BATCH = 128
 COUNTS = ("documents", "tokens", "loss_tokens", "sequences", "padding", "cut")
 
-WRITTEN = pa.schema(
-    [
-        pa.field("name", pa.string(), nullable=False),
-        *(pa.field(f"{kind}_{half}_sha256", pa.string(), nullable=False) for kind in KINDS for half in ("bin", "idx")),
-        *(pa.field(count, pa.int64(), nullable=False) for count in COUNTS),
-    ]
-)
+_DIGESTS = (f"{kind}_{half}_sha256 string" for kind in KINDS for half in ("bin", "idx"))
+WRITTEN = schema(", ".join(["name string", *_DIGESTS, *(f"{name} int64" for name in COUNTS)]))
 """What a file became: `tokens` include ends of documents, `loss_tokens` are in answers, `padding` tokens fill packed
 `sequences`, and `cut` conversations were longer than a sequence. A file without a conversation has no row."""
 

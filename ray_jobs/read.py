@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -11,11 +11,10 @@ import pyarrow as pa
 from ingest.inputs import ReadSettings, Unit, records, units
 from ingest.metadata import METADATA
 from ingest.records import Fallback, Metadata, Note, Record, Records, Rejected, Unsampled
-from ingest.sources.sampling import SampledInput
-from ingest.sources.warc import WarcInput
 from lake.dataset import Output
 from lake.decision import DECISION, decision
 from lake.document import DOCUMENT, Document, document_id
+from lake.schema import schema
 from lake.step import Body, Cost, Kind, Outcome, Step, account
 from ray_jobs.cluster import each
 from ray_jobs.decisions import decided
@@ -23,19 +22,13 @@ from ray_jobs.decisions import decided
 BATCH_ROWS = 10_000
 BATCH_CHARACTERS = 16 * 2**20
 
-UNSAMPLED = pa.schema([pa.field("count", pa.int64(), nullable=False)])
+UNSAMPLED = schema("count int64")
 """A part has a single row: how many records of the unit were skipped, by a sample or as papers outside PubMed."""
 
-FALLBACK = pa.schema([pa.field("document", pa.string(), nullable=False), pa.field("why", pa.string(), nullable=False)])
+FALLBACK = schema("document string, why string")
 """PDFs that GROBID should have read but did not. `document` is the URL, or else the place of the record."""
 
-NOTE = pa.schema(
-    [
-        pa.field("document", pa.string(), nullable=False),
-        pa.field("what", pa.string(), nullable=False),
-        pa.field("details", pa.string(), nullable=False),
-    ]
-)
+NOTE = schema("document string, what string, details string")
 """`what` kept documents lack: `scanned pages` or `broken pages` of a PDF, or a `title` that its selector missed."""
 
 
@@ -125,12 +118,12 @@ class UnitReader:
         skipped = 0
         fallbacks: list[dict[str, str]] = []
         lacks: list[dict[str, str]] = []
-        settings = self.settings.inputs[unit.input]
+        tables = self.settings.inputs[unit.input].tables
         with (
             # Inner parts appear first, so decisions appear after their documents.
             output.part_writer("decisions", part, DECISION, source) as decide,
             output.part_writer("documents", part, DOCUMENT, source) as store,
-            output.part_writer("metadata", part, METADATA) if settings.describes else nullcontext() as describe,
+            output.part_writer("metadata", part, METADATA) if "metadata" in tables else nullcontext() as describe,
         ):
             for batch in _batches(records(unit, self.settings, self.data)):
                 entered = [record for record in batch if not isinstance(record, Unsampled | Metadata | Fallback | Note)]
@@ -142,16 +135,17 @@ class UnitReader:
                 fallbacks += [asdict(record) for record in batch if isinstance(record, Fallback)]
                 if describe is not None:
                     describe(pa.Table.from_pylist(_metadata(batch), METADATA))
-            if skipped or isinstance(settings, SampledInput):
+            if skipped or "unsampled" in tables:
                 output.write_part("unsampled", part, pa.table({"count": [skipped]}, UNSAMPLED), source)
-            if isinstance(settings, WarcInput) and settings.grobid:
+            if "fallbacks" in tables:
                 output.write_part("fallbacks", part, pa.Table.from_pylist(fallbacks, FALLBACK), source)
             if lacks:
                 output.write_part("notes", part, pa.Table.from_pylist(lacks, NOTE), source)
 
     def _decision(self, record: Document | Rejected, source: str) -> dict[str, Any]:
         if isinstance(record, Rejected):
-            return decision(self.step, document_id(source, record.native), source, record.drop)
+            drop = replace(record.drop, native=record.drop.native or record.native)
+            return decision(self.step, document_id(source, record.native), source, drop)
         return decision(self.step, record["id"], source, None)
 
 

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from lake.dataset import Output
 from lake.error import UserError
+from lake.schema import schema
 from lake.step import Account, Body, Cost, Kind, Outcome, Step
 from mixing.mixture import Amount, Budget, mixture_table
 from mixing.reshard import pack
@@ -29,45 +30,20 @@ from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.cluster import each
 from ray_jobs.shard_check import Checked, ShardCheck, check_all, lossy
 
-INDEX = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("shard", pa.string(), nullable=False),
-        pa.field("copy", pa.int32(), nullable=False),
-        pa.field("document", pa.int64(), nullable=False),
-        pa.field("offset", pa.int64(), nullable=False),
-        pa.field("tokens", pa.int64(), nullable=False),
-        pa.field("part", pa.int32(), nullable=False),
-    ]
+INDEX = schema(
+    "id string, source string, split string, shard string, copy int32, document int64, offset int64, tokens int64, "
+    "part int32"
 )
 """Where each copy of a document lies: its number in the shard (`document`), that of its first token (`offset`), its
 tokens with their end, and the `part` of the clean documents with its text. Part numbers are shard numbers."""
 
-WRITTEN = pa.schema(
-    [
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("documents", pa.int64(), nullable=False),
-        pa.field("firsts", pa.int64(), nullable=False),
-        pa.field("tokens", pa.int64(), nullable=False),
-        pa.field("bin_sha256", pa.string(), nullable=False),
-        pa.field("idx_sha256", pa.string(), nullable=False),
-    ]
+WRITTEN = schema(
+    "name string, split string, source string, documents int64, firsts int64, tokens int64, bin_sha256 string, "
+    "idx_sha256 string"
 )
 """The shards as they were written. `firsts` counts documents whose first copy is in the shard."""
 
-PIECE = pa.schema(
-    [
-        pa.field("order", pa.int64(), nullable=False),
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("copy", pa.int32(), nullable=False),
-        pa.field("part", pa.int32(), nullable=False),
-        pa.field("ids", pa.large_binary(), nullable=False),
-    ]
-)
+PIECE = schema("order int64, id string, copy int32, part int32, ids large_binary")
 """What a part holds for a shard. `ids` are the bytes of a document's tokens as in the shard, without the end."""
 
 PIECES = "pieces"

@@ -7,19 +7,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.dataset import Output
+from lake.schema import schema
 from lake.step import Account, Body, Cost, Kind, Outcome, Step
 from mixing.split import stable_hash, within
 from mixing.tokenizer.build import TokenizerSettings, adopt, train
 from mixing.tokenizer.tokenizer import FOLDER, JSON, Tokenizer
 from ray_jobs.cluster import each
 
-COUNTS = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("tokens", pa.int32(), nullable=False),
-    ]
-)
+COUNTS = schema("id string, source string, tokens int32")
 """`tokens` leaves out the end of document. A part holds the documents of the clean part with the same number."""
 
 BATCH = 128

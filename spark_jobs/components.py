@@ -7,11 +7,12 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from dedup.cluster import join_up
+from lake.schema import schema
 
 AT_ONCE = 1_000_000
 """Greatest number of links, some 100 MB, that one task takes, which costs less than a single round over all tasks."""
 
-EDGE = pa.schema([pa.field("a", pa.string()), pa.field("b", pa.string())])
+EDGE = schema("a string?, b string?")
 
 
 def components(edges: DataFrame, at_once: int = AT_ONCE) -> DataFrame:

@@ -21,6 +21,7 @@ from dedup.sign import COLUMNS, EARLIER, SIGNATURES, SIGNED, sets, sign
 from dedup.titles import SITES_WITH_OVERVIEWS, Titled, TitleDrop, title_drops
 from lake.dataset import Output
 from lake.decision import DECISION
+from lake.schema import schema
 from lake.step import Account, Body, Cost, Outcome, Step, account
 from lake.step import Kind as StepKind
 from spark_jobs.components import components
@@ -35,7 +36,7 @@ ROWS_PER_BATCH = 10_000
 SMALL = 1_000_000
 """Greatest number of ids, some 100 MB, that every executor gets. More are joined by a shuffle of both sides."""
 
-STAR = pa.schema([("id", pa.string()), ("survivor", pa.string()), ("jaccard", pa.float64())])
+STAR = schema("id string?, survivor string?, jaccard float64?")
 """A near-duplicate that is dropped, its survivor, and their Jaccard."""
 
 

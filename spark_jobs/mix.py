@@ -13,21 +13,14 @@ from pyspark.sql import functions as F
 
 from lake.dataset import Output
 from lake.decision import DECISION, Drop, Reason, decision
+from lake.schema import schema
 from lake.step import Body, Cost, Kind, Outcome, Step, account
 from mixing.mixture import Amount, Budget, MixSettings, budgets, check_sources, copies, mixture_table
 from mixing.split import TRAIN, VALIDATION, in_validation, stable_hash
 from spark_jobs.session import read_table, session
 from spark_jobs.upsample import score, upsampled, upsampling_figures
 
-SELECTION = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("copies", pa.int32(), nullable=False),
-        pa.field("tokens", pa.int32(), nullable=False),
-    ]
-)
+SELECTION = schema("id string, source string, split string, copies int32, tokens int32")
 """`tokens` are those of one copy, without its end of document."""
 
 SUMMARY = "source string, split string, keep boolean, reason string, length long, documents long, tokens long"

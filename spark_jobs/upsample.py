@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lake.dataset import Output
+from lake.schema import schema
 from mixing.mixture import MixSettings
 from mixing.split import TRAIN
 from mixing.upsample import DATE, CitationScores, Quantiles, Scorer, Upsampling, counts
@@ -17,13 +18,7 @@ from spark_jobs.session import read_table
 FIELDS = ("publication_types", "mesh", "journal", "published", "citations")
 """The fields of `meta` from which a score follows, in the order that `Scorer.score` takes."""
 
-SCORED = pa.schema(
-    [
-        pa.field("id", pa.string()),
-        pa.field("count", pa.int32()),
-        pa.field("categories", pa.list_(pa.string())),
-    ]
-)
+SCORED = schema("id string?, count int32?, categories list<string>?")
 """`count` is 0 where the paper is filtered out; `categories` then has the category that does so."""
 
 

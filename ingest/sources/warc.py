@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
@@ -12,8 +12,9 @@ from ingest.pages.extract import extract
 from ingest.pages.grobid import grobid_or_pdf_text, server_url
 from ingest.pages.page import Page, PageNote
 from ingest.pages.pdf import pdf_text
-from ingest.records import Fallback, Note, RawInput, Records, Rejected
-from ingest.site import Site, load_site
+from ingest.raw_input import Pace, RawInput
+from ingest.records import Fallback, Note, Records, Rejected
+from ingest.site import Site, load_site, site_file
 from ingest.text.sitelines import site_pages
 from ingest.web.fetchlog import read_superseded
 from ingest.web.payload import Payload, PayloadError, read_payload
@@ -39,6 +40,7 @@ class WarcInput(RawInput):
     and `read` counts them. Without `grobid`, pdfium reads all.
     """
 
+    command: ClassVar[str | None] = "gap crawl"
     format: Literal["warc"]
     site: str
     max_bytes: int = 64 * 2**20
@@ -55,6 +57,22 @@ class WarcInput(RawInput):
     @classmethod
     def _server(cls, url: str | None) -> str | None:
         return None if url is None else server_url(url)
+
+    @property
+    def pace(self) -> Pace:
+        """Measured by `python -m benchmarks.stages` on the samples, which are few and small: a guess for real files."""
+        return Pace(6.5, 0.21)
+
+    @property
+    def tables(self) -> frozenset[str]:
+        return frozenset({"fallbacks"} if self.grobid else ())
+
+    def rule_files(self) -> list[Path]:
+        load_site(self.site)
+        return [site_file(self.site)]
+
+    def read(self, path: Path, name: str) -> Records:
+        return read_warc(path, name, self)
 
 
 @dataclass(slots=True)
@@ -117,16 +135,17 @@ def _moment(record: Record) -> datetime | None:
 
 
 def _add(group: _Group, record: Record, native: str, site: Site, settings: WarcInput) -> None:
-    """Extract a page of a document. The evidence of a lost page names its own URL, so that it can be traced."""
+    """Extract a page of a document. A lost page is known by its own URL, so that it can be traced."""
     if group.size > settings.max_bytes:
         return
     page = _page(record, site, settings)
     if isinstance(page, Drop):
-        where = group.url
+        place = where = group.url
         if native != group.native:
-            chapter = clean_url(record.headers.get("warc-target-uri", "").strip("<>"), fragment=True) or native
-            where = f"{chapter}: of {group.url}"
-        group.lost.append(Rejected(native, Drop(page.reason, f"{where}: {page.evidence}", page.score)))
+            place = clean_url(record.headers.get("warc-target-uri", "").strip("<>"), fragment=True) or native
+            where = f"{place}: of {group.url}"
+        drop = Drop(page.reason, f"{where}: {page.evidence}", page.score, native=place)
+        group.lost.append(Rejected(native, drop))
         return
     group.pages.append(page)
     group.size += len(page.text)
@@ -171,10 +190,11 @@ def _notes(pages: list[Page]) -> Iterator[PageNote]:
 def _document(group: _Group, site: Site, settings: WarcInput) -> Document | Rejected:
     if group.size > settings.max_bytes:
         evidence = f"{group.url}: more than {settings.max_bytes:,} characters of text"
-        return Rejected(group.native, Drop(Reason.TOO_LARGE, evidence, float(group.size)))
+        return Rejected(group.native, Drop(Reason.TOO_LARGE, evidence, float(group.size), native=group.url))
     text = site_pages(_under_headings(group.pages), site.clean)
     if not text.strip():
-        return Rejected(group.native, Drop(Reason.NO_CONTENT, f"{group.url}: the site's rules left nothing"))
+        evidence = f"{group.url}: the site's rules left nothing"
+        return Rejected(group.native, Drop(Reason.NO_CONTENT, evidence, native=group.url))
     return new_document(
         settings.source,
         group.url,

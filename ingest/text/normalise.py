@@ -1,4 +1,4 @@
-"""One form for text from everywhere: the same letters, blanks, line ends and bullets."""
+"""One normal form for all text: the same letters, blanks, line ends and bullets."""
 
 import re
 import unicodedata
@@ -23,8 +23,8 @@ ILL_FORMED = re.compile(
     "]"
 )
 
-# A star, a middle dot or a dash is a bullet where a blank and no digit follow: `– 3.5` is a row of a table. The letter
-# o, the bullet of some word processors, is left alone, for words begin with it.
+# A star, a middle dot or a dash is a bullet where a blank and then no digit follows: `– 3.5` is a row of a table. The
+# letter o, a bullet in some word processors, stays, for words begin with it.
 BULLET = re.compile(r"^ ?(?:[•‣⁃∙▪▫●○◦■□◆◇►▸▶➢➤❖] ?(?=[^ \n])|[*·–—] (?=[^ \d\n]))", re.MULTILINE)
 
 EDGES = re.compile(r"^ | $", re.MULTILINE)
@@ -34,11 +34,11 @@ EMPTY_LINES_OF_CODE = re.compile(r"\n{4,}")
 
 
 def normalise(text: str, keep_layout: bool = False) -> str:
-    """The text in NFC with `\\n` line ends, single blanks, bullets as `- ` and at most one empty line in a row.
+    """The text in NFC with `\\n` line ends, single blanks, bullets as `- ` and never two empty lines in a row.
 
-    With `keep_layout`, for sources with code, only the ends of lines and more than two empty lines in a row are tidied.
-    Ill-formed and invisible characters go. No line and no word is lost, headings and the tokens of a paper's format
-    stay as they are. Idempotent, and linear in the length of the text.
+    With `keep_layout`, for sources with code, only line ends and rows of more than two empty lines are tidied.
+    Ill-formed and invisible characters are removed. No line and no word is lost; headings and the marks of a paper's
+    format stay. Idempotent, and linear in the length of the text.
     """
     text = LINE_END.sub("\n", text).translate(OFFICE_BULLETS)
     text = unicodedata.normalize("NFC", ILL_FORMED.sub("", text))

@@ -12,27 +12,14 @@ from pydantic import ValidationError
 from ingest.web.answer import Answer, Miss
 from lake.config import Settings
 from lake.decision import EVIDENCE_CHARS
+from lake.schema import schema
 
 Kind = Literal["document", "chapter", "index", "robots"]
 
-FETCH = pa.schema(
-    [
-        pa.field("url", pa.string(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("document", pa.string()),
-        pa.field("kept", pa.bool_(), nullable=False),
-        pa.field("reason", pa.string()),
-        pa.field("evidence", pa.string()),
-        pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
-        pa.field("final_url", pa.string()),
-        pa.field("status", pa.int32()),
-        pa.field("etag", pa.string()),
-        pa.field("last_modified", pa.string()),
-        pa.field("sha256", pa.string()),
-        pa.field("warc", pa.string()),
-        pa.field("offset", pa.int64()),
-        pa.field("length", pa.int64()),
-    ]
+FETCH = schema(
+    "url string, kind string, document string?, kept bool, reason string?, evidence string?, at time, "
+    "final_url string?, status int32?, etag string?, last_modified string?, sha256 string?, warc string?, "
+    "offset int64?, length int64?"
 )
 """A row per URL. If no page was kept, `reason` is a Miss. `warc`, `offset` and `length` are the place of the page's
 record, or else of the last response, if a host answered."""

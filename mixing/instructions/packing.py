@@ -7,16 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lake.schema import schema
 from mixing.instructions.chat import Chat
 
-SEQUENCES = pa.schema(
-    [
-        pa.field("input_ids", pa.list_(pa.int32()), nullable=False),
-        pa.field("loss_mask", pa.list_(pa.float32()), nullable=False),
-        pa.field("position_ids", pa.list_(pa.int32()), nullable=False),
-        pa.field("seq_lengths", pa.list_(pa.int32()), nullable=False),
-    ]
-)
+SEQUENCES = schema("input_ids list<int32>, loss_mask list<float32>, position_ids list<int32>, seq_lengths list<int32>")
 """A row is a sequence. The first three columns have its full length.
 
 - `input_ids`: conversations, each with its end of document, then padding.

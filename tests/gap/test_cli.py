@@ -51,9 +51,7 @@ def test_plan_of_the_full_mix_needs_no_data(tmp_path: Path) -> None:
     done = gap("plan", WHOLE, f"data={tmp_path}", f"lake={tmp_path}", "mix.sources.replay.ratio=0.02")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert (
-        "mix.sources.replay: 523,880,612 of the 944,080,612 tokens that ratio 0.02" in done.stdout
-    )
+    assert "mix.sources.replay: 523,880,612 of the 944,080,612 tokens that ratio 0.02" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""`gap check`: a healthy crawl passes; a broken selector is told, with the page that shows it, before any new crawl."""
+"""`gap check`: a healthy crawl passes; a broken selector is reported, with a page that shows it, before a new crawl."""
 
 import asyncio
 import json
@@ -19,8 +19,8 @@ from ingest.web.crawl import CrawlSettings
 from ingest.web.fetchlog import Fetch
 from ingest.web.health import Symptom
 from lake.error import UserError
-from ray_jobs.check import HEALTH, SiteHealth, check
 from ray_jobs.crawl import finish
+from ray_jobs.health import HEALTH, SiteHealth, check
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("ray_cluster")]
 
@@ -116,7 +116,7 @@ def test_a_healthy_crawl_passes_and_its_figures_are_kept(crawled: Crawled) -> No
     ]
 
 
-def test_a_renamed_content_class_is_told_with_a_page(crawled: Crawled) -> None:
+def test_a_renamed_content_class_is_reported_with_a_page(crawled: Crawled) -> None:
     crawled.crawl([page(number, "ddc-main-content") for number in range(30)])
     checked = crawled.check()
     assert symptoms(checked) == [Symptom.SELECTOR, Symptom.EMPTY]
@@ -130,7 +130,7 @@ def test_a_renamed_content_class_is_told_with_a_page(crawled: Crawled) -> None:
 CHAPTERS = {"mode": "chapters", "chapters": "nav.tabs a"}
 
 
-def test_chapters_without_the_content_are_told_though_the_document_has_text(crawled: Crawled) -> None:
+def test_chapters_without_the_content_are_reported_though_the_document_has_text(crawled: Crawled) -> None:
     crawled.site(**CHAPTERS)
     crawled.crawl([page(number) for number in range(30)], chapters={"a": page(0), "b": page(0, "renamed")})
     checked = crawled.check()
@@ -145,7 +145,7 @@ def test_a_first_page_that_is_a_list_of_chapters_is_no_fault(crawled: Crawled) -
     assert crawled.check().faults == ()
 
 
-def test_chapters_and_titles_that_are_nowhere_are_told_with_a_page(crawled: Crawled) -> None:
+def test_chapters_and_titles_that_are_nowhere_are_reported_with_a_page(crawled: Crawled) -> None:
     crawled.site(**CHAPTERS, title="h1.name")
     crawled.crawl([page(number) for number in range(30)])
     checked = crawled.check(keep=True)
@@ -160,7 +160,7 @@ def test_chapters_and_titles_that_are_nowhere_are_told_with_a_page(crawled: Craw
     assert crawled.check().faults == ()
 
 
-def test_a_crawl_that_found_nothing_is_told_with_its_index_page(crawled: Crawled) -> None:
+def test_an_empty_crawl_is_reported_with_its_index_page(crawled: Crawled) -> None:
     crawled.crawl([])
     (fault,) = crawled.check().faults
     assert (fault.symptom, fault.page) == (Symptom.NOTHING, INDEX)
@@ -172,24 +172,24 @@ def test_a_site_that_was_never_crawled_is_a_fault(crawled: Crawled) -> None:
     assert "run `gap crawl CONFIG example`" in str(fault)
 
 
-def test_a_limited_crawl_is_held_against_its_limit(crawled: Crawled) -> None:
+def test_a_limited_crawl_is_compared_with_its_limit(crawled: Crawled) -> None:
     crawled.crawl([page(number) for number in range(4)])
     assert symptoms(crawled.check()) == [Symptom.FEWER]
     limited = crawled.settings.model_copy(update={"limit": 4})
     assert check(limited, crawled.data)[0].faults == ()
 
 
-def test_a_large_site_is_sampled_and_reckoned_up(crawled: Crawled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ray_jobs.check.SAMPLE", 10)
+def test_a_large_site_is_sampled_and_scaled_up(crawled: Crawled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray_jobs.health.SAMPLE", 10)
     crawled.crawl([page(number) if number % 2 else b"<html><p></p>" for number in range(60)])
-    found = crawled.check().now
-    assert (found.fetched, found.looked) == (60, 10)
-    assert 0 < found.empty < 10
-    assert found.documents == 6 * (10 - found.empty)
-    assert crawled.check().now == found
+    sampled = crawled.check().now
+    assert (sampled.fetched, sampled.looked) == (60, 10)
+    assert 0 < sampled.empty < 10
+    assert sampled.documents == 6 * (10 - sampled.empty)
+    assert crawled.check().now == sampled
 
 
-def test_the_last_crawl_is_what_the_next_is_held_against(crawled: Crawled) -> None:
+def test_a_crawl_is_compared_with_the_last(crawled: Crawled) -> None:
     crawled.crawl([page(number) for number in range(30)])
     last = crawled.check(keep=True).now
     path = Path(crawled.data, "crawl", "example", "manifest.json")
@@ -221,7 +221,7 @@ def test_a_check_of_one_site_keeps_the_rows_of_the_others(crawled: Crawled, tmp_
     assert table.column("site").to_pylist() == ["example", "second"]
 
 
-def test_an_index_that_rotted_after_a_good_crawl_is_told(crawled: Crawled) -> None:
+def test_an_index_that_broke_after_a_good_crawl_is_reported(crawled: Crawled) -> None:
     crawled.crawl([page(number) for number in range(30)])
     crawled.check(keep=True)
     with Archive(Path(crawled.data, "crawl", "example"), 2**20) as archive:
@@ -231,7 +231,7 @@ def test_an_index_that_rotted_after_a_good_crawl_is_told(crawled: Crawled) -> No
     assert [(fault.symptom, fault.page) for fault in faults] == [(Symptom.INDEX, INDEX), (Symptom.FEWER, INDEX)]
 
 
-def test_an_index_page_is_unread_unless_it_was_had_now_or_is_not_there(crawled: Crawled) -> None:
+def test_an_index_page_is_unread_unless_it_was_fetched_now_or_is_gone(crawled: Crawled) -> None:
     now = datetime.now(UTC)
     place = {"warc": "lane00-00000.warc.gz", "offset": 0, "length": 1}
     misses = {"gone": Miss.NOT_FOUND, "down": Miss.SERVER_ERROR, "closed": Miss.ROBOTS}
@@ -251,7 +251,7 @@ def test_an_index_page_is_unread_unless_it_was_had_now_or_is_not_there(crawled: 
     ]
 
 
-def test_what_is_listed_now_counts_and_not_what_an_earlier_crawl_kept(crawled: Crawled) -> None:
+def test_documents_listed_now_count_and_not_those_of_an_earlier_crawl(crawled: Crawled) -> None:
     crawled.crawl([page(number) for number in range(30)])
     path = Path(crawled.data, "crawl", "example", "manifest.json")
     path.write_text(json.dumps(crawled.manifest | {"listed": 10}))
@@ -277,7 +277,7 @@ def test_a_site_that_really_shrank_is_accepted_as_advised(crawled: Crawled) -> N
     assert crawled.manifest["last_yield"]["fetched"] == 20
 
 
-def test_what_is_at_fault_by_itself_is_not_accepted(crawled: Crawled) -> None:
+def test_a_site_with_a_fault_of_its_own_is_not_accepted(crawled: Crawled) -> None:
     crawled.crawl([page(number) for number in range(30)])
     reference = crawled.check(keep=True).now.model_dump(mode="json")
     crawled.crawl([page(number, "renamed") for number in range(30)])
@@ -285,6 +285,6 @@ def test_what_is_at_fault_by_itself_is_not_accepted(crawled: Crawled) -> None:
     assert crawled.manifest["last_yield"] == reference
 
 
-def test_a_site_outside_the_config_is_told(crawled: Crawled) -> None:
+def test_a_site_outside_the_config_is_an_error(crawled: Crawled) -> None:
     with pytest.raises(UserError, match=r"nice: not in crawl\.sites of the config, which has example"):
         check(crawled.settings, crawled.data, ["nice"])
