@@ -171,9 +171,7 @@ def _steps(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
     raw = sum(files.size for files in known.raw.values())
     if not all(effort.done for effort in todo.values()):
         time = (
-            "on as many cores as the cluster has"
-            if left.seconds is None
-            else f"{duration(left.seconds)} one after another"
+            "on as many cores as the cluster has" if left.seconds is None else f"{duration(left.seconds)} in sequence"
         )
         yield f"Still to run: {work(left)}, {time}."
         yield "Their times are estimates from speeds measured on 2 cores; disks and networks may be slower."
