@@ -57,14 +57,14 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
     questions = MISSING if QUESTIONS in absent else digests(question_files(c.evaluate, c.data))
     earlier = fingerprints(c.dedup, DEDUP.version) or None
 
-    add("read", READ, c.read, {}, identity=raw, arguments=data)
+    add("read", READ, c.read, {}, identity=raw, extra=data)
     add("clean", CLEAN, c.clean, {"documents": "read"}, "documents")
     add("tokenizer", TOKENIZER, c.tokenizer, {"documents": "clean"}, "documents", identity=base)
     add("dedup", DEDUP, c.dedup, {"documents": "clean"}, "documents", identity=earlier)
     # All questions are looked for, however few are asked later.
     asked = {"asked": c.evaluate, **data}
     kept = {"documents": "clean", "kept": "dedup"}
-    add("decontaminate", DECONTAMINATE, c.decontaminate, kept, "kept", identity=questions, arguments=asked)
+    add("decontaminate", DECONTAMINATE, c.decontaminate, kept, "kept", identity=questions, extra=asked)
     kept = {"documents": "clean", "tokenizer": "tokenizer", "clusters": "dedup", "kept": "decontaminate"}
     add("mix", MIX, c.mix, kept, "kept", seed=c.seed)
     add(
@@ -77,21 +77,13 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
     )
     if c.instructions is not None:
         answers = instruction_files(c.instructions, c.data)
-        add(
-            "instruct",
-            INSTRUCT,
-            c.instructions,
-            {"tokenizer": "tokenizer"},
-            seed=c.seed,
-            identity=answers,
-            arguments=data,
-        )
+        add("instruct", INSTRUCT, c.instructions, {"tokenizer": "tokenizer"}, seed=c.seed, identity=answers, extra=data)
     corpus = {"tokenizer": "tokenizer", "shards": "shard"}
     for which, recipe in c.recipes.items():
         add(f"pretrain{which}", PRETRAIN, recipe, corpus, lake=disk, seed=c.seed)
         add(f"export{which}", EXPORT, c.export, {**corpus, "trained": f"pretrain{which}"}, lake=disk)
         inputs = {"model": f"export{which}", "hits": "decontaminate"}
-        add(f"evaluate{which}", EVALUATE, c.evaluate, inputs, identity=questions, arguments=data)
+        add(f"evaluate{which}", EVALUATE, c.evaluate, inputs, identity=questions, extra=data)
     add("report", REPORT, ReportSettings(name=c.name), {name: name for name in steps})
     return steps
 

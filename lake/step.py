@@ -189,7 +189,7 @@ class Step(Generic[S]):
 
     `inputs` are the steps it reads, by role. `follows` is the role whose kept documents are exactly those that enter
     this step; the accounts of both are compared at commit. `identity` is what else determines the output, such as
-    digests of raw files. `arguments` go to the function as well but do not change the output, such as the folder of the
+    digests of raw files. `extra` arguments go to the function but do not change the output, such as the folder of the
     raw files.
     """
 
@@ -201,7 +201,7 @@ class Step(Generic[S]):
     follows: str | None = None
     seed: int | None = None
     identity: Any = None
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> Kind:
@@ -256,11 +256,11 @@ class Step(Generic[S]):
             UserError: something is missing or broken.
         """
         if self.body.check is not None:
-            self.body.check(self, **self.arguments)
+            self.body.check(self, **self.extra)
 
     def run(self) -> Manifest:
         """Run the function unless the step is done. The engine must be up."""
-        return self.complete(partial(self.body.work, self, **self.arguments))
+        return self.complete(partial(self.body.work, self, **self.extra))
 
     def complete(self, work: Callable[[], Outcome]) -> Manifest:
         """Do the work unless it is done, check its accounts, write the manifest.

@@ -109,7 +109,7 @@ def test_instruction_data_has_the_bytes_of_a_local_lake(remote: Step, before: Be
     steps = []
     for lake, counted in ((LAKE, remote.input("tokenizer")), (str(tmp_path), before.counted)):
         data = {"data": str(tmp_path)}
-        step = Step("instruct", INSTRUCT, settings, lake, {"tokenizer": counted}, seed=SEED, arguments=data)
+        step = Step("instruct", INSTRUCT, settings, lake, {"tokenizer": counted}, seed=SEED, extra=data)
         step.run()
         steps.append(step)
     there, here = steps

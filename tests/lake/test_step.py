@@ -59,7 +59,7 @@ def test_a_fingerprint_changes_with_nothing_else() -> None:
         replace(step, lake="elsewhere"),
         replace(step, body=body),
         replace(step, follows="documents"),
-        replace(step, given={"documents": 2}),
+        replace(step, extra={"documents": 2}),
         replace(step, settings=Threshold(threshold=0.8)),
         replace(step, inputs={"kept": replace(read, lake="elsewhere"), "documents": read}),
     ]
@@ -117,7 +117,7 @@ def test_a_step_runs_once_and_its_manifest_comes_last(tmp_path: Path) -> None:
         step.output.write_bytes(b"part", "part")
         return Outcome({"papers": Account.of(documents, {"empty": 2})}, {"n": 1})
 
-    step = step_of(tmp_path, given={"documents": 3})
+    step = step_of(tmp_path, extra={"documents": 3})
     step = replace(step, body=replace(BODY, work=work))
     assert step.run().total == Account.of(3, {"empty": 2})
     assert step.run().figures == {"n": 1}
@@ -138,10 +138,10 @@ def test_the_manifest_says_what_was_run_on_what(tmp_path: Path) -> None:
 
 
 def test_check_gets_the_arguments_of_the_function() -> None:
-    step_of(given={"documents": 1}).check()
+    step_of(extra={"documents": 1}).check()
     with pytest.raises(UserError, match="clean: documents is negative"):
-        step_of(given={"documents": -1}).check()
-    replace(step_of(given={"documents": -1}), body=replace(BODY, check=None)).check()
+        step_of(extra={"documents": -1}).check()
+    replace(step_of(extra={"documents": -1}), body=replace(BODY, check=None)).check()
 
 
 def test_killed_work_leaves_no_manifest(tmp_path: Path) -> None:
