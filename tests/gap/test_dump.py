@@ -8,7 +8,8 @@ import pytest
 from gap.dump import COLUMNS, write
 from lake.dataset import Output
 from lake.error import UserError
-from tests.jobs.sharded import Before, content_of, documents, plan_of
+from tests.jobs.outputs import content_of
+from tests.jobs.sharded import Before, documents, selected
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.engine
@@ -28,7 +29,7 @@ def planned(free_only: bool = False) -> dict[tuple[str, str], dict[str, object]]
     found = {}
     for rows in documents().values():
         for position, row in enumerate(rows):
-            plan = plan_of(position, row)
+            plan = selected(position, row)
             if plan and (row["redistributable"] or not free_only):
                 found[plan["split"], str(row["id"])] = {name: row[name] for name in COLUMNS} | {
                     "copies": plan["copies"]
