@@ -76,11 +76,6 @@ class Task(Settings):
         return self
 
 
-def known_tasks() -> list[str]:
-    """The names of the tasks in this project."""
-    return bundled.names(TASKS)
-
-
 def task_file(name: str) -> Path:
     """The YAML file of a task, by name or path. Raises UserError if there is none."""
     return bundled.locate(name, TASKS, "benchmark")

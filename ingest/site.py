@@ -187,11 +187,6 @@ class Site(Settings):
         return self
 
 
-def known_sites() -> list[str]:
-    """The tags of the sites that come with the project."""
-    return bundled.names(SITES)
-
-
 def site_file(name: str) -> Path:
     """The YAML of a site, by tag or path. Raises UserError if there is none."""
     return bundled.locate(name, SITES, "site")

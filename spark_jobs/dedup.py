@@ -41,7 +41,7 @@ STAR = schema("id string?, survivor string?, jaccard float64?")
 
 
 def dedup(step: Step[DedupSettings]) -> Outcome:
-    """Write `decisions` and `clusters` for every clean document; the rule is that of dedup.cluster.settle.
+    """Write `decisions` and `clusters` for every clean document; the rule is that of tests/dedup/reference.py.
 
     `clusters` has (id, cluster): the least id among the document's duplicates of any kind, those in earlier corpora
     included, whatever the policy. The rule of a drop is its `Kind`, its score the exact Jaccard of the document and its

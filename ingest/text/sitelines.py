@@ -59,19 +59,15 @@ LABEL = re.compile(
 LONELY = re.compile(r"[-*•]+|#+")
 
 
-def site_lines(text: str, rules: SiteCleaning) -> str:
-    """The text after the rules for sections and lines. Idempotent.
-
-    For all sites: URLs are removed, but the words of a link stay. References in brackets (`[3]`, `[4–6, 9]`, `[edit]`)
-    are removed. Possible findings stay: rows of numbers, isotopes (`[18F]FDG`), intervals (`95% CI [12, 45]`,
-    `34 [22–45] years`). Lines that are only the label of a figure or table, a table's border or a lone mark are
-    removed. The topmost headings get `#`, the deepest `###`. The result is in normal form (ingest.text.normalise).
-    """
-    return site_pages([text], rules)
-
-
 def site_pages(pages: Iterable[str], rules: SiteCleaning) -> str:
-    """The text of a document of several pages, such as chapters. Each page starts and stops by itself."""
+    """The text of a document of several pages, such as chapters, after the rules for sections and lines. Idempotent.
+
+    Each page starts and stops by itself. For all sites, URLs are removed, but the words of a link stay. References in
+    brackets (`[3]`, `[4–6, 9]`, `[edit]`) are removed. Possible findings stay: rows of numbers, isotopes (`[18F]FDG`),
+    intervals (`95% CI [12, 45]`, `34 [22–45] years`). Lines that are only the label of a figure or table, a table's
+    border or a lone mark are removed. The topmost headings get `#`, the deepest `###`. The result is in normal form
+    (ingest.text.normalise).
+    """
     texts = ("\n".join(_kept(_tidied(normalise(page).split("\n")), rules)) for page in pages)
     return normalise("\n".join(_levelled("\n\n".join(texts).split("\n"))))
 

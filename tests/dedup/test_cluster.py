@@ -7,7 +7,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.cluster import Edge, Entry, Kind, components, join_up, ranks, settle, star
+from dedup.cluster import Edge, Kind, components, join_up, ranks, star
+from tests.dedup.reference import Entry, settle
 
 IDS = [f"{number:02}" for number in range(12)]
 DOCUMENTS = st.fixed_dictionaries(

@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from dedup.buckets import ENTRY, candidates
-from dedup.cluster import Entry, components, settle
+from dedup.cluster import components
 from dedup.minhash import jaccard
 from dedup.settings import DedupSettings
 from dedup.sign import COLUMNS, SIGNED, sets, sign
 from lake.document import META
+from tests.dedup.reference import Entry, settle
 
 
 def near_pairs(signed: pa.Table, settings: DedupSettings) -> list[tuple[str, str, float]]:

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from eval.prompts import ending
-from eval.task import Task, known_tasks, load_task, task_file
+from eval.task import TASKS, Task, load_task, task_file
+from lake import bundled
 from lake.error import UserError
 
 PLAIN: dict[str, Any] = {
@@ -29,10 +30,10 @@ def written(folder: Path, **changes: Any) -> str:
 
 
 def test_the_known_tasks_are_those_of_the_page() -> None:
-    assert known_tasks() == ["medmcqa", "medqa-4", "mmlu-medical", "pubmedqa", "sample-qa"]
+    assert bundled.names(TASKS) == ["medmcqa", "medqa-4", "mmlu-medical", "pubmedqa", "sample-qa"]
 
 
-@pytest.mark.parametrize("name", known_tasks())
+@pytest.mark.parametrize("name", bundled.names(TASKS))
 def test_every_task_that_comes_with_the_project_loads(name: str) -> None:
     task = load_task(name)
     assert ending(task.prompt) == "Answer:"

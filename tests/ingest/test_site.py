@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ingest.site import Index, known_sites, load_site
+from ingest.site import SITES, Index, load_site
+from lake import bundled
 from lake.error import UserError
 
 # Articles, thousands of tokens, may be redistributed: table 9 of the MEDITRON paper.
@@ -49,7 +50,7 @@ def written(folder: Path, **changes: Any) -> str:
 
 
 def test_the_known_sites_are_the_sixteen_of_the_table() -> None:
-    assert known_sites() == sorted(TABLE)
+    assert bundled.names(SITES) == sorted(TABLE)
 
 
 @pytest.mark.parametrize("tag", sorted(TABLE))
@@ -63,7 +64,7 @@ def test_a_site_expects_what_the_table_says_and_says_how_it_was_checked(tag: str
 
 
 def test_the_rows_add_up() -> None:
-    sites = [load_site(tag) for tag in known_sites()]
+    sites = [load_site(tag) for tag in bundled.names(SITES)]
     assert sum(site.expect.documents for site in sites) == 45_606
     assert sum(site.expect.words for site in sites) == 112_636 * WORDS_PER_K_TOKEN
     assert sum(site.redistributable for site in sites) == 8

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from benchmarks.steps import stand_in
-from dedup.cluster import Duplicate, Edge, Entry, Kind, settle, settle_titles
+from dedup.cluster import Edge, Kind
 from dedup.cluster import components as reference_components
 from dedup.minhash import jaccard
 from dedup.settings import DedupSettings
@@ -23,6 +23,7 @@ from lake.document import DOCUMENT, new_document
 from lake.step import Outcome, Step
 from spark_jobs.components import components
 from spark_jobs.dedup import DEDUP, STAGING, WRITTEN, _stage, dedup
+from tests.dedup.reference import Duplicate, Entry, settle, settle_titles
 from tests.jobs.outputs import content
 from tests.jobs.outputs import rows as table
 
