@@ -72,6 +72,14 @@ def test_other_questions_are_decontaminated_anew(tmp_path: Path) -> None:
     assert rerun[:2] == ["decontaminate", "mix"]
 
 
+def test_a_step_runs_with_what_it_needs_and_nothing_else(tmp_path: Path) -> None:
+    steps = plan(demo(tmp_path))
+    assert list(select(steps, ["dedup"])) == ["read", "clean", "dedup"]
+    assert list(select(steps, ["tokenizer", "dedup"])) == ["read", "clean", "tokenizer", "dedup"]
+    assert "dedup" in select(steps, ["mix"])
+    assert select(steps, []) == steps
+
+
 # What a run would meet too late --------------------------------------------------------------------------------------
 
 

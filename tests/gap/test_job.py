@@ -1,4 +1,4 @@
-"""A step as a job on a Ray cluster that somebody else started, as the README says."""
+"""The demo as a job on a Ray cluster that somebody else started, as the README says."""
 
 import os
 import secrets
@@ -18,7 +18,7 @@ import pytest
 import yaml
 from ray._private.runtime_env.packaging import get_excludes_from_ignore_files
 
-from lake.step import Manifest
+from lake.step import Kind, Manifest
 
 pytestmark = pytest.mark.engine
 
@@ -32,16 +32,16 @@ PATIENCE = {"RAY_agent_register_timeout_ms": "300000"}
 @pytest.mark.parametrize("config", sorted(ROOT.glob("configs/*.yaml")), ids=lambda path: path.stem)
 def test_the_upload_holds_neither_runs_nor_data_but_the_samples(config: Path) -> None:
     excluded = get_excludes_from_ignore_files(ROOT, include_gitignore=True)
-    given = yaml.safe_load(config.read_text(encoding="utf-8"))
-    folders = given["data"], given["lake"]
-    kept = {folder for folder in folders if not any(one(ROOT / folder / "file") for one in excluded)}
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    folders = settings["data"], settings["lake"]
+    kept = {folder for folder in folders if not any(excludes(ROOT / folder / "file") for excludes in excluded)}
     assert kept <= {"samples"}
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +103,16 @@ def submit(head: str, *words: str) -> subprocess.CompletedProcess[str]:
     command = [str(BIN / "ray"), "job", "submit", f"--address={head}", "--working-dir", ".", "--", *words]
     deadline = time.monotonic() + 300
     while True:
-        done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=900)
         if "No available agent" not in done.stderr or time.monotonic() > deadline:
             return done
         time.sleep(2)
 
 
-def test_ray_job_submit_runs_a_step_on_the_cluster(head: str, tmp_path: Path) -> None:
-    done = submit(head, "python", "-m", "gap", "run", "configs/demo.yaml", "read", f"lake={tmp_path}")
+def test_ray_job_submit_runs_the_demo_on_the_cluster(head: str, tmp_path: Path) -> None:
+    done = submit(head, "python", "-m", "gap", "run", "configs/demo.yaml", f"lake={tmp_path}")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    (file,) = tmp_path.glob("read-*/manifest.json")
-    assert Manifest.model_validate_json(file.read_bytes()).total.entered >= 200
+    manifests = [Manifest.model_validate_json(file.read_bytes()) for file in tmp_path.glob("*/manifest.json")]
+    assert {manifest.kind for manifest in manifests} == set(Kind) - {Kind.INSTRUCTIONS}
+    (report,) = tmp_path.glob("report-*/report.html")
+    assert "<svg" in report.read_text(encoding="utf-8")

@@ -46,10 +46,10 @@ def submit(events: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which dedup has been submitted once: `lake`, and Spark's `events`."""
+    """A folder in which mix has been submitted once, which needs all other Spark steps: `lake`, and Spark's `events`."""
     folder = tmp_path_factory.mktemp("submit")
     (folder / "events").mkdir()
-    done = submit(folder / "events", DEMO, "dedup", f"lake={folder / 'lake'}")
+    done = submit(folder / "events", DEMO, "mix", f"lake={folder / 'lake'}")
     assert done.returncode == 0, done.stdout[-4000:]
     assert "All done" in done.stdout
     return folder
@@ -57,25 +57,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def manifests(folder: Path) -> dict[str, Manifest]:
     files = (folder / "lake").glob("*/manifest.json")
-    found = [Manifest.model_validate_json(file.read_bytes()) for file in files]
-    return {one.step: one for one in found}
+    done = [Manifest.model_validate_json(file.read_bytes()) for file in files]
+    return {manifest.step: manifest for manifest in done}
 
 
 def test_the_steps_up_to_the_submitted_one_are_done(folder: Path) -> None:
-    found = manifests(folder)
-    assert found.keys() == {"read", "clean", "dedup"}
-    assert found["dedup"].total.dropped.keys() >= {"exact_duplicate", "id_duplicate", "near_duplicate"}
-    assert found["dedup"].total.entered == found["clean"].total.kept
+    done = manifests(folder)
+    assert done.keys() == {"read", "clean", "tokenizer", "dedup", "decontaminate", "mix"}
+    assert done["dedup"].total.dropped.keys() >= {"exact_duplicate", "id_duplicate", "near_duplicate"}
+    assert done["decontaminate"].total.dropped.keys() == {"contaminated"}
+    assert done["mix"].total.entered == done["decontaminate"].total.kept
 
 
 def test_the_settings_are_those_of_spark_submit_and_the_rest_ours(folder: Path) -> None:
     (log,) = (folder / "events").iterdir()
     events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    (told,) = [one["Spark Properties"] for one in events if one["Event"] == "SparkListenerEnvironmentUpdate"]
-    assert (told["spark.master"], told["spark.driver.memory"]) == ("local[1]", "900m")
-    assert (told["spark.driver.host"], told["spark.sql.shuffle.partitions"]) == ("localhost", "3")
-    assert told["spark.sql.session.timeZone"] == "UTC"
-    assert told["spark.app.name"] == "gap-replay"
+    (held,) = [event["Spark Properties"] for event in events if event["Event"] == "SparkListenerEnvironmentUpdate"]
+    assert (held["spark.master"], held["spark.driver.memory"]) == ("local[1]", "900m")
+    assert (held["spark.driver.host"], held["spark.sql.shuffle.partitions"]) == ("localhost", "3")
+    assert held["spark.sql.session.timeZone"] == "UTC"
+    assert held["spark.app.name"] == "gap-replay"
 
 
 def test_what_is_done_is_not_done_again(folder: Path) -> None:
