@@ -46,7 +46,7 @@ def submit(events: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which mix has been submitted once, which needs all other Spark steps: `lake`, and Spark's `events`."""
+    """A folder in which mix, which needs all Spark steps, was submitted once: `lake`, and Spark's `events`."""
     folder = tmp_path_factory.mktemp("submit")
     (folder / "events").mkdir()
     done = submit(folder / "events", DEMO, "mix", f"lake={folder / 'lake'}")
