@@ -43,7 +43,7 @@ def export(step: Step[ExportSettings]) -> Outcome:
     return Outcome(figures=ray.get(ray.remote(num_cpus=1, max_calls=1)(ExportJob.run).remote(job)))
 
 
-EXPORT = Body[ExportSettings](export, Kind.EXPORT, "ray + torch", 2, check=check_shards)
+EXPORT = Body[ExportSettings](export, Kind.EXPORT, "ray + torch", 1, check=check_shards)
 
 
 @dataclass(frozen=True)

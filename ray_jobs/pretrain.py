@@ -70,7 +70,7 @@ def check_shards(step: Step[Any]) -> None:
             read_index_in(shards.output.below(FOLDER_OF_SHARDS), row["name"])
 
 
-PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 2, check=check_shards)
+PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 1, check=check_shards)
 
 
 def vocabulary(made: Tokenizer) -> "Vocabulary":
