@@ -4,7 +4,7 @@ from dedup.settings import DedupSettings
 from dedup.sign import SIGNATURES
 from lake.dataset import Output
 from lake.error import UserError
-from lake.step import read_manifest
+from lake.step import Kind, read_manifest
 
 
 def fingerprints(settings: DedupSettings, version: int) -> list[str]:
@@ -29,7 +29,7 @@ def _fingerprint(folder: str, settings: DedupSettings, version: int) -> str:
         ) from None
     except (OSError, UserError) as error:
         raise UserError(f"dedup.earlier: {folder}: {' '.join(str(error).split())}") from None
-    if manifest.step != "dedup" or not output.parts(SIGNATURES):
+    if manifest.kind is not Kind.DEDUPLICATION or not output.parts(SIGNATURES):
         raise UserError(f"dedup.earlier: {folder}: has no signatures; run that corpus with dedup.keep_signatures=true")
     if manifest.version != version:
         raise UserError(f"dedup.earlier: {folder}: made by another version of dedup; run that corpus again")

@@ -173,14 +173,20 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 def _advice(where: str, model: type[BaseModel]) -> str:
     """The key that was meant: one spelt alike, first of the same section, then of any other."""
-    section, _, key = where.rpartition(".")
-    known = dict.fromkeys(_keys(model))
-    beside = [one.rpartition(".")[2] for one in known if one.rpartition(".")[0] == section]
+    *section, key = where.split(".")
+    known = [path.split(".") for path in dict.fromkeys(_keys(model))]
+    beside = [name for *path, name in known if bool(path) == bool(section) and _within(path, section)]
     if near := difflib.get_close_matches(key, beside, n=1):
         return f"did you mean {near[0]}?"
-    elsewhere = {one.rpartition(".")[2]: one for one in reversed(known)}
+    elsewhere = {path[-1]: ".".join(path) for path in reversed(known)}
     near = difflib.get_close_matches(key, elsewhere, n=1)
     return f"did you mean {elsewhere[near[0]]}?" if near else "remove it"
+
+
+def _within(path: list[str], section: list[str]) -> bool:
+    """Whether the section is the path, with names of sources and the like between its parts."""
+    parts = iter(section)
+    return all(part in parts for part in path)
 
 
 def _keys(model: type[BaseModel], above: str = "") -> Iterator[str]:

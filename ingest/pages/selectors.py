@@ -22,7 +22,7 @@ class Selectable:
         self._elements: dict[int, etree._Element] = {}
         for event, element in etree.iterwalk(root, events=("start", "end")):
             if event == "start":
-                tag = self._soup.handle_starttag(element.tag, None, None, dict(element.attrib))
+                tag = self._soup.handle_starttag(element.tag, None, None, dict(element.items()))
                 self._elements[id(tag)] = element
                 text = element.text
             else:

@@ -9,14 +9,16 @@ from dedup.earlier import fingerprints
 from dedup.settings import DedupSettings
 from dedup.sign import SIGNATURES, SIGNED
 from lake.error import UserError
-from lake.step import Outcome, Step
+from lake.step import Body, Kind, Outcome, Step
 
 VERSION = 7
 
 
-def finished(lake: Path, name: str = "dedup", signatures: bool = True, **settings: Any) -> Step:
-    config = DedupSettings(keep_signatures=signatures, **settings).model_dump(mode="json")
-    step = Step(name, "spark", VERSION, config, str(lake))
+def finished(
+    lake: Path, kind: Kind = Kind.DEDUPLICATION, signatures: bool = True, **settings: Any
+) -> Step[DedupSettings]:
+    body = Body[DedupSettings](lambda _: Outcome(), kind, "spark", VERSION)
+    step = Step("dedup", body, DedupSettings(keep_signatures=signatures, **settings), str(lake))
     if signatures:
         step.output.write_part(SIGNATURES, 0, SIGNED.empty_table(), "web")
     step.complete(Outcome)
@@ -61,7 +63,7 @@ def test_an_unreadable_place_is_refused(tmp_path: Path) -> None:
 def test_another_step_or_one_that_kept_no_signatures_is_refused(tmp_path: Path) -> None:
     kept_none = finished(tmp_path / "a", signatures=False)
     assert "dedup.keep_signatures=true" in refusal(kept_none.output.root)
-    assert "has no signatures" in refusal(finished(tmp_path / "b", name="clean").output.root)
+    assert "has no signatures" in refusal(finished(tmp_path / "b", Kind.CLEANER).output.root)
 
 
 def test_signatures_of_another_version_are_refused(tmp_path: Path) -> None:

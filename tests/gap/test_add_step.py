@@ -27,7 +27,7 @@ def words(step: Step[Settings]) -> Outcome:
     return Outcome({"papers": Account.of(len(texts))}, {"words": sum(len(text.split()) for text in texts)})
 
 
-WORDS = Body[Any](words, Kind.TOKENIZER, "python", 1)
+WORDS = Body[Any](words, Kind.INSTRUCTIONS, "python", 1)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from gap.config import Config
 from gap.plan import plan
 from lake.config import load
 from lake.error import UserError
-from lake.step import Account, Kind, Manifest, Outcome, Step
+from lake.step import Kind, Manifest, Outcome, Step
 from tests.gap.command import DEMO, ROOT
 
 MADE_UP = ROOT / "tests" / "manifests.json"
@@ -57,21 +57,18 @@ def test_two_models_stand_side_by_side(tmp_path: Path) -> None:
     manifests = [Manifest.model_validate(row) for row in json.loads(MADE_UP.read_text(encoding="utf-8"))]
     made_up = {manifest.kind: manifest for manifest in manifests}
     steps = steps_of(tmp_path, "variants={slow: {optimizer: {lr: 1.0e-4}}}")
-    kept: dict[str, Account] = {}
     for step in steps.values():
         if step.kind is Kind.REPORT:
             continue
         manifest = made_up[step.kind]
         step.complete(lambda manifest=manifest: Outcome(manifest.accounts, manifest.figures, manifest.unit))
-        kept |= manifest.accounts
     steps["report"].run()
     status = CliRunner().invoke(main, ["status", DEMO, f"lake={tmp_path}", "variants.slow.optimizer.lr=1.0e-4"])
     assert status.exit_code == 0, status.output
     shown = {line.split(" ")[0] for line in status.output.splitlines()}
     assert {"evaluate", "evaluate-slow", "pretrain-slow", "export-slow"} <= shown
-    page, _, card = (
-        steps["report"].output.read_bytes(name).decode() for name in steps["report"].manifest().figures["files"]
-    )
+    output = steps["report"].output
+    page, card = (output.read_bytes(name).decode() for name in ("report.html", "model_card.md"))
     for name in ("evaluate", "evaluate-slow"):
         assert f'id="{name}"' in page
     for name in ("pretrain", "pretrain-slow"):
