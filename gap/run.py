@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -24,9 +24,6 @@ from lake.step import Kind, Manifest, Step, Steps, needed, of_kind
 from ray_jobs import cluster
 from spark_jobs import session as spark_session
 from spark_jobs.watch import watch
-
-LANES = ("spark", "ray", "python")
-"""Steps of one lane run one after the other: the cores of an engine are for one step."""
 
 
 @click.command()
@@ -86,23 +83,27 @@ class Engines:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._spark: Any = None
-        self._locks = {lane: Lock() for lane in LANES}
+        self._lock = Lock()
 
     def __enter__(self) -> Self:
         return self
 
-    def start(self, lane: str) -> None:
-        """Start the engine of a lane unless it is up."""
-        with self._locks[lane]:
-            if lane == "spark":
-                self._spark = spark_session.start(self._config.spark)
-            elif lane == "ray":
-                cluster.start(self._config.ray)
+    def prepare(self, lanes: Collection[str]) -> None:
+        """Start the engines of these lanes side by side."""
+        if "spark" in lanes:
+            Thread(target=self._prepare_spark, daemon=True).start()
+        if "ray" in lanes:
+            # Ray's processes end with the thread that started them, so it must be this one.
+            cluster.start(self._config.ray)
 
-    def prepare(self, lane: str) -> None:
-        """Start it ahead of its first step, which is the one to raise what goes wrong."""
-        with suppress(Exception):
-            self.start(lane)
+    def start_spark(self) -> None:
+        """Start Spark unless it is up."""
+        with self._lock:
+            self._spark = spark_session.start(self._config.spark)
+
+    def _prepare_spark(self) -> None:
+        with suppress(Exception):  # the first Spark step starts it again, and raises what goes wrong
+            self.start_spark()
 
     def __exit__(self, *_: object) -> None:
         if self._spark is not None:
@@ -136,15 +137,14 @@ def run_steps(config: Config, steps: Steps, listener: Listener) -> None:
 
 
 def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Listener) -> None:
-    """Run each step as soon as its inputs are done and its lane is free. Lanes start their engines side by side.
+    """Run each step as soon as its inputs are done and its lane is free.
 
     After a failure no step is started; the failure is raised when the steps beside it have ended.
     """
     ended: SimpleQueue[tuple[Step[Any], Manifest | BaseException]] = SimpleQueue()
     running: list[Step[Any]] = []
     failure: BaseException | None = None
-    for lane in dict.fromkeys(map(_lane, waiting.values())):
-        Thread(target=engines.prepare, args=(lane,), daemon=True).start()
+    engines.prepare(set(map(_lane, waiting.values())))
     while running or (waiting and failure is None):
         for step in list(waiting.values()) if failure is None else ():
             ready = all(before.done for before in step.inputs.values())
@@ -164,12 +164,14 @@ def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Liste
 
 
 def _lane(step: Step[Any]) -> str:
+    """Steps of one lane run one after the other: the cores of an engine are for one step."""
     return step.body.engine.partition(" ")[0]
 
 
 def _run(step: Step[Any], engines: Engines, ended: SimpleQueue[tuple[Step[Any], Manifest | BaseException]]) -> None:
     try:
-        engines.start(_lane(step))
+        if _lane(step) == "spark":
+            engines.start_spark()
         with watch(step.name) if _lane(step) == "spark" else nullcontext():
             manifest = step.run()
         ended.put((step, manifest))
