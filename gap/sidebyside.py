@@ -94,8 +94,8 @@ def _rows(left: Words, right: Words, width: int) -> Iterator[str]:
 
 def _block(left: str, right: str, width: int) -> Iterator[str]:
     column, console = _column(width), Console()
-    texts = (Text(plain(text)).wrap(console, column, overflow="fold") if text else [] for text in (left, right))
-    for a, b in zip_longest(*texts, fillvalue=Text()):
+    wrapped = [Text(plain(text)).wrap(console, column, overflow="fold") for text in (left, right) if left or right]
+    for a, b in zip_longest(*wrapped, fillvalue=Text()):
         yield f"{set_cell_size(a.plain, column)}{BAR}{b.plain}".rstrip()
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +15,7 @@ from ingest.pages.pdf import pdf_text
 from ingest.raw_input import Pace, RawInput
 from ingest.records import Fallback, Note, Records, Rejected
 from ingest.site import Site, load_site, site_file
+from ingest.sources.dates import utc
 from ingest.text.sitelines import site_pages
 from ingest.web.fetchlog import read_superseded
 from ingest.web.payload import Payload, PayloadError, read_payload
@@ -128,8 +129,7 @@ def _url(record: Record) -> str | None:
 
 def _moment(record: Record) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(record.headers.get("warc-date", ""))
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return utc(record.headers.get("warc-date", ""))
     except (ValueError, OverflowError):
         return None
 
