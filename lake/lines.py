@@ -17,6 +17,8 @@ READ = 2**16
 """Bytes of Zstandard that are unpacked at once. Where the stream breaks, all of them are lost."""
 
 PACKED = (".gz", ".zst")
+GZIP_FAULTS = (EOFError, zlib.error, gzip.BadGzipFile)
+"""What Python raises where a gzip stream is truncated or corrupt."""
 
 
 class Line(NamedTuple):
@@ -48,7 +50,7 @@ def raw_lines(path: Path, name: str, max_bytes: int) -> Iterator[Line]:
                     yield Line(native, Drop(Reason.TOO_LARGE, evidence, float(line)))
                 elif line.strip():
                     yield Line(native, line)
-        except (EOFError, zlib.error, gzip.BadGzipFile, ZstandardError) as error:
+        except (*GZIP_FAULTS, ZstandardError) as error:
             native = f"{name}:{number + 1}"
             yield Line(native, Drop(Reason.TRUNCATED_FILE, f"{native}: nothing is readable from here on: {error}"))
 

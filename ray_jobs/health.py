@@ -64,11 +64,11 @@ def check(
     root = Path(data, settings.folder)
     checked = [_check(name, root, settings, keep, accept) for name in settings.chosen(sites)]
     if keep or accept:
-        table, temporary = root / "health.parquet", root / ".health.parquet"
+        table = root / "health.parquet"
         rows = {row["site"]: row for row in pq.read_table(table).to_pylist()} if table.exists() else {}
         rows |= {site.row["site"]: site.row for site in checked}
-        pq.write_table(pa.Table.from_pylist(list(rows.values()), HEALTH), temporary)
-        temporary.replace(table)
+        with Output(str(root.absolute())).create(table.name) as stream:
+            pq.write_table(pa.Table.from_pylist(list(rows.values()), HEALTH), stream)
     return checked
 
 

@@ -1,7 +1,6 @@
 """Full papers in JATS XML, as PubMed Central and publishers release them: one article per file, plain or gzip."""
 
 import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -19,6 +18,7 @@ from ingest.sources.tar import BrokenArchiveError, members
 from ingest.sources.xml_guard import DECLARES, ENCODING_FAULTS, ENTITY, SAFE, declares_entities, name_characters
 from lake.decision import Reason
 from lake.document import Document, new_document
+from lake.lines import GZIP_FAULTS
 
 PAPERS = (".xml", ".nxml")
 TYPES = {
@@ -82,7 +82,7 @@ class JatsInput(RawInput):
         try:
             with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
                 data = stream.read(self.max_bytes + 1)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except GZIP_FAULTS as error:
             yield rejected(name, Reason.TRUNCATED_FILE, str(error))
             return
         yield parse_paper(data, name, self)
@@ -106,7 +106,7 @@ def _read_archive(path: Path, name: str, settings: JatsInput) -> Records:
                     yield rejected(native, Reason.TOO_LARGE, fault)
                 else:
                     yield parse_paper(member.data, native, settings)
-        except (EOFError, zlib.error, gzip.BadGzipFile, BrokenArchiveError) as error:
+        except (*GZIP_FAULTS, BrokenArchiveError) as error:
             yield rejected(name, Reason.TRUNCATED_FILE, f"nothing is readable from here on: {error}")
 
 

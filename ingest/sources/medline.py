@@ -1,7 +1,6 @@
 """MEDLINE/PubMed citations in NLM's XML, plain or gzip: yearly baseline, daily updates, and answers of efetch."""
 
 import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Literal
@@ -23,9 +22,9 @@ from ingest.sources.xml_guard import (
 )
 from lake.decision import Drop, Reason, RecordError
 from lake.document import Document, new_document
+from lake.lines import GZIP_FAULTS
 
 RECORDS = ("PubmedArticle", "PubmedBookArticle", "DeleteCitation")
-FAULTS = (EOFError, zlib.error, gzip.BadGzipFile)
 YEAR = 4
 LANGUAGES = {
     "eng": "en", "chi": "zh", "cze": "cs", "dan": "da", "dut": "nl", "fre": "fr", "ger": "de", "hun": "hu", "ita": "it",
@@ -66,7 +65,7 @@ class MedlineInput(RawInput):
                     raise EOFError("the file is empty")
                 for number, record in enumerate(_elements(stream), 1):
                     yield from _records(record, number, name, self)
-            except FAULTS as error:
+            except GZIP_FAULTS as error:
                 yield _broken(name, number, Reason.TRUNCATED_FILE, str(error))
                 return
             except RecordError as error:

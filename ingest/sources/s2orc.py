@@ -11,7 +11,6 @@ from ingest.records import Metadata, Records, Rejected, article_url, is_number, 
 from ingest.s2 import unfinished
 from ingest.sources.jsonl import CONVERT
 from ingest.sources.paper_text import finished, foreign
-from ingest.sources.s2orc_spans import AnnotationError
 from ingest.sources.s2orc_text import S2Paper
 from ingest.sources.sampling import sampled
 from lake.decision import Drop, Reason, RecordError
@@ -125,10 +124,7 @@ def _full_text(record: dict[str, Any], corpusid: int, settings: S2Input) -> Docu
         raise RecordError(Reason.WRONG_TYPE, f"content.text is a string, not {text!s:.80}")
     if not text or not text.strip():
         raise RecordError(Reason.NO_BODY, "no text")
-    try:
-        paper = S2Paper(whole(text), _object(content.get("annotations")))
-    except AnnotationError as error:
-        raise RecordError(Reason.MALFORMED_ANNOTATION, str(error)) from None
+    paper = S2Paper(whole(text), _object(content.get("annotations")))
     blocks = paper.blocks()
     if not blocks:
         raise RecordError(Reason.NO_BODY, "no text beside the abstract")

@@ -18,7 +18,7 @@ from ingest.site import Site, load_site, site_file
 from ingest.sources.dates import utc
 from ingest.text.sitelines import site_pages
 from ingest.web.fetchlog import read_superseded
-from ingest.web.payload import Payload, PayloadError, read_payload
+from ingest.web.payload import HTML, PDF, UNKNOWN, PayloadError, read_payload
 from ingest.web.urls import clean_url
 from ingest.web.warc import DOCUMENT, KIND, Broken, Record, read_records
 from lake import bundled
@@ -26,9 +26,6 @@ from lake.decision import Drop, Reason
 from lake.document import Document, new_document
 
 PAGES = {"document", "chapter"}
-HTML = ("text/html", "application/xhtml+xml")
-PDF = ("application/pdf", "application/x-pdf")
-UNKNOWN = ("", "application/octet-stream", "binary/octet-stream")
 
 
 class WarcInput(RawInput):
@@ -158,15 +155,11 @@ def _page(record: Record, site: Site, settings: WarcInput) -> Page | Drop:
         return Drop(Reason.MALFORMED_WARC, str(error))
     if payload.status != 200:
         return Drop(Reason.NOT_A_PAGE, f"status {payload.status}")
-    if _is_pdf(payload):
+    if payload.type in PDF or (payload.type in UNKNOWN and b"%PDF-" in payload.body[:1024]):
         return grobid_or_pdf_text(payload.body, settings.grobid) if settings.grobid else pdf_text(payload.body)
     if payload.type not in HTML:
         return Drop(Reason.NOT_A_PAGE, f"Content-Type {payload.type!r:.80} is neither HTML nor PDF")
     return extract(payload.body, site.content, site.title, payload.charset)
-
-
-def _is_pdf(payload: Payload) -> bool:
-    return payload.type in PDF or (payload.type in UNKNOWN and b"%PDF-" in payload.body[:1024])
 
 
 def _results(group: _Group, site: Site, settings: WarcInput) -> Records:

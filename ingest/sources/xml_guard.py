@@ -1,7 +1,7 @@
 """XML from strangers, parsed without DTD, entities or network, and with no more than one record in memory."""
 
 import html.entities
-from typing import Protocol
+from io import BufferedIOBase
 
 from lxml import etree
 
@@ -26,10 +26,6 @@ SAFE = {
     "remove_pis": True,
 }
 """Options of all parsers. Without `huge_tree`, libxml2 keeps its own limits of depth and size."""
-
-
-class Stream(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
 
 
 def declares_entities(element: etree._Element) -> bool:
@@ -58,7 +54,7 @@ class GuardedStream:
     only occur in a DTD, a comment or a CDATA section.
     """
 
-    def __init__(self, stream: Stream, max_bytes: int) -> None:
+    def __init__(self, stream: BufferedIOBase, max_bytes: int) -> None:
         self._stream = stream
         self._max_bytes = max_bytes
         self._since = 0
