@@ -16,7 +16,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -64,7 +64,7 @@ class S2Settings(Settings):
     """
 
     api: str = "https://api.semanticscholar.org/datasets/v1"
-    release: str = "latest"
+    release: str = Field(default="latest", pattern=f"^(latest|{RELEASE.pattern})$")
     datasets: tuple[Literal["papers", "s2orc", "abstracts"], ...] = ("papers", "s2orc", "abstracts")
     connections: PositiveInt = Field(default=4, le=32)
     retries: PositiveInt = 8
@@ -79,21 +79,10 @@ class S2Settings(Settings):
             raise ValueError("the API key must not be sent unencrypted; use an address with https://")
         return api.rstrip("/")
 
-    @field_validator("release")
-    @classmethod
-    def _dated(cls, release: str) -> str:
-        if release != "latest" and not RELEASE.fullmatch(release):
-            raise ValueError(f"{release!r} is neither latest nor a date such as 2023-08-01")
-        return release
-
 
 def unfinished(folder: Path) -> list[Path]:
     """The files that a fetch which did not finish left in a dataset's folder."""
     return sorted(path for end in UNDER_WAY for path in folder.glob(f"*{end}"))
-
-
-class GivenUpError(Exception):
-    """The fetch of a part was stopped."""
 
 
 def fetch(settings: S2Settings, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
@@ -262,7 +251,7 @@ class Part:
                     f"{self._partial}: {error.strerror or error}; make room or choose another data="
                 ) from None
             if self.stop.is_set():
-                raise GivenUpError(self.path.name)
+                raise CancelledError(self.path.name)
             attempt = 0 if self._got() > before else attempt + 1
             if attempt > self.settings.retries:
                 raise UserError(f"{self.path.name}: {fault}, {attempt} times in a row; run the command again to go on")
@@ -315,7 +304,7 @@ class Part:
             for data in answer.iter_raw():
                 out.write(data)
                 if self.stop.is_set():
-                    raise GivenUpError(self.path.name)
+                    raise CancelledError(self.path.name)
         if self.whole.get("bytes") is not None and self._got() > self.whole["bytes"]:
             self._forget()
             raise _AnswerError("more bytes than announced")

@@ -70,7 +70,10 @@ def _make(clean: Output, settings: TokenizerSettings) -> dict[str, bytes]:
         return adopt(settings).files()
     sample = _sample(clean, settings.train.sample_mb * 1e6)
     (files,) = each(
-        lambda rows: train((text.as_py() for text in rows["text"]), settings).files(), [sample], "tokenizer: train", "corpus"
+        lambda rows: train((text.as_py() for text in rows["text"]), settings).files(),
+        [sample],
+        "tokenizer: train",
+        "corpus",
     )
     return files
 
