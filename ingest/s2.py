@@ -236,7 +236,7 @@ class Part:
             before = self._got()
             try:
                 self._go_on()
-                if self._is_complete():
+                if self.whole.get("bytes") in (None, self._got()):
                     self._check()
                     self._partial.replace(self.path)
                     self._about.unlink(missing_ok=True)
@@ -267,9 +267,6 @@ class Part:
 
     def _got(self) -> int:
         return self._partial.stat().st_size if self._partial.exists() else 0
-
-    def _is_complete(self) -> bool:
-        return self.whole.get("bytes") in (None, self._got())
 
     def _go_on(self) -> None:
         """Fetch what is missing. A server that cannot send a range, or whose file has changed, sends the whole file."""

@@ -69,13 +69,11 @@ def _make(clean: Output, settings: TokenizerSettings) -> dict[str, bytes]:
     if settings.train is None:
         return adopt(settings).files()
     sample = _sample(clean, settings.train.sample_mb * 1e6)
-    (files,) = each(
-        lambda rows: train((text.as_py() for text in rows["text"]), settings).files(),
-        [sample],
-        "tokenizer: train",
-        "corpus",
-    )
-    return files
+
+    def make(rows: pa.Table) -> dict[str, bytes]:
+        return train((text.as_py() for text in rows["text"]), settings).files()
+
+    return next(each(make, [sample], "tokenizer: train", "corpus"))
 
 
 def _sample(clean: Output, size: float) -> pa.Table:

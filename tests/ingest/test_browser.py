@@ -312,7 +312,7 @@ def test_an_error_of_the_browser_and_a_page_that_asks_after_its_end_are_no_troub
     async def wait(_: Fetcher) -> None:
         assert await asyncio.gather(*late) == [True, True]
 
-    monkeypatch.setattr(Fetcher, "close", wait)
+    monkeypatch.setattr(Fetcher, "aclose", wait)
     good, bad = play(jumping, monkeypatch, page, 2)
     assert good.miss is None
     assert (bad.miss, bad.evidence) == (Miss.NOT_BUILT, "it fell over")

@@ -630,6 +630,7 @@ def logged_in(folder: Path) -> set[str]:
 
 SCRIPT = """
 import asyncio, json, sys
+from contextlib import aclosing
 from pathlib import Path
 from ingest.web.archive import Archive
 from ingest.web.crawl import CrawlSettings, SiteCrawl
