@@ -96,16 +96,15 @@ class Upsampled:
 
 def upsampling(mixture: Manifest) -> list[Upsampled]:
     """The sources that are upsampled."""
-    return [_upsampled(source, figures) for source, figures in sorted(mixture.figures["upsampling"].items())]
-
-
-def _upsampled(source: str, figures: Figures) -> Upsampled:
-    return Upsampled(
-        source,
-        figures["reference"],
-        dict(sorted((int(times), count) for times, count in figures["documents"].items())),
-        sorted(figures["categories"].items(), key=lambda row: (-row[1], row[0])),
-        [(year, bottom, top) for year, (bottom, top) in sorted(figures["citations"].items())],
-        figures["tokens_before"],
-        figures["tokens_after"],
-    )
+    return [
+        Upsampled(
+            source,
+            figures["reference"],
+            dict(sorted((int(times), count) for times, count in figures["documents"].items())),
+            sorted(figures["categories"].items(), key=lambda row: (-row[1], row[0])),
+            [(year, bottom, top) for year, (bottom, top) in sorted(figures["citations"].items())],
+            figures["tokens_before"],
+            figures["tokens_after"],
+        )
+        for source, figures in sorted(mixture.figures["upsampling"].items())
+    ]

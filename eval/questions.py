@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import io
 import json
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from lake import bundled
 from lake.config import Settings
 from lake.decision import EVIDENCE_CHARS, Drop, Reason
 from lake.error import UserError
+from lake.lines import GZIP_FAULTS
 
 MOST_OPTIONS = 26
 LONGEST_LABEL = 16
@@ -258,7 +258,7 @@ def _read(path: Path) -> bytes:
     """The whole file. A benchmark that is cut short would give a wrong score."""
     try:
         return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except GZIP_FAULTS as error:
         raise UserError(f"{path}: not a whole gzip file: {error}; download it again") from None
 
 
@@ -269,13 +269,11 @@ def sample(settings: EvaluateSettings, questions: Iterable[Question]) -> dict[st
         samples[question.benchmark].append(question)
     for benchmark in settings.benchmarks:
         if benchmark.limit is not None:
-            ranked = sorted(enumerate(samples[benchmark.name]), key=lambda pair: _hash(pair[1]))
-            samples[benchmark.name] = [question for _, question in sorted(ranked[: benchmark.limit])]
+            keys = (f"{question.benchmark}\x00{question.id}".encode() for question in samples[benchmark.name])
+            ranked = sorted(enumerate(keys), key=lambda pair: hashlib.sha256(pair[1]).digest())
+            places = sorted(place for place, _ in ranked[: benchmark.limit])
+            samples[benchmark.name] = [samples[benchmark.name][place] for place in places]
     return samples
-
-
-def _hash(question: Question) -> bytes:
-    return hashlib.sha256(f"{question.benchmark}\x00{question.id}".encode()).digest()
 
 
 def question_table(questions: Iterable[Question]) -> pa.Table:

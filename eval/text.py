@@ -24,14 +24,9 @@ def one_line(text: str) -> str:
     return SPACES.sub(" ", printable(text)).strip()
 
 
-def without_credentials(text: str) -> str:
-    """Take user and password out of addresses."""
-    return CREDENTIALS.sub("", text)
-
-
 def as_yaml(tree: Any) -> str:
     """A tree of settings as YAML, without the passwords in addresses."""
-    return without_credentials(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100))
+    return CREDENTIALS.sub("", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100))
 
 
 def markdown(text: str) -> Markup:

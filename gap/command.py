@@ -1,8 +1,7 @@
 """What the commands of `gap` share: arguments, one-line errors, the config, tables."""
 
-import difflib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -37,12 +36,6 @@ def user_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 def load_config(config: str, overrides: Sequence[str]) -> Config:
     return load(config, overrides, Config)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Advice to append to a message about an unknown name; empty if no known name resembles it."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 @contextmanager

@@ -56,7 +56,10 @@ class Effort:
 def efforts(config: Config, steps: Steps, known: Foreseen) -> dict[str, Effort]:
     """By step: what it took if it is done, else what to expect."""
     estimator = Estimator(config, known, vocabulary(steps))
-    return {name: _taken(step) if step.done else estimator.effort(step) for name, step in steps.items()}
+    return {
+        name: Effort(step.manifest().seconds, size=_size(step), done=True) if step.done else estimator.effort(step)
+        for name, step in steps.items()
+    }
 
 
 def vocabulary(steps: Steps) -> int:
@@ -74,10 +77,6 @@ def shards(config: Config, known: Foreseen) -> dict[str, int]:
         row["source"]: Layout.of({split: row[f"{split}_tokens"] for split in SPLITS}, config.shard.tokens).total
         for row in known.mixture[:-1]
     }
-
-
-def _taken(step: Step[Any]) -> Effort:
-    return Effort(step.manifest().seconds, size=_size(step), done=True)
 
 
 def _size(step: Step[Any]) -> float | None:

@@ -61,7 +61,8 @@ def look_ahead(config: Config, steps: Steps, lacking: frozenset[str]) -> Foresee
         held = {source: Amount(amount.documents, amount.tokens) for source, amount in expected.items()}
         origin = "expected"
     else:
-        held = {source: _estimate(files) for source, files in raw.items()}
+        texts = {source: files.text for source, files in raw.items()}
+        held = {name: Amount(round(n / BYTES_PER_DOCUMENT), round(n / BYTES_PER_TOKEN)) for name, n in texts.items()}
         origin = "estimated"
     for source in lacking:
         inputs = tuple(settings for settings in config.read.inputs if settings.source == source)
@@ -78,10 +79,6 @@ def counted(tokenizer: Step[Any]) -> dict[str, Amount]:
     tokens: dict[str, int] = manifest.figures["tokens_by_source"]
     documents = {source: manifest.accounts[source].kept for source in tokens}
     return {source: Amount(documents[source], tokens[source] + documents[source]) for source in tokens}
-
-
-def _estimate(raw: Raw) -> Amount:
-    return Amount(round(raw.text / BYTES_PER_DOCUMENT), round(raw.text / BYTES_PER_TOKEN))
 
 
 def shortfalls(mix: MixSettings, mixture: list[dict[str, Any]]) -> list[str]:

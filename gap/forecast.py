@@ -160,8 +160,9 @@ def _steps(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
         )
         for (name, step), effort in zip(steps.items(), todo.values(), strict=True)
     ]
+    waiting = [effort.seconds for effort in todo.values() if not effort.done]
     left = Effort(
-        _sum(effort.seconds for effort in todo.values() if not effort.done),
+        None if None in waiting else sum(filter(None, waiting)),
         sum(effort.core_seconds for effort in todo.values()),
         sum(effort.gpu_seconds for effort in todo.values()),
     )
@@ -180,15 +181,6 @@ def _steps(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
     yield f"Storage: {size(raw)} of raw files below {config.data}, {size(written)} below {config.lake}."
     if held := [f"{name} {size(effort.scratch)}" for name, effort in todo.items() if effort.scratch]:
         yield f"More while they run: {', '.join(held)}."
-
-
-def _sum(seconds: Iterator[float | None]) -> float | None:
-    total = 0.0
-    for term in seconds:
-        if term is None:
-            return None
-        total += term
-    return total
 
 
 def rounded(number: int) -> str:

@@ -13,11 +13,12 @@ import ray
 
 from eval import numbers
 from eval.generate import check_heads
-from gap.command import CONFIG, load_config, nearest, user_errors
+from gap.command import CONFIG, load_config, user_errors
 from gap.config import Config
 from gap.expect import look_ahead, shortfalls
 from gap.plan import plan
 from gap.report import FILES
+from lake.bundled import nearest
 from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Kind, Manifest, Step, Steps, needed, of_kind

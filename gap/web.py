@@ -104,18 +104,12 @@ def _urls(account: Account) -> str:
 
 
 def _show(checked: Sequence["SiteHealth"]) -> None:
-    rows = [
-        (
-            site.now.site,
-            f"{site.now.documents:,}",
-            f"{site.row['documents_expected']:,}",
-            f"{site.now.words:,}",
-            f"{site.row['words_expected']:,}",
-            f"{site.now.empty:,} of {site.now.looked:,}",
-            "at fault" if site.faults else "well",
-        )
-        for site in checked
-    ]
+    rows = []
+    for site in checked:
+        counts = (site.row[name] for name in ("documents", "documents_expected", "words", "words_expected"))
+        empty = f"{site.now.empty:,} of {site.now.looked:,}"
+        health = "at fault" if site.faults else "well"
+        rows.append((site.now.site, *(f"{count:,}" for count in counts), empty, health))
     click.echo(table(HEAD, rows, {1, 2, 3, 4, 5}))
     faults = [fault for site in checked for fault in site.faults]
     for fault in faults:

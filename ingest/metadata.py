@@ -41,12 +41,9 @@ class JoinSettings(Settings):
 def new_metadata(origin: Literal["s2", "medline"], **fields: Any) -> dict[str, Any]:
     """A row of METADATA, with null for fields left out. Raises KeyError where the schema lacks a name."""
     row: dict[str, Any] = dict.fromkeys(METADATA.names)
-    row |= {"origin": origin, "deleted": False}
-    for name, value in fields.items():
-        if name not in row:
-            raise KeyError(f"{name} is not a field of metadata")
-        row[name] = value
-    return row
+    if unknown := fields.keys() - row.keys():
+        raise KeyError(f"{min(unknown)} is not a field of metadata")
+    return row | {"origin": origin, "deleted": False} | fields
 
 
 def complete(

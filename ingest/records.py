@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lake.decision import Drop
+from lake.decision import Drop, Reason
 from lake.document import Document
 
 
@@ -19,6 +19,11 @@ def article_url(meta: Mapping[str, Any]) -> str | None:
     return None
 
 
+def is_number(text: str) -> bool:
+    """Whether an id consists of the digits 0 to 9."""
+    return text.isascii() and text.isdigit()
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """A record that is not a document. Its id is made from `native`: its place `file:line`, or a key of its own.
@@ -30,6 +35,11 @@ class Rejected:
     drop: Drop
     about: "Metadata | None" = None
     """What the record still says about its paper."""
+
+
+def rejected(native: str, reason: Reason, fault: str) -> Rejected:
+    """A record that is known by its place `native`, with which its evidence begins."""
+    return Rejected(native, Drop(reason, f"{native}: {fault}"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ The API gives signed links that expire, and then gives fresh ones. The key is re
 alone. Neither the key nor a link, which carries a signature, is ever shown.
 """
 
+import gzip
 import hashlib
 import json
 import logging
@@ -14,12 +15,13 @@ import random
 import re
 import threading
 import time
-import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Self
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -28,6 +30,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from ingest.web.politeness import backoff, retry_after
 from lake.config import Settings
 from lake.error import UserError
+from lake.files import replace
+from lake.lines import GZIP_FAULTS
 from lake.progress import progress
 
 KEY = "S2_API_KEY"
@@ -60,7 +64,7 @@ class S2Settings(Settings):
     """
 
     api: str = "https://api.semanticscholar.org/datasets/v1"
-    release: str = "latest"
+    release: str = Field(default="latest", pattern=f"^(latest|{RELEASE.pattern})$")
     datasets: tuple[Literal["papers", "s2orc", "abstracts"], ...] = ("papers", "s2orc", "abstracts")
     connections: PositiveInt = Field(default=4, le=32)
     retries: PositiveInt = 8
@@ -75,21 +79,10 @@ class S2Settings(Settings):
             raise ValueError("the API key must not be sent unencrypted; use an address with https://")
         return api.rstrip("/")
 
-    @field_validator("release")
-    @classmethod
-    def _dated(cls, release: str) -> str:
-        if release != "latest" and not RELEASE.fullmatch(release):
-            raise ValueError(f"{release!r} is neither latest nor a date such as 2023-08-01")
-        return release
-
 
 def unfinished(folder: Path) -> list[Path]:
     """The files that a fetch which did not finish left in a dataset's folder."""
     return sorted(path for end in UNDER_WAY for path in folder.glob(f"*{end}"))
-
-
-class GivenUpError(Exception):
-    """The fetch of a part was stopped."""
 
 
 def fetch(settings: S2Settings, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
@@ -105,7 +98,7 @@ def fetch(settings: S2Settings, folder: Path, report: Callable[[str], None]) -> 
     """
     # httpx logs whole links.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    with Api(settings) as api:
+    with closing(Api(settings)) as api:
         release = api.release()
         datasets = {}
         for dataset in settings.datasets:
@@ -124,10 +117,7 @@ class Api:
         timeout = httpx.Timeout(settings.timeout_seconds)
         self._client = httpx.Client(headers={"x-api-key": key} if key else {}, timeout=timeout)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._client.close()
 
     def release(self) -> str:
@@ -199,16 +189,10 @@ def _dataset(api: Api, release: str, dataset: str, folder: Path, settings: S2Set
             raise
     parts = [{"name": name, "bytes": (folder / name).stat().st_size} for name in links.names]
     manifest = {"release": release, "dataset": dataset, "parts": parts}
-    _write(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n")
+    replace(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n")
     for path in unfinished(folder):
         path.unlink()
     return parts
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
 
 
 class Links:
@@ -252,7 +236,7 @@ class Part:
             before = self._got()
             try:
                 self._go_on()
-                if self._is_complete():
+                if self.whole.get("bytes") in (None, self._got()):
                     self._check()
                     self._partial.replace(self.path)
                     self._about.unlink(missing_ok=True)
@@ -267,7 +251,7 @@ class Part:
                     f"{self._partial}: {error.strerror or error}; make room or choose another data="
                 ) from None
             if self.stop.is_set():
-                raise GivenUpError(self.path.name)
+                raise CancelledError(self.path.name)
             attempt = 0 if self._got() > before else attempt + 1
             if attempt > self.settings.retries:
                 raise UserError(f"{self.path.name}: {fault}, {attempt} times in a row; run the command again to go on")
@@ -283,9 +267,6 @@ class Part:
 
     def _got(self) -> int:
         return self._partial.stat().st_size if self._partial.exists() else 0
-
-    def _is_complete(self) -> bool:
-        return self.whole.get("bytes") in (None, self._got())
 
     def _go_on(self) -> None:
         """Fetch what is missing. A server that cannot send a range, or whose file has changed, sends the whole file."""
@@ -320,7 +301,7 @@ class Part:
             for data in answer.iter_raw():
                 out.write(data)
                 if self.stop.is_set():
-                    raise GivenUpError(self.path.name)
+                    raise CancelledError(self.path.name)
         if self.whole.get("bytes") is not None and self._got() > self.whole["bytes"]:
             self._forget()
             raise _AnswerError("more bytes than announced")
@@ -340,7 +321,7 @@ class Part:
         self._forget()
         # A weak tag does not promise the same bytes, so nothing could be appended.
         if self.whole["bytes"] is not None and etag.startswith('"'):
-            _write(self._about, json.dumps(self.whole).encode())
+            replace(self._about, json.dumps(self.whole).encode())
 
     def _forget(self) -> None:
         self._partial.unlink(missing_ok=True)
@@ -348,22 +329,19 @@ class Part:
 
     def _check(self) -> None:
         """Check the MD5, where the server's tag is one, and the gzip's own checksums; a part that fails is deleted."""
-        digest, unpack, ended = hashlib.md5(usedforsecurity=False), zlib.decompressobj(31), False
+        md5, fault = MD5.fullmatch(self.whole.get("etag") or ""), "" if self._got() else "an empty gzip"
         try:
-            with self._partial.open("rb") as stream:
-                while data := stream.read(CHUNK):
-                    digest.update(data)
-                    while data:
-                        unpack = zlib.decompressobj(31) if ended else unpack
-                        unpack.decompress(data, CHUNK)
-                        ended, data = unpack.eof, unpack.unused_data if unpack.eof else unpack.unconsumed_tail
-        except zlib.error as error:
+            with gzip.open(self._partial) as stream:
+                while stream.read(CHUNK):
+                    pass
+        except GZIP_FAULTS as error:
+            fault = f"a broken gzip ({error})"
+        with self._partial.open("rb") as packed:
+            if md5 and md5[1] != hashlib.file_digest(packed, partial(hashlib.md5, usedforsecurity=False)).hexdigest():
+                fault = fault or "a wrong MD5"
+        if fault:
             self._forget()
-            raise _AnswerError(f"a broken gzip ({error})") from None
-        md5 = MD5.fullmatch(self.whole.get("etag") or "")
-        if not ended or (md5 and md5[1] != digest.hexdigest()):
-            self._forget()
-            raise _AnswerError("a gzip that ends early" if not ended else "a wrong MD5")
+            raise _AnswerError(fault)
 
 
 class _AnswerError(Exception):

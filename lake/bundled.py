@@ -1,6 +1,7 @@
 """YAML files of the package, for a benchmark or site each. Names select them; a path selects a user's file."""
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -16,6 +17,12 @@ def names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob(f"*{SUFFIX}"))
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Advice to append to a message about an unknown name; empty if no known name resembles it."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def locate(name: str, folder: Path, what: str) -> Path:
     """The file with a name in `folder`, or a path that ends in `.yaml`. Messages call it a `what`.
 
@@ -26,9 +33,7 @@ def locate(name: str, folder: Path, what: str) -> Path:
     if name in known:
         return folder / f"{name}{SUFFIX}"
     if not name.endswith(SUFFIX):
-        near = difflib.get_close_matches(name, known, n=1)
-        advice = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"{name}: no such {what}; the known ones are {', '.join(known)}{advice}")
+        raise UserError(f"{name}: no such {what}; the known ones are {', '.join(known)}{nearest(name, known)}")
     if not Path(name).is_file():
         raise UserError(f"{name}: no such {what} file; give a {what}'s name or the path of a {SUFFIX} file")
     return Path(name)

@@ -105,8 +105,10 @@ class Output:
     def create(self, *names: str) -> Iterator[pa.NativeFile]:
         """Write a file as a stream. It appears when the block ends, and not at all if the block raises."""
         fs, base = self._place
-        temporary, final = self._names(base, *names)
-        fs.create_dir(final.rpartition("/")[0], recursive=True)
+        final = "/".join((base, *names))
+        folder, _, name = final.rpartition("/")
+        temporary = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}"
+        fs.create_dir(folder, recursive=True)
         output = fs.open_output_stream(temporary)
         try:
             with output as stream:
@@ -159,12 +161,6 @@ class Output:
 
     def write_json(self, data: Any, *names: str) -> None:
         self.write_bytes(json.dumps(data, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n", *names)
-
-    @staticmethod
-    def _names(base: str, *names: str) -> tuple[str, str]:
-        final = "/".join((base, *names))
-        folder, _, name = final.rpartition("/")
-        return f"{folder}/.{name}.{uuid.uuid4().hex[:8]}", final
 
     # Tables ----------------------------------------------------------------------------------------------------------
 

@@ -89,6 +89,14 @@ class Drop:
     survivor: str | None = None
 
 
+class RecordError(Exception):
+    """A record cannot be used for a `reason`; the message is the evidence."""
+
+    def __init__(self, reason: Reason, evidence: str) -> None:
+        super().__init__(evidence)
+        self.reason = reason
+
+
 def decision(step: str, document: str, source: str, drop: Drop | None) -> dict[str, Any]:
     """One row of DECISION. Evidence is cut to EVIDENCE_CHARS, and hostile bytes in it are escaped to valid UTF-8."""
     row: dict[str, Any] = dict.fromkeys(DECISION.names)

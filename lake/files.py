@@ -35,11 +35,24 @@ def find(patterns: list[str], root: str, key: str, command: str | None = None) -
 def digest(path: Path) -> str:
     """SHA-256 of the content. Of a file over 64 MiB, only size, time, first and last MiB are hashed, to save time."""
     size = path.stat().st_size
+    if size <= WHOLE:
+        return sha256(path)
     with path.open("rb") as stream:
-        if size <= WHOLE:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
         partial = hashlib.sha256(f"{size} {path.stat().st_mtime_ns}".encode())
         partial.update(stream.read(ENDS))
         stream.seek(-ENDS, 2)
         partial.update(stream.read())
         return partial.hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of the whole content."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file at once, so that a reader meets the old content or the new, even after a kill."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_bytes(data)
+    temporary.replace(path)

@@ -5,7 +5,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -17,6 +17,8 @@ READ = 2**16
 """Bytes of Zstandard that are unpacked at once. Where the stream breaks, all of them are lost."""
 
 PACKED = (".gz", ".zst")
+GZIP_FAULTS = (EOFError, zlib.error, gzip.BadGzipFile)
+"""What Python raises where a gzip stream is truncated or corrupt."""
 
 
 class Line(NamedTuple):
@@ -48,41 +50,18 @@ def raw_lines(path: Path, name: str, max_bytes: int) -> Iterator[Line]:
                     yield Line(native, Drop(Reason.TOO_LARGE, evidence, float(line)))
                 elif line.strip():
                     yield Line(native, line)
-        except (EOFError, zlib.error, gzip.BadGzipFile, ZstandardError) as error:
+        except (*GZIP_FAULTS, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk's, not the stream's
             native = f"{name}:{number + 1}"
             yield Line(native, Drop(Reason.TRUNCATED_FILE, f"{native}: nothing is readable from here on: {error}"))
-
-
-class ZstandardError(Exception):
-    """A Zstandard stream is truncated or corrupt."""
-
-
-class _Zstandard(io.RawIOBase):
-    """Arrow's decompressed stream, with errors of the stream distinct from those of the disk."""
-
-    def __init__(self, path: Path) -> None:
-        self._stream = pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(cast("bytearray", buffer))
-        try:
-            data = self._stream.read(len(view))
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            raise ZstandardError(str(error)) from None
-        view[: len(data)] = data
-        return len(data)
 
 
 def _open(path: Path) -> gzip.GzipFile | io.BufferedReader:
     if path.suffix == ".gz":
         return gzip.open(path)
     if path.suffix == ".zst":
-        return io.BufferedReader(_Zstandard(path), READ)
+        return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"), READ)
     return path.open("rb")
 
 

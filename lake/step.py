@@ -45,8 +45,11 @@ class Account(Settings):
         return self.entered - self.kept - sum(self.dropped.values())
 
 
-def account(decisions: Iterable[Mapping[str, Any]]) -> dict[str, Account]:
-    """Accounts by source from rows with `source`, `keep`, `reason` and, if grouped, `count`."""
+def account(decisions: Iterable[Mapping[str, Any]], entered: Mapping[str, int] | None = None) -> dict[str, Account]:
+    """Accounts by source from rows with `source`, `keep`, `reason` and, if grouped, `count`.
+
+    `entered` is what entered by source, if the step counts it independently of its decisions.
+    """
     kept: Counter[str] = Counter()
     dropped: dict[str, Counter[str]] = {}
     for row in decisions:
@@ -55,7 +58,11 @@ def account(decisions: Iterable[Mapping[str, Any]]) -> dict[str, Account]:
             kept[row["source"]] += count
         else:
             dropped.setdefault(row["source"], Counter())[row["reason"]] += count
-    return {source: Account.of(kept[source], dropped.get(source)) for source in sorted(kept.keys() | dropped.keys())}
+    counted = entered or {}
+    return {
+        source: Account.of(kept[source], dropped.get(source), counted.get(source))
+        for source in sorted(kept.keys() | dropped.keys() | counted.keys())
+    }
 
 
 @dataclass(frozen=True)

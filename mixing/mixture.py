@@ -195,6 +195,15 @@ class Amount:
     tokens: int = 0
 
 
+def amounts(counts: Iterable[tuple[str, str, int, int]]) -> dict[tuple[str, str], Amount]:
+    """Sums by source and split of rows of source, split, documents and tokens."""
+    sums: dict[tuple[str, str], Amount] = {}
+    for source, split, documents, tokens in counts:
+        amount = sums.get((source, split), Amount())
+        sums[source, split] = Amount(amount.documents + documents, amount.tokens + tokens)
+    return sums
+
+
 def forecast(settings: MixSettings, held: Mapping[str, Amount]) -> list[dict[str, Any]]:
     """The mixture's table from the sums of each source, train and validation together.
 

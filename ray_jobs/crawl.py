@@ -31,28 +31,15 @@ AT_ONCE = 10_000
 CLOSE_SECONDS = 10
 
 
-class FetchActor:
-    """Sends all requests to some of the hosts."""
-
-    def __init__(self, settings: FetchSettings) -> None:
-        self._fetcher = Fetcher(settings)
-
-    async def fetch(self, ask: Ask) -> Answer:
-        return await self._fetcher.fetch(ask)
-
-    async def close(self) -> None:
-        await self._fetcher.close()
-
-
 @dataclass(frozen=True)
 class Fetchers:
-    """The actors. All hosts of a domain belong to the same actor, for they share redirects of robots.txt."""
+    """Actors that run a Fetcher each. All hosts of a domain belong to one, for they share redirects of robots.txt."""
 
     actors: list[Any]
 
     @classmethod
     def start(cls, settings: CrawlSettings) -> "Fetchers":
-        kind = ray.remote(num_cpus=0, max_restarts=3, max_task_retries=3, max_concurrency=AT_ONCE)(FetchActor)
+        kind = ray.remote(num_cpus=0, max_restarts=3, max_task_retries=3, max_concurrency=AT_ONCE)(Fetcher)
         plain = FetchSettings.model_validate(settings.model_dump(include=set(FetchSettings.model_fields)))
         return cls([kind.remote(plain) for _ in range(settings.fetchers)])
 
@@ -62,7 +49,7 @@ class Fetchers:
 
     def stop(self) -> None:
         """Close connections and browsers, then kill the actors, even those that do not answer."""
-        ray.wait([actor.close.remote() for actor in self.actors], num_returns=len(self.actors), timeout=CLOSE_SECONDS)
+        ray.wait([actor.aclose.remote() for actor in self.actors], num_returns=len(self.actors), timeout=CLOSE_SECONDS)
         for actor in self.actors:
             ray.kill(actor)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def _requests(
     rows = []
     for benchmark in settings.benchmarks:
         template = load_task(benchmark.task).prompt
-        labels_of = _labels(encode, ending(template))
+        labels_of = cache(partial(label_tokens, encode, ending(template)))
         for question in samples[benchmark.name]:
             request = question.drop or _request(template, question, labels_of(tuple(question.options)), encode, length)
             rows.append(decision(step, question.id, benchmark.name, request if isinstance(request, Drop) else None))
@@ -126,10 +126,6 @@ def _encode(model: Path) -> Encode:
     backend = Tokenizer.load(model).backend
     backend.encode_special_tokens = True
     return lambda text: backend.encode(text).ids
-
-
-def _labels(encode: Encode, stem: str) -> Callable[[tuple[str, ...]], Mapping[str, Tokens]]:
-    return cache(lambda labels: label_tokens(encode, stem, labels))
 
 
 def _request(

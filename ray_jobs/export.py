@@ -1,6 +1,5 @@
 """Export: write the trained weights and the tokenizer as a Hugging Face folder, if the logits of both models agree."""
 
-import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 import ray
 
 from lake.dataset import Output
+from lake.files import sha256
 from lake.step import Body, Kind, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, read_index_in, read_tokens
 from mixing.split import TRAIN
@@ -93,7 +93,7 @@ class ExportJob:
             "max_logit_difference": parity.max_logit_difference,
             "argmax_agreement": parity.argmax_agreement,
             "config": json.loads((self.model / "config.json").read_text(encoding="utf-8")),
-            "files": {path.name: _sha256(path) for path in files},
+            "files": {path.name: sha256(path) for path in files},
         }
 
     def _sample(self) -> Any:
@@ -129,8 +129,3 @@ class ExportJob:
         dtype, state = DTYPES[recipe.precision], model.state_dict().items()
         weights = {name: value.to(dtype) for name, value in state if isinstance(value, torch.Tensor)}
         return convert.to_hf(weights, recipe.model, vocab_size), logits
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -64,11 +64,11 @@ def check(
     root = Path(data, settings.folder)
     checked = [_check(name, root, settings, keep, accept) for name in settings.chosen(sites)]
     if keep or accept:
-        table, temporary = root / "health.parquet", root / ".health.parquet"
+        table = root / "health.parquet"
         rows = {row["site"]: row for row in pq.read_table(table).to_pylist()} if table.exists() else {}
         rows |= {site.row["site"]: site.row for site in checked}
-        pq.write_table(pa.Table.from_pylist(list(rows.values()), HEALTH), temporary)
-        temporary.replace(table)
+        with Output(str(root.absolute())).create(table.name) as stream:
+            pq.write_table(pa.Table.from_pylist(list(rows.values()), HEALTH), stream)
     return checked
 
 
@@ -115,13 +115,10 @@ def _yield(name: str, folder: Path, manifest: dict[str, Any], seed: int) -> Yiel
     looks = [look for group in each(lambda task: _looks(name, folder, task), tasks, "check", "tasks") for look in group]
     barren = [url for url, links in index.items() if not links]
     extracted = Yield.of(bundled.tag(name), looks, len(documents), next(iter([*barren, *index]), None))
-    unread = tuple(line.url for line in log if line.url in index and _unread(line))
+    # A missing index page does not count as unread: letters and pages have an end.
+    faulty = (line for line in log if line.evidence is not None and line.reason != Miss.NOT_FOUND)
+    unread = tuple(line.url for line in faulty if line.url in index)
     return extracted.model_copy(update={"listed": manifest.get("listed"), "links": index, "unread": unread})
-
-
-def _unread(page: Fetch) -> bool:
-    """Whether an index page could not be read. A missing one does not count: letters and pages have an end."""
-    return page.evidence is not None and page.reason != Miss.NOT_FOUND
 
 
 def _looks(name: str, folder: Path, task: list[tuple[str, list[Fetch]]]) -> list[Look]:

@@ -17,7 +17,7 @@ from lake.files import digest, find
 from lake.schema import schema
 from lake.step import Account, Body, Kind, Outcome, Step, account
 from mixing.instructions.chat import Chat, check_end, encode
-from mixing.instructions.packing import SEQUENCES, is_cut, pack, table
+from mixing.instructions.packing import SEQUENCES, pack, table
 from mixing.instructions.records import Conversation, InstructionInput, InstructionSettings, read_conversations
 from mixing.shards import verify_shard, write
 from mixing.split import stable_hash
@@ -168,7 +168,7 @@ class FileJob:
             "loss_tokens": sum(int(chat.loss.sum()) for chat in chats),
             "sequences": sequences,
             "padding": padding,
-            "cut": sum(is_cut(chat, sequence) for chat in chats),
+            "cut": sum(chat.ids.size + 1 > sequence for chat in chats),
         }
         self.output.write_part("written", part, pa.Table.from_pylist([row], WRITTEN))
 

@@ -7,7 +7,6 @@ shard, and never the corpus.
 
 import os
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -21,7 +20,7 @@ from lake.dataset import Output
 from lake.error import UserError
 from lake.schema import schema
 from lake.step import Account, Body, Cost, Kind, Outcome, Step
-from mixing.mixture import Amount, Budget, mixture_table
+from mixing.mixture import Budget, amounts, mixture_table
 from mixing.reshard import pack
 from mixing.shards import FOLDER_OF_SHARDS, REMEDY, ShardSettings, shard_name, token_type, write
 from mixing.shuffle import Layout, order
@@ -272,13 +271,8 @@ def realise(planned: Sequence[dict[str, Any]], shards: Sequence[dict[str, Any]])
     Raises:
         SelectionError: it differs from the planned table in documents, tokens or epochs.
     """
-    documents: Counter[tuple[str, str]] = Counter()
-    tokens: Counter[tuple[str, str]] = Counter()
-    for written in shards:
-        documents[written["source"], written["split"]] += written["firsts"]
-        tokens[written["source"], written["split"]] += written["tokens"]
-    shares = {key: Amount(count, tokens[key]) for key, count in documents.items()}
-    realised = mixture_table(shares, {row["source"]: _budget(row) for row in planned[:-1]})
+    written = amounts((row["source"], row["split"], row["firsts"], row["tokens"]) for row in shards)
+    realised = mixture_table(written, {row["source"]: _budget(row) for row in planned[:-1]})
     columns = [*(f"{split}_{count}" for split in SPLITS for count in ("documents", "tokens")), "epochs"]
     for plan, row in zip(planned, realised, strict=True):
         for name in columns:

@@ -1,6 +1,5 @@
 """Check shards: are they what was written, does Megatron read them, do they hold the documents' text?"""
 
-import hashlib
 import re
 import unicodedata
 import warnings
@@ -19,6 +18,7 @@ import pyarrow.compute as pc
 
 from lake.dataset import Output
 from lake.error import UserError
+from lake.files import sha256
 from lake.step import Step
 from mixing.reshard import packed_lengths
 from mixing.shards import FOLDER_OF_SHARDS, Index, ShardSettings, read_index, verify_shard, without_remedy
@@ -97,7 +97,7 @@ class WrittenCheck:
             f"{file}: its SHA-256 differs from the manifest's"
             for kind in ("bin", "idx")
             if (file := prefix.with_name(f"{prefix.name}.{kind}")).is_file()
-            and _sha256(file) != written[f"{kind}_sha256"]
+            and sha256(file) != written[f"{kind}_sha256"]
         ]
         exact, lost = verdicts[Verdict.EXACT], verdicts[Verdict.LOST]
         counts = written["documents"], written["tokens"], verdicts.total(), exact, lost
@@ -221,11 +221,6 @@ def _read(output: Output, table: str, part: str, columns: list[str] | None = Non
     except (pa.ArrowException, OSError) as error:
         fault = " ".join(str(error).split())
         raise UserError(f"{output.path(table, part)}: missing or corrupt: {fault}") from None
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _megatron_reads(prefix: Path, index: Index) -> bool:

@@ -69,13 +69,11 @@ def _make(clean: Output, settings: TokenizerSettings) -> dict[str, bytes]:
     if settings.train is None:
         return adopt(settings).files()
     sample = _sample(clean, settings.train.sample_mb * 1e6)
-    (files,) = each(lambda texts: _train(texts, settings), [sample], "tokenizer: train", "corpus")
-    return files
 
+    def make(rows: pa.Table) -> dict[str, bytes]:
+        return train((text.as_py() for text in rows["text"]), settings).files()
 
-def _train(sample: pa.Table, settings: TokenizerSettings) -> dict[str, bytes]:
-    texts = (text.as_py() for text in sample["text"])
-    return train(texts, settings).files()
+    return next(each(make, [sample], "tokenizer: train", "corpus"))
 
 
 def _sample(clean: Output, size: float) -> pa.Table:

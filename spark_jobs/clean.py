@@ -1,7 +1,8 @@
 """Clean: write the clean documents, and a decision for every document that was read."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import pyarrow as pa
@@ -72,19 +73,16 @@ def _write(read: Output, writer: "PartWriter", parts: int, missing: list[int], s
         F.col("part").isin(missing)
     )
     ordered = placed.repartitionById(parts, "part").sortWithinPartitions("id", "record").drop("record")
-    ordered.mapInArrow(_to_part(writer), "part int").collect()
+    ordered.mapInArrow(partial(_to_part, writer=writer), "part int").collect()
 
 
-def _to_part(writer: "PartWriter") -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        filled = (batch for batch in batches if batch.num_rows)
-        first = next(filled, None)
-        if first is not None:
-            part = first["part"][0].as_py()
-            writer.write(part, chain([first], filled))
-            yield pa.RecordBatch.from_pydict({"part": pa.array([part], pa.int32())})
-
-    return write
+def _to_part(batches: Iterable[pa.RecordBatch], writer: "PartWriter") -> Iterator[pa.RecordBatch]:
+    filled = (batch for batch in batches if batch.num_rows)
+    first = next(filled, None)
+    if first is not None:
+        part = first["part"][0].as_py()
+        writer.write(part, chain([first], filled))
+        yield pa.RecordBatch.from_pydict({"part": pa.array([part], pa.int32())})
 
 
 @dataclass(frozen=True)

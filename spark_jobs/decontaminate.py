@@ -12,7 +12,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from dedup.decontaminate import COLUMNS, HIT, DecontaminateSettings, find, searched
 from eval.questions import EvaluateSettings, load_questions, question_table
 from lake.decision import DECISION, EVIDENCE_CHARS, Reason
-from lake.step import Account, Body, Cost, Kind, Outcome, Step, account
+from lake.step import Body, Cost, Kind, Outcome, Step, account
 from spark_jobs.session import read_table, session, write_table
 
 ROWS_PER_PART = 1_000_000
@@ -41,10 +41,7 @@ def decontaminate(step: Step[DecontaminateSettings], asked: EvaluateSettings, da
     parts = 1 + sum(entered.values()) // ROWS_PER_PART
     write_table(_decisions(kept, hits, step.name), output, "decisions", parts)
     decided = read_table(spark, output, "decisions").groupBy("source", "keep", "reason").count().collect()
-    verdicts = account(row.asDict() for row in decided)
-    accounts = {
-        source: Account.of(verdicts[source].kept, verdicts[source].dropped, count) for source, count in entered.items()
-    }
+    accounts = account((row.asDict() for row in decided), entered)
     return Outcome(accounts=accounts, figures={"benchmarks": _figures(hits, questions, settings)})
 
 

@@ -343,9 +343,9 @@ def _decisions(signed: DataFrame, drops: DataFrame, step: str) -> DataFrame:
 
 
 def _accounts(decisions: DataFrame, signed: DataFrame) -> dict[str, Account]:
-    verdicts = account(row.asDict() for row in decisions.groupBy("source", "keep", "reason").count().collect())
+    decided = decisions.groupBy("source", "keep", "reason").count().collect()
     entered = {row["source"]: row["count"] for row in signed.groupBy("source").count().collect()}
-    return {source: Account.of(verdicts[source].kept, verdicts[source].dropped, entered[source]) for source in entered}
+    return account((row.asDict() for row in decided), entered)
 
 
 def _earlier_figures(known: DataFrame, decisions: DataFrame, settings: DedupSettings) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Mix: select the documents to train on, how often, and those to hold out; compute the mixture's table."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from lake.dataset import Output
 from lake.decision import DECISION, Drop, Reason, decision
 from lake.schema import schema
 from lake.step import Body, Cost, Kind, Outcome, Step, account
-from mixing.mixture import Amount, Budget, MixSettings, budgets, check_sources, copies, mixture_table
+from mixing.mixture import Budget, MixSettings, amounts, budgets, check_sources, copies, mixture_table
 from mixing.split import TRAIN, VALIDATION, in_validation, stable_hash
 from spark_jobs.session import read_table, session
 from spark_jobs.upsample import score, upsampled, upsampling_figures
@@ -62,7 +61,7 @@ def mix(step: Step[MixSettings]) -> Outcome:
         planned = budgets(settings, {source: int(tokens.sum()) for source, tokens in stretches.items()})
         # A ready mixture may name sources that this corpus lacks.
         planned = {source: budget for source, budget in planned.items() if source in sources or budget.requested}
-        before = {source: _before(tokens) for source, tokens in stretches.items()}
+        before = {source: np.cumsum(tokens) - tokens for source, tokens in stretches.items()}
         writer = PartWriter(step.output, step.name, planned, before)
         groups = _in_random_order(rows).groupBy("source", "part")
         written = groups.applyInArrow(_by_part(writer), SUMMARY).groupBy("source", "split", "keep", "reason", "length")
@@ -70,7 +69,9 @@ def mix(step: Step[MixSettings]) -> Outcome:
         figures = upsampling_figures(upsampling, bounds, rows) if upsampling else {}
     finally:
         rows.unpersist()
-    table = mixture_table(_shares(summary), planned)
+    kept_rows = (row for row in summary if row["keep"])
+    taken = amounts((row["source"], row["split"], row["documents"], row["tokens"]) for row in kept_rows)
+    table = mixture_table(taken, planned)
     missing = {source: budget.missing for source, budget in planned.items() if budget.missing}
     accounts = account(row.asDict() | {"count": row["documents"]} for row in summary)
     return Outcome(
@@ -147,10 +148,6 @@ def _train_tokens(rows: DataFrame) -> dict[str, npt.NDArray[np.int64]]:
     for row in sums.collect():
         tokens.setdefault(row["source"], np.zeros(1 << BUCKET_BITS, dtype=np.int64))[row["stretch"]] = row["tokens"]
     return tokens
-
-
-def _before(stretches: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    return np.cumsum(stretches) - stretches
 
 
 def _in_random_order(rows: DataFrame) -> DataFrame:
@@ -240,16 +237,6 @@ class PartWriter:
 
 def _with_source(table: pa.Table, source: str) -> pa.Table:
     return table.append_column("source", pa.array([source] * len(table), pa.string()))
-
-
-def _shares(summary: Iterable[Row]) -> dict[tuple[str, str], Amount]:
-    documents: Counter[tuple[str, str]] = Counter()
-    tokens: Counter[tuple[str, str]] = Counter()
-    for row in summary:
-        if row["keep"]:
-            documents[row["source"], row["split"]] += row["documents"]
-            tokens[row["source"], row["split"]] += row["tokens"]
-    return {key: Amount(count, tokens[key]) for key, count in documents.items()}
 
 
 def _lengths(summary: Iterable[Row]) -> Lengths:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from lake.files import replace
 from train import checkpoint
 from train.cpu import cudaless
 from train.data import Shards, Tensors, Vocabulary, collate, micro_batches, training_data, validation_data
@@ -172,9 +173,7 @@ class Worker:
     def _write_progress(self) -> None:
         """Write the row of the last step to PROGRESS, for whoever watches the run."""
         if self.first:
-            temporary = self.job.folder / f".{PROGRESS}"
-            temporary.write_text(json.dumps(self.history.losses[-1]), encoding="utf-8")
-            temporary.replace(self.job.folder / PROGRESS)
+            replace(self.job.folder / PROGRESS, json.dumps(self.history.losses[-1]).encode())
 
 
 def _emptied(cache: Path) -> Path:

@@ -1,6 +1,7 @@
 """A page as a tree of blocks: the text of each, how much of it is prose or links, and what its names say."""
 
 import re
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
@@ -50,6 +51,7 @@ HIDDEN = re.compile(r"(?:display\s{0,9}:\s{0,9}none|visibility\s{0,9}:\s{0,9}hid
 CLAIMING_TAGS = {"article": WHOLE_ARTICLE, "main": MAIN}
 
 
+@dataclass(slots=True, eq=False)
 class Block:
     """A block element.
 
@@ -62,26 +64,17 @@ class Block:
         dropped: It is no part of the content, and its parent's sums leave it out.
     """
 
-    __slots__ = (
-        "children",
-        "claim",
-        "dropped",
-        "linked",
-        "own",
-        "own_linked",
-        "parts",
-        "prose",
-        "suspect",
-        "tag",
-        "total",
-    )
-
-    def __init__(self, tag: str) -> None:
-        self.tag = tag
-        self.parts: list[str | Block] = []
-        self.children: list[Block] = []
-        self.claim = self.suspect = self.own = self.own_linked = self.total = self.linked = self.prose = 0
-        self.dropped = False
+    tag: str
+    parts: "list[str | Block]" = field(default_factory=list)
+    children: "list[Block]" = field(default_factory=list)
+    claim: int = 0
+    suspect: int = 0
+    own: int = 0
+    own_linked: int = 0
+    total: int = 0
+    linked: int = 0
+    prose: int = 0
+    dropped: bool = False
 
     def weigh(self) -> None:
         """Add up what it holds and is not dropped."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import pypdfium2.raw as pdfium
-from pypdfium2 import PdfDocument, PdfiumError, PdfPage
+from pypdfium2 import PdfDocument, PdfiumError
 
 from ingest.pages.page import Page, PageNote
 from ingest.pages.pdf_lines import Piece, page_lines
@@ -106,13 +106,10 @@ def _read(document: PdfDocument, number: int) -> PdfLines:
         text = page.get_textpage()
         lines = page_lines(text, MAX_CHARACTERS)
         characters = sum(len(line.text) for line in lines)
-        return PdfLines(lines, characters < FEW and _has_image(page))
+        images = page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE], max_depth=IMAGE_DEPTH)
+        return PdfLines(lines, characters < FEW and next(iter(images), None) is not None)
     finally:
         page.close()
-
-
-def _has_image(page: PdfPage) -> bool:
-    return next(iter(page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE], max_depth=IMAGE_DEPTH)), None) is not None
 
 
 def _without_edges(pages: list[list[Piece]]) -> list[list[Piece]]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from datetime import date
+from datetime import UTC, date, datetime
 
 NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 MONTHS = {name: f"{number:02d}" for number, name in enumerate(NAMES, 1)}
@@ -22,6 +22,12 @@ def iso_date(year: str, month: str = "", day: str = "") -> str | None:
         return date(int(year), int(month), int(day)).isoformat()
     except ValueError:
         return f"{year}-{month}"
+
+
+def utc(text: str) -> datetime:
+    """An ISO 8601 time in UTC, where it does not name another zone. Raises ValueError and OverflowError."""
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def earliest(dates: Iterable[str | None]) -> str | None:

@@ -1,7 +1,6 @@
 """Full papers in JATS XML, as PubMed Central and publishers release them: one article per file, plain or gzip."""
 
 import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -10,15 +9,16 @@ from lxml import etree
 from pydantic import Field
 
 from ingest.raw_input import Pace, RawInput
-from ingest.records import Records, Rejected, article_url
+from ingest.records import Records, Rejected, article_url, rejected
 from ingest.sources.dates import earliest, iso_date
 from ingest.sources.jats_text import LANG, PaperText, children, first, local
 from ingest.sources.licence import licence
 from ingest.sources.paper_text import SIGNS, finished, foreign
 from ingest.sources.tar import BrokenArchiveError, members
 from ingest.sources.xml_guard import DECLARES, ENCODING_FAULTS, ENTITY, SAFE, declares_entities, name_characters
-from lake.decision import Drop, Reason
+from lake.decision import Reason
 from lake.document import Document, new_document
+from lake.lines import GZIP_FAULTS
 
 PAPERS = (".xml", ".nxml")
 TYPES = {
@@ -82,8 +82,8 @@ class JatsInput(RawInput):
         try:
             with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
                 data = stream.read(self.max_bytes + 1)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            yield _rejected(name, Reason.TRUNCATED_FILE, str(error))
+        except GZIP_FAULTS as error:
+            yield rejected(name, Reason.TRUNCATED_FILE, str(error))
             return
         yield parse_paper(data, name, self)
 
@@ -103,11 +103,11 @@ def _read_archive(path: Path, name: str, settings: JatsInput) -> Records:
                 native = f"{name}!{member.name}"
                 if member.data is None:
                     fault = f"{member.size:,} bytes; max_bytes is {settings.max_bytes:,}"
-                    yield _rejected(native, Reason.TOO_LARGE, fault)
+                    yield rejected(native, Reason.TOO_LARGE, fault)
                 else:
                     yield parse_paper(member.data, native, settings)
-        except (EOFError, zlib.error, gzip.BadGzipFile, BrokenArchiveError) as error:
-            yield _rejected(name, Reason.TRUNCATED_FILE, f"nothing is readable from here on: {error}")
+        except (*GZIP_FAULTS, BrokenArchiveError) as error:
+            yield rejected(name, Reason.TRUNCATED_FILE, f"nothing is readable from here on: {error}")
 
 
 def parse_paper(data: bytes, name: str, settings: JatsInput) -> Document | Rejected:
@@ -118,30 +118,30 @@ def parse_paper(data: bytes, name: str, settings: JatsInput) -> Document | Rejec
     paper. An article may be wrapped in an envelope; a file of several is refused, for all but one would be lost.
     """
     if len(data) > settings.max_bytes:
-        return _rejected(name, Reason.TOO_LARGE, f"over {settings.max_bytes:,} bytes, the value of max_bytes")
+        return rejected(name, Reason.TOO_LARGE, f"over {settings.max_bytes:,} bytes, the value of max_bytes")
     # The parser finds declarations too, but a bomb in an attribute stops it before it can say what they are.
     if ENTITY in data.replace(b"\0", b"").partition(b"<article")[0]:
-        return _rejected(name, Reason.HOSTILE_XML, DECLARES)
+        return rejected(name, Reason.HOSTILE_XML, DECLARES)
     try:
         root = etree.fromstring(data, etree.XMLParser(**SAFE))
         if declares_entities(root):
-            return _rejected(name, Reason.HOSTILE_XML, DECLARES)
+            return rejected(name, Reason.HOSTILE_XML, DECLARES)
         articles = list(root.iter("{*}article"))
         if len(articles) != 1:
             fault = f"<{local(root)}> with {len(articles)} articles; a file must be one <article>"
-            return _rejected(name, Reason.WRONG_TYPE, fault)
+            return rejected(name, Reason.WRONG_TYPE, fault)
         name_characters(articles[0])
         _take_out_signs(articles[0])
         paper = PaperText(articles[0])
         body = paper.body()
         if not body:
-            return _rejected(name, Reason.NO_BODY, "no text in <body>")
+            return rejected(name, Reason.NO_BODY, "no text in <body>")
         return _document(articles[0], paper, body, name, settings)
     except etree.XMLSyntaxError as error:
         reason = Reason.UNDECODABLE if error.code in ENCODING_FAULTS else Reason.MALFORMED_XML
-        return _rejected(name, reason, error.msg)
+        return rejected(name, reason, error.msg)
     except RecursionError:
-        return _rejected(name, Reason.MALFORMED_XML, "elements are nested too deep to read")
+        return rejected(name, Reason.MALFORMED_XML, "elements are nested too deep to read")
 
 
 def _take_out_signs(article: etree._Element) -> None:
@@ -149,10 +149,6 @@ def _take_out_signs(article: etree._Element) -> None:
     if SIGNS.search("".join(article.itertext())):
         for node in article.iter():
             node.text, node.tail = (text and foreign(text) for text in (node.text, node.tail))
-
-
-def _rejected(name: str, reason: Reason, fault: str) -> Rejected:
-    return Rejected(name, Drop(reason, f"{name}: {fault}"))
 
 
 def _document(article: etree._Element, paper: PaperText, body: list[str], name: str, settings: JatsInput) -> Document:

@@ -1,23 +1,21 @@
 """JSON Lines, plain or packed: one record per line. The config maps its keys to the fields of a document."""
 
-import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ingest.raw_input import Pace, RawInput
-from ingest.records import Records, Rejected, article_url
-from ingest.sources.dates import iso_date
-from lake.decision import Drop, Reason
+from ingest.records import Records, Rejected, article_url, rejected
+from ingest.sources.dates import iso_date, utc
+from lake.decision import Drop, Reason, RecordError
 from lake.document import META, Document, new_document
+from lake.jsonl import json_object, kind, value_at, whole
 from lake.lines import raw_lines
 
 DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class MappedInput(RawInput):
@@ -66,39 +64,14 @@ class JsonlInput(MappedInput):
             yield Rejected(native, line) if isinstance(line, Drop) else parse_record(line, native, self)
 
 
-class FieldError(Exception):
-    """A record's field is missing or of the wrong type."""
-
-    def __init__(self, drop: Drop) -> None:
-        super().__init__(drop.evidence)
-        self.drop = drop
-
-
 def parse_record(line: bytes, native: str, settings: MappedInput) -> Document | Rejected:
     """One line as a document; `native` is its place `file:line`, and its id where no key is mapped to `id`."""
-    record = parse_object(line, native)
-    if isinstance(record, Rejected):
-        return record
     try:
+        record = json_object(line)
         values = {field: _value(record, field, keys) for field, keys in settings.fields.items()}
         return _document(values, native, settings)
-    except FieldError as error:
-        drop = Drop(error.drop.reason, f"{native}: {error.drop.evidence}")
-        return Rejected(native, drop)
-
-
-def parse_object(line: bytes, native: str) -> dict[str, Any] | Rejected:
-    """One line as a JSON object."""
-    try:
-        record = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        return Rejected(native, Drop(Reason.UNDECODABLE, f"{native}: {error.reason} at byte {error.start}"))
-    except (ValueError, RecursionError) as error:
-        return Rejected(native, Drop(Reason.MALFORMED_JSON, f"{native}: {error}: {_quote(line)}"))
-    if not isinstance(record, dict):
-        evidence = f"{native}: a record is an object, not {_kind(record)}: {_quote(line)}"
-        return Rejected(native, Drop(Reason.WRONG_TYPE, evidence))
-    return record
+    except RecordError as error:
+        return rejected(native, error.reason, str(error))
 
 
 def _document(values: dict[str, Any], native: str, settings: MappedInput) -> Document:
@@ -118,38 +91,27 @@ def _value(record: dict[str, Any], field: str, keys: str | tuple[str, ...]) -> A
 
     An empty text is no error here: `clean` drops it as empty.
     """
-    values = [(key, _descend(record, key)) for key in ([keys] if isinstance(keys, str) else keys)]
+    values = [(key, value_at(record, key)) for key in ([keys] if isinstance(keys, str) else keys)]
     present = [(key, value) for key, value in values if value is not None and (value != "" or field == "text")]
     if not present:
         if field in ("id", "text"):
-            raise FieldError(Drop(Reason.MISSING_FIELD, f"no {' or '.join(key for key, _ in values)} for {field}"))
+            raise RecordError(Reason.MISSING_FIELD, f"no {' or '.join(key for key, _ in values)} for {field}")
         return None
     converted = []
     for key, value in present:
         try:
             converted.append(CONVERT[field](value))
         except (ValueError, TypeError, OverflowError):
-            evidence = f"{key}: {field} does not take {_kind(value)} {value!r:.80}"
-            raise FieldError(Drop(Reason.WRONG_TYPE, evidence)) from None
+            evidence = f"{key}: {field} does not take {kind(value)} {value!r:.80}"
+            raise RecordError(Reason.WRONG_TYPE, evidence) from None
     return "\n".join(filter(None, converted)) if field == "text" else converted[0]
-
-
-def _descend(record: dict[str, Any], key: str) -> Any:
-    if key in record:
-        return record[key]
-    value: Any = record
-    for part in key.split("."):
-        if not isinstance(value, dict):
-            return None
-        value = value.get(part)
-    return value
 
 
 def _string(value: Any) -> str:
     """A string, or an integer as a string. Lone surrogates, which JSON can escape, become U+FFFD."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise TypeError
-    return SURROGATE.sub("\ufffd", str(value))
+    return whole(str(value))
 
 
 def _text(value: Any) -> str:
@@ -193,20 +155,6 @@ def _date(value: Any) -> str:
     return date
 
 
-def _moment(value: Any) -> datetime:
-    moment = datetime.fromisoformat(_text(value))
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-def _quote(line: bytes) -> str:
-    return line[:120].decode("utf-8", "replace").strip()
-
-
 CONVERT: dict[str, Callable[[Any], Any]] = {
     "id": _string,
     "text": _text,
@@ -215,7 +163,7 @@ CONVERT: dict[str, Callable[[Any], Any]] = {
     "license": _text,
     "redistributable": _flag,
     "lang": _text,
-    "fetched_at": _moment,
+    "fetched_at": lambda value: utc(_text(value)),
     "pmid": _string,
     "pmcid": _string,
     "doi": _text,

@@ -1,7 +1,6 @@
 """MEDLINE/PubMed citations in NLM's XML, plain or gzip: yearly baseline, daily updates, and answers of efetch."""
 
 import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Literal
@@ -10,7 +9,7 @@ from lxml import etree
 
 from ingest.metadata import new_metadata
 from ingest.raw_input import Pace, RawInput
-from ingest.records import Metadata, Records, Rejected, article_url
+from ingest.records import Metadata, Records, Rejected, article_url, is_number, rejected
 from ingest.sources.dates import earliest, iso_date
 from ingest.sources.jats_text import PaperText
 from ingest.sources.xml_guard import (
@@ -18,16 +17,14 @@ from ingest.sources.xml_guard import (
     ENCODING_FAULTS,
     SAFE,
     GuardedStream,
-    HostileXmlError,
-    RecordSizeError,
     declares_entities,
     name_characters,
 )
-from lake.decision import Drop, Reason
+from lake.decision import Drop, Reason, RecordError
 from lake.document import Document, new_document
+from lake.lines import GZIP_FAULTS
 
 RECORDS = ("PubmedArticle", "PubmedBookArticle", "DeleteCitation")
-FAULTS = (EOFError, zlib.error, gzip.BadGzipFile)
 YEAR = 4
 LANGUAGES = {
     "eng": "en", "chi": "zh", "cze": "cs", "dan": "da", "dut": "nl", "fre": "fr", "ger": "de", "hun": "hu", "ita": "it",
@@ -68,14 +65,11 @@ class MedlineInput(RawInput):
                     raise EOFError("the file is empty")
                 for number, record in enumerate(_elements(stream), 1):
                     yield from _records(record, number, name, self)
-            except FAULTS as error:
+            except GZIP_FAULTS as error:
                 yield _broken(name, number, Reason.TRUNCATED_FILE, str(error))
                 return
-            except HostileXmlError as error:
-                yield _broken(name, number, Reason.HOSTILE_XML, str(error))
-                return
-            except RecordSizeError as error:
-                yield _broken(name, number, Reason.TOO_LARGE, str(error))
+            except RecordError as error:
+                yield _broken(name, number, error.reason, str(error))
                 return
             except etree.XMLSyntaxError as error:
                 reason = Reason.UNDECODABLE if error.code in ENCODING_FAULTS else Reason.MALFORMED_XML
@@ -86,8 +80,7 @@ class MedlineInput(RawInput):
 
 
 def _broken(name: str, number: int, reason: Reason, fault: str) -> Rejected:
-    native = f"{name}:{number + 1}"
-    return Rejected(native, Drop(reason, f"{native}: nothing is readable from this record on: {fault}"))
+    return rejected(f"{name}:{number + 1}", reason, f"nothing is readable from this record on: {fault}")
 
 
 def _elements(stream: GuardedStream) -> Iterator[etree._Element]:
@@ -96,7 +89,7 @@ def _elements(stream: GuardedStream) -> Iterator[etree._Element]:
     for event, record in events:
         if event == "start":
             if declares_entities(record):
-                raise HostileXmlError(DECLARES)
+                raise RecordError(Reason.HOSTILE_XML, DECLARES)
             continue
         yield record
         stream.record_ended()
@@ -110,27 +103,26 @@ def _records(record: etree._Element, number: int, name: str, settings: MedlineIn
     if record.tag == "DeleteCitation":
         for node in record.iterfind("PMID"):
             pmid = (node.text or "").strip()
-            if not _is_number(pmid):
-                yield Rejected(native, Drop(Reason.MISSING_FIELD, f"{native}: a deletion without a PMID: {pmid!r:.80}"))
+            if not is_number(pmid):
+                yield rejected(native, Reason.MISSING_FIELD, f"a deletion without a PMID: {pmid!r:.80}")
                 continue
             yield Metadata(new_metadata("medline", pmid=pmid, revision=_revision(node, number, name), deleted=True))
         return
     citation = record.find("MedlineCitation")
     pmid = citation.find("PMID") if citation is not None else None
-    if citation is None or pmid is None or not _is_number(pmid.text):
-        evidence = f"{native}: a {record.tag} without the PMID of a MedlineCitation"
-        yield Rejected(native, Drop(Reason.MISSING_FIELD, evidence))
+    if citation is None or pmid is None or not is_number((pmid.text or "").strip()):
+        yield rejected(native, Reason.MISSING_FIELD, f"a {record.tag} without the PMID of a MedlineCitation")
         return
     try:
         yield _citation(record, _revision(pmid, number, name), native, settings)
     except RecursionError:
-        yield Rejected(native, Drop(Reason.MALFORMED_XML, f"{native}: elements are nested too deep to read"))
+        yield rejected(native, Reason.MALFORMED_XML, "elements are nested too deep to read")
 
 
 def _revision(pmid: etree._Element, number: int, name: str) -> str:
     """A key that sorts the versions of a citation in their order."""
     version = pmid.get("Version") or "1"
-    version = version if _is_number(version) and len(version) <= YEAR else "1"
+    version = version if is_number(version.strip()) and len(version) <= YEAR else "1"
     return f"{int(version):04d} {PurePath(name).name} {number:07d}"
 
 
@@ -201,7 +193,7 @@ def _ids(record: etree._Element) -> dict[str, str]:
         kind, value = node.get("IdType"), (node.text or "").strip()
         if kind == "doi" and value:
             ids.setdefault("doi", value)
-        elif kind == "pmc" and _is_number(value.removeprefix("PMC")):
+        elif kind == "pmc" and is_number(value.removeprefix("PMC").strip()):
             ids.setdefault("pmcid", f"PMC{value.removeprefix('PMC')}")
     for node in record.iterfind("MedlineCitation/Article/ELocationID"):
         if node.get("EIdType") == "doi" and node.get("ValidYN") != "N" and (node.text or "").strip():
@@ -223,7 +215,3 @@ def _published(article: etree._Element | None) -> str | None:
 def _language(record: etree._Element) -> str | None:
     codes = [(node.text or "").strip() for node in record.iterfind("MedlineCitation/Article/Language")]
     return "en" if "eng" in codes else LANGUAGES.get(codes[0], codes[0] or None) if codes else None
-
-
-def _is_number(text: str | None) -> bool:
-    return text is not None and text.strip().isascii() and text.strip().isdigit()

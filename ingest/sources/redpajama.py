@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from ingest.raw_input import Pace
-from ingest.records import Records, Rejected
-from ingest.sources.jsonl import CONVERT, parse_object
+from ingest.records import Records, Rejected, rejected
+from ingest.sources.dates import utc
+from ingest.sources.jsonl import CONVERT
 from ingest.sources.sampling import SampledInput, digest, draw, sampled
-from lake.decision import Drop, Reason
+from lake.decision import Drop, Reason, RecordError
 from lake.document import Document, new_document
+from lake.jsonl import json_object
 from lake.lines import raw_lines
 
 COMMON_CRAWL = "common_crawl"
@@ -61,9 +63,10 @@ def _drawn(path: Path, name: str, settings: RedpajamaInput) -> Iterator[Document
 
 
 def _record(line: bytes, native: str, number: float, settings: RedpajamaInput) -> Document | Rejected | None:
-    record = parse_object(line, native)
-    if isinstance(record, Rejected):
-        return record if number < settings.keep else None
+    try:
+        record = json_object(line)
+    except RecordError as error:
+        return rejected(native, error.reason, str(error)) if number < settings.keep else None
     meta = _meta(record)
     subset = _subset(record, meta, settings)
     if number >= settings.share_of(subset):
@@ -94,12 +97,11 @@ def _document(
     record: dict[str, Any], meta: dict[str, Any], subset: str, line: bytes, native: str, settings: RedpajamaInput
 ) -> Document | Rejected:
     if record.get("text") is None:
-        return Rejected(native, Drop(Reason.MISSING_FIELD, f"{native}: no text"))
+        return rejected(native, Reason.MISSING_FIELD, "no text")
     try:
         text = CONVERT["text"](record["text"])
     except TypeError:
-        evidence = f"{native}: text is a string, not {record['text']!r:.80}"
-        return Rejected(native, Drop(Reason.WRONG_TYPE, evidence))
+        return rejected(native, Reason.WRONG_TYPE, f"text is a string, not {record['text']!r:.80}")
     return new_document(
         settings.source,
         f"{subset}:{digest(line)}",
@@ -120,7 +122,6 @@ def _detail(field: str, value: Any) -> str | None:
 
 def _moment(value: Any) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        return None if moment is None else moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return utc(value) if isinstance(value, str) else None
     except (ValueError, OverflowError):
         return None

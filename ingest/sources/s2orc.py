@@ -7,15 +7,15 @@ from typing import Any, ClassVar, Literal
 
 from ingest.metadata import new_metadata
 from ingest.raw_input import Pace, RawInput
-from ingest.records import Metadata, Records, Rejected, article_url
+from ingest.records import Metadata, Records, Rejected, article_url, is_number, rejected
 from ingest.s2 import unfinished
-from ingest.sources.jsonl import CONVERT, SURROGATE, parse_object
+from ingest.sources.jsonl import CONVERT
 from ingest.sources.paper_text import finished, foreign
-from ingest.sources.s2orc_spans import AnnotationError
 from ingest.sources.s2orc_text import S2Paper
 from ingest.sources.sampling import sampled
-from lake.decision import Drop, Reason
+from lake.decision import Drop, Reason, RecordError
 from lake.document import Document, new_document
+from lake.jsonl import json_object, whole
 from lake.lines import raw_lines
 
 TYPES = {
@@ -68,25 +68,15 @@ class S2Input(RawInput):
         )
 
 
-class RecordError(Exception):
-    """A record cannot become a document."""
-
-    def __init__(self, reason: Reason, fault: str) -> None:
-        super().__init__(fault)
-        self.reason = reason
-
-
 def parse_s2(line: bytes, native: str, settings: S2Input) -> Document | Rejected | Metadata | None:
     """One line; None for a paper outside PubMed. A rejected record has its id from its `corpusid` where it has one."""
-    record = parse_object(line, native)
-    if isinstance(record, Rejected):
-        return record
     try:
+        record = json_object(line)
         corpusid = _field(record, "corpusid", "corpusid")
         if corpusid is None:
             raise RecordError(Reason.MISSING_FIELD, "no corpusid")
     except RecordError as error:
-        return Rejected(native, Drop(error.reason, f"{native}: {error}"))
+        return rejected(native, error.reason, str(error))
     try:
         if settings.dataset == "papers":
             return _paper(record, corpusid)
@@ -134,10 +124,7 @@ def _full_text(record: dict[str, Any], corpusid: int, settings: S2Input) -> Docu
         raise RecordError(Reason.WRONG_TYPE, f"content.text is a string, not {text!s:.80}")
     if not text or not text.strip():
         raise RecordError(Reason.NO_BODY, "no text")
-    try:
-        paper = S2Paper(SURROGATE.sub("\ufffd", text), _object(content.get("annotations")))
-    except AnnotationError as error:
-        raise RecordError(Reason.MALFORMED_ANNOTATION, str(error)) from None
+    paper = S2Paper(whole(text), _object(content.get("annotations")))
     blocks = paper.blocks()
     if not blocks:
         raise RecordError(Reason.NO_BODY, "no text beside the abstract")
@@ -154,7 +141,7 @@ def _abstract(record: dict[str, Any], corpusid: int, settings: S2Input) -> Docum
         raise RecordError(Reason.NO_ABSTRACT, "no abstract")
     access = _object(record.get("openaccessinfo"))
     ids = _ids(access.get("externalids"))
-    return _document(corpusid, ids, None, SURROGATE.sub("\ufffd", text.strip()), access, settings)
+    return _document(corpusid, ids, None, whole(text.strip()), access, settings)
 
 
 def _document(
@@ -202,15 +189,11 @@ def _ids(external: Any) -> dict[str, str]:
     pmid, pmcid, doi = (named.get(key, "") for key in ("pubmed", "pubmedcentral", "doi"))
     number = pmcid.upper().removeprefix("PMC")
     ids = {
-        "pmid": pmid if _is_number(pmid) else "",
-        "pmcid": f"PMC{number}" if _is_number(number) else "",
+        "pmid": pmid if is_number(pmid) else "",
+        "pmcid": f"PMC{number}" if is_number(number) else "",
         "doi": doi,
     }
-    return {key: SURROGATE.sub("\ufffd", value) for key, value in ids.items() if value}
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+    return {key: whole(value) for key, value in ids.items() if value}
 
 
 def _licence(access: Any) -> tuple[str | None, bool]:
@@ -220,9 +203,5 @@ def _licence(access: Any) -> tuple[str | None, bool]:
         return None, False
     bare = re.sub(r"[^A-Z0-9]", "", stated.upper())
     deed = DEED.match(bare)
-    name = (
-        f"CC-{'-'.join(filter(None, deed.groups()))}"
-        if deed
-        else PUBLIC.get(bare, SURROGATE.sub("\ufffd", stated.strip()))
-    )
+    name = f"CC-{'-'.join(filter(None, deed.groups()))}" if deed else PUBLIC.get(bare, whole(stated.strip()))
     return name, name in FREE

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lake.decision import Reason, RecordError
+
 LEFT_OUT = frozenset({"title", "author", "authoraffiliation", "bibentry", "publisher", "table", "venue"})
 """Spans that leave no text: front matter, bibliography, bodies of tables."""
 
@@ -15,10 +17,6 @@ NESTING = (*BLOCKS, *sorted(LEFT_OUT), *sorted(INLINE))
 
 CITED = ("bibtitle", "bibvenue", "bibauthorlastname")
 KINDS = (*NESTING, *CITED)
-
-
-class AnnotationError(Exception):
-    """An annotation is malformed or points outside the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ def spans(annotations: Mapping[str, Any], length: int) -> dict[str, list[Span]]:
     """The spans of each kind in use, sorted. A kind may be null or a JSON string, offsets may be strings of digits.
 
     Raises:
-        AnnotationError: a kind is not a list of spans, or a span does not lie within `length` characters.
+        RecordError: a kind is not a list of spans, or a span does not lie within `length` characters.
     """
     by_kind: dict[str, list[Span]] = {}
     for kind in KINDS:
@@ -43,10 +41,10 @@ def spans(annotations: Mapping[str, Any], length: int) -> dict[str, list[Span]]:
         try:
             listed = json.loads(raw or "null") if isinstance(raw, str) else raw
         except (ValueError, RecursionError) as error:
-            raise AnnotationError(f"{kind}: not JSON: {error}") from None
+            raise _fault(f"{kind}: not JSON: {error}") from None
         listed = [] if listed is None else listed
         if not isinstance(listed, list):
-            raise AnnotationError(f"{kind}: not a list of spans: {raw!s:.60}")
+            raise _fault(f"{kind}: not a list of spans: {raw!s:.60}")
         every = (_span(kind, item, length) for item in listed)
         by_kind[kind] = sorted((s for s in every if s.start < s.end), key=lambda span: (span.start, -span.end))
     return by_kind
@@ -54,14 +52,18 @@ def spans(annotations: Mapping[str, Any], length: int) -> dict[str, list[Span]]:
 
 def _span(kind: str, item: Any, length: int) -> Span:
     if not isinstance(item, dict):
-        raise AnnotationError(f"{kind}: a span is an object, not {item!s:.60}")
+        raise _fault(f"{kind}: a span is an object, not {item!s:.60}")
     about = item.get("attributes")
     try:
         start, end = _offset(item.get("start")), _offset(item.get("end"))
     except ValueError:
-        raise AnnotationError(f"{kind}: start and end are numbers, not {item!s:.100}") from None
+        raise RecordError(
+            Reason.MALFORMED_ANNOTATION, f"{kind}: start and end are numbers, not {item!s:.100}"
+        ) from None
     if not 0 <= start <= end <= length:
-        raise AnnotationError(f"{kind}: from {start} to {end} in a text of {length} characters")
+        raise RecordError(
+            Reason.MALFORMED_ANNOTATION, f"{kind}: from {start} to {end} in a text of {length} characters"
+        )
     return Span(start, end, about if isinstance(about, dict) else {})
 
 
@@ -71,3 +73,7 @@ def _offset(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError
     return value
+
+
+def _fault(message: str) -> RecordError:
+    return RecordError(Reason.MALFORMED_ANNOTATION, message)

@@ -69,7 +69,7 @@ class S2Paper:
     """Cuts a text into blocks in one pass, then renders the blocks.
 
     Raises:
-        AnnotationError: see `spans`.
+        RecordError: see `spans`.
     """
 
     def __init__(self, text: str, annotations: Mapping[str, Any]) -> None:

@@ -5,7 +5,8 @@ claim to be. Here the first is an error, and the second is refused.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from io import BufferedIOBase
+from typing import NamedTuple
 
 BLOCK = 512
 CHUNK = 2**20
@@ -23,10 +24,6 @@ class BrokenArchiveError(Exception):
     """The archive ends early or has a broken header."""
 
 
-class Stream(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
-
-
 class Member(NamedTuple):
     """A file of an archive. Its name is for messages only; `data` is None where the file is too large."""
 
@@ -35,7 +32,7 @@ class Member(NamedTuple):
     data: bytes | None
 
 
-def members(stream: Stream, max_bytes: int, suffixes: tuple[str, ...]) -> Iterator[Member]:
+def members(stream: BufferedIOBase, max_bytes: int, suffixes: tuple[str, ...]) -> Iterator[Member]:
     """The files whose names have one of the suffixes, in order. Memory holds one of at most `max_bytes`.
 
     Concatenated archives are read as one.
@@ -74,13 +71,13 @@ def members(stream: Stream, max_bytes: int, suffixes: tuple[str, ...]) -> Iterat
             yield Member(name, size, _content(stream, size))
 
 
-def _header(stream: Stream, may_end: bool) -> bytes:
+def _header(stream: BufferedIOBase, may_end: bool) -> bytes:
     """The next block; nothing at the end of the stream, where that may end."""
     first = stream.read(1)
     return b"" if may_end and not first else first + _read(stream, BLOCK - len(first))
 
 
-def _read(stream: Stream, size: int) -> bytes:
+def _read(stream: BufferedIOBase, size: int) -> bytes:
     data = stream.read(size)
     while len(data) < size:
         more = stream.read(size - len(data))
@@ -94,17 +91,17 @@ def _padding(size: int) -> int:
     return -size % BLOCK
 
 
-def _content(stream: Stream, size: int) -> bytes:
+def _content(stream: BufferedIOBase, size: int) -> bytes:
     data = _read(stream, size) if size else b""
     _skip_exactly(stream, _padding(size))
     return data
 
 
-def _skip(stream: Stream, size: int) -> None:
+def _skip(stream: BufferedIOBase, size: int) -> None:
     _skip_exactly(stream, size + _padding(size))
 
 
-def _skip_exactly(stream: Stream, size: int) -> None:
+def _skip_exactly(stream: BufferedIOBase, size: int) -> None:
     while size:
         size -= len(_read(stream, min(size, CHUNK)))
 

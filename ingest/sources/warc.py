@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,9 +15,10 @@ from ingest.pages.pdf import pdf_text
 from ingest.raw_input import Pace, RawInput
 from ingest.records import Fallback, Note, Records, Rejected
 from ingest.site import Site, load_site, site_file
+from ingest.sources.dates import utc
 from ingest.text.sitelines import site_pages
 from ingest.web.fetchlog import read_superseded
-from ingest.web.payload import Payload, PayloadError, read_payload
+from ingest.web.payload import HTML, PDF, UNKNOWN, PayloadError, read_payload
 from ingest.web.urls import clean_url
 from ingest.web.warc import DOCUMENT, KIND, Broken, Record, read_records
 from lake import bundled
@@ -25,9 +26,6 @@ from lake.decision import Drop, Reason
 from lake.document import Document, new_document
 
 PAGES = {"document", "chapter"}
-HTML = ("text/html", "application/xhtml+xml")
-PDF = ("application/pdf", "application/x-pdf")
-UNKNOWN = ("", "application/octet-stream", "binary/octet-stream")
 
 
 class WarcInput(RawInput):
@@ -128,8 +126,7 @@ def _url(record: Record) -> str | None:
 
 def _moment(record: Record) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(record.headers.get("warc-date", ""))
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return utc(record.headers.get("warc-date", ""))
     except (ValueError, OverflowError):
         return None
 
@@ -158,15 +155,11 @@ def _page(record: Record, site: Site, settings: WarcInput) -> Page | Drop:
         return Drop(Reason.MALFORMED_WARC, str(error))
     if payload.status != 200:
         return Drop(Reason.NOT_A_PAGE, f"status {payload.status}")
-    if _is_pdf(payload):
+    if payload.type in PDF or (payload.type in UNKNOWN and b"%PDF-" in payload.body[:1024]):
         return grobid_or_pdf_text(payload.body, settings.grobid) if settings.grobid else pdf_text(payload.body)
     if payload.type not in HTML:
         return Drop(Reason.NOT_A_PAGE, f"Content-Type {payload.type!r:.80} is neither HTML nor PDF")
     return extract(payload.body, site.content, site.title, payload.charset)
-
-
-def _is_pdf(payload: Payload) -> bool:
-    return payload.type in PDF or (payload.type in UNKNOWN and b"%PDF-" in payload.body[:1024])
 
 
 def _results(group: _Group, site: Site, settings: WarcInput) -> Records:

@@ -1,9 +1,11 @@
 """XML from strangers, parsed without DTD, entities or network, and with no more than one record in memory."""
 
 import html.entities
-from typing import Protocol
+from io import BufferedIOBase
 
 from lxml import etree
+
+from lake.decision import Reason, RecordError
 
 ENTITY = b"<!ENTITY"
 DECLARES = "declares entities of its own"
@@ -24,18 +26,6 @@ SAFE = {
     "remove_pis": True,
 }
 """Options of all parsers. Without `huge_tree`, libxml2 keeps its own limits of depth and size."""
-
-
-class HostileXmlError(Exception):
-    """A document declares entities. Publishers declare none; attackers use them to read files or fill memory."""
-
-
-class RecordSizeError(Exception):
-    """A record of a stream is too large."""
-
-
-class Stream(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
 
 
 def declares_entities(element: etree._Element) -> bool:
@@ -59,25 +49,26 @@ def name_characters(element: etree._Element) -> None:
 class GuardedStream:
     """A stream of XML that raises an error at the first entity declaration, or in a record over `max_bytes`.
 
-    A record that begins and ends between two reads is not measured, since a parser reads little at once. `<` is escaped
-    in text, so `<!ENTITY` can only occur in a DTD, a comment or a CDATA section.
+    Publishers declare no entities; attackers use them to read files or fill memory. A record that begins and ends
+    between two reads is not measured, since a parser reads little at once. `<` is escaped in text, so `<!ENTITY` can
+    only occur in a DTD, a comment or a CDATA section.
     """
 
-    def __init__(self, stream: Stream, max_bytes: int) -> None:
+    def __init__(self, stream: BufferedIOBase, max_bytes: int) -> None:
         self._stream = stream
         self._max_bytes = max_bytes
         self._since = 0
         self._tail = b""
 
     def read(self, size: int = -1) -> bytes:
-        """Raises HostileXmlError and RecordSizeError."""
+        """Raises RecordError."""
         if self._since > self._max_bytes:
-            raise RecordSizeError(f"a record over {self._max_bytes:,} bytes, the value of max_bytes")
+            raise RecordError(Reason.TOO_LARGE, f"a record over {self._max_bytes:,} bytes, the value of max_bytes")
         data = self._stream.read(size)
         # UTF-16 and UTF-32 put zeros between these letters.
         plain = (self._tail + data).replace(b"\0", b"")
         if ENTITY in plain:
-            raise HostileXmlError(DECLARES)
+            raise RecordError(Reason.HOSTILE_XML, DECLARES)
         self._tail = plain[-len(ENTITY) + 1 :]
         self._since += len(data)
         return data

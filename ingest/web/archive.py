@@ -19,6 +19,7 @@ from ingest.web.fetchlog import Fetch, FetchLog, Kind, superseded_file
 from ingest.web.payload import Payload, PayloadError, read_payload
 from ingest.web.warc import ASKED, DOCUMENT, KIND, OTHER, Record, read_records
 from lake.error import UserError
+from lake.files import replace
 
 SUFFIX = ".warc.gz"
 HOP = ("content-length", "transfer-encoding", "connection", "keep-alive", "set-cookie")
@@ -215,16 +216,14 @@ class Archive:
         """
         for name, offsets in self.log.superseded().items():
             path = superseded_file(self.folder / name)
-            data = json.dumps(offsets)
-            if path.exists() and path.read_text(encoding="utf-8") == data:
+            data = json.dumps(offsets).encode()
+            if path.exists() and path.read_bytes() == data:
                 continue
             buffer = io.BytesIO()
             writer: Any = WARCWriter(buffer, gzip=True, warc_version="1.1")
-            writer.write_record(writer.create_warcinfo_record(name, {"superseded": data}))
+            writer.write_record(writer.create_warcinfo_record(name, {"superseded": data.decode()}))
             volume.append(buffer.getvalue())  # first, for a kill in between then costs a second note, not the only one
-            temporary = path.with_name(f".{path.name}")
-            temporary.write_text(data, encoding="utf-8")
-            temporary.replace(path)
+            replace(path, data)
 
     def last_documents(self) -> dict[str, str]:
         """For each WARC, the document to which its last record belongs."""

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lake.error import UserError
 
@@ -81,8 +81,7 @@ class Clock:
         self._left = seconds
         self._timeout = asyncio.timeout(None)
         self._over = False
-        self._asked = 0
-        self._sent = 0
+        self._requests = {"asked": 0, "sent": 0}
 
     @asynccontextmanager
     async def limit(self) -> AsyncIterator[None]:
@@ -99,31 +98,21 @@ class Clock:
                 self._over = True
 
     @contextmanager
-    def asked(self) -> Iterator[None]:
-        """Count a request of the page that is not answered yet."""
-        self._asked += 1
+    def counted(self, state: Literal["asked", "sent"]) -> Iterator[None]:
+        """Count a request of the page: `asked` until it is answered, `sent` while its host is answering."""
+        self._requests[state] += 1
         self._run_or_stand()
         try:
             yield
         finally:
-            self._asked -= 1
-            self._run_or_stand()
-
-    @contextmanager
-    def sent(self) -> Iterator[None]:
-        """Count a request of the page that its host is answering."""
-        self._sent += 1
-        self._run_or_stand()
-        try:
-            yield
-        finally:
-            self._sent -= 1
+            self._requests[state] -= 1
             self._run_or_stand()
 
     def _run_or_stand(self) -> None:
         if self._over or self._timeout.expired():
             return  # requests outlive the page that asked for them
-        runs, until, now = bool(self._sent or not self._asked), self._timeout.when(), asyncio.get_running_loop().time()
+        runs = bool(self._requests["sent"] or not self._requests["asked"])
+        until, now = self._timeout.when(), asyncio.get_running_loop().time()
         if runs and until is None:
             self._timeout.reschedule(now + self._left)
         elif not runs and until is not None:

@@ -5,7 +5,6 @@ import random
 import time
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Self
 
 from ingest.web.answer import PASSING, UNREAD, Answer, Ask, Want, missed
 from ingest.web.answer import Miss as Miss
@@ -46,13 +45,7 @@ class Fetcher:
         self._shut: dict[str, Answer] = {}
         self._robots: dict[tuple[str, bool], tuple[float, asyncio.Task[tuple[Rules, Answer]]]] = {}
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         await self._browser.close()
         await self._client.close()
 
@@ -97,7 +90,7 @@ class Fetcher:
         if host not in self._shut:
             async with gate.turn():
                 if host not in self._shut:  # that may have changed during the wait
-                    with nullcontext() if clock is None else clock.sent():
+                    with nullcontext() if clock is None else clock.counted("sent"):
                         answer = await self._client.exchange(message)
                     if answer.miss not in PASSING or answer.wait is None or answer.wait <= most:
                         return answer
@@ -177,7 +170,7 @@ class Fetcher:
             requests += 1
             if requests > MOST_PARTS:
                 return None
-            with clock.asked():
+            with clock.counted("asked"):
                 return await self._load(request, ask, before, clock)
 
         self._add(shell, before)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ingest.web.answer import Answer, Miss
 from lake.config import Settings
 from lake.decision import EVIDENCE_CHARS
+from lake.files import replace
 from lake.schema import schema
 
 Kind = Literal["document", "chapter", "index", "robots"]
@@ -127,9 +128,7 @@ class FetchLog:
         sound = [line for line in lines if line.warc is None or line.place[2] <= sizes.get(line.warc, 0)]
         if len(sound) == len(lines) and not self._damaged:
             return
-        temporary = self._path.with_name(f".{self._path.name}.new")
-        temporary.write_bytes(b"".join(map(_encoded, sound)))
-        temporary.replace(self._path)
+        replace(self._path, b"".join(map(_encoded, sound)))
         self._damaged = False
         self._load(sound)
 

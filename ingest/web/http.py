@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from ingest.web.addresses import PrivateAddressError, PublicResolver, is_private
 from ingest.web.answer import Answer, Miss, Truncated, Want, missed
+from ingest.web.payload import HTML, PDF, UNKNOWN
 from ingest.web.politeness import retry_after
 from ingest.web.robots import AGENT
 from ingest.web.urls import clean_url, host_of
@@ -24,10 +25,9 @@ ASIDE_BYTES = 2**20
 
 PLAIN = ("", "identity")
 UNPACKED = ("gzip", "x-gzip", "deflate")
-UNKNOWN = ("application/octet-stream", "binary/octet-stream", "")
 TYPES: dict[Want, tuple[str, ...]] = {
-    "html": ("text/html", "application/xhtml+xml"),
-    "pdf": ("application/pdf", "application/x-pdf", *UNKNOWN),
+    "html": HTML,
+    "pdf": (*PDF, *UNKNOWN),
     "list": ("application/json", "text/json", "application/xml", "text/xml", "text/plain", "text/html", *UNKNOWN),
 }
 """Media types that servers may use. The bytes of a PDF are checked as well, for many servers do not know its type."""

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 HEAD = 2 * 2**20
 """Bytes that the head of an answer may have."""
 
+HTML = ("text/html", "application/xhtml+xml")
+PDF = ("application/pdf", "application/x-pdf")
+UNKNOWN = ("", "application/octet-stream", "binary/octet-stream")
+"""Media types of pages; many servers do not know that of a PDF."""
+
 CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:+-]{1,40})")
 
 

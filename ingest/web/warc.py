@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from lake.decision import Drop, Reason
+from lake.decision import Drop, Reason, RecordError
 
 KIND = "WARC-Gap-Kind"
 DOCUMENT = "WARC-Gap-Document"
@@ -46,12 +46,11 @@ class Broken:
     drop: Drop
 
 
-class _DamageError(Exception):
+class _DamageError(RecordError):
     """A record is incomplete or malformed. `packed` says that the packing itself is broken."""
 
     def __init__(self, reason: Reason, what: str, packed: bool = False) -> None:
-        super().__init__(what)
-        self.reason = reason
+        super().__init__(reason, what)
         self.packed = packed
 
 

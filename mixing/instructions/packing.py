@@ -89,11 +89,6 @@ def _pieces(
         yield piece, weight
 
 
-def is_cut(chat: Chat, length: int) -> bool:
-    """Whether a conversation with its end of document is longer than a sequence."""
-    return chat.ids.size + 1 > length
-
-
 def table(sequences: Iterable[PackedSequence], pad: int) -> pa.Table:
     """Rows of SEQUENCES."""
     return pa.Table.from_pylist([sequence.row(pad) for sequence in sequences], SEQUENCES)

@@ -1,7 +1,5 @@
 """Read instruction data: lines of JSON, whose keys the config names, become conversations."""
 
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -9,11 +7,10 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from lake.config import Settings
-from lake.decision import Drop, Reason
+from lake.decision import Drop, Reason, RecordError
+from lake.jsonl import json_object, value_at, whole
 from lake.lines import raw_lines
 from mixing.tokenizer.chatml import ROLES, Message, Role
-
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class InstructionInput(Settings):
@@ -66,14 +63,6 @@ class Conversation(NamedTuple):
     messages: tuple[Message, ...] | Drop
 
 
-class ConversationError(Exception):
-    """A record is not a conversation."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
 def read_conversations(path: Path, name: str, settings: InstructionInput) -> Iterator[Conversation]:
     """Every record of a file; blank lines are skipped. Memory holds one line of at most `max_bytes`.
 
@@ -83,7 +72,7 @@ def read_conversations(path: Path, name: str, settings: InstructionInput) -> Ite
     for native, line in raw_lines(path, name, settings.max_bytes):
         try:
             yield Conversation(native, line if isinstance(line, Drop) else parse(line, settings))
-        except ConversationError as error:
+        except RecordError as error:
             yield Conversation(native, Drop(error.reason, f"{native}: {error}"))
 
 
@@ -91,16 +80,9 @@ def parse(line: bytes, settings: InstructionInput) -> tuple[Message, ...]:
     """The messages of one line, at least one of them an answer. Texts stay as they are.
 
     Raises:
-        ConversationError: the line is not JSON or lacks the keys that `settings` name, or a message is blank.
+        RecordError: the line is not JSON or lacks the keys that `settings` name, or a message is blank.
     """
-    try:
-        record = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ConversationError(Reason.UNDECODABLE, f"{error.reason} at byte {error.start}") from None
-    except (ValueError, RecursionError) as error:
-        raise ConversationError(Reason.MALFORMED_JSON, str(error)) from None
-    if not isinstance(record, dict):
-        raise ConversationError(Reason.WRONG_TYPE, "a record must be an object")
+    record = json_object(line)
     if settings.messages is None:
         messages = _question_and_answer(record, settings)
     else:
@@ -108,13 +90,13 @@ def parse(line: bytes, settings: InstructionInput) -> tuple[Message, ...]:
     if settings.system is not None and all(role is not Role.SYSTEM for role, _ in messages):
         messages.insert(0, Message(Role.SYSTEM, settings.system))
     if all(role is not Role.ASSISTANT for role, _ in messages):
-        raise ConversationError(Reason.MISSING_FIELD, f"{settings.messages}: no message is an answer")
+        raise RecordError(Reason.MISSING_FIELD, f"{settings.messages}: no message is an answer")
     return tuple(messages)
 
 
 def _question_and_answer(record: dict[str, Any], settings: InstructionInput) -> list[Message]:
     messages = []
-    if settings.system_key is not None and _get(record, settings.system_key) not in (None, ""):
+    if settings.system_key is not None and value_at(record, settings.system_key) not in (None, ""):
         messages.append(Message(Role.SYSTEM, _text(record, settings.system_key)))
     messages.append(Message(Role.PROMPTER, _text(record, settings.question)))
     messages.append(Message(Role.ASSISTANT, _text(record, settings.answer)))
@@ -122,36 +104,27 @@ def _question_and_answer(record: dict[str, Any], settings: InstructionInput) -> 
 
 
 def _message_list(record: dict[str, Any], key: str) -> list[Message]:
-    entries = _get(record, key)
+    entries = value_at(record, key)
     if entries is None:
-        raise ConversationError(Reason.MISSING_FIELD, f"no {key}")
+        raise RecordError(Reason.MISSING_FIELD, f"no {key}")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ConversationError(Reason.WRONG_TYPE, f"{key} must be a list of objects")
+        raise RecordError(Reason.WRONG_TYPE, f"{key} must be a list of objects")
     messages = []
     for entry in entries:
         role = _text(entry, "role")
         if role not in ROLES:
-            raise ConversationError(Reason.WRONG_TYPE, f"{key}: the role {role!r:.40} is none of {', '.join(ROLES)}")
+            raise RecordError(Reason.WRONG_TYPE, f"{key}: the role {role!r:.40} is none of {', '.join(ROLES)}")
         messages.append(Message(ROLES[role], _text(entry, "content")))
     return messages
 
 
 def _text(record: dict[str, Any], key: str) -> str:
     """A text that is not blank. Lone surrogates, which JSON can escape, become U+FFFD."""
-    value = _get(record, key)
+    value = value_at(record, key)
     if value is None:
-        raise ConversationError(Reason.MISSING_FIELD, f"no {key}")
+        raise RecordError(Reason.MISSING_FIELD, f"no {key}")
     if not isinstance(value, str):
-        raise ConversationError(Reason.WRONG_TYPE, f"{key} must be a text, not {value!r:.80}")
+        raise RecordError(Reason.WRONG_TYPE, f"{key} must be a text, not {value!r:.80}")
     if not value.strip():
-        raise ConversationError(Reason.EMPTY, f"{key} is blank")
-    return SURROGATE.sub("\ufffd", value)
-
-
-def _get(record: dict[str, Any], key: str) -> Any:
-    if key in record:
-        return record[key]
-    value: Any = record
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
+        raise RecordError(Reason.EMPTY, f"{key} is blank")
+    return whole(value)

@@ -10,6 +10,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,7 +52,7 @@ def build(web: Any, *urls: str, wait_for: str | None = "main p", rate: float = 5
     asks = [Ask(f"{web.url}{url}", "html", rate, private=True, browser=True, wait_for=wait_for) for url in urls]
 
     async def work() -> list[Answer]:
-        async with Fetcher(FetchSettings.model_validate(values)) as fetcher:
+        async with aclosing(Fetcher(FetchSettings.model_validate(values))) as fetcher:
             return await asyncio.gather(*map(fetcher.fetch, asks))
 
     return asyncio.run(work())
@@ -119,7 +120,7 @@ def test_a_page_of_a_public_site_reaches_nothing_inside(web: Any) -> None:
     web.page("/page", tries)
 
     async def work() -> Answer:
-        async with Fetcher(FetchSettings(contact="a@example.org", retries=0, total_seconds=5)) as fetcher:
+        async with aclosing(Fetcher(FetchSettings(contact="a@example.org", retries=0, total_seconds=5))) as fetcher:
             shell = await fetcher._try(Ask(f"{web.url}/page", "html", 50, private=True), [])
             web.asked.clear()
             return await fetcher._build(Ask(shell.url, "html", 50, private=False, browser=True), shell, [])
@@ -229,7 +230,7 @@ def play(
     asks = [Ask(f"{APP_URL}#/page/{n}", "html", SLOW, browser=True, wait_for="main") for n in range(count)]
 
     async def work() -> list[Answer]:
-        async with Fetcher(fetch_settings) as fetcher:
+        async with aclosing(Fetcher(fetch_settings)) as fetcher:
             return await asyncio.gather(*map(fetcher.fetch, asks))
 
     with asyncio.Runner(loop_factory=jumping.loop) as runner:
@@ -311,7 +312,7 @@ def test_an_error_of_the_browser_and_a_page_that_asks_after_its_end_are_no_troub
     async def wait(_: Fetcher) -> None:
         assert await asyncio.gather(*late) == [True, True]
 
-    monkeypatch.setattr(Fetcher, "close", wait)
+    monkeypatch.setattr(Fetcher, "aclose", wait)
     good, bad = play(jumping, monkeypatch, page, 2)
     assert good.miss is None
     assert (bad.miss, bad.evidence) == (Miss.NOT_BUILT, "it fell over")

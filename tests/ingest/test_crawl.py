@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def crawl_summary(
 
     async def work() -> tuple[list[Fetch], dict[str, Any]]:
         with Archive(folder, crawl_settings.max_bytes) as archive:
-            async with Fetcher(crawl_settings) as fetcher:
+            async with aclosing(Fetcher(crawl_settings)) as fetcher:
                 figures = await SiteCrawl(site_settings, crawl_settings, archive, fetcher.fetch, refresh).run()
             rows = fetches(archive.log, figures.pop("unasked"))
             return rows, manifest("test", rows, archive, figures, None)
@@ -629,6 +630,7 @@ def logged_in(folder: Path) -> set[str]:
 
 SCRIPT = """
 import asyncio, json, sys
+from contextlib import aclosing
 from pathlib import Path
 from ingest.web.archive import Archive
 from ingest.web.crawl import CrawlSettings, SiteCrawl
@@ -640,7 +642,7 @@ settings = CrawlSettings.model_validate_json(settings)
 
 async def work():
     with Archive(Path(folder), settings.max_bytes) as archive:
-        async with Fetcher(settings) as fetcher:
+        async with aclosing(Fetcher(settings)) as fetcher:
             await SiteCrawl(Site.model_validate_json(site), settings, archive, fetcher.fetch).run()
 
 asyncio.run(work())

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 import zlib
+from contextlib import aclosing
 from itertools import pairwise
 from typing import Any
 
@@ -34,7 +35,7 @@ def fetch(web: Any, *paths: str, rate: float = FAST, want: str = "html", **chang
 
 def run(asks: list[Ask], **changes: Any) -> list[Answer]:
     async def work() -> list[Answer]:
-        async with Fetcher(settings(**changes)) as fetcher:
+        async with aclosing(Fetcher(settings(**changes))) as fetcher:
             return await asyncio.gather(*map(fetcher.fetch, asks))
 
     return asyncio.run(work())
