@@ -130,7 +130,7 @@ def test_the_step_read_takes_what_was_crawled(ray_cluster: None, web: Any, tmp_p
         for path in paths
     ]
     reading = ReadSettings.model_validate({"inputs": inputs})
-    step = Step("read", READ, reading, str(tmp_path / "lake"), given={"data": str(tmp_path)})
+    step = Step("read", READ, reading, str(tmp_path / "lake"), extra={"data": str(tmp_path)})
     step.run()
     assert step.manifest().accounts["guidelines"].kept == 8
     assert step.manifest().total.dropped == {}

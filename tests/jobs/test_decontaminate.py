@@ -57,7 +57,7 @@ def step_of(
         {"benchmarks": [{"task": str(data / f"{name}.yaml")} for name in questions]}
     )
     inputs, given = {"documents": clean, "kept": dedup}, {"asked": asked, "data": str(data)}
-    return Step("decontaminate", DECONTAMINATE, DecontaminateSettings(), str(data), inputs, given=given)
+    return Step("decontaminate", DECONTAMINATE, DecontaminateSettings(), str(data), inputs, extra=given)
 
 
 @pytest.fixture(scope="module")

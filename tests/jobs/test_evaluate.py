@@ -114,7 +114,7 @@ class Room:
         tasks = {"benchmarks": [{"task": "sample-qa"}, {"task": str(data / "generated.yaml")}], "dtype": "float32"}
         inputs = {"model": export_step(root), "hits": decontaminate_step(root)}
         settings = EvaluateSettings.model_validate(tasks)
-        self.step = Step("evaluate", EVALUATE, settings, str(root), inputs, given={"data": str(data)})
+        self.step = Step("evaluate", EVALUATE, settings, str(root), inputs, extra={"data": str(data)})
         self.model = self.step.input("model").output.local("model")
 
     def run(self) -> Manifest:

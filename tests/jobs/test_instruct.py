@@ -86,7 +86,7 @@ def instruct_step(
     data: Path, tokenizer: Step[Any], root: Path, settings: InstructionSettings = SETTINGS
 ) -> Step[InstructionSettings]:
     inputs, files = {"tokenizer": tokenizer}, instruction_files(settings, str(data))
-    return Step("instruct", INSTRUCT, settings, str(root), inputs, seed=SEED, identity=files, given={"data": str(data)})
+    return Step("instruct", INSTRUCT, settings, str(root), inputs, seed=SEED, identity=files, extra={"data": str(data)})
 
 
 @pytest.fixture(scope="module")

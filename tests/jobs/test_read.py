@@ -26,7 +26,7 @@ pytestmark = pytest.mark.engine
 
 
 def read_step(lake: Path, settings: ReadSettings, data: str) -> Step[ReadSettings]:
-    step = Step("read", READ, settings, str(lake), given={"data": data})
+    step = Step("read", READ, settings, str(lake), extra={"data": data})
     step.run()
     return step
 
