@@ -14,7 +14,7 @@ def _given_by(*patterns: str) -> set[Reason]:
     return {Reason[name] for file in files for name in re.findall(r"Reason\.([A-Z_]+)", file.read_text("utf-8"))}
 
 
-READ = _given_by("ingest/sources/*.py", "ingest/pages/*.py", "ingest/web/*.py", "lake/lines.py")
+READ = _given_by("ingest/sources/*.py", "ingest/pages/*.py", "ingest/web/*.py", "lake/lines.py", "lake/jsonl.py")
 QUALITY = {rule.reason for rule in rules_of(QualitySettings).values()}
 CLEAN = _given_by("ingest/clean.py", "ingest/metadata.py", "ingest/text/*.py") | QUALITY
 BY_ITSELF = _given_by("ingest/clean.py", "ingest/text/*.py") - {Reason.REPEATED_ID} | QUALITY
