@@ -22,7 +22,7 @@ Edge = tuple[str, str, float]
 """Two ids and the Jaccard of their documents; the preferred one comes first."""
 
 
-class Kind(StrEnum):
+class Likeness(StrEnum):
     """How a duplicate was found, which is the `rule` of its decision, with the decision's reason and evidence."""
 
     EXACT = "exact", Reason.EXACT_DUPLICATE, "Another document has the same words in the same order."

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
-from dedup.cluster import Kind
+from dedup.cluster import Likeness
 
 OVERVIEW = " overview"
 SITES_WITH_OVERVIEWS = frozenset({"wikidoc"})
@@ -46,7 +46,7 @@ class TitleDrop(NamedTuple):
 
     id: str
     survivor: str
-    kind: Kind
+    kind: Likeness
 
 
 def title_drops(rows: Iterable[Titled], overviews: bool = False) -> Iterator[TitleDrop]:
@@ -67,7 +67,7 @@ def title_drops(rows: Iterable[Titled], overviews: bool = False) -> Iterator[Tit
         overview = _overview(plain, subjects)
         survivor = best[overview or plain]
         if row.id != survivor.id:
-            yield TitleDrop(row.id, survivor.id, Kind.OVERVIEW if overview else Kind.TITLE)
+            yield TitleDrop(row.id, survivor.id, Likeness.OVERVIEW if overview else Likeness.TITLE)
 
 
 def plain_title(title: str | None) -> str:

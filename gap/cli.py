@@ -6,7 +6,7 @@ import sys
 import click
 
 from gap.dump import dump
-from gap.forecast import plan
+from gap.forecast import show_plan
 from gap.run import run
 from gap.shards import merge, split, verify
 from gap.status import status
@@ -31,5 +31,5 @@ def main() -> None:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
-for command in (plan, run, status, trace, crawl, check, fetch, verify, merge, split, dump):
+for command in (show_plan, run, status, trace, crawl, check, fetch, verify, merge, split, dump):
     main.add_command(command)

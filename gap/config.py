@@ -92,7 +92,7 @@ class Config(Settings):
         if not isinstance(given, dict) or not isinstance(given.get("variants"), dict):
             return given
         recipe = given.get("pretrain")
-        return given | {"variants": {name: laid_over(recipe, keys) for name, keys in given["variants"].items()}}
+        return given | {"variants": {name: laid_over(recipe, keys or {}) for name, keys in given["variants"].items()}}
 
     @model_validator(mode="after")
     def _expects_all(self) -> Self:
@@ -103,10 +103,13 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _asks_what_the_models_take(self) -> Self:
-        asked, limit = self.evaluate.max_length, min(recipe.sequence for recipe in self.recipes.values())
-        if asked is not None and asked > limit:
+        asked = self.evaluate.max_length
+        sequences = {"pretrain": self.pretrain.sequence}
+        sequences |= {f"variants.{name}": recipe.sequence for name, recipe in self.variants.items()}
+        shortest = min(sequences, key=lambda section: sequences[section])
+        if asked is not None and asked > (limit := sequences[shortest]):
             raise ValueError(
-                f"evaluate.max_length: {asked} tokens, the model takes pretrain.sequence, {limit}; "
+                f"evaluate.max_length: {asked} tokens, the model takes {shortest}.sequence, {limit}; "
                 f"set it to {limit} or less"
             )
         return self

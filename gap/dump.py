@@ -167,7 +167,8 @@ configs:
 # {" ".join(name.split())}
 
 The documents of the training mixture, {which}.
-Each row is a document. `copies` says how often the mixture trains on it: repeat the row so often to get the mixture.
+Each row is a document. `copies` says how often the mixture trains on it: repeat each row that
+many times to get the mixture.
 Rows are not shuffled.
 
 | split | source | documents | with copies | withheld |

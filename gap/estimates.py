@@ -32,8 +32,6 @@ QUESTIONS, QUESTION_TOKENS = 1_000, 250
 CHECKPOINTS = 2
 """Checkpoints that stay on disk."""
 
-START_TRAINING = 30.0
-
 
 @dataclass(frozen=True)
 class Effort:
@@ -133,7 +131,7 @@ class Estimator:
             gpus = recipe.parallel.workers
             seconds = flops / BF16_PEAK / PART_OF_PEAK
             return Effort(seconds / gpus, gpu_seconds=seconds, on=_many(gpus, "A100"), size=size)
-        return _timed(START_TRAINING, flops / CORE_TRAINS, ray_cores(self.config), size)
+        return _timed(step.body.cost.start, flops / CORE_TRAINS, ray_cores(self.config), size)
 
     def _export(self, step: Step[Any]) -> Effort:
         recipe = step.input("trained").settings

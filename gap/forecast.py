@@ -11,24 +11,24 @@ from gap.command import CONFIG, OVERRIDES, RULE, load_config, table, user_errors
 from gap.config import Config
 from gap.estimates import PART_OF_PEAK, Effort, efforts, shards
 from gap.expect import BYTES_PER_TOKEN, Foreseen, look_ahead, shortfalls
-from gap.plan import plan as steps_of
+from gap.plan import plan
 from gap.raw import RAW, Missing, missing
 from lake.step import Kind, Steps, of_kind
 
 WIDTH = 118
 ORIGINS = {
-    "planned": "as the step mix planned it",
+    "planned": "as the step mix selected it",
     "counted": "from the tokens counted: an upper bound, before duplicates are dropped",
     "expected": "from the figures in `expected`, not counted: an upper bound, before duplicates are dropped",
     "estimated": f"estimated at {BYTES_PER_TOKEN} bytes of text a token, not counted: before duplicates are dropped",
 }
 
 
-@click.command()
+@click.command("plan")
 @CONFIG
 @OVERRIDES
 @user_errors
-def plan(config: str, overrides: tuple[str, ...]) -> None:
+def show_plan(config: str, overrides: tuple[str, ...]) -> None:
     """Show the mixture, and the state, time and storage of every step. Nothing runs.
 
     The mixture is computed as in the step `mix`: from counted tokens if the step `tokenizer` is done, else from the
@@ -47,7 +47,7 @@ def plan(config: str, overrides: tuple[str, ...]) -> None:
     loaded = load_config(config, overrides)
     # Without `expected` a missing file leaves nothing to plan with, so it is an error.
     absent = missing(loaded) if loaded.expected else []
-    steps = steps_of(loaded, {files.part for files in absent})
+    steps = plan(loaded, {files.part for files in absent})
     lacking = frozenset(files.name for files in absent if files.part == RAW)
     known = look_ahead(loaded, steps, lacking)
     for line in page(loaded, steps, known, absent):

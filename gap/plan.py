@@ -7,7 +7,7 @@ from typing import Any
 from dedup.earlier import fingerprints
 from eval.questions import raw_files as question_files
 from gap.config import Config
-from gap.raw import BASE, QUESTIONS, RAW
+from gap.raw import ANSWERS, BASE, QUESTIONS, RAW
 from gap.report import REPORT, ReportSettings
 from ingest.inputs import raw_files, rule_files
 from lake.config import S
@@ -30,7 +30,8 @@ from spark_jobs.mix import MIX
 def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
     """Every step by its name, after those that it reads. Of the raw files nothing but their digests is looked at.
 
-    `absent` has what may be missing, of RAW, BASE and QUESTIONS: steps that need it have no settled fingerprint.
+    `absent` has what may be missing, of RAW, BASE, QUESTIONS and ANSWERS. Steps that need it have no settled
+    fingerprint.
 
     Raises:
         UserError: a raw file, a tokenizer, a benchmark or an earlier corpus is missing.
@@ -76,7 +77,7 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
         seed=c.seed,
     )
     if c.instructions is not None:
-        answers = instruction_files(c.instructions, c.data)
+        answers = MISSING if ANSWERS in absent else instruction_files(c.instructions, c.data)
         add("instruct", INSTRUCT, c.instructions, {"tokenizer": "tokenizer"}, seed=c.seed, identity=answers, extra=data)
     corpus = {"tokenizer": "tokenizer", "shards": "shard"}
     for which, recipe in c.recipes.items():

@@ -9,10 +9,10 @@ from gap.config import Config
 from ingest.inputs import RawFormat
 from lake.error import UserError
 from lake.files import find
-from lake.lines import PACKED
+from lake.lines import COMPRESSED
 from mixing.tokenizer.build import base_files
 
-RAW, BASE, QUESTIONS = "raw files", "tokenizer", "questions"
+RAW, BASE, QUESTIONS, ANSWERS = "raw files", "tokenizer", "questions", "instructions"
 """What a run needs from outside its lake, and may still lack when it is planned."""
 
 PACKING = 3.2
@@ -23,7 +23,7 @@ MB, GB = 10**6, 10**9
 
 @dataclass(frozen=True)
 class Missing:
-    """Files that are not there: who needs them, which `part` they are (RAW, BASE or QUESTIONS), how to get them."""
+    """Files that are not there: who needs them, which `part` of the outside they are (RAW, …), how to get them."""
 
     name: str
     paths: tuple[str, ...]
@@ -47,6 +47,9 @@ def missing(config: Config) -> list[Missing]:
         except UserError:
             files = benchmark.files or load_task(benchmark.task).files
             gaps.append(Missing(benchmark.name, tuple(files), QUESTIONS, "see eval/tasks"))
+    for answers in config.instructions.inputs if config.instructions else ():
+        if absent := tuple(path for path in answers.paths if not _matches(path, config.data)):
+            gaps.append(Missing(answers.source, absent, ANSWERS, page))
     return gaps
 
 
@@ -81,7 +84,7 @@ def present(config: Config) -> dict[str, Raw]:
         pace = settings.pace
         for file in {path for pattern in settings.paths for path in _matches(pattern, config.data)}:
             size = file.stat().st_size
-            unpacked = size * PACKING if file.suffix in PACKED else size
+            unpacked = size * PACKING if file.suffix in COMPRESSED else size
             text = unpacked * pace.text * settings.share
             sources[settings.source] += Raw(size, text, unpacked / pace.megabytes / MB)
     return sources

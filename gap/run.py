@@ -89,11 +89,11 @@ class Engines:
     def __enter__(self) -> Self:
         return self
 
-    def prepare(self, lanes: Collection[str]) -> None:
-        """Start the engines of these lanes side by side."""
-        if "spark" in lanes:
+    def prepare(self, names: Collection[str]) -> None:
+        """Start the engines named side by side."""
+        if "spark" in names:
             Thread(target=self._prepare_spark, daemon=True).start()
-        if "ray" in lanes:
+        if "ray" in names:
             # Ray's processes end with the thread that started them, so it must be this one.
             cluster.start(self._config.ray)
 
@@ -138,42 +138,47 @@ def run_steps(config: Config, steps: Steps, listener: Listener) -> None:
 
 
 def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Listener) -> None:
-    """Run each step as soon as its inputs are done and its lane is free.
+    """Run each step as soon as its inputs are done and its engine is free.
 
     After a failure no step is started; the failure is raised when the steps beside it have ended.
     """
     ended: SimpleQueue[tuple[Step[Any], Manifest | BaseException]] = SimpleQueue()
     running: list[Step[Any]] = []
     failure: BaseException | None = None
-    engines.prepare(set(map(_lane, waiting.values())))
+    engines.prepare(set(map(_engine, waiting.values())))
     while running or (waiting and failure is None):
         for step in list(waiting.values()) if failure is None else ():
             ready = all(before.done for before in step.inputs.values())
-            if ready and _lane(step) not in map(_lane, running):
+            if ready and _engine(step) not in map(_engine, running):
                 listener(waiting.pop(step.name), None, True)
                 running.append(step)
                 # An interrupted run ends without waiting for its threads.
                 Thread(target=_run, args=(step, engines, ended), daemon=True).start()
+        if not running:
+            raise UserError(f"{next(iter(waiting))}: what it reads is no longer in the lake; run again")
         step, outcome = ended.get()
         running.remove(step)
-        if isinstance(outcome, BaseException):
-            failure = failure or outcome
-        else:
+        if isinstance(outcome, Manifest):
             listener(step, outcome, True)
+            continue
+        failure = failure or outcome
+        if running or failure is not outcome:
+            others = ", ".join(other.name for other in running)
+            warn([f"{step.name} failed: {outcome}" + (f"; the run ends after {others}" if others else "")])
     if failure is not None:
         raise failure
 
 
-def _lane(step: Step[Any]) -> str:
-    """Steps of one lane run one after the other: the cores of an engine are for one step."""
+def _engine(step: Step[Any]) -> str:
+    """Steps of one engine run one after the other: its cores are for one step."""
     return step.body.engine.partition(" ")[0]
 
 
 def _run(step: Step[Any], engines: Engines, ended: SimpleQueue[tuple[Step[Any], Manifest | BaseException]]) -> None:
     try:
-        if _lane(step) == "spark":
+        if _engine(step) == "spark":
             engines.start_spark()
-        with watch(step.name) if _lane(step) == "spark" else nullcontext():
+        with watch(step.name) if _engine(step) == "spark" else nullcontext():
             manifest = step.run()
         ended.put((step, manifest))
     except BaseException as error:  # noqa: BLE001 - raised again where the run waits

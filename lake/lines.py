@@ -16,7 +16,7 @@ CHUNK = 2**20
 READ = 2**16
 """Bytes of Zstandard that are unpacked at once. Where the stream breaks, all of them are lost."""
 
-PACKED = (".gz", ".zst")
+COMPRESSED = (".gz", ".zst")
 GZIP_FAULTS = (EOFError, zlib.error, gzip.BadGzipFile)
 """What Python raises where a gzip stream is truncated or corrupt."""
 
@@ -37,7 +37,7 @@ def raw_lines(path: Path, name: str, max_bytes: int) -> Iterator[Line]:
     Drop. So does a packed file of zero bytes, which Python takes for an empty stream. A byte order mark at the
     beginning is left out.
     """
-    packed = path.suffix in PACKED
+    packed = path.suffix in COMPRESSED
     with _open(path) as stream:
         number = 0
         try:

@@ -10,7 +10,7 @@ import ray
 from tqdm import tqdm
 
 from lake.progress import watched
-from lake.step import Body, Kind, Outcome, Step
+from lake.step import Body, Cost, Kind, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, read_index_in
 from mixing.split import TRAIN, VALIDATION
 from mixing.tokenizer.tokenizer import Tokenizer
@@ -70,7 +70,7 @@ def check_shards(step: Step[Any]) -> None:
             read_index_in(shards.output.below(FOLDER_OF_SHARDS), row["name"])
 
 
-PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 1, check=check_shards)
+PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 1, Cost(start=30), check_shards)
 
 
 def vocabulary(made: Tokenizer) -> "Vocabulary":

@@ -37,7 +37,7 @@ def clean(step: Step[CleanSettings]) -> Outcome:
     if read.parts("metadata"):
         write_known(read, output, counts, spark)
     for source, parts in counts.items():
-        writer = PartWriter(output, step.name, source, settings)
+        writer = CleanWriter(output, step.name, source, settings)
         missing = [part for part in range(parts) if not output.has_part("tally", part, source)]
         if missing:
             _write(read, writer, parts, missing, spark)
@@ -66,7 +66,7 @@ def _parts(read: Output, source: str, settings: CleanSettings) -> int:
     return 1 + int(size * COMPRESSION / (settings.part_mb * 1e6))
 
 
-def _write(read: Output, writer: "PartWriter", parts: int, missing: list[int], spark: SparkSession) -> None:
+def _write(read: Output, writer: "CleanWriter", parts: int, missing: list[int], spark: SparkSession) -> None:
     rows = read_table(spark, read, "documents").where(F.col("source") == writer.source).drop("source")
     record = F.xxhash64(*(name for name in DOCUMENT.names if name not in ("id", "source")))
     placed = rows.withColumns({"part": part_of("id", F.lit(parts)), "record": record}).where(
@@ -76,7 +76,7 @@ def _write(read: Output, writer: "PartWriter", parts: int, missing: list[int], s
     ordered.mapInArrow(partial(_to_part, writer=writer), "part int").collect()
 
 
-def _to_part(batches: Iterable[pa.RecordBatch], writer: "PartWriter") -> Iterator[pa.RecordBatch]:
+def _to_part(batches: Iterable[pa.RecordBatch], writer: "CleanWriter") -> Iterator[pa.RecordBatch]:
     filled = (batch for batch in batches if batch.num_rows)
     first = next(filled, None)
     if first is not None:
@@ -86,7 +86,7 @@ def _to_part(batches: Iterable[pa.RecordBatch], writer: "PartWriter") -> Iterato
 
 
 @dataclass(frozen=True)
-class PartWriter:
+class CleanWriter:
     """Cleans and writes a part's rows, which arrive sorted by id."""
 
     output: Output

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from dedup.buckets import CANDIDATE, candidates
-from dedup.cluster import Kind, star
+from dedup.cluster import Likeness, star
 from dedup.leaders import MEMBER, PAIR, lead
 from dedup.minhash import jaccard
 from dedup.permutations import permutations
@@ -22,8 +22,7 @@ from dedup.titles import SITES_WITH_OVERVIEWS, Titled, TitleDrop, title_drops
 from lake.dataset import Output
 from lake.decision import DECISION
 from lake.schema import schema
-from lake.step import Account, Body, Cost, Outcome, Step, account
-from lake.step import Kind as StepKind
+from lake.step import Account, Body, Cost, Kind, Outcome, Step, account
 from spark_jobs.components import components
 from spark_jobs.session import read_table, session, spark_path, write_table
 
@@ -44,8 +43,8 @@ def dedup(step: Step[DedupSettings]) -> Outcome:
     """Write `decisions` and `clusters` for every clean document; the rule is that of tests/dedup/reference.py.
 
     `clusters` has (id, cluster): the least id among the document's duplicates of any kind, those in earlier corpora
-    included, whatever the policy. The rule of a drop is its `Kind`, its score the exact Jaccard of the document and its
-    survivor. `signatures` stays where the settings keep it.
+    included, whatever the policy. The rule of a drop is its `Likeness`, its score the exact Jaccard of the document
+    and its survivor. `signatures` stays where the settings keep it.
     """
     settings, output, spark = step.settings, step.output, session()
     clean = step.input("documents").output
@@ -87,14 +86,21 @@ def dedup(step: Step[DedupSettings]) -> Outcome:
     return Outcome(accounts=accounts, figures=figures)
 
 
+def check(step: Step[DedupSettings]) -> None:
+    """Raises UserError if the installed datasketch gives other signatures than ours."""
+    if step.settings.scheme == "datasketch":
+        permutations(step.settings.ngram, step.settings.bands.slots)
+
+
 # docs/dedup.md, by `python -m benchmarks.dedup`: the whole step at a million documents; signatures, 75,000 documents of
 # 2.8 KB a second; signatures and shingles lie on disk while the step runs.
 DEDUP = Body[DedupSettings](
     dedup,
-    StepKind.DEDUPLICATION,
+    Kind.DEDUPLICATION,
     "spark",
     5,
     Cost(start=15, documents=7_376, megabytes=210, row_bytes=55, scratch_bytes=1.0),
+    check,
 )
 
 
@@ -105,8 +111,6 @@ def _small(rows: DataFrame) -> DataFrame:
 
 def _signed(clean: Output, output: Output, settings: DedupSettings, spark: SparkSession) -> DataFrame:
     """The table `signatures`: rows of SIGNED in the parts of the clean documents. No text passes through the JVM."""
-    if settings.scheme == "datasketch":
-        permutations(settings.ngram, settings.bands.slots)  # so that a wrong library stops the run here, not in a task
     missing = [name for name in clean.parts("documents") if not output.exists(SIGNATURES, name)]
     if missing:
         parts = spark.sparkContext.parallelize(missing, len(missing))
@@ -148,7 +152,7 @@ def _same_ids(signed: DataFrame, known: DataFrame) -> DataFrame:
         "id", F.col("content").alias("before"), F.col("shingles").alias("left")
     )
     both = signed.join(earlier, "id")
-    kind = F.when(F.col("content") == F.col("before"), Kind.EXACT.value).otherwise(Kind.ID.value).alias("kind")
+    kind = F.when(F.col("content") == F.col("before"), Likeness.EXACT.value).otherwise(Likeness.ID.value).alias("kind")
     sides = both.select(F.col("id").alias("a"), F.col("id").alias("b"), "left", F.col("shingles").alias("right"))
     measured = sides.mapInArrow(_measure, from_arrow_schema(PAIR)).select(F.col("a").alias("id"), "jaccard")
     return both.select("id", F.col("id").alias("survivor"), kind).join(measured, "id")
@@ -177,7 +181,7 @@ def _copies(known: DataFrame) -> DataFrame:
             "id",
             "order",
             F.first("id").over(group).alias("representative"),
-            F.when(alike, Kind.EXACT.value).otherwise(Kind.ID.value).alias("kind"),
+            F.when(alike, Likeness.EXACT.value).otherwise(Likeness.ID.value).alias("kind"),
         )
         .filter((F.col("id") != F.col("representative")) & (F.col("order") >= 0))
         .drop("order")
@@ -275,14 +279,14 @@ def _remove(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def _drops(removed: DataFrame, copies: DataFrame) -> DataFrame:
     """The drops (id, survivor, jaccard or null, kind). A copy has the survivor of its representative, if any."""
     onward = removed.withColumnRenamed("id", "representative")
-    exact = F.col("kind") == Kind.EXACT.value
+    exact = F.col("kind") == Likeness.EXACT.value
     copied = copies.join(onward, "representative", "left").select(
         "id",
         F.coalesce("survivor", "representative").alias("survivor"),
         F.when(exact & F.col("survivor").isNull(), 1.0).when(exact, F.col("jaccard")).alias("jaccard"),
         "kind",
     )
-    return removed.withColumn("kind", F.lit(Kind.NEAR.value)).unionByName(copied)
+    return removed.withColumn("kind", F.lit(Likeness.NEAR.value)).unionByName(copied)
 
 
 def _titled(clean: Output, signed: DataFrame, settings: DedupSettings) -> DataFrame:
@@ -334,9 +338,9 @@ def _decisions(signed: DataFrame, drops: DataFrame, step: str) -> DataFrame:
     columns = {
         "step": F.lit(step),
         "keep": F.col("kind").isNull(),
-        "reason": F.coalesce(*(F.when(F.col("kind") == kind.value, kind.reason.value) for kind in Kind)),
+        "reason": F.coalesce(*(F.when(F.col("kind") == kind.value, kind.reason.value) for kind in Likeness)),
         "rule": F.col("kind"),
-        "evidence": F.coalesce(*(F.when(F.col("kind") == kind.value, kind.evidence) for kind in Kind)),
+        "evidence": F.coalesce(*(F.when(F.col("kind") == kind.value, kind.evidence) for kind in Likeness)),
         "native": F.lit(None).cast("string"),
     }
     return signed.select("id", "source").join(drops, "id", "left").withColumns(columns).select(*DECISION.names)

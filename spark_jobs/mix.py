@@ -62,7 +62,7 @@ def mix(step: Step[MixSettings]) -> Outcome:
         # A ready mixture may name sources that this corpus lacks.
         planned = {source: budget for source, budget in planned.items() if source in sources or budget.requested}
         before = {source: np.cumsum(tokens) - tokens for source, tokens in stretches.items()}
-        writer = PartWriter(step.output, step.name, planned, before)
+        writer = SelectionWriter(step.output, step.name, planned, before)
         groups = _in_random_order(rows).groupBy("source", "part")
         written = groups.applyInArrow(_by_part(writer), SUMMARY).groupBy("source", "split", "keep", "reason", "length")
         summary = written.agg(F.sum("documents").alias("documents"), F.sum("tokens").alias("tokens")).collect()
@@ -167,7 +167,7 @@ def _in_random_order(rows: DataFrame) -> DataFrame:
     return rows.drop("order", "categories")
 
 
-def _by_part(writer: "PartWriter") -> Callable[[tuple[pa.Scalar, ...], pa.Table], pa.Table]:
+def _by_part(writer: "SelectionWriter") -> Callable[[tuple[pa.Scalar, ...], pa.Table], pa.Table]:
     def write(key: tuple[pa.Scalar, ...], rows: pa.Table) -> pa.Table:
         return writer.write(key[0].as_py(), key[1].as_py(), rows)
 
@@ -175,7 +175,7 @@ def _by_part(writer: "PartWriter") -> Callable[[tuple[pa.Scalar, ...], pa.Table]
 
 
 @dataclass(frozen=True)
-class PartWriter:
+class SelectionWriter:
     """Decides on the documents of a part and writes its `selection` and `decisions`.
 
     `before` holds the train tokens ahead of each stretch by source, including the copies of upsampling.

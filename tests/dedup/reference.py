@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from dedup.cluster import Edge, Kind, components, star
+from dedup.cluster import Edge, Likeness, components, star
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Duplicate:
     """The survivor of a dropped document, and how the duplicate was found. `jaccard` is None where no edge has it."""
 
     survivor: str
-    kind: Kind
+    kind: Likeness
     jaccard: float | None
 
 
@@ -51,24 +51,24 @@ def settle(
         jaccards = {(a, b): jaccard for a, b, jaccard in edges}
         linked = {identity: clusters[identity] for edge in edges for identity in edge[:2]}
         dropped = {
-            identity: Duplicate(best, Kind.NEAR, jaccards.get((best, identity)))
+            identity: Duplicate(best, Likeness.NEAR, jaccards.get((best, identity)))
             for identity, best in _best(linked, preference).items()
             if identity != best
         }
     else:
         ordered = sorted(edges, key=lambda edge: preference(edge[0]))
-        dropped = {identity: Duplicate(best, Kind.NEAR, jaccard) for identity, best, jaccard in star(ordered)}
+        dropped = {identity: Duplicate(best, Likeness.NEAR, jaccard) for identity, best, jaccard in star(ordered)}
     for copy, representative in copies.items():
         onward = dropped.get(representative)
         exact = documents[copy].content == documents[representative].content
         survivor = onward.survivor if onward else representative
         jaccard = (onward.jaccard if onward else 1.0) if exact else None
-        dropped[copy] = Duplicate(survivor, Kind.EXACT if exact else Kind.ID, jaccard)
+        dropped[copy] = Duplicate(survivor, Likeness.EXACT if exact else Likeness.ID, jaccard)
     return dropped, {identity: clusters.get(identity, identity) for identity in documents}
 
 
 def settle_titles(
-    dropped: Mapping[str, Duplicate], clusters: Mapping[str, str], titled: Mapping[str, tuple[str, Kind]]
+    dropped: Mapping[str, Duplicate], clusters: Mapping[str, str], titled: Mapping[str, tuple[str, Likeness]]
 ) -> tuple[dict[str, Duplicate], dict[str, str]]:
     """The result of `settle` for the documents that remained, together with those that left first by their title.
 

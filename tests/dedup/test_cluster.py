@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.cluster import Edge, Kind, components, join_up, ranks, star
+from dedup.cluster import Edge, Likeness, components, join_up, ranks, star
 from tests.dedup.reference import Entry, settle
 
 IDS = [f"{number:02}" for number in range(12)]
@@ -82,7 +82,7 @@ def test_settle(documents: dict[str, Entry], pairs: set[tuple[str, str]], transi
     for identity, duplicate in dropped.items():
         assert duplicate.survivor in kept
         assert clusters[duplicate.survivor] == clusters[identity]
-        if duplicate.kind is Kind.NEAR:
+        if duplicate.kind is Likeness.NEAR:
             assert duplicate.jaccard == jaccards.get((duplicate.survivor, identity))
             assert transitive or duplicate.jaccard is not None
     for a, b in itertools.combinations(sorted(kept), 2):
@@ -124,9 +124,9 @@ def test_a_copy_follows_its_representative() -> None:
     }
     dropped, _ = settle(documents, [("a", "b", 0.9)], transitive=False)
     assert {identity: (drop.survivor, drop.kind, drop.jaccard) for identity, drop in dropped.items()} == {
-        "b": ("a", Kind.NEAR, 0.9),
-        "c": ("a", Kind.EXACT, 0.9),
-        "d": ("a", Kind.ID, None),
+        "b": ("a", Likeness.NEAR, 0.9),
+        "c": ("a", Likeness.EXACT, 0.9),
+        "d": ("a", Likeness.ID, None),
     }
 
 

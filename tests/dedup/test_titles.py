@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dedup.cluster import Kind
+from dedup.cluster import Likeness
 from dedup.titles import Titled, TitleDrop, plain_title, title_drops
 
 WORDS = st.sampled_from(["asthma", "overview", "causes", "in", "children", "risk", "factors", "Report"])
 TITLES = st.lists(WORDS, max_size=4).map(" ".join)
 
 
-def drops(*titles: str, overviews: bool = True) -> dict[str, tuple[str, Kind]]:
+def drops(*titles: str, overviews: bool = True) -> dict[str, tuple[str, Likeness]]:
     """By the title of each dropped document, the title of its survivor and the kind. Titles must be distinct."""
     rows = [Titled(f"{position:02}", title) for position, title in enumerate(titles)]
     by_id = {row.id: str(row.title) for row in rows}
@@ -20,7 +20,7 @@ def drops(*titles: str, overviews: bool = True) -> dict[str, tuple[str, Kind]]:
 
 def test_of_one_title_the_preferred_stays() -> None:
     rows = [Titled("a", "Asthma: care", order=7), Titled("b", " ASTHMA  Care", order=3), Titled("c", "Asthma", order=1)]
-    assert list(title_drops(rows)) == [TitleDrop("a", "b", Kind.TITLE)]
+    assert list(title_drops(rows)) == [TitleDrop("a", "b", Likeness.TITLE)]
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_titles_that_name_nothing_make_no_duplicates(title: str | None) -> None:
 
 def test_an_overview_replaces_its_sub_pages_and_the_page_itself() -> None:
     replaced = ["Asthma", "Asthma causes", "Asthma risk factors", "Differentiating Asthma from COPD"]
-    assert drops("Asthma overview", *replaced) == dict.fromkeys(replaced, ("Asthma overview", Kind.OVERVIEW))
+    assert drops("Asthma overview", *replaced) == dict.fromkeys(replaced, ("Asthma overview", Likeness.OVERVIEW))
 
 
 def test_other_subjects_are_no_sub_pages() -> None:
@@ -48,9 +48,9 @@ def test_other_subjects_are_no_sub_pages() -> None:
 
 def test_of_nested_subjects_the_longest_decides() -> None:
     dropped = drops("Asthma overview", "Asthma in children overview", "Asthma in children causes")
-    assert dropped == {"Asthma in children causes": ("Asthma in children overview", Kind.OVERVIEW)}
+    assert dropped == {"Asthma in children causes": ("Asthma in children overview", Likeness.OVERVIEW)}
     dropped = drops("Heart overview", "Heart surgery overview", "Heart surgery causes")
-    assert dropped == {"Heart surgery causes": ("Heart surgery overview", Kind.OVERVIEW)}
+    assert dropped == {"Heart surgery causes": ("Heart surgery overview", Likeness.OVERVIEW)}
 
 
 def test_overviews_are_for_sites_that_have_them() -> None:
@@ -65,9 +65,9 @@ def test_a_repeated_sub_page_is_dropped_for_the_overview() -> None:
         Titled("d", "Asthma Overview"),
     ]
     assert list(title_drops(rows, overviews=True)) == [
-        TitleDrop("a", "c", Kind.OVERVIEW),
-        TitleDrop("b", "c", Kind.OVERVIEW),
-        TitleDrop("d", "c", Kind.TITLE),
+        TitleDrop("a", "c", Likeness.OVERVIEW),
+        TitleDrop("b", "c", Likeness.OVERVIEW),
+        TitleDrop("d", "c", Likeness.TITLE),
     ]
 
 
@@ -86,4 +86,4 @@ def test_a_survivor_is_never_dropped_and_the_order_of_rows_does_not_matter(rows,
 
 
 def test_every_rule_has_its_reason() -> None:
-    assert [kind.reason.value for kind in (Kind.TITLE, Kind.OVERVIEW)] == ["same_title", "sub_page"]
+    assert [kind.reason.value for kind in (Likeness.TITLE, Likeness.OVERVIEW)] == ["same_title", "sub_page"]

@@ -167,12 +167,12 @@ def test_plan_and_shards_are_side_by_side(page: Any) -> None:
         "corpus": "replay",
         "available": "14,020",
         "budget": "1,130",
-        "planned": "1,130",
+        "selected": "1,130",
         "in the shards": "1,130",
-        "epochs planned": "0.08",
+        "epochs selected": "0.08",
         "epochs in the shards": "0.08",
     }
-    assert "The shards hold what was planned" in words(page)
+    assert "The shards hold what was selected" in words(page)
 
 
 def test_missing_tokens_are_named(page: Any) -> None:
@@ -225,7 +225,7 @@ def test_the_mixture_is_on_the_page_once() -> None:
 def test_a_source_without_tokens_is_in_the_table_and_has_no_histogram() -> None:
     page = shown(with_empty_source())
     assert cells(page, "Train tokens by source")[-1]["in the shards"] == "0"
-    assert "The shards hold what was planned" in words(page)
+    assert "The shards hold what was selected" in words(page)
     assert len(page.xpath(".//svg[starts-with(@aria-label, 'Lengths of')]")) == 4
 
 

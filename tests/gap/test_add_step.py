@@ -39,7 +39,7 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Step[Any
     namespace: dict[str, Any] = {"WORDS": WORDS, "__name__": "gap.plan"}
     exec(compile(source.replace(LINE, LINE + ADDED), "plan.py", "exec"), namespace)
     for module in (forecast, status):
-        monkeypatch.setattr(module, "steps_of" if module is forecast else "plan", namespace["plan"])
+        monkeypatch.setattr(module, "plan", namespace["plan"])
     steps: dict[str, Step[Any]] = namespace["plan"](load(DEMO, [f"lake={tmp_path}"], Config))
     documents = [new_document("papers", str(number), "five words are in here") for number in range(3)]
     for name in ("read", "clean"):

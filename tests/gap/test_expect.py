@@ -13,7 +13,7 @@ from gap.estimates import efforts, shards, spark_cores, vocabulary
 from gap.expect import BYTES_PER_TOKEN, look_ahead, shortfalls
 from gap.forecast import page, rounded
 from gap.plan import plan
-from gap.raw import QUESTIONS, RAW, missing
+from gap.raw import ANSWERS, QUESTIONS, RAW, missing
 from lake.config import load
 from lake.error import UserError
 from lake.step import Account, Outcome, Step
@@ -142,6 +142,17 @@ def test_only_what_is_missing_is_expected(tmp_path: Path) -> None:
     assert shown == {"read", "clean", "tokenizer", "dedup"}
 
 
+def test_instructions_that_are_missing_are_expected_too(tmp_path: Path) -> None:
+    answers = "instructions={inputs: [{paths: [nowhere.jsonl]}]}"
+    with pytest.raises(UserError, match=r"instructions\.inputs\.0\.paths: no file matches"):
+        plan(config(DEMO, tmp_path, answers))
+    planned = config(DEMO, tmp_path, EXPECTED, answers)
+    steps, _, absent = foreseen(planned)
+    assert [(files.part, files.paths) for files in absent] == [(ANSWERS, ("nowhere.jsonl",))]
+    assert {name for name, step in steps.items() if not step.settled} == {"instruct", "report"}
+    assert any(line.startswith("instruct ") for line in printed(planned))
+
+
 def test_counted_tokens_come_before_expected_ones(tmp_path: Path) -> None:
     given = config(DEMO, tmp_path, EXPECTED)
     steps = plan(given)
@@ -172,7 +183,7 @@ def test_the_table_of_mix_comes_before_all(tmp_path: Path) -> None:
     _, known, _ = foreseen(given)
     assert (known.origin, known.mixture) == ("planned", table)
     text = "\n".join(printed(given))
-    assert "as the step mix planned it" in text
+    assert "as the step mix selected it" in text
     assert "mix.sources.papers: 123 of the 900 tokens asked for are missing (13.7 %)" in text
 
 

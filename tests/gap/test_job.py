@@ -18,7 +18,10 @@ import pytest
 import yaml
 from ray._private.runtime_env.packaging import get_excludes_from_ignore_files
 
-from lake.step import Kind, Manifest
+from gap.config import Config
+from gap.plan import plan
+from lake.config import load
+from lake.step import Manifest
 
 pytestmark = pytest.mark.engine
 
@@ -113,6 +116,6 @@ def test_ray_job_submit_runs_the_demo_on_the_cluster(head: str, tmp_path: Path) 
     done = submit(head, "python", "-m", "gap", "run", "configs/demo.yaml", f"lake={tmp_path}")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     manifests = [Manifest.model_validate_json(file.read_bytes()) for file in tmp_path.glob("*/manifest.json")]
-    assert {manifest.kind for manifest in manifests} == set(Kind) - {Kind.INSTRUCTIONS}
+    assert {manifest.step for manifest in manifests} == set(plan(load("configs/demo.yaml", [], Config)))
     (report,) = tmp_path.glob("report-*/report.html")
     assert "<svg" in report.read_text(encoding="utf-8")

@@ -79,12 +79,13 @@ def test_the_settings_are_those_of_spark_submit_and_the_rest_ours(folder: Path) 
     assert held["spark.app.name"] == "gap-replay"
 
 
-def test_what_is_done_is_not_done_again(folder: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (folder / "lake").rglob("*")}
-    done = submit(folder / "events", DEMO, "dedup", f"lake={folder / 'lake'}")
+@pytest.mark.parametrize(("step", "before"), [("clean", 2), ("dedup", 3), ("decontaminate", 4), ("mix", 6)])
+def test_each_step_is_submitted_and_what_is_done_is_not_done_again(step: str, before: int, folder: Path) -> None:
+    times = {path: path.stat().st_mtime_ns for path in (folder / "lake").rglob("*")}
+    done = submit(folder / "events", DEMO, step, f"lake={folder / 'lake'}")
     assert done.returncode == 0, done.stdout[-4000:]
-    assert done.stdout.count("(done before)") == 3
-    assert before == {path: path.stat().st_mtime_ns for path in (folder / "lake").rglob("*")}
+    assert done.stdout.count("(done before)") == before
+    assert times == {path: path.stat().st_mtime_ns for path in (folder / "lake").rglob("*")}
 
 
 def test_wrong_use_is_one_line_and_exit_code_2(tmp_path: Path) -> None:

@@ -160,7 +160,11 @@ def test_a_site_that_needs_javascript_is_built_by_a_browser(ray_cluster: None, w
     ("change", "more", "message"),
     [
         ({"mode": "browser"}, {"chromium": "/no/chromium"}, "/no/chromium: no such browser"),
-        ({"index": {"urls": ["http://127.0.0.1/"], "links": "a[["}}, {}, r"clinic\.yaml: index\.links: 'a\[\[' is not a CSS"),
+        (
+            {"index": {"urls": ["http://127.0.0.1/"], "links": "a[["}},
+            {},
+            r"clinic\.yaml: index\.links: 'a\[\[' is not a CSS",
+        ),
         ({"rate": 0}, {}, "rate"),
     ],
 )

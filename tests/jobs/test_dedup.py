@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from benchmarks.steps import stand_in
-from dedup.cluster import Edge, Kind
+from dedup.cluster import Edge, Likeness
 from dedup.cluster import components as reference_components
 from dedup.minhash import jaccard
 from dedup.settings import DedupSettings
@@ -156,9 +156,9 @@ def test_decisions_are_the_references(tmp_path: Path, spark: SparkSession, polic
     }
     assert all(row[name] is None for row in decisions if row["keep"] for name in DECISION.names[4:])
     assert step.output.scan("decisions").schema.names == DECISION.names
-    assert {duplicate.kind for duplicate in dropped.values()} == set(Kind)
-    near = [id_ for id_, duplicate in dropped.items() if duplicate.kind is Kind.NEAR]
-    of_text = [id_ for id_, duplicate in dropped.items() if duplicate.kind in {Kind.NEAR, Kind.EXACT}]
+    assert {duplicate.kind for duplicate in dropped.values()} == set(Likeness)
+    near = [id_ for id_, duplicate in dropped.items() if duplicate.kind is Likeness.NEAR]
+    of_text = [id_ for id_, duplicate in dropped.items() if duplicate.kind in {Likeness.NEAR, Likeness.EXACT}]
     assert policy == "transitive" or all(drops[id_]["score"] >= settings.threshold for id_ in of_text)
 
     assert sum(account.entered for account in outcome.accounts.values()) == documents.num_rows
@@ -169,7 +169,7 @@ def test_decisions_are_the_references(tmp_path: Path, spark: SparkSession, polic
     assert figures["candidates"] >= figures["verified"] > 0
     other_policy = settings.model_copy(update={"policy": "star" if policy == "transitive" else "transitive"})
     near_under_other = [
-        id_ for id_, duplicate in reference(documents, other_policy)[0].items() if duplicate.kind is Kind.NEAR
+        id_ for id_, duplicate in reference(documents, other_policy)[0].items() if duplicate.kind is Likeness.NEAR
     ]
     assert figures["only_transitive_removes"] == abs(len(near) - len(near_under_other)) > 0
     assert sum(int(size) * count for size, count in figures["clusters_by_size"].items()) == documents.num_rows
