@@ -11,18 +11,9 @@ from eval.summary import Licences, Model, Run, licences, validation_loss, verdic
 from eval.text import one_line
 from lake.step import Kind
 
-HUB_LICENCES = {
-    "apache-2.0",
-    "mit",
-    "cc0-1.0",
-    "pddl",
-    "cc-by-2.0",
-    "cc-by-2.5",
-    "cc-by-3.0",
-    "cc-by-4.0",
-    "cc-by-sa-3.0",
-    "cc-by-sa-4.0",
-}
+HUB_LICENCES = frozenset(
+    "apache-2.0 mit cc0-1.0 pddl cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0".split()  # noqa: SIM905
+)
 """The Hub's names of the licences under which documents may be redistributed."""
 
 ENGLISH, UNDETERMINED = "en", "und"

@@ -48,9 +48,8 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
         lake: str = config.lake,
         **more: Any,
     ) -> None:
-        steps[name] = Step(
-            name, body, settings, lake, {role: steps[of] for role, of in inputs.items()}, follows, **more
-        )
+        read = {role: steps[of] for role, of in inputs.items()}
+        steps[name] = Step(name, body, settings, lake, read, follows, **more)
 
     data = {"data": c.data}
     raw = MISSING if RAW in absent else raw_digests(c)
@@ -68,14 +67,8 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
     add("decontaminate", DECONTAMINATE, c.decontaminate, kept, "kept", identity=questions, extra=asked)
     kept = {"documents": "clean", "tokenizer": "tokenizer", "clusters": "dedup", "kept": "decontaminate"}
     add("mix", MIX, c.mix, kept, "kept", seed=c.seed)
-    add(
-        "shard",
-        SHARD,
-        c.shard,
-        {"documents": "clean", "tokenizer": "tokenizer", "mixture": "mix"},
-        "mixture",
-        seed=c.seed,
-    )
+    text = {"documents": "clean", "tokenizer": "tokenizer", "mixture": "mix"}
+    add("shard", SHARD, c.shard, text, "mixture", seed=c.seed)
     if c.instructions is not None:
         answers = MISSING if ANSWERS in absent else instruction_files(c.instructions, c.data)
         add("instruct", INSTRUCT, c.instructions, {"tokenizer": "tokenizer"}, seed=c.seed, identity=answers, extra=data)

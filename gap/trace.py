@@ -117,10 +117,9 @@ def follow(steps: Steps, name: str, crawled: Path | None = None) -> Life:
     documents = [row for step in steps.values() for row in _rows(step, "documents", identity)]
     places = [Place(row, step) for step in of_kind(steps, Kind.SHARDS) for row in _rows(step, "index", identity)]
     places.sort(key=lambda place: (place.row["shard"], place.row["document"]))
-    life = Life(identity, documents[-1] if documents else None, decisions, places, fetched)
-    if life.drop is None or life.drop["survivor"] is None:
-        return life
-    return Life(identity, life.document, decisions, places, fetched, _survivor(steps, life.drop))
+    drop = next((row for row in decisions if row["survivor"]), None)
+    survivor = _survivor(steps, drop) if drop else None
+    return Life(identity, documents[-1] if documents else None, decisions, places, fetched, survivor)
 
 
 def _fetched(crawled: Path | None, url: str) -> Row | None:

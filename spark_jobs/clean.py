@@ -50,13 +50,8 @@ def clean(step: Step[CleanSettings]) -> Outcome:
 
 # From `python -m benchmarks.stages --data DATA` with single sources: 920 pages of 3.5 KB, 80 papers of 59 KB or 1,360
 # abstracts of 1.7 KB a second.
-CLEAN = Body[CleanSettings](
-    clean,
-    Kind.CLEANER,
-    "spark",
-    5,
-    Cost(start=10, documents=2_600, megabytes=4.9, row_bytes=305, text_bytes=0.30),
-)
+COST = Cost(start=10, documents=2_600, megabytes=4.9, row_bytes=305, text_bytes=0.30)
+CLEAN = Body[CleanSettings](clean, Kind.CLEANER, "spark", 5, COST)
 
 
 def _parts(read: Output, source: str, settings: CleanSettings) -> int:
