@@ -139,7 +139,7 @@ def _budgets(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
         recipe = step.settings
         batches = f"{recipe.steps:,} steps of {rounded(recipe.tokens // recipe.steps)}"
         passes = f"{recipe.tokens / total:.2f} times the mixture"
-        yield f"{step.name} reads {rounded(recipe.tokens)} tokens, {passes}, in {batches}."
+        yield f"The step {step.name} reads {rounded(recipe.tokens)} tokens, {passes}, in {batches}."
 
 
 STEPS = ("step", "engine", "state", "work", "on", "time", "storage", "fingerprint")
