@@ -79,7 +79,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Step[Any], Step[Any
 
 def test_decisions_hits_and_figures(steps: tuple[Step[Any], Step[Any]], spark: SparkSession, tmp_path: Path) -> None:
     step = step_of(tmp_path, *steps, QUESTIONS)
-    outcome = decontaminate(step, **step.given)
+    outcome = decontaminate(step, **step.extra)
     decisions = {row["id"]: row for row in rows(step, "decisions")}
     names = {document_id(source, native): (source, native) for source, native in TEXTS}
     assert {names[id_] for id_ in decisions} == TEXTS.keys() - {("abstracts", "gone")}
@@ -114,7 +114,7 @@ def test_decisions_hits_and_figures(steps: tuple[Step[Any], Step[Any]], spark: S
 
 def test_without_questions_all_stay(steps: tuple[Step[Any], Step[Any]], spark: SparkSession, tmp_path: Path) -> None:
     step = step_of(tmp_path, *steps, {"empty": {}})
-    outcome = decontaminate(step, **step.given)
+    outcome = decontaminate(step, **step.extra)
     assert sum(account.kept for account in outcome.accounts.values()) == len(TEXTS) - 1
     assert step.output.scan("hits").count_rows() == 0
     assert outcome.figures == {"benchmarks": {}}
