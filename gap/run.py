@@ -106,9 +106,15 @@ class Engines:
         with suppress(Exception):  # the first Spark step starts it again, and raises what goes wrong
             self.start_spark()
 
+    def stop_spark(self) -> None:
+        """Free what Spark holds, if it is up."""
+        with self._lock:
+            if self._spark is not None:
+                self._spark.stop()
+            self._spark = None
+
     def __exit__(self, *_: object) -> None:
-        if self._spark is not None:
-            self._spark.stop()
+        self.stop_spark()
         ray.shutdown()
 
 
@@ -154,6 +160,8 @@ def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Liste
                 running.append(step)
                 # An interrupted run ends without waiting for its threads.
                 Thread(target=_run, args=(step, engines, ended), daemon=True).start()
+        if "spark" not in map(_engine, (*waiting.values(), *running)):
+            engines.stop_spark()
         if not running:
             raise UserError(f"{next(iter(waiting))}: what it reads is no longer in the lake; run again")
         step, outcome = ended.get()

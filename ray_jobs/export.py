@@ -16,6 +16,7 @@ from mixing.shards import FOLDER_OF_SHARDS, read_index_in, read_tokens
 from mixing.split import TRAIN
 from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.pretrain import check_shards, vocabulary
+from train.history import CHECKPOINTS, latest
 from train.recipe import ExportSettings, Recipe
 
 MODEL = "model"
@@ -111,11 +112,10 @@ class ExportJob:
 
         from train import checkpoint, convert
         from train.cpu import cudaless
-        from train.loop import CHECKPOINTS
         from train.model import DTYPES, build, initialise
 
         recipe = self.recipe
-        newest = checkpoint.latest(self.trained / CHECKPOINTS)
+        newest = latest(self.trained / CHECKPOINTS)
         assert newest is not None, "training is done, so its last checkpoint is there"
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
         with cudaless(), torch.no_grad():

@@ -3,21 +3,25 @@
 import json
 import os
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 from tqdm import tqdm
 
+from lake.dataset import Output
 from lake.progress import watched
 from lake.step import Body, Cost, Kind, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, read_index_in
 from mixing.split import TRAIN, VALIDATION
 from mixing.tokenizer.tokenizer import Tokenizer
+from train.history import CHECKPOINTS, PROGRESS, latest, read_state
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
     from train.data import Vocabulary
+    from train.loop import Job
 
 
 def pretrain(step: Step[Recipe]) -> Outcome:
@@ -26,26 +30,22 @@ def pretrain(step: Step[Recipe]) -> Outcome:
     Raises:
         ray.train.TrainingFailedError: workers failed more often than the recipe allows.
     """
-    from train import checkpoint
-    from train.data import Shards
-    from train.loop import CHECKPOINTS, PROGRESS, Job
-
     recipe, folder = step.settings, step.output.local()
     assert step.seed is not None
     folder.mkdir(parents=True, exist_ok=True)
     rows = step.input("shards").manifest().figures["shards"]
     where = step.input("shards").output.below(FOLDER_OF_SHARDS)
-    known = vocabulary(Tokenizer.of(step.input("tokenizer").output))
-    job = Job(recipe, step.seed, known, Shards.of(where, rows, TRAIN), Shards.of(where, rows, VALIDATION), folder)
+    made = Tokenizer.of(step.input("tokenizer").output)
+    job = partial(_job, recipe, step.seed, step.input("tokenizer").output, where, rows, folder)
     with _watch(step.name, folder / PROGRESS, recipe.steps):
         _fit(job, recipe, folder)
-    newest = checkpoint.latest(folder / CHECKPOINTS)
+    newest = latest(folder / CHECKPOINTS)
     assert newest is not None, "training writes a checkpoint at its last step"
-    history = checkpoint.read_state(newest)
+    history = read_state(newest)
     seconds = sum(row["seconds"] for row in history["losses"])
     return Outcome(
         figures={
-            "parameters": recipe.model.parameters(known.vocab_size),
+            "parameters": recipe.model.parameters(made.vocab_size),
             "steps": recipe.steps,
             "tokens": recipe.tokens,
             "tokens_per_second": recipe.tokens / seconds,
@@ -100,6 +100,17 @@ def _fit(job: Any, recipe: Recipe, folder: Path) -> None:
     ).fit()
 
 
+def _job(
+    recipe: Recipe, seed: int, tokenizer: Output, shards: Output, rows: list[dict[str, Any]], folder: Path
+) -> "Job":
+    """Made in the worker: the driver would take seconds to import torch and Megatron first."""
+    from train.data import Shards
+    from train.loop import Job
+
+    train, validation = (Shards.of(shards, rows, split) for split in (TRAIN, VALIDATION))
+    return Job(recipe, seed, vocabulary(Tokenizer.of(tokenizer)), train, validation, folder)
+
+
 def _work(config: dict[str, Any]) -> None:
     """The function that Ray Train runs in each worker."""
     # Megatron requires this: tensor parallelism overlaps its communication only if CUDA uses one queue.
@@ -110,7 +121,7 @@ def _work(config: dict[str, Any]) -> None:
 
     if not torch.cuda.is_available():
         torch.set_num_threads(config["threads"])
-    train(config["job"])
+    train(config["job"]())
 
 
 def _watch(step: str, file: Path, steps: int) -> AbstractContextManager[None]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from train.history import STATE, read_state
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from megatron.core import dist_checkpointing
@@ -15,23 +17,12 @@ with warnings.catch_warnings():
     from megatron.core.optimizer import MegatronOptimizer
     from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
-STATE = "state.json"
 KEPT = 2
 """Checkpoints that stay on disk. The last is enough to resume; the one before is there in case the disk fills up."""
 
 
 def folder_of(root: Path, step: int) -> Path:
     return root / f"step-{step:08d}"
-
-
-def latest(root: Path) -> Path | None:
-    """The newest whole checkpoint."""
-    return max(root.glob("step-*"), default=None)
-
-
-def read_state(checkpoint: Path) -> dict[str, Any]:
-    """The `state` that `save` wrote."""
-    return json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
 
 
 def save(

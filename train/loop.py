@@ -17,6 +17,7 @@ from lake.files import replace
 from train import checkpoint
 from train.cpu import cudaless
 from train.data import Shards, Tensors, Vocabulary, collate, micro_batches, training_data, validation_data
+from train.history import CHECKPOINTS, PROGRESS, latest
 from train.model import DTYPES, build, initialise
 from train.recipe import Recipe
 
@@ -30,7 +31,7 @@ with warnings.catch_warnings():
     from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
     from megatron.core.pipeline_parallel import get_forward_backward_func
 
-CHECKPOINTS, CACHE, PROGRESS = "checkpoints", "cache", "progress.json"
+CACHE = "cache"
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Worker:
 
     def _resume(self, root: Path) -> int:
         """Load the newest checkpoint and return the number of finished steps."""
-        newest = checkpoint.latest(root)
+        newest = latest(root)
         if newest is None:
             return 0
         state = checkpoint.load(newest, self.gpt, self.optimizer, self.scheduler)

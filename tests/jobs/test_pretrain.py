@@ -19,8 +19,8 @@ from mixing.tokenizer.tokenizer import FOLDER, Tokenizer
 from ray_jobs.export import EXPORT
 from ray_jobs.pretrain import PRETRAIN
 from tests.jobs.processes import ray_workers
-from train.checkpoint import read_state
 from train.convert import ParityError
+from train.history import read_state
 from train.recipe import ExportSettings, Recipe
 
 pytestmark = pytest.mark.engine

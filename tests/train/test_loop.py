@@ -10,9 +10,10 @@ import torch.distributed as dist
 
 from lake.dataset import Output
 from mixing.shards import write
-from train.checkpoint import folder_of, read_state
+from train.checkpoint import folder_of
 from train.data import Shards, Vocabulary
-from train.loop import CACHE, CHECKPOINTS, Job, train
+from train.history import CHECKPOINTS, read_state
+from train.loop import CACHE, Job, train
 from train.recipe import Recipe
 
 STEPS = 4
