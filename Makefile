@@ -3,22 +3,21 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LOCK ?= requirements.lock
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+SPACE_GB ?= 8
 CONFIG ?= configs/demo.yaml
 export RAY_USAGE_STATS_ENABLED := 0
 
 .PHONY: help env demo test fast lint bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s%s\n", $$1, $$2 }' Makefile
 
 env: $(READY) ## make the environment in .venv from requirements.lock
 
-$(READY): requirements.lock pyproject.toml
-	@echo "Installing the pinned environment into $(VENV): about 4 GB, a few minutes, once."
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --no-deps --progress-bar off --disable-pip-version-check -q -r requirements.lock || \
-	  { echo "If torch==2.13.0+cpu was not found: set PIP_EXTRA_INDEX_URL to PyTorch's CPU index (README, Try it)."; exit 1; }
-	$(BIN)/python -m pip install --no-deps --no-build-isolation --disable-pip-version-check -q -e .
+$(READY): $(LOCK) pyproject.toml environment.sh
+	@PYTHON='$(PYTHON)' VENV='$(VENV)' LOCK='$(LOCK)' TORCH_INDEX='$(TORCH_INDEX)' SPACE_GB='$(SPACE_GB)' sh environment.sh
 	@touch $@
 
 demo: $(READY) ## run the whole way once on the sample corpus, from raw files to cards

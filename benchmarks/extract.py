@@ -1,10 +1,10 @@
-"""How well and how fast main content is found in web pages, beside trafilatura alone.
+"""How well and how fast the main content of web pages is extracted, beside trafilatura alone.
 
     python -m benchmarks.extract --pages DIR --gold FILE [--json]
 
 The gold file has an object a line: `{"file": …, "with": [snippets that must occur], "without": [snippets that must
-not]}`. A snippet of `with` counts as found or missed, one of `without` as wrong where it occurs; white space is
-compared as single blanks. Speed is pages per second of this process's CPU time, in one thread, without reading files.
+not]}`. A snippet of `with` is right where it occurs and missed elsewhere; a snippet of `without` is wrong where it
+occurs. All white space equals a blank. Speed is pages per second of CPU time in one thread, without reading files.
 """
 
 import json
@@ -18,18 +18,18 @@ import click
 import trafilatura
 from pydantic import ValidationError
 
+from gap.command import table, user_errors
 from ingest.pages.extract import extract
 from ingest.pages.page import Page
 from lake.config import Settings
 from lake.error import UserError
-from ray_jobs.command import table, user_errors
 
 WARM_UP = 5
-"""Pages read once before the clock starts, for imports and compiled patterns."""
+"""Pages extracted before the clock starts, for imports and compiled patterns."""
 
 
 class Gold(Settings):
-    """What of one page must occur, and what must not."""
+    """The snippets of a page that must occur, and those that must not."""
 
     file: str
     present: tuple[str, ...]
@@ -46,7 +46,7 @@ class Score(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Snippets found that must occur, found that must not, and missed."""
+    """Snippets that occur and must, that occur and must not, and that must occur and do not."""
 
     right: int
     wrong: int
@@ -54,12 +54,16 @@ class Counts(NamedTuple):
 
 
 def read_gold(path: Path, pages: Path) -> list[tuple[Gold, bytes]]:
-    """Every line of a gold file with its page's bytes. Raises UserError where a file is missing or a line is wrong."""
+    """The lines of a gold file, each with the bytes of its page.
+
+    Raises:
+        UserError: a file is missing, or a line is wrong.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such gold file; give one JSON object a line with file, with, without")
     if not pages.is_dir():
         raise UserError(f"{pages}: no such folder of pages")
-    found = []
+    read = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
             continue
@@ -73,14 +77,14 @@ def read_gold(path: Path, pages: Path) -> list[tuple[Gold, bytes]]:
         page = pages / gold.file
         if not page.is_file():
             raise UserError(f"{page}: no such page, named in {path}:{number}")
-        found.append((gold, page.read_bytes()))
-    if not found:
-        raise UserError(f"{path}: no line in it")
-    return found
+        read.append((gold, page.read_bytes()))
+    if not read:
+        raise UserError(f"{path}: the file has no line")
+    return read
 
 
 def count(gold: Gold, text: str) -> Counts:
-    """Snippets of one page in the text found in it."""
+    """Count the snippets of a page in its extracted text."""
     text = _blanks(text)
     right = sum(_blanks(snippet) in text for snippet in gold.present)
     wrong = sum(_blanks(snippet) in text for snippet in gold.absent)
@@ -114,8 +118,8 @@ def _blanks(text: str) -> str:
 
 
 def _ours(html: bytes) -> str:
-    found = extract(html)
-    return found.text if isinstance(found, Page) else ""
+    page = extract(html)
+    return page.text if isinstance(page, Page) else ""
 
 
 def _trafilatura(html: bytes) -> str:
@@ -136,12 +140,12 @@ def main(pages: Path, gold: Path, as_json: bool) -> None:
         figures = {"pages": len(read), **_rounded(ours), "trafilatura": _rounded(peer)}
         click.echo(json.dumps(figures, indent=2))
         return
-    rows = [(name, *(f"{value:.4g}" for value in one)) for name, one in (("ours", ours), ("trafilatura", peer))]
+    rows = [(name, *(f"{value:.4g}" for value in scores)) for name, scores in (("ours", ours), ("trafilatura", peer))]
     click.echo(table(("method", *Score._fields), rows, right={1, 2, 3, 4}))
 
 
-def _rounded(one: Score) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in one._asdict().items()}
+def _rounded(scores: Score) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in scores._asdict().items()}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Mutates records of every source kind and reads them: no crash, every record counted, every document whole.
+"""Mutates records of each source kind and reads them: nothing crashes, all records count, all documents are whole.
 
     python -m benchmarks.fuzz [--records N] [--seed S] [--kind KIND …]
 
-Prints a line a kind: how many records were read, and what became of them by reason.
+Prints a line for each kind: how many records were read, and what became of them by reason.
 """
 
 import copy
@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,16 @@ from warcio.archiveiterator import ArchiveIterator
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
+from benchmarks.fuzzed import ANNOTATIONS, JATS, JSONL, MAPPED, MEDLINE, PAPER, REPLAY, S2ORC
 from ingest.metadata import METADATA
 from ingest.records import Metadata, Records, Rejected
-from ingest.sources.hub import HubInput, read_hub
-from ingest.sources.jats import JatsInput, read_jats
-from ingest.sources.jsonl import JsonlInput, read_jsonl
-from ingest.sources.medline import MedlineInput, read_medline
-from ingest.sources.redpajama import RedpajamaInput, read_redpajama
-from ingest.sources.s2orc import S2Input, read_s2
-from ingest.sources.warc import WarcInput, read_warc
+from ingest.sources.hub import HubInput
+from ingest.sources.jats import JatsInput
+from ingest.sources.jsonl import JsonlInput
+from ingest.sources.medline import MedlineInput
+from ingest.sources.redpajama import RedpajamaInput
+from ingest.sources.s2orc import S2Input
+from ingest.sources.warc import WarcInput
 from ingest.sources.xml_guard import SAFE
 from lake.decision import Drop, Reason
 from lake.document import DOCUMENT
@@ -48,90 +49,14 @@ SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 FETCHED = "2026-01-01T00:00:00Z"
 MAX_BYTES = 100_000
 BATCH = 50
-"""Lines of one file of a source that has a record a line; half of the files are mutated as packed bytes, too."""
+"""Records of a file with a record a line. Of some files the packed bytes are mutated, too."""
 
 PIECES = re.compile(rb"<[^>]*>|\"[^\"]*\"|[^<\"]+|.", re.DOTALL)
 ODD = [b"", b"\0", b"\xff", b"null", b"[]", b"{}", b"-1", b"1e999", b'"', b"<", b"&x;", b"]]>", b"\\ud800", b"9" * 30]
 
-ANNOTATIONS = {
-    "title": [{"start": 0, "end": 4}],
-    "abstract": [{"start": 6, "end": 20}],
-    "sectionheader": [{"start": 22, "end": 27, "attributes": {"n": "1.2"}}],
-    "paragraph": [{"start": 29, "end": 60}],
-    "bibref": [{"start": 40, "end": 43, "attributes": {"ref_id": "b0"}}],
-    "figureref": [{"start": 45, "end": 50, "attributes": {"ref_id": "fig_0"}}],
-    "formula": [{"start": 52, "end": 55}],
-    "figure": [{"start": 61, "end": 90, "attributes": {"id": "fig_0"}}],
-    "figurecaption": [{"start": 70, "end": 90}],
-    "table": [{"start": 84, "end": 88}],
-    "bibentry": [{"start": 92, "end": 120, "attributes": {"id": "b0"}}],
-    "bibtitle": [{"start": 92, "end": 100}],
-    "bibauthorlastname": [{"start": 102, "end": 107}],
-    "venue": None,
-}
-TEXT = (
-    "Salt\n\nThirst is here.\n\nIntro\n\nWords of text [1] Fig 1 a=b are cited here.\nFigure 1. A caption of it.\n\n"
-    "Sodium it, Birch, 1999 and some more words that nothing claims."
-)
-S2ORC = {
-    "corpusid": 7,
-    "externalids": {"pubmed": "1", "pubmedcentral": None, "doi": "10.1/x"},
-    "content": {"source": {"oainfo": {"license": "CCBY"}}, "text": TEXT},
-}
-PAPER = {
-    "corpusid": 7,
-    "externalids": {"PubMed": "1", "DOI": "10.1/x"},
-    "title": "Salt",
-    "journal": {"name": "Thirst"},
-    "year": 2012,
-    "publicationdate": "2012-07-19",
-    "publicationtypes": ["Review"],
-    "citationcount": 3,
-}
-JSONL = {
-    "id": "a",
-    "text": "Words of text.",
-    "title": "Salt",
-    "meta": {"pmid": 3, "published": "2012-07-19"},
-    "mesh": ["A"],
-}
-REPLAY = {"text": "Words of text.", "meta": {"source": "c4", "url": "https://example.org/a", "timestamp": "2019-04-25"}}
-JATS = b"""<?xml version="1.0"?><!DOCTYPE article SYSTEM "JATS.dtd"><article xml:lang="en"><front><article-meta>
-<article-id pub-id-type="pmid">1</article-id><title-group><article-title>Salt</article-title></title-group>
-<abstract><p>Short.</p></abstract></article-meta></front><body><sec><title>Intro</title>
-<p>Known [<xref ref-type="bibr" rid="r1">1</xref>], see <xref ref-type="fig" rid="f1">Fig 1</xref>&nbsp;and
-<inline-formula><tex-math>x</tex-math></inline-formula>.</p><fig id="f1"><label>Fig. 1</label><caption><p>Flow.</p>
-</caption></fig></sec></body><back><ref-list><ref id="r1"><citation><article-title>Cups</article-title></citation></ref>
-</ref-list></back></article>"""
-MEDLINE = b"""<PubmedArticle><MedlineCitation><PMID Version="1">1</PMID><Article><Journal><JournalIssue><PubDate>
-<Year>2012</Year><Month>Jul</Month></PubDate></JournalIssue><Title>Thirst</Title></Journal>
-<ArticleTitle>[Salt].</ArticleTitle><Abstract><AbstractText Label="AIM">Short<sup>2</sup> &amp; more.</AbstractText>
-</Abstract><Language>eng</Language></Article><MeshHeadingList><MeshHeading><DescriptorName>Thirst</DescriptorName>
-</MeshHeading></MeshHeadingList></MedlineCitation><PubmedData><ArticleIdList><ArticleId IdType="doi">10.1/x</ArticleId>
-</ArticleIdList></PubmedData></PubmedArticle>
-"""
-
-MAPPED = b"""%PDF-1.4
-1 0 obj << /Type /Catalog /Pages 2 0 R >> endobj
-2 0 obj << /Type /Pages /Kids [3 0 R] /Count 1 >> endobj
-3 0 obj << /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R /Resources << /Font << /F 5 0 R >> >> >>
-endobj
-4 0 obj << >> stream
-BT /F 20 Tf 72 700 Td (AB of the clinic) Tj /F 10 Tf 0 -30 Td (Give A to those with more than 10) Tj
-4 Ts /F 6 Tf (-9) Tj 0 Ts /F 10 Tf ( B a day.) Tj ET
-endstream endobj
-5 0 obj << /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >> endobj
-6 0 obj << >> stream
-2 beginbfchar <41> <D835DEFD> <42> <D835> endbfchar
-endstream endobj
-7 0 obj << /Title <FEFFD83500200061002000620020006300200064> >> endobj
-trailer << /Root 1 0 R /Info 7 0 R >>
-"""
-"""A font that maps letters beyond U+FFFF and to half of such a one, and a title that is no UTF-16."""
-
 
 def mutate(data: bytes, chance: random.Random) -> bytes:
-    """A few changes to bytes or to pieces: elements, strings, what stands between them."""
+    """A few changes to bytes or to pieces, which are elements, strings and the text between them."""
     for _ in range(chance.randint(1, 4)):
         if chance.random() < 0.4:
             place = chance.randrange(len(data) + 1)
@@ -153,7 +78,7 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
 
 
 def _value(value: Any, chance: random.Random) -> Any:
-    """A JSON value with one of its parts changed for something odd."""
+    """A JSON value with a part of it replaced by an odd one."""
     odd: list[Any] = [None, "", [], {}, True, -1, 10**30, 0.5, "\ud800", "x" * 50, [[]], {"a": 1}]
     if isinstance(value, dict) and value and chance.random() < 0.8:
         key = chance.choice(sorted(value))
@@ -178,7 +103,7 @@ def _full_text(chance: random.Random) -> bytes:
         spans = _value(spans, chance)
         if not isinstance(spans, dict):
             break
-    packed = {kind: json.dumps(one) for kind, one in spans.items()} if isinstance(spans, dict) else spans
+    packed = {kind: json.dumps(of_kind) for kind, of_kind in spans.items()} if isinstance(spans, dict) else spans
     record = {**S2ORC, "content": {**S2ORC["content"], "annotations": packed}}  # type: ignore[dict-item]
     return json.dumps(record).encode() if chance.random() < 0.6 else _line(record, chance)
 
@@ -196,28 +121,28 @@ def _packed(data: bytes, chance: random.Random) -> bytes:
 
 
 def _xml(data: bytes, chance: random.Random) -> bytes:
-    """Elements renamed, moved, doubled, emptied or taken away, so that the XML stays well-formed; else any bytes."""
+    """Well-formed XML with elements renamed, moved, doubled, emptied or removed, or XML with any bytes changed."""
     if chance.random() < 0.3:
         return mutate(data, chance)
     tree = etree.fromstring(data, etree.XMLParser(**SAFE))
     for _ in range(chance.randint(1, 5)):
-        every = [node for node in tree.iter() if isinstance(node.tag, str)]
-        one, other = chance.choice(every), chance.choice(every)
+        nodes = [node for node in tree.iter() if isinstance(node.tag, str)]
+        node, other = chance.choice(nodes), chance.choice(nodes)
         match chance.randrange(6):
             case 0:
-                one.tag = other.tag
-            case 1 if one.getparent() is not None:
-                one.getparent().remove(one)
+                node.tag = other.tag
+            case 1 if node.getparent() is not None:
+                node.getparent().remove(node)
             case 2:
-                one.append(copy.deepcopy(other))
+                node.append(copy.deepcopy(other))
             case 3:
-                one.text = chance.choice(["", "[1, 2]", " ( ", "9" * 30, "é\u2028\ue000", "\\begin{document}"])
+                node.text = chance.choice(["", "[1, 2]", " ( ", "9" * 30, "é\u2028\ue000", "\\begin{document}"])
             case 4:
-                one.attrib.update(other.attrib)
+                node.attrib.update(other.attrib)
             case _:
-                one.attrib.clear()
-    found: bytes = etree.tostring(tree.getroottree())
-    return found
+                node.attrib.clear()
+    mutated: bytes = etree.tostring(tree.getroottree())
+    return mutated
 
 
 def _column(values: list[bytes], chance: random.Random) -> pa.Array:
@@ -231,12 +156,12 @@ def _column(values: list[bytes], chance: random.Random) -> pa.Array:
             return pa.array(moments, pa.int64()).cast(pa.timestamp(chance.choice(["us", "ns"])))
         case 2:
             return pa.DictionaryArray.from_arrays([0] * len(values), ["a"])
-    return pa.array([mutate(one, chance) if chance.random() < 0.1 else one for one in values]).view(pa.string())
+    return pa.array([mutate(value, chance) if chance.random() < 0.1 else value for value in values]).view(pa.string())
 
 
 def _parquet(chance: random.Random) -> bytes:
     row = {"text": "Words of text.", "source": "c4", "url": "https://example.org/a", "timestamp": "2019-04-25"}
-    columns = {name: _column([one.encode()] * BATCH, chance) for name, one in row.items() if chance.random() < 0.98}
+    columns = {name: _column([value.encode()] * BATCH, chance) for name, value in row.items() if chance.random() < 0.98}
     if chance.random() < 0.5:
         names = [name for name in columns if name != "text"]
         columns = {"meta": pa.StructArray.from_arrays([columns.pop(name) for name in names], names), **columns}
@@ -246,14 +171,14 @@ def _parquet(chance: random.Random) -> bytes:
 
 
 def _json(chance: random.Random) -> bytes:
-    """Few lines are mutated: the first that is no JSON, or of another type than the others, ends the file."""
+    """Few lines are mutated, for the first line that is no JSON or has other types ends the file."""
     odd: list[dict[str, Any]] = [{}, {"text": None}, {"text": "\ud83d\ude00" * 30}, {"meta": {"timestamp": "x" * 50}}]
     records = (REPLAY | (chance.choice(odd) if chance.random() < 0.3 else {}) for _ in range(BATCH))
-    return b"\n".join(_line(one, chance) if chance.random() < 0.01 else json.dumps(one).encode() for one in records)
+    return b"\n".join(_line(row, chance) if chance.random() < 0.01 else json.dumps(row).encode() for row in records)
 
 
 def _citations(chance: random.Random) -> bytes:
-    # Bytes that break the XML end the file, so it comes in many.
+    # Bytes that break the XML end the file, so a file has few records.
     records = b"".join(_xml(MEDLINE, chance) for _ in range(chance.randint(1, 4)))
     return _packed(b"<PubmedArticleSet>" + records + b"</PubmedArticleSet>", chance)
 
@@ -273,20 +198,20 @@ def _archive(chance: random.Random) -> bytes:
 @cache
 def _payloads(site: str) -> list[tuple[str, str, bytes]]:
     """URL, content type and body of every response in the WARC files of a sample site."""
-    found = []
+    payloads = []
     for path in sorted((SAMPLES / "crawl" / site).glob("*.warc*")):
         with path.open("rb") as stream:
             for record in ArchiveIterator(stream):
                 if record.rec_type == "response" and record.http_headers is not None:
                     kind = record.http_headers.get_header("Content-Type")
-                    found.append(
+                    payloads.append(
                         (record.rec_headers.get_header("WARC-Target-URI"), kind, record.content_stream().read())
                     )
-    return found
+    return payloads
 
 
 def _warc(site: str, *more: tuple[str, str, bytes]) -> Callable[[random.Random], bytes]:
-    """Pages of a sample site, and more of it, with their bodies mutated, and sometimes the file."""
+    """WARC files of pages of a sample site, and `more`, with mutated bodies. Some files are mutated as a whole."""
 
     def file(chance: random.Random) -> bytes:
         stream = io.BytesIO()
@@ -294,7 +219,7 @@ def _warc(site: str, *more: tuple[str, str, bytes]) -> Callable[[random.Random],
         for url, kind, body in chance.choices([*_payloads(site), *more], k=4):
             headers = StatusAndHeaders("200 OK", [("Content-Type", kind)], protocol="HTTP/1.1")
             changed = io.BytesIO(mutate(body, chance))
-            # warcio would take the clock and a random number, and no seed would tell what a mutation of the file hits.
+            # By default warcio takes time and a random id, so that a seed would not repeat a file.
             fixed = {"WARC-Record-ID": f"<urn:uuid:{uuid.UUID(int=chance.getrandbits(128))}>", "WARC-Date": FETCHED}
             record = writer.create_warc_record(
                 url, "response", payload=changed, http_headers=headers, warc_headers_dict=fixed
@@ -308,8 +233,7 @@ def _warc(site: str, *more: tuple[str, str, bytes]) -> Callable[[random.Random],
 
 def _reads_warc(site: str) -> Callable[[Path, str], Records]:
     yaml = str(SAMPLES / "sites" / f"{site}.yaml")
-    settings = WarcInput.model_validate(_settings(format="warc", site=yaml, max_bytes=2**20))
-    return partial(read_warc, settings=settings)
+    return WarcInput.model_validate(_settings(format="warc", site=yaml, max_bytes=2**20)).read
 
 
 def _reads_hub(dataset: str) -> Callable[[Path, str], Records]:
@@ -318,9 +242,9 @@ def _reads_hub(dataset: str) -> Callable[[Path, str], Records]:
 
     def read(path: Path, name: str) -> Records:
         try:
-            yield from read_hub((path,), 0, settings)
+            yield from settings.read_unit((path,), 0, str(path.parent))
         except UserError as error:
-            # A file that breaks off fails its unit, in one line that names it.
+            # A truncated file fails its unit with one line that names it.
             if name not in str(error) or "\n" in str(error):
                 raise
             yield Rejected(name, Drop(Reason.TRUNCATED_FILE, str(error)))
@@ -330,7 +254,7 @@ def _reads_hub(dataset: str) -> Callable[[Path, str], Records]:
 
 @dataclass(frozen=True)
 class Kind:
-    """A source kind: how a file of it is made, its name, how it is read, and how many records a file has at least."""
+    """A source kind: how to make a file of it, its name, how to read it, and the least number of records in it."""
 
     make: Callable[[random.Random], bytes]
     name: str
@@ -358,15 +282,13 @@ _s2orc, _papers = (S2Input.model_validate(_settings(format="s2orc", dataset=one)
 _replay = RedpajamaInput.model_validate(_settings(format="redpajama", keep=1))
 
 KINDS = {
-    "jsonl": Kind(_lines(lambda chance: _line(JSONL, chance)), "a.jsonl.gz", partial(read_jsonl, settings=_jsonl)),
-    "jats": Kind(lambda chance: _xml(JATS, chance), "a.xml", partial(read_jats, settings=_jats)),
-    "tar": Kind(_archive, "a.tar.gz", partial(read_jats, settings=_jats), 0),
-    "s2orc": Kind(_lines(_full_text), "a.gz", partial(read_s2, settings=_s2orc)),
+    "jsonl": Kind(_lines(lambda chance: _line(JSONL, chance)), "a.jsonl.gz", _jsonl.read),
+    "jats": Kind(lambda chance: _xml(JATS, chance), "a.xml", _jats.read),
+    "tar": Kind(_archive, "a.tar.gz", _jats.read, 0),
+    "s2orc": Kind(_lines(_full_text), "a.gz", _s2orc.read),
     # A paper out of PubMed is passed over.
-    "papers": Kind(_lines(lambda chance: _line(PAPER, chance)), "b.gz", partial(read_s2, settings=_papers), 0),
-    "redpajama": Kind(
-        _lines(lambda chance: _line(REPLAY, chance)), "c.jsonl.gz", partial(read_redpajama, settings=_replay)
-    ),
+    "papers": Kind(_lines(lambda chance: _line(PAPER, chance)), "b.gz", _papers.read, 0),
+    "redpajama": Kind(_lines(lambda chance: _line(REPLAY, chance)), "c.jsonl.gz", _replay.read),
     "hub": Kind(_parquet, "d.parquet", _reads_hub("parquet")),
     "hub_json": Kind(_json, "d.jsonl", _reads_hub("json")),
     "page": Kind(_warc("example-clinic"), "a.warc.gz", _reads_warc("example-clinic"), 0),
@@ -376,7 +298,7 @@ KINDS = {
         _reads_warc("example-agency"),
         0,
     ),
-    "medline": Kind(_citations, "a.xml.gz", partial(read_medline, settings=_medline)),
+    "medline": Kind(_citations, "a.xml.gz", _medline.read),
 }
 
 
@@ -384,27 +306,27 @@ def fuzz(kind: str, count: int, seed: int, folder: Path) -> Counter[str]:
     """What became of at least `count` records, by reason.
 
     Raises:
-        Exception: whatever a reader raised, or an AssertionError where a record is not whole; the message names the
-            file, which is left in `folder`.
+        Exception: a reader raised it, or a record is not whole (AssertionError). A note names the file, which stays in
+            `folder`.
     """
-    one, found, number, read = KINDS[kind], Counter[str](), 0, 0
+    source, outcomes, number, read = KINDS[kind], Counter[str](), 0, 0
     while read < count:
-        path = folder / one.name
-        path.write_bytes(one.make(random.Random(f"{kind} {seed} {number}")))
+        path = folder / source.name
+        path.write_bytes(source.make(random.Random(f"{kind} {seed} {number}")))
         number += 1
         try:
-            told = list(_told(one.read(path, one.name)))
-            assert len(told) >= one.records, "a file without a record"
-        except Exception as error:  # whatever it is, it is raised again with the file that shows it
+            records = list(_outcomes(source.read(path, source.name)))
+            assert len(records) >= source.records, "a file without a record"
+        except Exception as error:  # raised again, with the file that shows it
             error.add_note(f"{kind}, seed {seed}, file {number - 1}: {path}")
             raise
-        found.update(told)
-        # A mutation that repeats a record some hundred times is one all the same.
-        read += min(len(told), BATCH)
-    return found
+        outcomes.update(records)
+        # A mutation may repeat a record some hundred times, which is little to learn from.
+        read += min(len(records), BATCH)
+    return outcomes
 
 
-def _told(records: Records) -> Iterator[str]:
+def _outcomes(records: Records) -> Iterator[str]:
     for record in records:
         if isinstance(record, Rejected):
             assert record.native
@@ -423,12 +345,13 @@ def _told(records: Records) -> Iterator[str]:
 @click.option("--seed", default=1, show_default=True)
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only these kinds.")
 def main(records: int, seed: int, kinds: tuple[str, ...]) -> None:
-    """Mutate records of every source kind and read them."""
+    """Mutate records of each source kind and read them."""
     with tempfile.TemporaryDirectory() as folder:
         for kind in kinds or KINDS:
-            found = fuzz(kind, records, seed, Path(folder))
+            outcomes = fuzz(kind, records, seed, Path(folder))
             click.echo(
-                f"{kind}: {found.total():,} records: " + ", ".join(f"{n:,} {name}" for name, n in found.most_common())
+                f"{kind}: {outcomes.total():,} records: "
+                + ", ".join(f"{count:,} {name}" for name, count in outcomes.most_common())
             )
 
 

@@ -1,9 +1,9 @@
-"""Whether texts have the same ids from the fast encoder and from Hugging Face's tokenizers: all that files hold.
+"""Whether the fast encoder and Hugging Face's tokenizers give the texts of files the same ids.
 
     python -m benchmarks.ids PATH… --tokenizer DIR
 
 A PATH is a file or a folder of files. The texts are the strings of JSON and JSON lines, the string columns of Parquet,
-and other files whole; what ends in .gz is unpacked. Exit code 1 where a text has other ids.
+and other files as a whole; .gz is decompressed. The exit code is 1 where a text has other ids.
 """
 
 import gzip
@@ -20,17 +20,18 @@ import click
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.shards import BATCH, origin
+from benchmarks.shards import BATCH, settings_of
+from gap.command import user_errors
 from lake.error import UserError
-from mixing.tokenizer import Tokenizer, adopt
-from ray_jobs.command import user_errors
+from mixing.tokenizer.build import adopt
+from mixing.tokenizer.tokenizer import Tokenizer
 
 
 def texts_of(file: Path) -> Iterator[str]:
-    """The texts of a file that are not empty, in its order.
+    """The texts of a file in order, without empty ones.
 
     Raises:
-        UserError: the file is not what its name says, or no text.
+        UserError: the file is not of the type that its name says, or not text.
     """
     try:
         yield from filter(None, _texts(file))
@@ -59,40 +60,39 @@ def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _strings(one)
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from _strings(child)
 
 
-def differing(made: Tokenizer, texts: Sequence[str]) -> list[str]:
-    """The texts that the fast encoder gives other ids than Hugging Face's `encode_batch`."""
-    ids, bounds = made.encoder.encode(texts)
-    made.backend.encode_special_tokens = True
-    wanted = made.backend.encode_batch(texts, add_special_tokens=False)
-    places = pairwise(bounds.tolist())
+def differing(tokenizer: Tokenizer, texts: Sequence[str]) -> list[str]:
+    """The texts to which the fast encoder and Hugging Face's `encode_batch` give different ids."""
+    ids, bounds = tokenizer.encoder.encode(texts)
+    tokenizer.backend.encode_special_tokens = True
+    encodings = tokenizer.backend.encode_batch(texts, add_special_tokens=False)
     return [
         text
-        for text, one, (start, stop) in zip(texts, wanted, places, strict=True)
-        if ids[start:stop].tolist() != one.ids
+        for text, encoding, (start, stop) in zip(texts, encodings, pairwise(bounds.tolist()), strict=True)
+        if ids[start:stop].tolist() != encoding.ids
     ]
 
 
 @click.command(help=__doc__)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH…")
-@click.option("--tokenizer", required=True, help="A folder, a file, or package/file.")
+@click.option("--tokenizer", "origin", required=True, help="A folder, a file, or package/file.")
 @user_errors
-def main(paths: tuple[Path, ...], tokenizer: str) -> None:
+def main(paths: tuple[Path, ...], origin: str) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    made = adopt(origin(tokenizer))
+    tokenizer = adopt(settings_of(origin))
     count = size = 0
     differ: list[str] = []
     for path in paths:
-        for file in sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]:
+        for file in sorted(below for below in path.rglob("*") if below.is_file()) if path.is_dir() else [path]:
             texts = list(texts_of(file))
             for at in range(0, len(texts), BATCH):
-                differ += differing(made, texts[at : at + BATCH])
+                differ += differing(tokenizer, texts[at : at + BATCH])
             count += len(texts)
             size += sum(len(text.encode()) for text in texts)
-    click.echo(f"{made.encoder.name}: {count:,} texts, {size / 1e6:.1f} MB, {len(differ):,} with other ids")
+    click.echo(f"{tokenizer.encoder.name}: {count:,} texts, {size / 1e6:.1f} MB, {len(differ):,} with other ids")
     for text in differ[:10]:
         click.echo(f"  {text[:80]!r}")
     sys.exit(bool(differ))

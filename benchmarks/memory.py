@@ -1,9 +1,9 @@
-"""How much memory reading takes: gzip of S2ORC-like records, made here, read at two sizes.
+"""How much memory reading takes: generated gzip files of S2ORC or MEDLINE records, read at two sizes.
 
     python -m benchmarks.memory [--gb 0.1 --gb 2] [--dir DIR] [--kind s2orc|medline] [--json]
 
-The sizes are those of the unpacked files. Each file is read in a process of its own; what is told is the largest
-resident size that process had. It is flat where reading is streamed.
+The sizes are those of the unpacked files. Each file is read in a process of its own, whose largest resident size is
+printed. The size of the file does not change it where reading is streamed.
 """
 
 import gzip
@@ -20,14 +20,14 @@ from typing import Any
 
 import click
 
+from gap.command import table
 from ingest.records import Records
-from ingest.sources.medline import MedlineInput, read_medline
-from ingest.sources.s2orc import S2Input, read_s2
-from ray_jobs.command import table
+from ingest.sources.medline import MedlineInput
+from ingest.sources.s2orc import S2Input
 
 WORDS = ["salt", "thirst", "ward", "water", "patient", "night", "cup", "nurse", "sodium", "fever", "clinic", "dose"]
 VARIANTS = 50
-"""Different records, of which the files are made in turn."""
+"""Different records, which the files repeat."""
 
 
 def full_text(chance: random.Random) -> bytes:
@@ -58,7 +58,7 @@ def full_text(chance: random.Random) -> bytes:
         add("bibtitle", " ".join(chance.choices(WORDS, k=9)))
         spans["bibentry"].append({"start": start, "end": len(text), "attributes": {"id": f"b{number}"}})
         text += "\n"
-    annotations = {kind: json.dumps(one) for kind, one in spans.items()}
+    annotations = {kind: json.dumps(of_kind) for kind, of_kind in spans.items()}
     ids = {"pubmed": "1", "pubmedcentral": None}
     return json.dumps(
         {"corpusid": 1, "externalids": ids, "content": {"text": text, "annotations": annotations}}
@@ -74,10 +74,10 @@ def citation(chance: random.Random) -> bytes:
 
 
 def make(path: Path, size: float, kind: str) -> None:
-    """A gzip of at least `size` GB when unpacked."""
+    """Write a gzip file that unpacks to at least `size` GB."""
     chance = random.Random(1)
-    one = full_text if kind == "s2orc" else citation
-    records = [one(chance) + b"\n" for _ in range(VARIANTS)]
+    record = full_text if kind == "s2orc" else citation
+    records = [record(chance) + b"\n" for _ in range(VARIANTS)]
     block = b"".join(records)
     with gzip.open(path, "wb", compresslevel=1) as out:
         out.write(b"" if kind == "s2orc" else b"<PubmedArticleSet>")
@@ -89,22 +89,20 @@ def make(path: Path, size: float, kind: str) -> None:
 def _records(kind: str) -> Callable[[Path, str], Records]:
     given = {"source": "papers", "paths": ("*",)}
     if kind == "s2orc":
-        s2orc = S2Input.model_validate(given | {"format": "s2orc", "dataset": "s2orc"})
-        return lambda path, name: read_s2(path, name, s2orc)
-    medline = MedlineInput.model_validate(given | {"format": "medline"})
-    return lambda path, name: read_medline(path, name, medline)
+        return S2Input.model_validate(given | {"format": "s2orc", "dataset": "s2orc"}).read
+    return MedlineInput.model_validate(given | {"format": "medline"}).read
 
 
 def measure(path: Path, kind: str) -> dict[str, float]:
-    """Read a file in this process: documents, peak MB, MB before, seconds."""
+    """Read a file in this process. Returns documents, peak MB, MB before and seconds."""
     before, started = _peak(), time.monotonic()
-    documents = sum(isinstance(one, dict) for one in _records(kind)(path, path.name))
+    documents = sum(isinstance(record, dict) for record in _records(kind)(path, path.name))
     seconds = time.monotonic() - started
     return {"documents": documents, "peak_mb": _peak(), "before_mb": before, "seconds": round(seconds, 1)}
 
 
 def _peak() -> float:
-    """The largest resident size in MB, from Linux: getrusage would count that of the process which started this one."""
+    """The largest resident size in MB, from Linux, for getrusage also counts the process that started this one."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return round(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024, 1)  # type: ignore[index]
 
@@ -115,19 +113,19 @@ def _peak() -> float:
 @click.option("--kind", type=click.Choice(["s2orc", "medline"]), default="s2orc", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(sizes: tuple[float, ...], folder: str | None, kind: str, as_json: bool) -> None:
-    """Tell the peak memory of reading files of several sizes."""
-    found = []
-    with tempfile.TemporaryDirectory(dir=folder) as own:
+    """Measure the peak memory of reading files of several sizes."""
+    results = []
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
         for size in sizes:
-            packed = Path(own, "records.gz")
+            packed = Path(scratch, "records.gz")
             make(packed, size, kind)
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                found.append({"gb": size, **process.submit(measure, packed, kind).result()})
+                results.append({"gb": size, **process.submit(measure, packed, kind).result()})
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(results))
     else:
-        rows = [[f"{value:,}" for value in one.values()] for one in found]
-        click.echo(table(list(found[0]), rows, set(range(len(found[0])))))
+        rows = [[f"{value:,}" for value in figures.values()] for figures in results]
+        click.echo(table(list(results[0]), rows, set(range(len(results[0])))))
 
 
 if __name__ == "__main__":

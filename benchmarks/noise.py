@@ -1,10 +1,10 @@
-"""A corpus of made-up words with planted near-duplicates, and every pair of it by exact counting.
+"""A corpus of made-up words with planted near-duplicates, and all its similar pairs by exact counting.
 
     python -m benchmarks.noise DIR [--documents 20000] [--seed 1]
 
-writes `corpus.parquet` (id, text) and `pairs.parquet` (a, b, j: every pair with a Jaccard of word 5-grams from 0.4 up),
-as benchmarks.dedup takes them. The pairs come from a sparse matrix product over words as `re` finds them: no hash, no
-sketch and none of this project's code has a part in them.
+writes `corpus.parquet` (id, text) and `pairs.parquet` (a, b, j: every pair whose Jaccard of word 5-grams is at least
+0.4) for benchmarks.dedup. The pairs come from a sparse matrix product over the words that `re` finds, without a hash, a
+sketch or any code of this project.
 """
 
 import re
@@ -21,18 +21,18 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 Words = NDArray[np.int32]
-"""A document as numbers of words; what is VOCABULARY higher is the same word misspelt."""
+"""A document as numbers of words. A number plus VOCABULARY stands for the same word misspelt."""
 
 CHUNK = 20_000
 VOCABULARY = 40_000
 TYPICAL, SPREAD = 190, 0.6
-"""Words of a document: median and standard deviation of the logarithm; an abstract's length, with longer ones."""
+"""Median length of a document in words, that of an abstract, and the standard deviation of the logarithm."""
 
 COPIED = 0.3
-"""Share of documents made from another one of their chunk."""
+"""Share of documents made from another document of their chunk."""
 
 TEMPLATES, FILLED = 20, 0.01
-"""Form letters that return through the whole corpus with a few words filled in, and the share of such documents."""
+"""Form letters that recur in the whole corpus with a few words filled in: their number, and the share of documents."""
 
 LEAST = 0.4
 NGRAM = 5
@@ -41,9 +41,9 @@ PUNCTUATION = np.array([" ", " ", " ", " ", " ", " ", ", ", ". ", "\n", " – "]
 
 
 def corpus(documents: int, seed: int = 1) -> Iterator[pa.Table]:
-    """Tables (id, text) of at most CHUNK documents; the same for the same arguments, whatever is made of them."""
+    """Tables (id, text) of at most CHUNK documents, the same for the same arguments."""
     spelt = _vocabulary()
-    templates = [_fresh(np.random.default_rng((seed, 0, one)), 1)[0][:160] for one in range(TEMPLATES)]
+    templates = [_fresh(np.random.default_rng((seed, 0, number)), 1)[0][:160] for number in range(TEMPLATES)]
     for start in range(0, documents, CHUNK):
         chance = np.random.default_rng((seed, 1, start))
         texts = _chunk(chance, min(CHUNK, documents - start), templates, spelt)
@@ -52,7 +52,7 @@ def corpus(documents: int, seed: int = 1) -> Iterator[pa.Table]:
 
 
 def _vocabulary() -> pa.Array:
-    """Words of two to four syllables, and behind them the same ones with two letters exchanged."""
+    """Words of two to four syllables, and after them the same words with two letters exchanged."""
     chance = np.random.default_rng(7)
     seen: dict[str, None] = {}
     while len(seen) < VOCABULARY:
@@ -62,7 +62,7 @@ def _vocabulary() -> pa.Array:
 
 
 def _fresh(chance: Generator, count: int) -> list[Words]:
-    """New documents; the k-th word of the vocabulary is about as frequent as 1 / k."""
+    """New documents, in which the k-th word of the vocabulary has a frequency of about 1 / k."""
     lengths = np.exp(chance.normal(np.log(TYPICAL), SPREAD, count)).astype(np.int64).clip(3, 4000)
     drawn = np.exp(chance.random(int(lengths.sum())) * np.log(VOCABULARY)).astype(np.int32) - 1
     return np.split(drawn, np.cumsum(lengths)[:-1])
@@ -73,7 +73,7 @@ def _chunk(chance: Generator, count: int, templates: list[Words], spelt: pa.Arra
     copied = int(count * COPIED)
     rows = _fresh(chance, count - filled - copied)
     rows += [_fill(templates[chance.integers(TEMPLATES)], chance) for _ in range(filled)]
-    # A copy may be made of a copy, so that versions drift away from their first.
+    # A copy may be made of a copy, so that versions drift away from the first.
     for _ in range(copied):
         kind = KINDS[chance.integers(len(KINDS))]
         rows.append(kind(rows[chance.integers(len(rows))], chance))
@@ -82,7 +82,7 @@ def _chunk(chance: Generator, count: int, templates: list[Words], spelt: pa.Arra
 
 
 def _spell(rows: list[Words], chance: Generator, spelt: pa.Array) -> pa.Array:
-    """Texts; case and punctuation differ even between documents of the same words."""
+    """Texts whose case and punctuation differ even between documents of the same words."""
     flat = np.concatenate(rows)
     marks = PUNCTUATION[chance.integers(0, len(PUNCTUATION), flat.size)]
     words = pc.binary_join_element_wise(spelt.take(pa.array(flat)), pa.array(marks), "")
@@ -100,27 +100,27 @@ def _fill(template: Words, chance: Generator) -> Words:
 
 
 def _same(row: Words, chance: Generator) -> Words:
-    """Only case and punctuation will differ."""
+    """The same words, whose case and punctuation will differ."""
     return row
 
 
 def _misread(row: Words, chance: Generator) -> Words:
-    """Single words misspelt, as by a scanner: each breaks five shingles."""
+    """Some words misspelt as by a scanner, each of which breaks five shingles."""
     return np.where(chance.random(row.size) < chance.uniform(0, 0.05), row % VOCABULARY + VOCABULARY, row)
 
 
 def _respelt(row: Words, chance: Generator) -> Words:
-    """The same words spelt another way throughout, as between two countries."""
+    """Some words spelt in another way throughout, as in another country."""
     return np.where(row % 97 == chance.integers(97), row % VOCABULARY + VOCABULARY, row)
 
 
 def _twice(row: Words, chance: Generator) -> Words:
-    """A part of the text stands there twice, as a summary does."""
+    """The text with a part of it repeated, like a summary."""
     return np.concatenate([row, row[: chance.integers(1, row.size + 1)]])
 
 
 def _joined(row: Words, chance: Generator) -> Words:
-    """Another text is appended."""
+    """The text with another one appended."""
     return np.concatenate([row, _fresh(chance, 1)[0][: chance.integers(1, max(2, row.size // 2))]])
 
 
@@ -166,12 +166,11 @@ def pairs(table: pa.Table) -> pa.Table:
     matrix = csr_array((np.ones(len(indices), dtype=np.int32), indices, starts), shape=shape)
     shared = (matrix @ matrix.T).tocoo()
     sizes = np.diff(starts)
-    one, other = shared.coords
-    jaccard = shared.data / (sizes[one] + sizes[other] - shared.data)
-    wanted = (one < other) & (jaccard >= LEAST)
+    a, b = shared.coords
+    jaccard = shared.data / (sizes[a] + sizes[b] - shared.data)
+    similar = (a < b) & (jaccard >= LEAST)
     ids = table["id"].combine_chunks()
-    names = [ids.take(pa.array(side[wanted])) for side in (one, other)]
-    return pa.table({"a": names[0], "b": names[1], "j": jaccard[wanted]})
+    return pa.table({"a": ids.take(pa.array(a[similar])), "b": ids.take(pa.array(b[similar])), "j": jaccard[similar]})
 
 
 @click.command(help=__doc__)
@@ -182,9 +181,9 @@ def main(folder: Path, documents: int, seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     table = pa.concat_tables(corpus(documents, seed))
     pq.write_table(table, folder / "corpus.parquet")
-    found = pairs(table)
-    pq.write_table(found, folder / "pairs.parquet")
-    click.echo(f"{folder}: {documents:,} documents, {found.num_rows:,} pairs")
+    similar = pairs(table)
+    pq.write_table(similar, folder / "pairs.parquet")
+    click.echo(f"{folder}: {documents:,} documents, {similar.num_rows:,} pairs")
 
 
 if __name__ == "__main__":

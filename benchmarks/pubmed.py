@@ -1,11 +1,11 @@
-"""The metadata join at scale: documents and metadata as the step `read` leaves them, made here, joined on Spark.
+"""The metadata join at scale: documents and metadata are generated as the step `read` leaves them, and joined on Spark.
 
     python -m benchmarks.pubmed [--rows 1000000 …] [--dir DIR] [--cores 2] [--memory 4g] [--json]
 
-Of every 21 papers that Semantic Scholar tells of 16 have an abstract, which is known by its `corpusid` alone, and 5 a
-full text, which has all its ids; a tenth has no PMID. MEDLINE tells of another tenth. Each size is joined in a process
-of its own; the memory told is the largest that process and those it started (the JVM, Python workers) had at one time.
-Of several sizes the exponent is told, too: 1 is linear.
+Of 21 papers in Semantic Scholar, 16 have an abstract, which has no id but `corpusid`, and 5 a full text, which has all
+ids; a tenth has no PMID. MEDLINE has metadata of another tenth. Each size is joined in a process of its own. The memory
+is the peak of that process and those it starts (the JVM, Python workers) together. The exponent compares a size with
+the one before: 1 is linear.
 """
 
 import json
@@ -26,29 +26,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gap.command import table
 from ingest.metadata import METADATA
 from lake.dataset import Output
 from lake.document import DOCUMENT, META
-from ray_jobs.command import table
 from spark_jobs.pubmed import write_known
 from spark_jobs.session import SparkSettings, start
 
 FILE_ROWS = 500_000
-"""Rows of one part that `read` wrote."""
+"""Rows of a part that `read` writes."""
 
 PART_ROWS = 200_000
-"""Documents of one part of `known`, as many as `clean` puts into 200 MB of abstracts."""
+"""Documents of a part of `known`, as many as `clean` puts into 200 MB of abstracts."""
 
 PAPERS, ALL = 5, 21
-"""Full texts among so many papers."""
+"""Full texts, and papers in all."""
 
-BYTES = np.array([f"{one:02x}".encode() for one in range(256)])
+BYTES = np.array([f"{byte:02x}".encode() for byte in range(256)])
 
 
 def make(read: Output, rows: int) -> dict[str, int]:
     """Write `documents` and `metadata` of `rows` papers; returns how many documents each source has."""
     counts = {"papers": rows * PAPERS // ALL, "abstracts": rows - rows * PAPERS // ALL}
-    # Metadata comes in an order of its own, so that the join has to move it.
+    # The metadata are in another order than the documents, so that the join has to move them.
     order = np.random.default_rng(1).permutation(rows) + 1
     part = 0
     for source, first in (("papers", 1), ("abstracts", 1 + counts["papers"])):
@@ -56,8 +56,8 @@ def make(read: Output, rows: int) -> dict[str, int]:
             read.write_part("documents", part, _documents(numbers, source), source)
             part += 1
     for part, numbers in enumerate(_runs(order)):
-        told = [_metadata(numbers, "s2"), _metadata(numbers[numbers % 10 == 1], "medline")]
-        read.write_part("metadata", part, pa.concat_tables(told))
+        tables = [_metadata(numbers, "s2"), _metadata(numbers[numbers % 10 == 1], "medline")]
+        read.write_part("metadata", part, pa.concat_tables(tables))
     return counts
 
 
@@ -70,18 +70,18 @@ def _text(before: str, numbers: np.ndarray) -> pa.Array:
 
 
 def _rows(schema: pa.Schema, length: int, **columns: Any) -> pa.Table:
-    """A table of `schema`: arrays as they are, one value for all rows, null where nothing is given."""
-    made = []
+    """A table of `schema`. A column is an array, or a value for all rows; a missing column is null."""
+    arrays = []
     for field in schema:
-        given = columns.get(field.name)
-        made.append(given if isinstance(given, pa.Array) else pa.repeat(pa.scalar(given, field.type), length))
-    return pa.table(made, schema=schema)
+        column = columns.get(field.name)
+        arrays.append(column if isinstance(column, pa.Array) else pa.repeat(pa.scalar(column, field.type), length))
+    return pa.table(arrays, schema=schema)
 
 
 def _documents(numbers: np.ndarray, source: str) -> pa.Table:
-    own = {name: column for name, column in _ids(numbers).items() if source == "papers" or name == "corpusid"}
-    meta = _rows(pa.schema(list(META)), len(numbers), **own)
-    # Spread like the hashes that ids are, 32 hex digits, and as incompressible.
+    ids = {name: column for name, column in _ids(numbers).items() if source == "papers" or name == "corpusid"}
+    meta = _rows(pa.schema(list(META)), len(numbers), **ids)
+    # Like real ids, which are hashes of 32 hex digits, these are spread and do not compress.
     spread = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     digits = pa.array(BYTES[spread.view(np.uint8)].view("S16")).cast(pa.string())
     return _rows(
@@ -96,7 +96,7 @@ def _documents(numbers: np.ndarray, source: str) -> pa.Table:
 
 
 def _ids(numbers: np.ndarray) -> dict[str, pa.Array]:
-    """All ids of papers; each tenth has no PMID."""
+    """All ids of papers. Every tenth has no PMID."""
     pmid = pc.if_else(pa.array(numbers % 10 != 0), _text("", numbers), None)
     return {
         "corpusid": pa.array(numbers),
@@ -125,7 +125,7 @@ def _metadata(numbers: np.ndarray, origin: str) -> pa.Table:
 
 
 def measure(folder: str, counts: dict[str, int], cores: int, memory: str) -> dict[str, float]:
-    """Join in this process: seconds, rows of `known`, and peak MB of this process and all below it."""
+    """Join in this process. Returns seconds, and peak MB of this process and all below it."""
     read, output = Output(f"{folder}/read"), Output(f"{folder}/clean")
     spark = start(SparkSettings(master=f"local[{cores}]", memory=memory, options={"spark.local.dir": folder}))
     spark.range(1).count()
@@ -146,14 +146,14 @@ def measure(folder: str, counts: dict[str, int], cores: int, memory: str) -> dic
         ended.set()
         watching.join()
         spark.stop()
-    found = output.scan("known").count_rows()
-    if found != sum(counts.values()):
-        raise AssertionError(f"{found:,} documents are told of, not {sum(counts.values()):,}")
+    known = output.scan("known").count_rows()
+    if known != sum(counts.values()):
+        raise AssertionError(f"`known` has {known:,} documents, not {sum(counts.values()):,}")
     return {"seconds": round(seconds, 1), "peak_mb": round(peak)}
 
 
 def _tree_mb(root: int) -> float:
-    """Memory of a process and all below it in MB, from Linux; what they share counts once (PSS)."""
+    """Memory of a process and all below it in MB. Memory that they share counts once: Linux gives this as PSS."""
     parents: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -176,25 +176,25 @@ def _tree_mb(root: int) -> float:
 @click.option("--rows", "sizes", multiple=True, type=int, default=(100_000, 1_000_000), show_default=True)
 @click.option("--dir", "folder", type=click.Path(file_okay=False, exists=True), help="Where the tables are made.")
 @click.option("--cores", default=2, show_default=True)
-@click.option("--memory", default="4g", show_default=True, help="Of the JVM's heap.")
+@click.option("--memory", default="4g", show_default=True, help="Heap of the JVM.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(sizes: tuple[int, ...], folder: str | None, cores: int, memory: str, as_json: bool) -> None:
-    """Tell time and memory of the metadata join at several sizes."""
-    found: list[dict[str, Any]] = []
+    """Measure time and memory of the metadata join at several sizes."""
+    results: list[dict[str, Any]] = []
     for rows in sizes:
-        with tempfile.TemporaryDirectory(dir=folder) as own:
-            counts = make(Output(f"{own}/read"), rows)
+        with tempfile.TemporaryDirectory(dir=folder) as lake:
+            counts = make(Output(f"{lake}/read"), rows)
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                one = process.submit(measure, own, counts, cores, memory).result()
-        found.append({"rows": rows, "rows_s": round(rows / one["seconds"]), **one, "exponent": None})
-        if len(found) > 1 and rows != found[-2]["rows"]:
-            ratios = (found[-1][name] / found[-2][name] for name in ("seconds", "rows"))
-            found[-1]["exponent"] = round(truediv(*map(math.log, ratios)), 2)
+                figures = process.submit(measure, lake, counts, cores, memory).result()
+        results.append({"rows": rows, "rows_s": round(rows / figures["seconds"]), **figures, "exponent": None})
+        if len(results) > 1 and rows != results[-2]["rows"]:
+            ratios = (results[-1][name] / results[-2][name] for name in ("seconds", "rows"))
+            results[-1]["exponent"] = round(truediv(*map(math.log, ratios)), 2)
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(results))
     else:
-        lines = [["" if value is None else f"{value:,}" for value in one.values()] for one in found]
-        click.echo(table(list(found[0]), lines, set(range(len(found[0])))))
+        lines = [["" if value is None else f"{value:,}" for value in figures.values()] for figures in results]
+        click.echo(table(list(results[0]), lines, set(range(len(results[0])))))
 
 
 if __name__ == "__main__":

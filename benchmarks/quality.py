@@ -1,10 +1,10 @@
-"""What each quality rule and each mask finds in real text, rule by corpus, with an example; and what measuring costs.
+"""What each quality rule and each mask finds in real text, by corpus, with an example; and how fast they are.
 
     python -m benchmarks.quality [--config CONFIG] [--data DIR] [--published] [--markdown | --json]
 
-Every document is held against every rule that is on, so a document may be counted under several; `dropped` is what
-cleaning would drop, the first rule broken being the reason. With `--published` the rules have the published thresholds
-for text of the web instead of the corpus' own.
+All rules that are on measure each document, so a document may break several. `dropped` counts the documents that
+cleaning would drop, for the first rule broken. With `--published` the rules have the published thresholds for text of
+the web instead of those of the corpus.
 """
 
 import json
@@ -16,13 +16,12 @@ from typing import Any
 
 import click
 
+from gap.command import load_config, table, user_errors
+from gap.config import Config
 from ingest.clean import CleanSettings, clean_document
 from ingest.inputs import records, units
 from ingest.text.pii import KINDS, mask
-from ingest.text.quality import QualitySettings, rules
-from lake.config import load
-from ray_jobs.command import table, user_errors
-from ray_jobs.pipeline import Pipeline
+from ingest.text.quality import QualitySettings, measures
 
 EXAMPLE = 90
 """Characters of an example."""
@@ -34,7 +33,7 @@ OFF = QualitySettings.model_validate(
 
 @dataclass
 class Corpus:
-    """What was found in the documents of one corpus that pass language and length."""
+    """Counts of the documents of a corpus whose language and length pass."""
 
     documents: int = 0
     characters: int = 0
@@ -49,10 +48,10 @@ class Corpus:
         self.documents += 1
         self.characters += len(body)
         started = time.process_time()
-        found = [(rule.name, drop) for rule in rules(body, settings) if (drop := rule.drop) is not None]
+        broken = [(name, drop) for name, _, drop in measures(body, settings) if drop is not None]
         self.seconds += time.process_time() - started
-        self.dropped += bool(found)
-        for name, drop in found:
+        self.dropped += bool(broken)
+        for name, drop in broken:
             self.broken[name] += 1
             self.examples.setdefault(name, f"{drop.evidence}; {where}")
 
@@ -69,14 +68,14 @@ class Corpus:
         return self.characters / 1e6 / max(seconds, 1e-9)
 
 
-def measure(config: Pipeline, published: bool) -> dict[str, Corpus]:
-    """Every corpus of a config."""
+def measure(config: Config, published: bool) -> dict[str, Corpus]:
+    """The corpora of a config by source."""
     plain = CleanSettings(
         length=config.clean.length,
         length_by_source=config.clean.length_by_source,
         quality=dict.fromkeys(config.clean.quality),
     )
-    found: dict[str, Corpus] = {}
+    corpora: dict[str, Corpus] = {}
     for unit in units(config.read, config.data):
         source = config.read.inputs[unit.input].source
         settings = QualitySettings() if published else config.clean.quality.get(source)
@@ -85,26 +84,26 @@ def measure(config: Pipeline, published: bool) -> dict[str, Corpus]:
                 continue
             clean = clean_document(record["text"], record["title"], source, plain)
             if clean.drop is None:
-                corpus = found.setdefault(source, Corpus())
+                corpus = corpora.setdefault(source, Corpus())
                 body = clean.text.removeprefix(clean.title or "").lstrip("\n")
                 corpus.judge(body, record["url"] or record["id"], settings or OFF)
                 corpus.mask(body)
-    return found
+    return corpora
 
 
-def rows(found: dict[str, Corpus]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of the table: a rule or kind a row, a corpus a column, an example last."""
-    corpora = list(found.values())
+def rows(by_source: dict[str, Corpus]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the table: a row for each rule or mask, a column for each corpus, an example last."""
+    corpora = list(by_source.values())
     body = [
-        ["documents", *(f"{one.documents:,}" for one in corpora), ""],
-        ["dropped", *(f"{one.dropped:,}" for one in corpora), ""],
+        ["documents", *(f"{corpus.documents:,}" for corpus in corpora), ""],
+        ["dropped", *(f"{corpus.dropped:,}" for corpus in corpora), ""],
     ]
-    for name in dict.fromkeys(name for one in corpora for name in (*one.broken, *one.masked)):
-        example = next(one.examples[name] for one in corpora if name in one.examples)
-        body.append([name, *(f"{one.broken[name] + one.masked[name]:,}" for one in corpora), example])
-    body.append(["rules, MB/s of a core", *(f"{one.speed(one.seconds):.1f}" for one in corpora), ""])
-    body.append(["masks, MB/s of a core", *(f"{one.speed(one.masking):.1f}" for one in corpora), ""])
-    return ["rule", *found, "example"], body
+    for name in dict.fromkeys(name for corpus in corpora for name in (*corpus.broken, *corpus.masked)):
+        example = next(corpus.examples[name] for corpus in corpora if name in corpus.examples)
+        body.append([name, *(f"{corpus.broken[name] + corpus.masked[name]:,}" for corpus in corpora), example])
+    body.append(["rules, MB/s of a core", *(f"{corpus.speed(corpus.seconds):.1f}" for corpus in corpora), ""])
+    body.append(["masks, MB/s of a core", *(f"{corpus.speed(corpus.masking):.1f}" for corpus in corpora), ""])
+    return ["rule", *by_source, "example"], body
 
 
 def markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
@@ -114,18 +113,18 @@ def markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(head), line(["---", *["--:"] * (len(head) - 2), "---"]), *map(line, body)])
 
 
-def as_json(found: dict[str, Corpus]) -> dict[str, Any]:
+def as_json(by_source: dict[str, Corpus]) -> dict[str, Any]:
     return {
         source: {
-            "documents": one.documents,
-            "dropped": one.dropped,
-            "broken": dict(one.broken),
-            "masked": dict(one.masked),
-            "examples": one.examples,
-            "rules_mb_per_core_s": round(one.speed(one.seconds), 2),
-            "masks_mb_per_core_s": round(one.speed(one.masking), 2),
+            "documents": corpus.documents,
+            "dropped": corpus.dropped,
+            "broken": dict(corpus.broken),
+            "masked": dict(corpus.masked),
+            "examples": corpus.examples,
+            "rules_mb_per_core_s": round(corpus.speed(corpus.seconds), 2),
+            "masks_mb_per_core_s": round(corpus.speed(corpus.masking), 2),
         }
-        for source, one in found.items()
+        for source, corpus in by_source.items()
     }
 
 
@@ -137,10 +136,10 @@ def as_json(found: dict[str, Corpus]) -> dict[str, Any]:
 @click.option("--json", "json_", is_flag=True)
 @user_errors
 def main(config: str, data: str, published: bool, as_markdown: bool, json_: bool) -> None:
-    found = measure(load(config, (f"data={data}",), Pipeline), published)
-    head, body = rows(found)
+    by_source = measure(load_config(config, [f"data={data}"]), published)
+    head, body = rows(by_source)
     if json_:
-        click.echo(json.dumps(as_json(found), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(as_json(by_source), indent=1, ensure_ascii=False))
     elif as_markdown:
         click.echo(markdown(head, body))
     else:

@@ -1,15 +1,14 @@
-"""How fast text becomes Megatron's shards, beside tokenizers' encode_batch and megatron-core's IndexedDatasetBuilder.
+"""How fast text becomes Megatron's shards, compared with encode_batch and megatron-core's IndexedDatasetBuilder.
 
     python -m benchmarks.shards --input FILE.jsonl.gz|FILE.parquet --tokenizer DIR [--json]
 
-The tokenizer is a folder or file as `tokenizer.path` takes it, or package/file as `tokenizer.package` does; the tokens
-of the format are added. The texts are the field or column `text`.
+The tokenizer is a folder or file as in `tokenizer.path`, or package/file as in `tokenizer.package`; the tokens of the
+format are added. The texts are the field or column `text`.
 
-Both sides read the file in the same way, a block at a time, encode the texts in the same batches on one thread, and
-write .bin and .idx, ends of documents included; ours also checks every id and hashes both files. Of RUNS runs the
-quickest counts, in CPU seconds of this process, each with a tokenizer that has not seen the file. Loading the tokenizer
-and proving the encoder are not counted, nor is verification. `ids_equal` says that the files of both are the same, byte
-for byte.
+Both sides read the file block by block, encode the same batches on one thread, and write .bin and .idx with ends of
+documents. Ours also checks each id and hashes both files. The figure is the fastest of RUNS runs in CPU seconds of this
+process, each with an encoder that has not seen the file. It excludes loading the tokenizer, proving the encoder, and
+verification. `ids_equal` says whether the files of both sides are equal, byte for byte.
 """
 
 import json
@@ -28,25 +27,26 @@ import pyarrow as pa
 import pyarrow.json
 import pyarrow.parquet as pq
 
+from gap.command import user_errors
 from lake.error import UserError
-from mixing.encoder import forget
 from mixing.shards import token_type, write
-from mixing.tokenizer import Tokenizer, TokenizerSettings, adopt
-from ray_jobs.command import user_errors
+from mixing.tokenizer.build import TokenizerSettings, adopt
+from mixing.tokenizer.encoder import forget
+from mixing.tokenizer.tokenizer import Tokenizer
 
 RUNS = 3
 BATCH = 256
 BLOCK = 1 << 22
-"""Bytes of JSON that are parsed at once."""
+"""Bytes of JSON that are parsed together."""
 
 NAME = "shard"
 
 
 def batches(file: Path) -> Iterator[list[str]]:
-    """The texts that are not empty, BATCH of them or fewer at a time.
+    """The texts that are not empty, in batches of at most BATCH.
 
     Raises:
-        UserError: the file is neither JSON lines nor Parquet with a column text, or there is no text in it.
+        UserError: the file is neither JSON lines nor Parquet with a column text, or it holds no text.
     """
     empty = True
     try:
@@ -76,77 +76,78 @@ def _blocks(file: Path) -> Iterator[pa.RecordBatch]:
         )
 
 
-def ours(file: Path, made: Tokenizer, folder: Path) -> int:
-    """The tokens written, ends included."""
-    documents = (ids for texts in batches(file) for ids in made.encode(texts))
-    return write(folder, NAME, (ids for ids in documents if ids.size), made.vocab_size, made.eod).tokens
+def ours(file: Path, tokenizer: Tokenizer, folder: Path) -> int:
+    """Write the shard with our code and return its tokens, ends included."""
+    documents = (ids for texts in batches(file) for ids in tokenizer.encode(texts))
+    return write(folder, NAME, (ids for ids in documents if ids.size), tokenizer.vocab_size, tokenizer.eod).tokens
 
 
-def theirs(file: Path, made: Tokenizer, folder: Path) -> None:
-    """The same files with tokenizers and megatron-core alone."""
+def theirs(file: Path, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write the same shard with tokenizers and megatron-core alone."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
 
-    backend, end = made.backend, made.eod
+    backend, end = tokenizer.backend, tokenizer.eod
     backend.encode_special_tokens = True
-    dtype = token_type(made.vocab_size)
+    dtype = token_type(tokenizer.vocab_size)
     builder = IndexedDatasetBuilder(str(folder / f"{NAME}.bin"), dtype=dtype)
     for texts in batches(file):
-        for one in backend.encode_batch(texts, add_special_tokens=False):
-            ids: npt.NDArray[Any] = np.array([*one.ids, end], dtype=dtype)
+        for encoding in backend.encode_batch(texts, add_special_tokens=False):
+            ids: npt.NDArray[Any] = np.array([*encoding.ids, end], dtype=dtype)
             if ids.size > 1:
                 builder.add_document(ids, [ids.size])
     builder.finalize(str(folder / f"{NAME}.idx"))
 
 
-def origin(tokenizer: str) -> TokenizerSettings:
-    """Of a folder, a file, or package/file."""
-    return TokenizerSettings.model_validate({"path" if Path(tokenizer).exists() else "package": tokenizer})
+def settings_of(origin: str) -> TokenizerSettings:
+    """The settings that adopt a folder, a file, or package/file."""
+    return TokenizerSettings.model_validate({"path" if Path(origin).exists() else "package": origin})
 
 
 def compare(file: Path, settings: TokenizerSettings) -> dict[str, Any]:
-    """All figures."""
+    """All figures of the benchmark."""
     size = sum(len(text.encode()) for texts in batches(file) for text in texts)
-    mine, other = [], []
-    with tempfile.TemporaryDirectory() as name:
-        folders = Path(name, "ours"), Path(name, "theirs")
-        for folder in folders:
+    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    with tempfile.TemporaryDirectory() as root:
+        folders = {side: Path(root, side) for side in seconds}
+        for folder in folders.values():
             folder.mkdir()
         for _ in range(RUNS):
             forget()
-            made = adopt(settings)
-            encoder = made.encoder.name
+            tokenizer = adopt(settings)
+            encoder = tokenizer.encoder.name
             started = time.process_time()
-            tokens = ours(file, made, folders[0])
-            mine.append(time.process_time() - started)
-            made = adopt(settings)
+            tokens = ours(file, tokenizer, folders["ours"])
+            seconds["ours"].append(time.process_time() - started)
+            tokenizer = adopt(settings)
             started = time.process_time()
-            theirs(file, made, folders[1])
-            other.append(time.process_time() - started)
+            theirs(file, tokenizer, folders["theirs"])
+            seconds["theirs"].append(time.process_time() - started)
         written, expected = (
-            [folder.joinpath(NAME + end).read_bytes() for end in (".bin", ".idx")] for folder in folders
+            [folder.joinpath(NAME + end).read_bytes() for end in (".bin", ".idx")] for folder in folders.values()
         )
+    best = {side: min(runs) for side, runs in seconds.items()}
     return {
         "encoder": encoder,
         "mb": round(size / 1e6, 2),
         "tokens": tokens,
-        "mb_per_core_s": round(size / 1e6 / min(mine), 1),
-        "tokens_per_core_s": round(tokens / min(mine)),
+        "mb_per_core_s": round(size / 1e6 / best["ours"], 1),
+        "tokens_per_core_s": round(tokens / best["ours"]),
         "ids_equal": written == expected,
-        "hf_mb_per_core_s": round(size / 1e6 / min(other), 1),
-        "ratio_to_hf": round(min(other) / min(mine), 1),
+        "hf_mb_per_core_s": round(size / 1e6 / best["theirs"], 1),
+        "ratio_to_hf": round(best["theirs"] / best["ours"], 1),
     }
 
 
 @click.command(help=__doc__)
 @click.option("--input", "file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--tokenizer", required=True, help="A folder, a file, or package/file.")
+@click.option("--tokenizer", "origin", required=True, help="A folder, a file, or package/file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @user_errors
-def main(file: Path, tokenizer: str, as_json: bool) -> None:
+def main(file: Path, origin: str, as_json: bool) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    figures = compare(file, origin(tokenizer))
+    figures = compare(file, settings_of(origin))
     if as_json:
         click.echo(json.dumps(figures))
         return

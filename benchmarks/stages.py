@@ -1,9 +1,9 @@
-"""How fast each stage's own code is, in one process and without an engine, beside a peer where there is one.
+"""How fast the code of each stage is, in one process and without an engine, beside a peer where there is one.
 
     python -m benchmarks.stages [--data DIR] [--config CONFIG] [--json]
 
-A ratio is this project's speed over the peer's, both measured here and now on the same input. One run on one machine
-tells orders of magnitude.
+A ratio divides the speed of this project by that of the peer, measured in the same run on the same input. A run on one
+machine shows orders of magnitude.
 """
 
 import json
@@ -26,22 +26,22 @@ import pyarrow as pa
 from dedup.decontaminate import COLUMNS, find
 from dedup.minhash import shingle, signatures
 from eval.questions import load_questions, question_table
+from gap.command import load_config, table, user_errors
+from gap.config import Config
 from ingest.clean import PartCleaner
-from ingest.inputs import records, units
-from lake.config import load
+from ingest.inputs import Unit, records, units
 from lake.document import DOCUMENT, Document
 from mixing.shards import token_type, write
-from mixing.tokenizer import Tokenizer, TokenizerSettings, train
-from ray_jobs.command import table, user_errors
-from ray_jobs.pipeline import Pipeline
+from mixing.tokenizer.build import TokenizerSettings, train
+from mixing.tokenizer.tokenizer import Tokenizer
 
 SHORTEST = 0.5
-"""Seconds that a measurement takes at least, by repeating it; the quickest repetition counts."""
+"""Least seconds of a measurement, which is repeated until then; the quickest repetition counts."""
 
 TRAIN_CHARACTERS = 2_000_000
 ENCODE_CHARACTERS = 6_000_000
 SKETCHED = 1_500
-"""Documents that datasketch signs, for it is the slowest of all."""
+"""Few documents, for datasketch is the slowest of all."""
 
 SHARD_TOKENS = 10_000_000
 BATCH = 128
@@ -49,7 +49,7 @@ BATCH = 128
 
 @dataclass(frozen=True)
 class Figure:
-    """A speed; `ratio` is it over that of the `peer`; `note` says what was compared besides."""
+    """A speed. `ratio` divides it by the speed of `peer`; `note` says whether both wrote the same."""
 
     stage: str
     what: str
@@ -61,7 +61,7 @@ class Figure:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Of the quickest of as many runs as SHORTEST takes."""
+    """Seconds of the quickest of the runs that SHORTEST has time for."""
     best, spent = float("inf"), 0.0
     while spent < SHORTEST:
         started = time.perf_counter()
@@ -71,31 +71,31 @@ def seconds(work: Callable[[], object]) -> float:
     return best
 
 
-def read(config: Pipeline) -> tuple[list[Figure], list[Document]]:
-    """Parsing by format, and the documents that it gave, each id once."""
+def read(config: Config) -> tuple[list[Figure], list[Document]]:
+    """Speed of parsing by format, and the documents, each id once."""
     documents: dict[str, Document] = {}
     figures = []
     todo = units(config.read, config.data)
-    for form in sorted({one.format for one in config.read.inputs}):
-        mine = [unit for unit in todo if config.read.inputs[unit.input].format == form]
+    for name in sorted({raw_input.format for raw_input in config.read.inputs}):
+        of_format = [unit for unit in todo if config.read.inputs[unit.input].format == name]
 
-        def parse(mine: list[Any] = mine) -> list[Document]:
-            read = chain.from_iterable(records(unit, config.read, config.data) for unit in mine)
-            return [one for one in read if isinstance(one, dict)]
+        def parse(of_format: list[Unit] = of_format) -> list[Document]:
+            read = chain.from_iterable(records(unit, config.read, config.data) for unit in of_format)
+            return [record for record in read if isinstance(record, dict)]
 
-        found = parse()
+        parsed = parse()
         took = seconds(parse)
-        size = sum(path.stat().st_size for unit in mine for path in unit.files)
-        figures.append(Figure("read", f"{form}, {len(found):,} documents", len(found) / took, "documents"))
-        figures.append(Figure("read", f"{form}, raw bytes", size / took / 1e6, "MB"))
-        documents |= {one["id"]: one for one in found}
+        size = sum(path.stat().st_size for unit in of_format for path in unit.files)
+        figures.append(Figure("read", f"{name}, {len(parsed):,} documents", len(parsed) / took, "documents"))
+        figures.append(Figure("read", f"{name}, raw bytes", size / took / 1e6, "MB"))
+        documents |= {document["id"]: document for document in parsed}
     return figures, [documents[id_] for id_ in sorted(documents)]
 
 
-def clean(config: Pipeline, documents: list[Document]) -> tuple[list[Figure], pa.Table]:
+def clean(config: Config, documents: list[Document]) -> tuple[list[Figure], pa.Table]:
     by_source = {
-        source: pa.Table.from_pylist([one for one in documents if one["source"] == source], DOCUMENT)
-        for source in sorted({one["source"] for one in documents})
+        source: pa.Table.from_pylist([document for document in documents if document["source"] == source], DOCUMENT)
+        for source in sorted({document["source"] for document in documents})
     }
 
     def work() -> pa.Table:
@@ -107,8 +107,8 @@ def clean(config: Pipeline, documents: list[Document]) -> tuple[list[Figure], pa
     return [Figure("clean", f"normalise, length, language of {len(documents):,}", rate, "documents")], kept
 
 
-def sign(config: Pipeline, documents: pa.Table) -> list[Figure]:
-    """Text to MinHash signature of word n-grams, ours and datasketch's, of equally many slots."""
+def sign(config: Config, documents: pa.Table) -> list[Figure]:
+    """Speed from text to MinHash signature of word n-grams, beside datasketch with as many slots."""
     from datasketch import MinHash
 
     settings = config.dedup
@@ -123,9 +123,9 @@ def sign(config: Pipeline, documents: pa.Table) -> list[Figure]:
         MinHash.bulk([_shingles(text, settings.ngram) for text in texts.to_pylist()], num_perm=slots)
 
     ours()  # compiles
-    mine, other = seconds(ours), seconds(theirs)
+    took, peer = seconds(ours), seconds(theirs)
     what = f"signatures of {slots} slots, {len(texts):,} documents"
-    return [Figure("dedup", what, len(texts) / mine, "documents", "datasketch", other / mine)]
+    return [Figure("dedup", what, len(texts) / took, "documents", "datasketch", peer / took)]
 
 
 def _shingles(text: str, ngram: int) -> list[bytes]:
@@ -133,7 +133,7 @@ def _shingles(text: str, ngram: int) -> list[bytes]:
     return [" ".join(words[at : at + ngram]).encode() for at in range(max(1, len(words) - ngram + 1))]
 
 
-def decontaminate(config: Pipeline, documents: pa.Table) -> list[Figure]:
+def decontaminate(config: Config, documents: pa.Table) -> list[Figure]:
     questions = question_table(load_questions(config.evaluate, config.data))
     batches = documents.select(list(COLUMNS)).to_batches()
 
@@ -145,26 +145,26 @@ def decontaminate(config: Pipeline, documents: pa.Table) -> list[Figure]:
     return [Figure("decontaminate", what, len(documents) / seconds(work), "documents")]
 
 
-def encode(config: Pipeline, documents: pa.Table) -> tuple[list[Figure], Tokenizer, list[npt.NDArray[Any]]]:
-    """The tokenizer step's encoding, in its batches, with a tokenizer of the config's size trained on a part."""
-    wanted = config.tokenizer if config.tokenizer.train else TokenizerSettings.model_validate(TRAINED)
+def encode(config: Config, documents: pa.Table) -> tuple[list[Figure], Tokenizer, list[npt.NDArray[Any]]]:
+    """Speed of encoding in the batches of the step, with a tokenizer of the configured size, trained on a part."""
+    settings = config.tokenizer if config.tokenizer.train else TokenizerSettings.model_validate(TRAINED)
     texts = documents["text"].to_pylist()
-    made = train(_up_to(texts, TRAIN_CHARACTERS), wanted)
-    some = list(_up_to(texts, ENCODE_CHARACTERS))
+    made = train(_up_to(texts, TRAIN_CHARACTERS), settings)
+    sample = list(_up_to(texts, ENCODE_CHARACTERS))
 
     def work() -> list[npt.NDArray[Any]]:
-        return [ids for at in range(0, len(some), BATCH) for ids in made.encode(some[at : at + BATCH])]
+        return [ids for at in range(0, len(sample), BATCH) for ids in made.encode(sample[at : at + BATCH])]
 
     ids = work()
     took = seconds(work)
-    tokens = sum(one.size for one in ids)
+    tokens = sum(document.size for document in ids)
     what = f"encode {tokens:,} tokens, {made.vocab_size:,} ids"
-    size = sum(len(text.encode()) for text in some)
+    size = sum(len(text.encode()) for text in sample)
     figures = [
         Figure("tokenizer", what, tokens / took, "tokens"),
         Figure("tokenizer", "encode, text", size / took / 1e6, "MB"),
     ]
-    return figures, made, [one for one in ids if one.size]
+    return figures, made, [document for document in ids if document.size]
 
 
 TRAINED = {"train": {"vocab_size": 8192}}
@@ -180,16 +180,16 @@ def _up_to(texts: list[str], characters: int) -> Iterator[str]:
 
 
 def shard(made: Tokenizer, documents: list[npt.NDArray[Any]]) -> list[Figure]:
-    """Token ids to .bin and .idx, ours and megatron-core's, and whether both wrote the same bytes."""
+    """Speed from token ids to .bin and .idx, beside megatron-core, and whether both write the same bytes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
 
     dtype = token_type(made.vocab_size)
-    repeats = max(1, SHARD_TOKENS // sum(one.size for one in documents))
+    repeats = max(1, SHARD_TOKENS // sum(ids.size for ids in documents))
     many = documents * repeats
-    # Ours adds the end of document itself; Megatron's caller must, and here has done so beforehand.
-    ended = [np.append(one, np.array(made.eod, dtype)) for one in documents] * repeats
+    # `write` adds the end of each document. The caller of Megatron must add it, which is not part of the measurement.
+    ended = [np.append(ids, np.array(made.eod, dtype)) for ids in documents] * repeats
 
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = Path(folder, "ours"), Path(folder, "theirs")
@@ -200,16 +200,16 @@ def shard(made: Tokenizer, documents: list[npt.NDArray[Any]]) -> list[Figure]:
                 builder.add_document(ids, [ids.size])
             builder.finalize(f"{theirs}.idx")
 
-        mine = seconds(lambda: write(ours.parent, ours.name, many, made.vocab_size, made.eod))
-        other = seconds(build)
+        took = seconds(lambda: write(ours.parent, ours.name, many, made.vocab_size, made.eod))
+        peer = seconds(build)
         files = [[path.with_suffix(end).read_bytes() for end in (".bin", ".idx")] for path in (ours, theirs)]
     same = "bytes identical" if files[0] == files[1] else "BYTES DIFFER"
     size = sum(map(len, files[0])) / 1e6
     what = f"write {size:,.0f} MB, hashed and checked"
-    return [Figure("shard", what, size / mine, "MB", "megatron-core", other / mine, same)]
+    return [Figure("shard", what, size / took, "MB", "megatron-core", peer / took, same)]
 
 
-def stages(config: Pipeline) -> list[Figure]:
+def stages(config: Config) -> list[Figure]:
     """All figures, in the order of the steps."""
     figures, documents = read(config)
     more, kept = clean(config, documents)
@@ -226,18 +226,18 @@ def stages(config: Pipeline) -> list[Figure]:
 def main(data: str, config: str | None, as_json: bool) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     ready = "configs/demo.yaml" if Path(data).name == "samples" else "configs/nih.yaml"
-    figures = stages(load(config or ready, [f"data={data}"], Pipeline))
+    figures = stages(load_config(config or ready, [f"data={data}"]))
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in figures], indent=1))
+        click.echo(json.dumps([asdict(figure) for figure in figures], indent=1))
         return
-    rows = [_row(one) for one in figures]
+    rows = [_row(figure) for figure in figures]
     click.echo(table(("stage", "what", "a second", "unit", "speed against", ""), rows, right={2}))
 
 
-def _row(one: Figure) -> tuple[str, ...]:
-    speed = f"{one.per_second:,.1f}" if one.per_second < 100 else f"{one.per_second:,.0f}"
-    ratio = f"{one.ratio:,.1f} × {one.peer}" if one.ratio is not None else ""
-    return one.stage, one.what, speed, one.unit, ratio, one.note
+def _row(figure: Figure) -> tuple[str, ...]:
+    speed = f"{figure.per_second:,.1f}" if figure.per_second < 100 else f"{figure.per_second:,.0f}"
+    ratio = f"{figure.ratio:,.1f} × {figure.peer}" if figure.ratio is not None else ""
+    return figure.stage, figure.what, speed, figure.unit, ratio, figure.note
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a signature is cut into bands: chosen from the threshold and the recall wanted, never by hand."""
+"""The cut of a signature into bands, which follows from the threshold and the recall."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Bands:
-    """`bands` groups of `rows` slots each; two documents are candidates where all slots of one band agree."""
+    """`bands` groups of `rows` slots each. Two documents are candidates where all slots of a band agree."""
 
     bands: int
     rows: int
@@ -17,20 +17,20 @@ class Bands:
         return self.bands * self.rows
 
     def recall(self, jaccard: float) -> float:
-        """The chance that two documents of this Jaccard become candidates: the S curve 1 - (1 - J^rows)^bands."""
+        """The probability that two documents of this Jaccard become candidates: the S curve 1 - (1 - J^rows)^bands."""
         return -math.expm1(self.bands * math.log1p(-(jaccard**self.rows))) if jaccard < 1 else 1.0
 
     def curve(self) -> dict[str, float]:
-        """The S curve at twenty steps of the Jaccard, for the manifest and the report."""
+        """The S curve at twenty values of the Jaccard, for the manifest and the report."""
         return {f"{step / 20:.2f}": round(self.recall(step / 20), 6) for step in range(1, 21)}
 
 
 def choose(threshold: float, recall: float, slots: int) -> Bands:
-    """The steepest curve that a signature of at most `slots` slots affords: most rows, hence fewest false candidates,
-    among the cuts whose recall at the threshold is at least the one wanted.
+    """The cut with the most rows, hence the fewest false candidates, whose recall at the threshold is at least `recall`
+    and which needs at most `slots` slots.
 
     Raises:
-        ValueError: even one row a band needs more slots.
+        ValueError: even one row per band needs more slots.
     """
     best: Bands | None = None
     for rows in range(1, slots + 1):
@@ -44,7 +44,7 @@ def choose(threshold: float, recall: float, slots: int) -> Bands:
 
 
 def _enough(agree: float, recall: float) -> int:
-    """Bands needed so that one agrees with probability `recall`, each alone doing so with probability `agree`."""
+    """Bands needed so that any of them agrees with probability `recall`, where each does with probability `agree`."""
     if agree >= 1:
         return 1
     bands = max(1, math.ceil(math.log1p(-recall) / math.log1p(-agree)))

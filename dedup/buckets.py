@@ -1,11 +1,11 @@
-"""From bands to candidate pairs: the documents of one bucket are compared, every bucket in time linear in its size.
+"""From bands to candidate pairs, in time linear in the size of a bucket.
 
-A bucket holds the documents that agree in one band. Up to a limit all its pairs are candidates. A crowded bucket, a
-thousand pages around the same boilerplate, say, gives each document edges to few others: to the most preferred
-document of its own and the neighbouring size classes, which finds clusters whose members are all alike; and to its
-neighbours when the bucket is sorted by slots outside the band (the sorted neighbourhood of Hernández and Stolfo 1995),
-which finds pairs that are more alike than the crowd. A pair shares several bands, each with other slots, so it has many
-chances.
+A bucket holds the documents that agree in a band. Up to a limit, all its pairs are candidates. In a crowded bucket, for
+example a thousand pages around the same boilerplate, a document gets edges to few others. Edges to the most preferred
+document of its size class and of the classes beside it find clusters whose members are all alike. Edges to its
+neighbours when the bucket is sorted by slots outside the band (the sorted neighbourhood of Hernández and Stolfo 1995)
+find pairs that are more alike than the crowd. A pair usually shares several bands, each with other slots outside it, so
+it has many chances.
 """
 
 import math
@@ -18,44 +18,30 @@ from numpy.typing import NDArray
 
 from dedup.minhash import SKETCH_SLOTS
 from dedup.words import Hashes, Places
+from lake.schema import schema
 
-ENTRY = pa.schema(
-    [
-        pa.field("band", pa.int64()),
-        pa.field("order", pa.int64()),
-        pa.field("number", pa.int64()),
-        pa.field("size", pa.int32()),
-        pa.field("sketch", pa.int64()),
-    ]
-)
-"""A document in a bucket: hash of the band, rank (dedup.cluster) and number (dedup.sign), how many shingles it has,
-sketch (dedup.minhash)."""
+ENTRY = schema("band int64?, order int64?, number int64?, size int32?, sketch int64?")
+"""A document in a bucket: hash of the band, rank (dedup.cluster), number (dedup.sign), number of shingles and sketch
+(dedup.minhash)."""
 
-CANDIDATE = pa.schema(
-    [
-        pa.field("a", pa.int64()),
-        pa.field("b", pa.int64()),
-        pa.field("band", pa.int64()),
-        pa.field("crowd", pa.int64()),
-    ]
-)
-"""A pair of numbers whose `a` is preferred to `b`; or, with the other two alone, a crowded bucket and its size."""
+CANDIDATE = pa.schema([(name, pa.int64()) for name in ("a", "b", "band", "crowd")])
+"""The numbers of a pair whose `a` is preferred to `b`, or else the band and the size of a crowded bucket."""
 
 _PASSES = 4
 _NEIGHBOURS = 4
 _CLASSES = 1000.0
 PIECE = 2**20
-"""Documents of one bucket that are held in memory."""
+"""Documents of a bucket that are held in memory at a time."""
 
 
 def candidates(
     batches: Iterable[pa.RecordBatch], threshold: float, limit: int, piece: int = PIECE
 ) -> Iterator[pa.RecordBatch]:
-    """Candidate pairs of rows of ENTRY that come sorted by band, order and number; a bucket may span batches.
+    """Rows of CANDIDATE from rows of ENTRY sorted by band, order and number. A bucket may span batches.
 
-    A pair may come repeatedly. Documents whose numbers of shingles rule out the threshold make no pair, nor do two of
-    an earlier corpus (dedup.sign.EARLIER), which have been compared before. A bucket of
-    more than `piece` documents is worked off in pieces, each together with the `limit` most preferred documents.
+    A pair may be repeated. Documents whose numbers of shingles rule out the threshold make no pair, nor do two of an
+    earlier corpus (dedup.sign.EARLIER), which have been compared before. A bucket of more than `piece` documents is
+    compared in pieces, each together with the `limit` most preferred documents.
     """
     held = ENTRY.empty_table()
     before = 0
@@ -78,7 +64,7 @@ def candidates(
 
 
 def _steps(batches: Iterable[pa.RecordBatch], piece: int) -> Iterator[pa.Table]:
-    """Tables of at most `piece` rows, so that only a bucket which spans several of them can be longer than a piece."""
+    """Tables of at most `piece` rows, so that a bucket longer than a piece spans several tables."""
     for batch in batches:
         table = pa.Table.from_batches([batch]).cast(ENTRY)
         for begin in range(0, table.num_rows, piece):
@@ -86,7 +72,12 @@ def _steps(batches: Iterable[pa.RecordBatch], piece: int) -> Iterator[pa.Table]:
 
 
 def _compare(entries: pa.Table, threshold: float, limit: int, before: int, whole: bool = True) -> pa.RecordBatch:
-    """Pairs of whole buckets, or of a piece of one; `before` counts the first bucket's documents in earlier pieces."""
+    """Rows of CANDIDATE for whole buckets, or for a piece of one.
+
+    Args:
+        before: Number of documents of the first bucket in earlier pieces.
+        whole: Whether the last bucket ends here, so that its size is known.
+    """
     scale = min(_CLASSES, 1 / -math.log(threshold)) if threshold < 1 else _CLASSES
     entries = entries.combine_chunks()
     left, right, places, crowds = _pairs(
@@ -100,22 +91,23 @@ def _compare(entries: pa.Table, threshold: float, limit: int, before: int, whole
     )
     if before and whole:
         crowds[0] += before
-    told = len(crowds) if whole else 0
+    if not whole:
+        places, crowds = places[:0], crowds[:0]
     orders, numbers = entries["order"].to_numpy(), entries["number"].to_numpy()
     fresh = (orders[left] >= 0) | (orders[right] >= 0)
-    a, b = numbers[left[fresh]], numbers[right[fresh]]
-    bands = entries["band"].to_numpy()[places[:told]]
+    pairs = (numbers[left[fresh]], numbers[right[fresh]])
+    sizes = (entries["band"].to_numpy()[places], crowds)
     columns = [
-        *(pa.concat_arrays([pa.array(one), pa.nulls(told, pa.int64())]) for one in (a, b)),
-        *(pa.concat_arrays([pa.nulls(len(a), pa.int64()), pa.array(one)]) for one in (bands, crowds[:told])),
+        *(pa.concat_arrays([pa.array(side), pa.nulls(len(crowds), pa.int64())]) for side in pairs),
+        *(pa.concat_arrays([pa.nulls(len(pairs[0]), pa.int64()), pa.array(column)]) for column in sizes),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=CANDIDATE)
 
 
 @njit(cache=True, nogil=True)
-def _alike(one: int, other: int, threshold: float) -> bool:
-    """Whether sets of these sizes can have the Jaccard; the division rounds as the Jaccard's own does."""
-    return min(one, other) / max(one, other) >= threshold
+def _alike(size: int, other: int, threshold: float) -> bool:
+    """Whether sets of these sizes can reach the threshold. The division rounds as that of the Jaccard does."""
+    return min(size, other) / max(size, other) >= threshold
 
 
 @njit(cache=True, nogil=True)
@@ -128,8 +120,10 @@ def _pairs(
     limit: int,
     crowded: bool,
 ) -> tuple[Places, Places, Places, Places]:
-    """Row numbers of the pairs, the preferred first, and of crowded buckets the first row and the size; `crowded`: the
-    first bucket is.
+    """Row numbers of the pairs, the preferred first; first row and size of each crowded bucket.
+
+    Args:
+        crowded: Whether the first bucket is crowded, as earlier pieces of it show.
     """
     left = [0 for _ in range(0)]
     right = [0 for _ in range(0)]
@@ -145,10 +139,10 @@ def _pairs(
             crowds.append(end - begin)
             _crowd(begin, end, sizes, sketches, threshold, scale, left, right)
         else:
-            for one in range(begin, end):
-                for other in range(one + 1, end):
-                    if _alike(sizes[one], sizes[other], threshold):
-                        left.append(one)
+            for row in range(begin, end):
+                for other in range(row + 1, end):
+                    if _alike(sizes[row], sizes[other], threshold):
+                        left.append(row)
                         right.append(other)
         begin = end
     return (
@@ -170,18 +164,18 @@ def _crowd(
     left: list[int],
     right: list[int],
 ) -> None:
-    """Edges of a crowded bucket: at most three hubs and _PASSES * _NEIGHBOURS neighbours a document."""
+    """Edges of a crowded bucket: for each document at most three hubs and _PASSES * _NEIGHBOURS neighbours."""
     widest = int(math.log(max(sizes[begin:end])) * scale) + 3
     hubs = np.full(widest, -1, dtype=np.int64)
     for row in range(begin, end):
-        own = int(math.log(sizes[row]) * scale) + 1
-        for near in range(own - 1, own + 2):
+        size_class = int(math.log(sizes[row]) * scale) + 1
+        for near in range(size_class - 1, size_class + 2):
             hub = hubs[near]
             if hub >= 0 and _alike(sizes[hub], sizes[row], threshold):
                 left.append(int(hub))
                 right.append(row)
-        if hubs[own] < 0:
-            hubs[own] = row
+        if hubs[size_class] < 0:
+            hubs[size_class] = row
     bits = uint64(8 * SKETCH_SLOTS)
     for turn in range(_PASSES):
         shift = uint64(turn) * (bits // uint64(_PASSES))
@@ -191,7 +185,7 @@ def _crowd(
         sequence = np.argsort(turned, kind="mergesort")
         for at in range(sequence.size):
             for step in range(1, min(_NEIGHBOURS, at) + 1):
-                one, other = begin + sequence[at - step], begin + sequence[at]
-                if _alike(sizes[one], sizes[other], threshold):
-                    left.append(int(min(one, other)))
-                    right.append(int(max(one, other)))
+                row, other = begin + sequence[at - step], begin + sequence[at]
+                if _alike(sizes[row], sizes[other], threshold):
+                    left.append(int(min(row, other)))
+                    right.append(int(max(row, other)))

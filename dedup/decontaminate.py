@@ -1,9 +1,9 @@
-"""Documents that quote evaluation questions, by the words they share.
+"""Documents that quote evaluation questions, found by the words they share.
 
-A document is contaminated by a question where it has a run of `run` of its words, or all of a shorter question (the
-13-grams of Brown et al. 2020); or where at least `share` of the question's distinct `gram`-grams occur in it, in any
-order (MEDITRON's rule: 80 % of the 8-grams). Both sides are taken in NFKC, and words are those of dedup.words, so case,
-punctuation, layout, ligatures, wide letters, raised and lowered digits do not count: `CO₂` is `co2`.
+A question contaminates a document that has `run` of its words in a row (Brown et al. 2020 use 13), or all words of a
+shorter question, or at least the `share` of its distinct `gram`-grams in any order (MEDITRON's rule: 80 % of 8-grams).
+Both texts are compared in NFKC by the words of dedup.words, so case, punctuation, layout, ligatures, wide letters,
+superscripts and subscripts do not count: `CO₂` is `co2`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,21 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
+from lake.characters import INVISIBLE
 from lake.config import Settings
+from lake.schema import schema
 
-HIT = pa.schema(
-    [
-        pa.field("benchmark", pa.string()),
-        pa.field("question", pa.string()),
-        pa.field("id", pa.string()),
-        pa.field("source", pa.string()),
-        pa.field("rule", pa.string()),
-        pa.field("share", pa.float64()),
-        pa.field("span", pa.string()),
-    ]
+HIT = schema(
+    "benchmark string?, question string?, id string?, source string?, rule string?, share float64?, span string?"
 )
-"""A document that quotes a question: the rule, the share of the question's n-grams in it, the longest run in both as it
-stands in the document's NFKC."""
+"""A document that quotes a question: the rule, the share of the question's n-grams in the document, and the longest
+common run of words as the document's NFKC has it."""
 
 RUN, SHARE = "run", "share"
 COLUMNS = ("id", "source", "text")
@@ -35,19 +29,16 @@ COLUMNS = ("id", "source", "text")
 
 SPAN_BYTES = 240
 
-INVISIBLE = "[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
-"""What cleaning took out of the documents, but nothing out of the questions: soft hyphens, directions and the like."""
-
 
 class DecontaminateSettings(Settings):
-    """How much of a question makes a document contaminated.
+    """How much of a question contaminates a document.
 
     Attributes:
-        run: Words in a row that suffice; all of a question of fewer words.
-        gram: Words of the n-grams whose share is counted.
+        run: Words in a row that suffice. A question of fewer words must be there whole.
+        gram: Words in the n-grams whose share is counted.
         share: Share of a question's n-grams that suffices.
-        shortest: Questions of fewer words are not searched for, as their words may stand anywhere by chance (Brown et
-            al. 2020 use 8 as well). The figures count them.
+        shortest: Least number of words in a question that is searched for. Shorter ones may occur anywhere by chance
+            (Brown et al. 2020 use 8 as well); the figures count them.
     """
 
     run: int = Field(default=13, ge=1)
@@ -63,10 +54,10 @@ class DecontaminateSettings(Settings):
 
 
 def searched(questions: pa.Table, settings: DecontaminateSettings) -> pa.Table:
-    """The questions (benchmark, question, text) that are long enough, normalised, with the number of their `words`."""
+    """The questions (benchmark, question, text) that are long enough, normalised and with their number of `words`."""
     from dedup.words import word_hashes
 
-    texts = pc.utf8_normalize(pc.replace_substring_regex(questions["text"], INVISIBLE, ""), "NFKC")
+    texts = pc.utf8_normalize(pc.replace_substring_regex(questions["text"], f"[{INVISIBLE}]", ""), "NFKC")
     words = pa.array([len(word_hashes(text)) for text in texts.to_pylist()], pa.int64())
     normal = questions.set_column(questions.schema.get_field_index("text"), "text", texts)
     counted = normal.append_column("words", words)
@@ -76,30 +67,32 @@ def searched(questions: pa.Table, settings: DecontaminateSettings) -> pa.Table:
 def find(
     batches: Iterable[pa.RecordBatch], questions: pa.Table, settings: DecontaminateSettings
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of HIT for batches with the columns COLUMNS and questions (benchmark, question, text)."""
+    """Rows of HIT for batches with the columns COLUMNS, and questions (benchmark, question, text)."""
     from dedup.overlap import index, overlaps
     from dedup.words import text_buffers, unicode_tables, word_hashes
 
-    asked = searched(questions, settings).to_pylist()
-    words = [word_hashes(row["text"]) for row in asked]
+    rows = searched(questions, settings).to_pylist()
+    words = [word_hashes(row["text"]) for row in rows]
     # A question of fewer words than an n-gram is one n-gram itself.
-    lengths = sorted({min(settings.gram, len(one)) for one in words})
+    grams = [min(settings.gram, len(sequence)) for sequence in words]
     indexes = [
-        index([one if min(settings.gram, len(one)) == length else one[:0] for one in words], length)
-        for length in lengths
+        index(
+            [sequence if gram == length else sequence[:0] for sequence, gram in zip(words, grams, strict=True)], length
+        )
+        for length in sorted(set(grams))
     ]
     for batch in batches:
         data, places = text_buffers(pc.utf8_normalize(batch["text"], "NFKC"))
-        rows = []
-        for known in indexes:
+        hits = []
+        for indexed in indexes:
             for text, question, shared, run, begin, end in zip(
-                *overlaps(data, places, unicode_tables(), known), strict=True
+                *overlaps(data, places, unicode_tables(), indexed), strict=True
             ):
-                share = shared / known.totals[question]
+                share = shared / indexed.totals[question]
                 whole = run >= min(settings.run, len(words[question]))
                 if whole or share >= settings.share:
-                    row = {name: batch[name][text].as_py() for name in ("id", "source")}
-                    row |= {name: asked[question][name] for name in ("benchmark", "question")}
-                    row["span"] = data[begin : min(end, begin + SPAN_BYTES)].tobytes().decode("utf-8", "ignore")
-                    rows.append(row | {"rule": RUN if whole else SHARE, "share": float(share)})
-        yield pa.RecordBatch.from_pylist(rows, schema=HIT)
+                    hit = {name: batch[name][text].as_py() for name in ("id", "source")}
+                    hit |= {name: rows[question][name] for name in ("benchmark", "question")}
+                    hit["span"] = data[begin : min(end, begin + SPAN_BYTES)].tobytes().decode("utf-8", "ignore")
+                    hits.append(hit | {"rule": RUN if whole else SHARE, "share": float(share)})
+        yield pa.RecordBatch.from_pylist(hits, schema=HIT)

@@ -1,17 +1,20 @@
-"""Earlier corpora that a new one is compared with, by their stored signatures alone."""
+"""Earlier corpora, whose stored signatures a new corpus is compared with."""
 
 from dedup.settings import DedupSettings
 from dedup.sign import SIGNATURES
 from lake.dataset import Output
 from lake.error import UserError
-from lake.step import read_manifest
+from lake.step import Kind, read_manifest
 
 
 def fingerprints(settings: DedupSettings, version: int) -> list[str]:
-    """Those of the dedup steps in `settings.earlier`, whose signatures must compare with this step's, of `version`.
+    """The fingerprints of the dedup steps in `settings.earlier`.
+
+    Args:
+        version: Version of this dedup step, which theirs must equal.
 
     Raises:
-        UserError: there is no finished step that kept its signatures, or they were made in another way.
+        UserError: a folder is no finished step that kept its signatures, or they do not compare with this step's.
     """
     return [_fingerprint(folder, settings, version) for folder in settings.earlier]
 
@@ -26,15 +29,13 @@ def _fingerprint(folder: str, settings: DedupSettings, version: int) -> str:
         ) from None
     except (OSError, UserError) as error:
         raise UserError(f"dedup.earlier: {folder}: {' '.join(str(error).split())}") from None
-    if manifest.step != "dedup" or not output.parts(SIGNATURES):
-        raise UserError(
-            f"dedup.earlier: {folder}: no signatures there; run that corpus with dedup.keep_signatures=true"
-        )
+    if manifest.kind is not Kind.DEDUPLICATION or not output.parts(SIGNATURES):
+        raise UserError(f"dedup.earlier: {folder}: has no signatures; run that corpus with dedup.keep_signatures=true")
     if manifest.version != version:
         raise UserError(f"dedup.earlier: {folder}: made by another version of dedup; run that corpus again")
-    theirs = DedupSettings.model_validate(manifest.config)
+    earlier = DedupSettings.model_validate(manifest.config)
     for name in ("ngram", "scheme", "bands"):
-        ours, other = getattr(settings, name), getattr(theirs, name)
-        if ours != other:
-            raise UserError(f"dedup.earlier: {folder}: signed with {name} {other}, not {ours}; use the same settings")
+        before, now = getattr(earlier, name), getattr(settings, name)
+        if before != now:
+            raise UserError(f"dedup.earlier: {folder}: signed with {name} {before}, not {now}; use the same settings")
     return manifest.fingerprint

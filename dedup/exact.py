@@ -1,5 +1,4 @@
-"""Duplicates that need no measuring: the same words, or the same id in PubMed, PubMed Central,
-Semantic Scholar or as a DOI."""
+"""Keys that duplicates share: a hash of the words, or an id in PubMed, PubMed Central or Semantic Scholar, or a DOI."""
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,7 @@ _PATTERNS = {
 
 
 def content_keys(content: Hashes) -> pa.Array:
-    """The hashes of dedup.minhash.Shingled.content, uint64[n, 2], as 32 hex digits each."""
+    """`content` of dedup.minhash.Shingled, uint64[n, 2], as 32 hex digits each."""
     texts = len(content)
     offsets = np.arange(0, 32 * (texts + 1), 32, dtype=np.int64)
     digits = np.ascontiguousarray(content).tobytes().hex().encode()
@@ -29,10 +28,9 @@ def content_keys(content: Hashes) -> pa.Array:
 
 
 def id_keys(meta: pa.StructArray) -> pa.ListArray:
-    """What identifies each work, of `meta` as in lake.document: a list of `pmid:1`, `pmcid:1`, `doi:10.1/x`,
-    `corpusid:1`.
+    """The ids of each work from `meta` of lake.document, as a list like `pmid:1`, `doi:10.1/x`, `corpusid:1`.
 
-    Case, links, prefixes, versions of PubMed Central ids and leading zeros do not count; what is no id gives no key.
+    Case, links, prefixes, versions of PubMed Central ids and leading zeros do not count. A malformed id gives no key.
     """
     kinds = [_keys(kind, pattern, meta) for kind, pattern in _PATTERNS.items()]
     flat = pa.concat_arrays(kinds)

@@ -1,9 +1,9 @@
-"""The near-duplicates of a crowd: every document against those that stay so far.
+"""Near-duplicates in a crowd: each document is compared with the leaders, those that stay so far.
 
-A crowded bucket gives each document few edges (dedup.buckets): too few where many pairs of a crowd lie about the
-threshold. The leader algorithm (Hartigan 1975, Clustering Algorithms, chapter 3) takes documents by preference and
-compares each with the leaders only, of which there are few where a crowd is alike. What it leaves is what
-`dedup.cluster.star` would leave of all pairs, in linear time for a bounded number of leaders.
+A crowded bucket gives each document few edges (dedup.buckets), too few where many pairs are close to the threshold. The
+leader algorithm (Hartigan 1975, Clustering Algorithms, chapter 3) takes documents in order of preference and compares
+each with the leaders only, which are few where the documents of a crowd are alike. The documents that stay are those
+that `dedup.cluster.star` keeps of all pairs, and the time is linear for a bounded number of leaders.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,28 +13,23 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
+from dedup.minhash import pair_jaccard
 from dedup.sign import sets
 from dedup.words import Hashes, Places
+from lake.schema import schema
 
 MOST = 2048
-"""Leaders of a crowd, the most preferred ones; bounds time and memory of a task."""
+"""Greatest number of leaders in a crowd, which bounds a task's time and memory."""
 
-MEMBER = pa.schema(
-    [
-        pa.field("crowd", pa.string()),
-        pa.field("order", pa.int64()),
-        pa.field("id", pa.string()),
-        pa.field("shingles", pa.binary()),
-    ]
-)
-"""A document of a crowd: rank (dedup.cluster), packed shingles (dedup.sign)."""
+MEMBER = schema("crowd string?, order int64?, id string?, shingles binary?")
+"""A document of a crowd, with its rank (dedup.cluster) and packed shingles (dedup.sign)."""
 
-PAIR = pa.schema([pa.field("a", pa.string()), pa.field("b", pa.string()), pa.field("jaccard", pa.float64())])
-"""Two documents, the preferred first, and their Jaccard."""
+PAIR = schema("a string?, b string?, jaccard float64?")
+"""Two documents and their Jaccard. `a` is preferred to `b`."""
 
 
 class Leaders:
-    """One crowd's leaders: their shingles one behind the other, and which of them documents have linked."""
+    """The leaders of a crowd: ids, concatenated shingles, and a union-find of those that documents have linked."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
@@ -54,48 +49,49 @@ class Leaders:
         self.offsets[len(self.ids)] = end
 
     def near(self, shingles: Hashes, threshold: float) -> Iterator[tuple[str, float]]:
-        """The first leader within the threshold, and further ones that this links for the first time."""
+        """The first leader within the threshold, and each further one that was not linked with these before."""
         rows, scores = _near(self.offsets[: len(self.ids) + 1], self.values, self.links, shingles, threshold)
         return ((self.ids[row], score) for row, score in zip(rows.tolist(), scores.tolist(), strict=True))
 
 
 def lead(batches: Iterable[pa.RecordBatch], threshold: float, most: int = MOST) -> Iterator[pa.RecordBatch]:
-    """Rows of PAIR for rows of MEMBER that come sorted by crowd, order and id: a leader and a document within the
-    threshold of it.
+    """Rows of PAIR, each a leader and a document within its threshold, from rows of MEMBER sorted by crowd, order, id.
 
-    Of each such document there is the pair with the first leader of these, so that `star` removes it, and pairs that
-    link leaders, so that clusters are whole: no more pairs than documents. Documents of an earlier corpus (a rank below
-    0) lead without a comparison. Where there are `most` leaders already, no more are added.
+    Each such document is paired with its first leader, so that `star` removes it, and with leaders that it links, so
+    that clusters are whole. There are no more pairs than documents. Documents of an earlier corpus (rank below 0) lead
+    without a comparison. A crowd gets at most `most` leaders.
     """
     crowd, leaders = None, Leaders()
     for batch in batches:
-        found: list[tuple[str, str, float]] = []
+        pairs: list[tuple[str, str, float]] = []
         offsets, values = sets(batch["shingles"])
         rows = zip(*(batch[name].to_pylist() for name in ("crowd", "order", "id")), strict=True)
         for row, (group, order, identity) in enumerate(rows):
             if group != crowd:
                 crowd, leaders = group, Leaders()
-            own = values[offsets[row] : offsets[row + 1]]
-            near = [] if order < 0 else [(one, identity, score) for one, score in leaders.near(own, threshold)]
-            found += near
+            shingles = values[offsets[row] : offsets[row + 1]]
+            near = (
+                [] if order < 0 else [(leader, identity, score) for leader, score in leaders.near(shingles, threshold)]
+            )
+            pairs += near
             if not near and len(leaders.ids) < most:
-                leaders.add(identity, own)
-        columns = zip(*found, strict=True) if found else ((),) * len(PAIR)
-        arrays = [pa.array(one, kind.type) for one, kind in zip(columns, PAIR, strict=True)]
+                leaders.add(identity, shingles)
+        columns = zip(*pairs, strict=True) if pairs else ((),) * len(PAIR)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, PAIR, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=PAIR)
 
 
 @njit(cache=True, nogil=True)
 def _near(
-    offsets: Places, values: Hashes, links: Places, own: Hashes, threshold: float
+    offsets: Places, values: Hashes, links: Places, shingles: Hashes, threshold: float
 ) -> tuple[Places, NDArray[np.float64]]:
-    """Of the sets within the threshold of `own` the first, and those that `links`, a union-find, did not link to it."""
+    """Rows and scores of the first set within the threshold and of those that the union-find `links` joins to it."""
     rows = np.empty(offsets.size - 1, dtype=np.int64)
     scores = np.empty(offsets.size - 1, dtype=np.float64)
     count = 0
     root = -1
     for row in range(offsets.size - 1):
-        score = _jaccard(values[offsets[row] : offsets[row + 1]], own, threshold)
+        score = pair_jaccard(values[offsets[row] : offsets[row + 1]], shingles, threshold)
         if score < threshold:
             continue
         other = row
@@ -110,29 +106,3 @@ def _near(
         rows[count], scores[count] = row, score
         count += 1
     return rows[:count], scores[:count]
-
-
-@njit(cache=True, nogil=True)
-def _jaccard(left: Hashes, right: Hashes, threshold: float) -> float:
-    """The exact Jaccard of two sorted sets, or -1 as soon as it must be below the threshold."""
-    total = left.size + right.size
-    if total == 0:
-        return 1.0
-    if min(left.size, right.size) / max(left.size, right.size) < threshold:
-        return -1.0
-    needed = max(0, int(threshold / (1 + threshold) * total) - 1)
-    while needed / (total - needed) < threshold:
-        needed += 1
-    at = other = shared = 0
-    while at < left.size and other < right.size:
-        if shared + min(left.size - at, right.size - other) < needed:
-            return -1.0
-        if left[at] == right[other]:
-            shared += 1
-            at += 1
-            other += 1
-        elif left[at] < right[other]:
-            at += 1
-        else:
-            other += 1
-    return shared / (total - shared)

@@ -1,7 +1,4 @@
-"""Where texts quote questions: shared runs of words, found by one hash look-up a word.
-
-Compiled, and apart from dedup.decontaminate, which holds the settings and the rules.
-"""
+"""Where texts quote questions: shared runs of words, found with one hash look-up per word by compiled code."""
 
 from typing import NamedTuple
 
@@ -13,14 +10,14 @@ from dedup.words import Bytes, Hashes, Places, Unicode, grams, scan
 
 
 class Index(NamedTuple):
-    """The n-grams, of one length, of a set of questions.
+    """The n-grams of a set of questions, all of one length.
 
     Attributes:
         length: words in an n-gram.
         values: uint64[g], the hashes of the distinct n-grams.
-        slots: int32[a power of two], a hash table: the number of an n-gram or -1, by its hash, then the next free slot.
-        starts: int64[g + 1], where each n-gram's places stand in `places`.
-        places: int64[p], where n-grams begin, counted on through all questions with one left out after each.
+        slots: int32[a power of two], a hash table with linear probing that holds the number of an n-gram or -1.
+        starts: int64[g + 1], where each n-gram's places begin in `places`.
+        places: int64[p], where n-grams begin, numbered through all questions with a gap after each.
         owners: int32[…], the question of each place.
         totals: int32[q], the number of distinct n-grams of each question.
     """
@@ -35,13 +32,13 @@ class Index(NamedTuple):
 
 
 class Overlaps(NamedTuple):
-    """Pairs of a text and a question that share an n-gram, arrays of one length.
+    """Pairs of a text and a question that share an n-gram, as arrays of equal length.
 
     Attributes:
         text, question: their numbers.
-        shared: how many of the question's distinct n-grams the text has.
-        run: words of the longest run that both share.
-        begin, end: where in the bytes that run stands in the text.
+        shared: number of the question's distinct n-grams in the text.
+        run: number of words in the longest common run.
+        begin, end: place of that run in the bytes of the texts.
     """
 
     text: Places
@@ -53,17 +50,17 @@ class Overlaps(NamedTuple):
 
 
 def index(questions: list[Hashes], length: int) -> Index:
-    """The index of questions given as their words' hashes; those of fewer words than `length` have no n-gram."""
+    """The index of questions, each the hashes of its words. A question of fewer than `length` words has no n-gram."""
     hashes, places, owners, totals = [], [], [], []
     place = 1
     for number, words in enumerate(questions):
-        found = np.empty(len(words), dtype=np.uint64)
-        found = found[: grams(words, len(words), length, found)]
-        hashes.append(found)
-        places.append(np.arange(place, place + len(found)))
-        owners.append(np.full(len(found) + 1, number, dtype=np.int32))
-        totals.append(len(set(found.tolist())))
-        place += len(found) + 1
+        room = np.empty(len(words), dtype=np.uint64)
+        ngrams = room[: grams(words, len(words), length, room)]
+        hashes.append(ngrams)
+        places.append(np.arange(place, place + len(ngrams)))
+        owners.append(np.full(len(ngrams) + 1, number, dtype=np.int32))
+        totals.append(len(set(ngrams.tolist())))
+        place += len(ngrams) + 1
     every = np.concatenate([np.empty(0, dtype=np.uint64), *hashes])
     where = np.concatenate([np.empty(0, dtype=np.int64), *places])
     order = np.argsort(every, kind="stable")
@@ -92,7 +89,7 @@ def _slots(values: Hashes, size: int) -> NDArray[np.int32]:
 
 @njit(cache=True, nogil=True)
 def _find(index: Index, value: int) -> int:
-    """The number of an n-gram by its hash, or -1."""
+    """The number of the n-gram with this hash, or -1."""
     mask = index.slots.size - 1
     slot = np.int64(value) & mask
     while True:
@@ -104,14 +101,14 @@ def _find(index: Index, value: int) -> int:
 
 @njit(cache=True, nogil=True)
 def overlaps(data: Bytes, places: Places, tables: Unicode, index: Index) -> Overlaps:
-    """All overlaps of texts, as dedup.words.text_buffers gives them, with the questions of `index`."""
+    """All overlaps of the texts of dedup.words.text_buffers with the questions of `index`."""
     longest = 0
     for text in range(places.size - 1):
         longest = max(longest, places[text + 1] - places[text])
     room = longest // 2 + 1
     words, hashes = np.empty(room, dtype=np.uint64), np.empty(room, dtype=np.uint64)
     begins, ends = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
-    # What is known of a place, n-gram or question holds for the text that is noted with it.
+    # An entry counts only where `last`, `met` or `seen` points at the current text, so that no array has to be cleared.
     last, run = np.full(index.owners.size, -1, dtype=np.int64), np.zeros(index.owners.size, dtype=np.int64)
     met = np.full(index.values.size, -1, dtype=np.int64)
     seen = np.full(index.totals.size, -1, dtype=np.int64)
@@ -127,7 +124,7 @@ def overlaps(data: Bytes, places: Places, tables: Unicode, index: Index) -> Over
                 continue
             fresh = met[number] != text
             met[number] = text
-            # From the last place to the first, so that a run is continued before its own place is overwritten.
+            # Backwards, so that a run grows before its previous place is overwritten.
             for entry in range(index.starts[number + 1] - 1, index.starts[number] - 1, -1):
                 place = index.places[entry]
                 question = index.owners[place]

@@ -1,14 +1,18 @@
-"""MinHash by permutations, bit for bit the signatures that datasketch 2.0 gives by default, compiled.
+"""MinHash by permutations: the signatures that datasketch 2.0 gives by default, bit for bit, compiled.
 
-MinHash (Broder 1997, "On the resemblance and containment of documents") permutes the shingles once a slot, and the
-slot keeps the least. As datasketch's documentation has it (its scheme `affine32`): a shingle is the first four bytes,
-little-endian, of the SHA-1 of its UTF-8; MurmurHash3's finalizer stirs them; the k-th permutation is
-`a[k] * hash + b[k]` modulo 2^32, with `a` odd, drawn with seed 1. The shingles are those of dedup.minhash spelled out:
-lower-cased words with one space between two; a text without words is the one empty shingle.
+MinHash (Broder 1997, "On the resemblance and containment of documents") permutes the shingles once for each slot, and
+the slot keeps the least. The scheme is datasketch's `affine32`: a shingle's hash is the first four bytes of its SHA-1,
+little-endian; MurmurHash3's finalizer mixes it; the k-th permutation is `a[k] * hash + b[k]` modulo 2^32.
+The shingles are those of dedup.minhash, spelled out: lower-case words with one space between two. A text without words
+is one empty shingle.
 
-It buys signatures that agree with those another program made with datasketch. It costs a SHA-1 a shingle, and a
-multiplication a shingle and slot: about five times the time of the default, from text to signature.
+Such signatures compare with those that another program made with datasketch. They cost a SHA-1 per shingle and a
+multiplication per shingle and slot, and take about five times as long as the default scheme.
 """
+
+import functools
+import re
+from importlib.metadata import version
 
 import numpy as np
 import pyarrow as pa
@@ -17,27 +21,69 @@ from numpy.typing import NDArray
 
 from dedup.sha1 import SCHEDULE, sha1_head
 from dedup.words import Bytes, Places, Unicode, scan, spell, text_buffers, unicode_tables
+from lake.error import UserError
 
 Samples = NDArray[np.uint32]
 
-_SEED = 1
+PINNED = "2.0.0"
+"""The version of datasketch in requirements.lock."""
+
+HARD_TEXTS = (
+    "",
+    " \t\n\x1c\x85\u00a0\u2003\u2028\u3000\ufeff … —",
+    "Word",
+    "one two\u00a0three\u3000four\x85five\u2028six\u200bseven\u00adeight",
+    "ΟΔΥΣΣΕΥΣ Σ ΑΣ. ΑΣΑ Α.Σ. İSTANBUL İİ aİ ẞß ſharp ﬁne Ǆ Ⱥ K e\u0301",
+    "中文 漢字 かな 한국어 हिन्दी Русский עברית 𐐀 𝟘 😀👍🏽 \U000e0001 \ufffd \0",
+    "0 00 1,234.5e-6 2024-01-01 ٣٤ ½ x² pO₂ a_b don't",
+    "word " * 1_000,
+    " ".join(map(str, range(3_000))),
+    # The message of SHA-1 is padded from 56 bytes on to one more block of 64.
+    *("a" * size for size in (*range(54, 66), *range(118, 130), 10_000)),
+    *(f"{'é' * size} end" for size in (25, 26, 27, 30, 31)),
+)
+"""Texts on which shingles, SHA-1 or arithmetic may differ from the library's."""
+
 _GREATEST = np.uint32(0xFFFFFFFF)
 
 
 def datasketch_signatures(texts: pa.Array | pa.ChunkedArray, ngram: int, slots: int) -> Samples:
     """`MinHash(num_perm=slots).hashvalues` of each text of a string or large_string array: uint32[n, slots].
 
-    A signature is no prefix of a longer one: the draws depend on `slots`.
+    A signature is no prefix of a longer one: the permutations depend on `slots`.
+
+    Raises:
+        UserError: as `permutations`.
     """
     data, places = text_buffers(texts)
-    return _signatures(data, places, ngram, unicode_tables(), *permutations(slots))
+    return _signatures(data, places, ngram, unicode_tables(), *permutations(ngram, slots))
 
 
-def permutations(slots: int) -> tuple[Samples, Samples]:
-    """The factors and summands of so many permutations, as datasketch draws them: uint32[slots] each."""
-    random = np.random.RandomState(_SEED)
-    factors = random.randint(0, 2**31, slots, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
-    return factors, random.randint(0, 2**32, slots, dtype=np.uint32)
+@functools.cache
+def permutations(ngram: int, slots: int) -> tuple[Samples, Samples]:
+    """The library's factors and summands, uint32[slots] each, once they give its signatures of HARD_TEXTS.
+
+    Raises:
+        UserError: the installed datasketch signs a text otherwise.
+    """
+    from datasketch import MinHash  # imports SciPy, which takes seconds
+
+    factors, summands = (row.astype(np.uint32) for row in MinHash(num_perm=slots, seed=1).permutations)
+    data, places = text_buffers(pa.array(HARD_TEXTS))
+    signatures = _signatures(data, places, ngram, unicode_tables(), factors, summands)
+    expected = MinHash.bulk(map(functools.partial(_shingles, ngram=ngram), HARD_TEXTS), num_perm=slots)
+    for text, signature, minhash in zip(HARD_TEXTS, signatures, expected, strict=True):
+        if not np.array_equal(signature, minhash.hashvalues):
+            raise UserError(
+                f"dedup.scheme=datasketch: datasketch {version('datasketch')} signs {text[:40]!r} in another way than "
+                f"{PINNED}; install datasketch=={PINNED}"
+            )
+    return factors, summands
+
+
+def _shingles(text: str, ngram: int) -> list[bytes]:
+    words = re.findall(r"\w+", text.lower())
+    return [" ".join(words[at : at + ngram]).encode() for at in range(max(1, len(words) - ngram + 1))]
 
 
 @njit(cache=True, nogil=True)

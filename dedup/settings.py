@@ -1,4 +1,4 @@
-"""What a user may choose of deduplication."""
+"""The settings of deduplication."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -10,26 +10,26 @@ from lake.config import Settings
 
 
 class DedupSettings(Settings):
-    """Which documents are duplicates, and which one of them stays.
+    """Which documents are duplicates, and which of them stays.
 
     Attributes:
-        threshold: Jaccard of two documents' word n-grams from which they are near-duplicates.
-        recall: Share of the pairs exactly at the threshold that must be found; bands and rows follow from it.
+        threshold: Least Jaccard of the word n-grams of near-duplicates.
+        recall: Share of the pairs exactly at the threshold that must become candidates. Bands and rows follow from it.
         ngram: Words in a shingle.
-        slots: Longest signature allowed. More slots buy fewer false candidates, which cost time but no mistakes.
+        slots: Greatest length of a signature. More slots give fewer false candidates, which cost time but no mistakes.
         scheme: How signatures are drawn: `one_permutation` (dedup.minhash; Li, Owen and Zhang 2012), or `datasketch`
             (dedup.permutations; Broder 1997), bit for bit the default of datasketch 2.0, in about five times the time.
-        policy: `star`: a removed near-duplicate is itself within the threshold of its survivor. `transitive`: one
-            document of every connected component stays, chains of drifting copies included.
-        prefer: Sources in the order in which their documents survive; those not named come last, as equals.
-        titles: Sources in which documents of one site and title are duplicates. They leave before texts are compared.
-        keep_signatures: Whether the signatures are kept, so that later corpora can be compared with what stays; they
-            take about as much room as the text.
-        earlier: Folders of finished dedup steps of earlier corpora that kept their signatures, oldest first: of
-            documents with one id the last is taken. Their documents stay; ones of this corpus go for them. Titles are
-            not compared across corpora.
-        bucket_limit: Buckets of more documents than this are not compared pair by pair but along a linear number of
-            edges, and each document with those that stay so far (dedup.leaders).
+        policy: `star`: a removed near-duplicate is itself within the threshold of its survivor. `transitive`: only one
+            document of each connected component stays, so chains of copies that drift apart are removed, too.
+        prefer: Sources in the order in which their documents survive. All other sources follow as equals.
+        titles: Sources in which documents of one site and title are duplicates. These leave before texts are compared.
+        keep_signatures: Whether to keep the signatures, so that later corpora can be compared with this one. They are
+            about as large as the text.
+        earlier: Folders of the finished dedup steps of earlier corpora that kept their signatures, oldest first: where
+            two have the same id, the later document counts. Documents of earlier corpora stay, and their duplicates in
+            this corpus go. Titles are not compared across corpora.
+        bucket_limit: Greatest number of documents in a bucket that are compared pair by pair. Larger buckets are
+            compared along a linear number of edges, and each document with those that stay so far (dedup.leaders).
     """
 
     threshold: float = Field(default=0.8, gt=0, le=1)
@@ -51,7 +51,7 @@ class DedupSettings(Settings):
     @field_validator("earlier")
     @classmethod
     def _absolute(cls, earlier: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(one if "://" in one else str(Path(one).resolve()) for one in earlier)
+        return tuple(folder if "://" in folder else str(Path(folder).resolve()) for folder in earlier)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

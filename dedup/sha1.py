@@ -1,4 +1,4 @@
-"""SHA-1 (FIPS 180-4) for compiled code, as far as its first four bytes: a hash of shingles here, no protection."""
+"""The first four bytes of SHA-1 (FIPS 180-4) for compiled code, as a hash of shingles."""
 
 import numpy as np
 from numba import njit, uint32
@@ -10,7 +10,7 @@ Schedule = NDArray[np.uint32]
 State = tuple[int, int, int, int, int]
 
 SCHEDULE = 80
-"""Words of 32 bits that a block is stretched to."""
+"""Words of 32 bits to which a block is expanded."""
 
 _BLOCK = 64
 _START = (uint32(0x67452301), uint32(0xEFCDAB89), uint32(0x98BADCFE), uint32(0x10325476), uint32(0xC3D2E1F0))
@@ -18,9 +18,9 @@ _START = (uint32(0x67452301), uint32(0xEFCDAB89), uint32(0x98BADCFE), uint32(0x1
 
 @njit(cache=True, nogil=True)
 def sha1_head(data: Bytes, start: int, stop: int, schedule: Schedule) -> int:
-    """The first four bytes of the digest of `data[start:stop]`, as a little-endian number.
+    """The first four bytes of the digest of `data[start:stop]` as a little-endian number.
 
-    `schedule` is room for SCHEDULE words.
+    `schedule` is scratch space: uint32[SCHEDULE].
     """
     state = _START
     at = start
@@ -58,7 +58,7 @@ def _rotate(value: int, by: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _rounds(state: State, schedule: Schedule) -> State:
-    """The state after one block, whose 16 words `schedule` begins with."""
+    """The state after a block, which is the first 16 words of `schedule`."""
     for step in range(16, SCHEDULE):
         earlier = schedule[step - 3] ^ schedule[step - 8] ^ schedule[step - 14] ^ schedule[step - 16]
         schedule[step] = _rotate(earlier, 1)

@@ -1,4 +1,4 @@
-"""What deduplication needs of a document, in one row: the text is read once and not again."""
+"""One row for each document with all that deduplication needs, so that texts are read only once."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -14,41 +14,32 @@ from dedup.minhash import Shingled, band_keys, shingle, signatures
 from dedup.permutations import Samples, datasketch_signatures
 from dedup.settings import DedupSettings
 from dedup.words import Bytes, Hashes, Places, mix, text_buffers
+from lake.schema import schema
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _SIGN = np.uint64(1 << 63)
 _DIGITS = 10
 
-SIGNED = pa.schema(
-    [
-        pa.field("id", pa.string()),
-        pa.field("number", pa.int64()),
-        pa.field("source", pa.string()),
-        pa.field("order", pa.int64()),
-        pa.field("content", pa.string()),
-        pa.field("keys", pa.list_(pa.string())),
-        pa.field("size", pa.int32()),
-        pa.field("bands", pa.list_(pa.int64())),
-        pa.field("sketches", pa.list_(pa.int64())),
-        pa.field("shingles", pa.binary()),
-    ]
+SIGNED = schema(
+    "id string?, number int64?, source string?, order int64?, content string?, keys list<string>?, size int32?, "
+    "bands list<int64>?, sketches list<int64>?, shingles binary?"
 )
-"""`number`: stands for the id where many rows move, and sorts as the ids of lake.document do, so that both prefer the
-same of equally ranked documents; two ids of one number, once in 2^64 pairs, only make false candidates. `order`:
-dedup.cluster.ranks; `content`, `keys`: dedup.exact; `size`: number of shingles; `shingles`: `packed`; the rest:
-dedup.minhash, its unsigned numbers as the signed ones of the same bits."""
+"""`number` stands for the id where many rows move. It sorts as the ids of lake.document do, so that both give the same
+preference among documents of equal rank; two ids have the same number once in 2^64 pairs, and then make a false
+candidate. `order` comes from dedup.cluster.ranks, `content` and `keys` from dedup.exact, `shingles` from `packed`;
+`size` is the number of shingles. `bands` and `sketches` come from dedup.minhash, as signed numbers of the same bits."""
 
 SIGNATURES = "signatures"
-"""The table of these rows, which a later corpus is compared with."""
+"""The table of SIGNED, which a later corpus can be compared with."""
 
 COLUMNS = ("id", "source", "text", "redistributable", "meta")
 """The columns of a document that `sign` reads."""
 
 EARLIER = 2**62
-"""Taken from the order of documents of an earlier corpus, whose orders are below 0 then: they stay, come what may."""
+"""Subtracted from the order of documents of an earlier corpus: an order below 0 marks documents that always stay."""
 
 SLICE_BYTES = 2**26
-"""Text that is signed at a time, or one longer text: the memory for it is some eight times that."""
+"""Bytes of text signed together, unless a single text is longer. Signing takes some eight times as much memory."""
 
 
 def sign(batches: Iterable[pa.RecordBatch], settings: DedupSettings) -> Iterator[pa.RecordBatch]:
@@ -74,7 +65,7 @@ def sign(batches: Iterable[pa.RecordBatch], settings: DedupSettings) -> Iterator
 
 
 def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The batch in pieces of at most SLICE_BYTES of text, or of one row."""
+    """Slices of the batch with at most SLICE_BYTES of text, or with a single row."""
     ends = np.cumsum(pc.binary_length(batch["text"]).fill_null(0).to_numpy(), dtype=np.int64)
     begin = 0
     while begin < batch.num_rows:
@@ -86,7 +77,7 @@ def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 @njit(cache=True, nogil=True)
 def _numbers(data: Bytes, places: Places) -> Places:
-    """The first ten hexadecimal digits of each id and 24 bits of a hash of it; the hash alone where it has none."""
+    """Ten leading hexadecimal digits of each id and 24 bits of its hash, or the hash alone where the id has fewer."""
     out = np.empty(places.size - 1, dtype=np.int64)
     for row in range(out.size):
         begin, end = places[row], places[row + 1]
@@ -112,20 +103,20 @@ def _numbers(data: Bytes, places: Places) -> Places:
 
 
 def samples(texts: pa.Array, shingled: Shingled, settings: DedupSettings) -> Hashes | Samples:
-    """The signatures of texts and their shingles by the scheme of the settings: [n, slots]."""
+    """The signatures of texts, with their shingles, by the scheme of the settings: [n, slots]."""
     if settings.scheme == "datasketch":
         return datasketch_signatures(texts, settings.ngram, settings.bands.slots)
     return signatures(shingled.offsets, shingled.values, settings.bands.slots)
 
 
 def packed(shingled: Shingled) -> pa.BinaryArray:
-    """The sets as an Arrow binary array, eight bytes a shingle: engines move such a value whole, a list by items."""
+    """The sets as an Arrow binary array, eight bytes per shingle: engines copy a binary at once but a list by items."""
     offsets = pa.py_buffer((8 * shingled.offsets).astype(np.int32))
     return pa.Array.from_buffers(pa.binary(), len(shingled.offsets) - 1, [None, offsets, pa.py_buffer(shingled.values)])
 
 
 def sets(packed: pa.BinaryArray) -> tuple[Places, Hashes]:
-    """What `packed` gave back as offsets and values, as dedup.minhash.jaccard takes them."""
+    """The offsets and values of `packed` sets, as dedup.minhash.jaccard takes them."""
     _, offsets, values = packed.buffers()
     places = np.frombuffer(offsets, dtype=np.int32)[packed.offset : packed.offset + len(packed) + 1].astype(np.int64)
     return places // 8, np.frombuffer(values or b"", dtype=np.uint64, count=(places[-1] // 8) if len(places) else 0)

@@ -1,9 +1,8 @@
 """Words of Arrow text as 64-bit hashes: the words of `re.findall(r"\\w+", text.lower())`, for all of Unicode.
 
-Compiled; no Python object is made per word. What Python calls a word character and how it lowers it comes from Python
-itself, as tables over all code points made once a process. The two cases that a table from one code point to one cannot
-hold are in the kernel: U+0130, which lowers to `i` and a combining dot that ends the word, and the capital sigma, whose
-form depends on its neighbours.
+The kernel is compiled and makes no Python object per word. Its tables of word characters and of lower case come from
+Python itself, once per process. Two cases fit no such table and are part of the kernel: U+0130 becomes `i` and a
+combining dot that ends the word, and the form of a capital sigma depends on its neighbours.
 """
 
 import functools
@@ -29,12 +28,12 @@ _BASE = np.uint64(0xD6E8FEB86659FD93)
 
 
 class Unicode(NamedTuple):
-    """What the kernel knows of code points.
+    """Properties of code points.
 
     Attributes:
-        flags: uint8[0x110000], bits WORD (of the lower-cased character), CASED, IGNORABLE.
-        lower: int32[…], the lower-cased code point of each, `i` for U+0130, up to the last that changes.
-        ascii: uint8[128], the lower-cased character, 0 where it is not part of a word.
+        flags: uint8[0x110000], bits WORD (of the lower-case character), CASED, IGNORABLE.
+        lower: int32[…], the lower-case code points, `i` for U+0130, up to the last one that differs.
+        ascii: uint8[128], the lower-case character, or 0 where it is not part of a word.
     """
 
     flags: Bytes
@@ -44,33 +43,33 @@ class Unicode(NamedTuple):
 
 @functools.cache
 def unicode_tables() -> Unicode:
-    """The tables of this Python's Unicode version, asked of `str.lower` and `re` in a few calls over all characters."""
+    """The tables of this Python's Unicode version, from `str.lower` and `re`."""
     points = [chr(point) for point in range(_CODE_POINTS)]
     points[DOTTED_I] = "i"
     lowered = "".join(points).lower().replace(chr(FINAL_SIGMA), chr(SMALL_SIGMA))
     lower = np.frombuffer(lowered.encode("utf-32-le", "surrogatepass"), dtype=np.int32).copy()
     lower[FINAL_SIGMA] = FINAL_SIGMA
     flags = np.zeros(_CODE_POINTS, dtype=np.uint8)
-    for found in re.finditer(r"\w+", "".join(map(chr, lower.tolist()))):
-        flags[found.start() : found.end()] |= WORD
-    # Python tells cased and case-ignorable characters only through what a sigma becomes after them.
-    alone = _sigma_is_final([one + "Σ " for one in points], 3)
-    behind = _sigma_is_final(["A" + one + "Σ " for one in points], 4)
-    flags[alone] |= CASED
-    flags[behind & ~alone] |= IGNORABLE
+    for match in re.finditer(r"\w+", "".join(map(chr, lower.tolist()))):
+        flags[match.start() : match.end()] |= WORD
+    # Python shows which characters are cased or case-ignorable only by what a sigma after them becomes.
+    after_point = _sigma_is_final([point + "Σ " for point in points], 3)
+    after_letter = _sigma_is_final(["A" + point + "Σ " for point in points], 4)
+    flags[after_point] |= CASED
+    flags[after_letter & ~after_point] |= IGNORABLE
     changed = int(np.flatnonzero(lower != np.arange(_CODE_POINTS))[-1]) + 1
     ascii_lower = np.where(flags[:128] & WORD, lower[:128], 0).astype(np.uint8)
     return Unicode(flags, lower[:changed].copy(), ascii_lower)
 
 
 def _sigma_is_final(texts: list[str], width: int) -> NDArray[np.bool_]:
-    """For texts of `width` characters that end in a sigma and a space: whether it lowers to the final form."""
+    """Whether the sigma of each text, `width` characters that end in a sigma and a space, takes its final form."""
     lowered = "".join(texts).lower().encode("utf-32-le", "surrogatepass")
     return np.frombuffer(lowered, dtype=np.int32).reshape(-1, width)[:, width - 2] == FINAL_SIGMA
 
 
 def text_buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[Bytes, Places]:
-    """The UTF-8 bytes of a string or large_string array and the n + 1 offsets into them; a null is an empty text."""
+    """The UTF-8 bytes of a string or large_string array and the n + 1 offsets of its texts. A null is an empty text."""
     if isinstance(texts, pa.ChunkedArray):
         texts = texts.combine_chunks()
     if not pa.types.is_large_string(texts.type):
@@ -84,7 +83,7 @@ def text_buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[Bytes, Places]:
 
 @njit(uint64(uint64), cache=True, nogil=True, inline="always")
 def mix(value: int) -> int:
-    """A bijection of 64 bits whose every output bit depends on every input bit (Stafford's variant 13)."""
+    """A bijection of 64 bits in which each output bit depends on each input bit (Stafford's variant 13)."""
     value = (value ^ (value >> uint64(30))) * uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> uint64(27))) * uint64(0x94D049BB133111EB)
     return value ^ (value >> uint64(31))
@@ -92,7 +91,7 @@ def mix(value: int) -> int:
 
 @njit(cache=True, nogil=True)
 def decode(data: Bytes, at: int, stop: int) -> tuple[int, int]:
-    """The code point at a byte that starts no ASCII character, and its length; (-1, 1) where it is no UTF-8."""
+    """The code point at a non-ASCII byte and its length; (-1, 1) where the bytes are not UTF-8."""
     lead = data[at]
     if 0xC2 <= lead < 0xE0:
         length, point = 2, lead & 0x1F
@@ -116,7 +115,7 @@ def decode(data: Bytes, at: int, stop: int) -> tuple[int, int]:
 
 @njit(cache=True, nogil=True)
 def _sigma(data: Bytes, start: int, at: int, stop: int, flags: Bytes) -> int:
-    """The lower-case form of the capital sigma at `at`: final after a cased letter and before none."""
+    """The lower case of the capital sigma at `at`: the final form after a cased letter if none follows."""
     before = at - 1
     while before >= start:
         while before > start and data[before] & 0xC0 == 0x80:
@@ -144,10 +143,10 @@ def _sigma(data: Bytes, start: int, at: int, stop: int, flags: Bytes) -> int:
 
 @njit(cache=True, nogil=True)
 def scan(data: Bytes, start: int, stop: int, tables: Unicode, words: Hashes, begins: Places, ends: Places) -> int:
-    """Hash the words of the text in `data[start:stop]` and note where they stand; returns how many there are.
+    """Write the hashes of the words in `data[start:stop]` to `words`, and their places in bytes to `begins` and `ends`.
 
-    `words` needs room for one word every two bytes, rounded up; `begins` and `ends` (in bytes) likewise, or none at all
-    where their length is 0.
+    Returns the number of words. `words` needs one element for two bytes, rounded up. `begins` and `ends` need as many,
+    or none: then no places are written.
     """
     count = 0
     places = begins.size > 0
@@ -190,11 +189,11 @@ def scan(data: Bytes, start: int, stop: int, tables: Unicode, words: Hashes, beg
 def spell(
     data: Bytes, start: int, stop: int, tables: Unicode, count: int, begins: Places, ends: Places, out: Bytes
 ) -> None:
-    """Write the `count` words that `scan` noted to `out`, lower-cased, in UTF-8, one space between two; `begins` and
-    `ends` become their places there.
+    """Write the `count` words of `scan` to `out` in lower case, with one space between two. `begins` and `ends` become
+    their places in `out`.
 
-    `out` needs room for twice the bytes of the text: a letter of two bytes may become one of three, and after a dotted
-    I comes a space that the text did not have.
+    `out` needs twice the bytes of the text: a letter of two bytes may become one of three, and a new space follows a
+    dotted I.
     """
     end = 0
     for word in range(count):
@@ -221,7 +220,7 @@ def spell(
 
 @njit(cache=True, nogil=True)
 def _encode(point: int, out: Bytes, at: int) -> int:
-    """Write a code point in UTF-8 to `out` at `at`; returns where it ends."""
+    """Write a code point in UTF-8 to `out` at `at` and return where it ends."""
     if point < 0x80:
         out[at] = point
         return at + 1
@@ -229,14 +228,14 @@ def _encode(point: int, out: Bytes, at: int) -> int:
     for step in range(length - 1, 0, -1):
         out[at + step] = 0x80 | (point & 0x3F)
         point >>= 6
-    # As many leading ones as there are bytes, and a zero.
+    # The first byte begins with as many ones as there are bytes, and a zero.
     out[at] = (0xF00 >> length) & 0xFF | point
     return at + length
 
 
 @njit(cache=True, nogil=True)
 def grams(words: Hashes, count: int, length: int, out: Hashes) -> int:
-    """Hash every run of `length` words; returns how many runs there are, 0 where there are too few words."""
+    """Write the hash of each run of `length` words to `out` and return the number of runs."""
     top = uint64(1)
     for _ in range(length):
         top *= _BASE
@@ -251,7 +250,7 @@ def grams(words: Hashes, count: int, length: int, out: Hashes) -> int:
 
 
 def word_hashes(text: str) -> Hashes:
-    """The hashes of one text's words, in order."""
+    """The hashes of a text's words, in order."""
     data, places = text_buffers(pa.array([text], pa.large_string()))
     words = np.empty(data.size // 2 + 1, dtype=np.uint64)
     none = np.empty(0, dtype=np.int64)

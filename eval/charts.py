@@ -1,7 +1,7 @@
-"""Plots as inline SVG, which takes its colours from the page's style sheet, so that it is right on dark and on light.
+"""Plots as inline SVG. Their colours come from the page's style sheet, so they suit a dark and a light page.
 
-Every plot is one picture to a screen reader, told by its description; the figures are in a table beside it. Text that
-comes from data is escaped. Equal input gives equal text.
+A screen reader meets every plot as one picture and reads its description; a table beside it has the figures. Text from
+data is escaped. Equal input gives equal text.
 """
 
 import math
@@ -11,21 +11,22 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 COLOURS = 8
-"""Colours of the style sheet: classes c0 to c7. A ninth series begins again, with another dash where it is a line."""
+"""The style sheet has the colours c0 to c7. A ninth series repeats the first; a line then has another dash."""
 
 GONE = "gone"
 LABEL_CHARS = 44
 ROW, BAR_TOP, BAR_HEIGHT = 44, 19, 14
 POINTS = 400
+"""A line of more points is thinned to about this many."""
 
 
 def colour(position: int) -> str:
-    """The class of the series at this position."""
+    """The class of a series by its position."""
     return f"c{position % COLOURS}"
 
 
 def shortened(text: str) -> str:
-    """One line of at most LABEL_CHARS."""
+    """One line of at most LABEL_CHARS characters."""
     text = " ".join(text.split())
     return text if len(text) <= LABEL_CHARS else f"{text[: LABEL_CHARS - 1]}…"
 
@@ -49,21 +50,24 @@ class Segment:
 
 @dataclass(frozen=True)
 class Bar:
-    """A row: its label on the left, its value on the right, the bar below them."""
+    """A row with its label on the left, its value on the right and the bar below them."""
 
     label: str
     value: str
     segments: Sequence[Segment]
 
 
-def bars(description: str, rows: Sequence[Bar]) -> Markup:
-    """Horizontal stacked bars on one scale, as wide as the page lets them be; text keeps its size."""
-    longest = max((sum(part.amount for part in row.segments) for row in rows), default=0) or 1
-    body = [piece for position, row in enumerate(rows) for piece in _bar(row, position * ROW, longest)]
+def bars(description: str, rows: Sequence[Bar], scale: float | None = None) -> Markup:
+    """Horizontal stacked bars as wide as the page; text keeps its size.
+
+    `scale` is the amount that fills the width; by default that is the longest bar.
+    """
+    full = scale or max((sum(part.amount for part in row.segments) for row in rows), default=0) or 1
+    body = [piece for position, row in enumerate(rows) for piece in _bar(row, position * ROW, full)]
     return BARS.format(description, len(rows) * ROW, _joined(body))
 
 
-def _bar(row: Bar, top: int, longest: float) -> list[Markup]:
+def _bar(row: Bar, top: int, full: float) -> list[Markup]:
     pieces = [
         WORDS.format("0", top + 12, "label", "start", shortened(row.label)),
         WORDS.format("100%", top + 12, "value", "end", row.value),
@@ -72,7 +76,7 @@ def _bar(row: Bar, top: int, longest: float) -> list[Markup]:
     start = 0.0
     for part in row.segments:
         if part.amount > 0:
-            width = part.amount / longest * 100
+            width = part.amount / full * 100
             pieces.append(_rect(start, width, top + BAR_TOP, part.style))
             start += width
     return pieces
@@ -85,7 +89,7 @@ def _rect(start: float, width: float, top: int, style: str) -> Markup:
 
 @dataclass(frozen=True)
 class Interval:
-    """A row: a value between `low` and `high`, and values to compare it with; all are shares of one or None."""
+    """A row with a value, its interval and values to compare it with. Numbers are shares of 1 or None."""
 
     label: str
     value: str
@@ -97,7 +101,7 @@ class Interval:
 
 
 def intervals(description: str, rows: Sequence[Interval]) -> Markup:
-    """A point with its interval in every row, chance as a bar across and majority as a diamond, from 0 to 100 %."""
+    """Rows from 0 to 100 % with a point and its interval, a stroke for chance and a diamond for majority."""
     height = len(rows) * ROW
     body = []
     line = Markup('<line x1="{0}%" x2="{0}%" y1="0" y2="{1}" class="grid"/>')
@@ -143,7 +147,7 @@ HALF_CHAR = 3
 
 @dataclass(frozen=True)
 class Axes:
-    """What the axes are called, values of y that must be in view, and values of x to mark with a word."""
+    """Titles of the axes, values of y that must be in view, and values of x to mark with a word."""
 
     x: str
     y: str
@@ -153,8 +157,8 @@ class Axes:
 
 
 def lines(description: str, series: Sequence[Line], axes: Axes) -> Markup:
-    """Lines on linear axes. Points that are not finite are left out, and of very many a regular choice is drawn."""
-    drawn = [(one, _thin([point for point in one.points if all(map(math.isfinite, point))])) for one in series]
+    """Lines on linear axes, without the points that are not finite. Lines of very many points are thinned."""
+    drawn = [(line, _thin([point for point in line.points if all(map(math.isfinite, point))])) for line in series]
     points = [point for _, kept in drawn for point in kept]
     if not points:
         return PLOT.format(description, WIDTH, 40, _text(LEFT, 24, "tick", "no data"))
@@ -168,13 +172,13 @@ def lines(description: str, series: Sequence[Line], axes: Axes) -> Markup:
         body.append(Markup('<path d="M{:.1f} {}V{}" class="mark"/>').format(x, TOP, BOTTOM))
         anchor, shift = ("end", -4) if x > (LEFT + RIGHT) / 2 else ("start", 4)
         body.append(_text(x + shift, BOTTOM - 6 if axes.marks_below else TOP + 9, "tick halo", word, anchor))
-    for one, kept in drawn:
-        body += _line(one, kept, scale)
+    for line, kept in drawn:
+        body += _line(line, kept, scale)
     return PLOT.format(description, WIDTH, HEIGHT, _joined(body))
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """At most about POINTS of them, evenly spaced, the last one always among them."""
+    """About POINTS of the points, evenly spaced, with the last."""
     if len(points) <= POINTS:
         return points
     stride = math.ceil(len(points) / POINTS)
@@ -183,7 +187,7 @@ def _thin(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]
 
 @dataclass(frozen=True)
 class _Scale:
-    """From values to places in the plot."""
+    """Turns values into places in the plot."""
 
     left: float
     right: float
@@ -197,11 +201,11 @@ class _Scale:
         return BOTTOM - (value - self.low) / (self.high - self.low) * (BOTTOM - TOP)
 
 
-def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Round values from at or below `low` to at or above `high`, at least two and about `wanted`."""
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """About `count` round values, two or more, that enclose `low` and `high`."""
     if low == high:
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
-    rough = (high - low) / wanted
+    rough = (high - low) / count
     magnitude = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
@@ -216,7 +220,7 @@ def _grid(marks: Sequence[tuple[float, str]], y_ticks: Sequence[float], scale: _
         body.append(_text(LEFT - 6, y + 3.5, "tick", _tick(value), "end"))
     body.append(Markup('<path d="M{} {}H{}" class="axis"/>').format(LEFT, BOTTOM, RIGHT))
     for value, word in marks:
-        # A long word at the right end would stick out.
+        # A long word at the right end must not stick out.
         x = min(scale.x(value), WIDTH - len(word) * HALF_CHAR)
         body.append(_text(x, BOTTOM + 15, "tick", word, "middle"))
     return body
@@ -235,27 +239,29 @@ def _tick(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _text(x: float, y: float, style: str, said: str, anchor: str = "start") -> Markup:
-    return WORDS.format(f"{x:.1f}", f"{y:.1f}", style, anchor, said)
+def _text(x: float, y: float, style: str, words: str, anchor: str = "start") -> Markup:
+    return WORDS.format(f"{x:.1f}", f"{y:.1f}", style, anchor, words)
 
 
-def _line(one: Line, points: Sequence[tuple[float, float]], scale: _Scale) -> list[Markup]:
+def _line(line: Line, points: Sequence[tuple[float, float]], scale: _Scale) -> list[Markup]:
     if not points:
         return []
     places = [(scale.x(x), scale.y(y)) for x, y in points]
     path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-    style = f"line {colour(one.position)} d{one.position % 3}"
+    style = f"line {colour(line.position)} d{line.position % 3}"
     drawn = [Markup('<path d="M{}" class="{}"/>').format(path, style)]
-    if one.dots or len(places) == 1:
+    if line.dots or len(places) == 1:
         dot = Markup('<circle cx="{:.1f}" cy="{:.1f}" r="2.5" class="{}"/>')
-        drawn += [dot.format(x, y, colour(one.position)) for x, y in places]
+        drawn += [dot.format(x, y, colour(line.position)) for x, y in places]
     return drawn
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Heights by bucket of two series, one filled in the colour class `style` and one outlined; `edges` name the ends
-    of the buckets, so there is one more of them."""
+    """Two series of heights by bucket, one filled in the colour class `style` and one outlined.
+
+    `edges` names the ends of the buckets, so it has one entry more.
+    """
 
     edges: Sequence[str]
     filled: Sequence[float]
@@ -263,19 +269,19 @@ class Histogram:
     style: str
 
 
-def histogram(description: str, of: Histogram, axes: Axes) -> Markup:
-    """Two series of columns over the same buckets, from 0 on; of the edges as many have a name as there is room for."""
-    y_ticks = ticks(0, max((*of.filled, *of.outlined, *axes.include)))
-    scale = _Scale(0, len(of.filled), y_ticks[0], y_ticks[-1])
+def histogram(description: str, columns: Histogram, axes: Axes) -> Markup:
+    """Columns from 0. As many edges have their name as there is room for."""
+    y_ticks = ticks(0, max((*columns.filled, *columns.outlined, *axes.include)))
+    scale = _Scale(0, len(columns.filled), y_ticks[0], y_ticks[-1])
     width = scale.x(1) - scale.x(0)
-    stride = math.ceil((max(map(len, of.edges)) + 1) * 2 * HALF_CHAR / width)
-    body = [*_grid(list(enumerate(of.edges))[::stride], y_ticks, scale), *_titles(axes)]
+    stride = math.ceil((max(map(len, columns.edges)) + 1) * 2 * HALF_CHAR / width)
+    body = [*_grid(list(enumerate(columns.edges))[::stride], y_ticks, scale), *_titles(axes)]
     rect = Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="{}"/>')
     body += [
-        rect.format(scale.x(place), scale.y(height), width, BOTTOM - scale.y(height), of.style)
-        for place, height in enumerate(of.filled)
+        rect.format(scale.x(place), scale.y(height), width, BOTTOM - scale.y(height), columns.style)
+        for place, height in enumerate(columns.filled)
         if height
     ]
-    steps = "".join(f"V{scale.y(height):.1f}H{scale.x(place + 1):.1f}" for place, height in enumerate(of.outlined))
+    steps = "".join(f"V{scale.y(height):.1f}H{scale.x(place + 1):.1f}" for place, height in enumerate(columns.outlined))
     body.append(Markup('<path d="M{} {}{}V{}" class="outline"/>').format(LEFT, BOTTOM, steps, BOTTOM))
     return PLOT.format(description, WIDTH, HEIGHT, _joined(body))

@@ -1,4 +1,4 @@
-"""What the model says next: log-probabilities of the answer labels, from vLLM."""
+"""How vLLM answers: the log-probability of each answer label as the continuation of a prompt."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,94 +11,91 @@ from lake.error import UserError
 Tokens = tuple[int, ...]
 
 ENVIRONMENT = {
-    # In the caller's process: one process to account for, and one to end.
+    # vLLM runs in the caller's process, so that only one process is to be counted and ended.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_CPU_KVCACHE_SPACE": "1",
-    # Ray decides which cores a worker has; vLLM would pin its threads by itself.
+    # Ray decides which cores a worker has. vLLM would pin its own threads.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    # It opens a socket even to talk to itself alone.
+    # vLLM opens a socket even to talk to itself.
     "VLLM_HOST_IP": "127.0.0.1",
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-"""What vLLM must find in its environment before it is imported."""
-
+"""vLLM reads these variables when it is imported."""
 
 CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""On a CPU vLLM has attention for heads of these sizes only."""
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """`logprobs`: natural logarithm of each label's probability as continuation; `output`: the likeliest next token."""
+class Continuation:
+    """`logprobs` has the natural logarithm of each label's probability, `output` the most likely next token."""
 
     logprobs: dict[str, float]
     output: str
 
 
 def label_tokens(encode: Encode, stem: str, labels: Sequence[str]) -> dict[str, Tokens]:
-    """The tokens with which each label, after a blank, continues a prompt that ends with `stem`.
+    """The tokens by which a blank and each label continue a prompt that ends with `stem`.
 
     Raises:
-        UserError: the tokenizer cannot tell two labels apart, or merges a label with what stands before it.
+        UserError: the tokenizer cannot tell two labels apart, or merges a label with the text before it.
     """
     before = tuple(encode(stem))
-    found: dict[str, Tokens] = {}
+    tokens_of: dict[str, Tokens] = {}
     for label in labels:
         whole = tuple(encode(f"{stem} {label}"))
-        # A tokenizer may close a sequence with a token of its own, which no label does.
-        same = (position for position, pair in enumerate(zip(before, whole, strict=False)) if pair[0] != pair[1])
-        end = next(same, len(before))
+        # A tokenizer may close every sequence with a special token, which is no part of a label.
+        different = (place for place, pair in enumerate(zip(before, whole, strict=False)) if pair[0] != pair[1])
+        end = next(different, len(before))
         closing = len(before) - end
         if closing and whole[-closing:] != before[end:]:
-            raise UserError(f"evaluate: the model's tokenizer merges “{label}” with “{stem}”; it cannot be asked so")
+            raise UserError(f"evaluate: the model's tokenizer merges “{label}” with “{stem}”; use another prompt")
         tokens = whole[end : len(whole) - closing]
-        # Of labels of which one begins like the other, the longer could never be the likelier.
-        if not tokens or any(tokens[: len(one)] == one[: len(tokens)] for one in found.values()):
+        # A label that begins with all of another could never be more likely than that.
+        if not tokens or any(tokens[: len(other)] == other[: len(tokens)] for other in tokens_of.values()):
             raise UserError(f"evaluate: the model's tokenizer cannot tell “{label}” from another option")
-        found[label] = tokens
-    return found
+        tokens_of[label] = tokens
+    return tokens_of
 
 
 def branches(labels: Mapping[str, Tokens]) -> dict[Tokens, list[int]]:
-    """What must follow which beginning: () → the first token of every label, and so on for labels of several tokens.
+    """The tokens to score after each beginning of a label: first those after (), the bare prompt.
 
-    Where every label is one token, as with most tokenizers, that is one request a question.
+    Each entry is one request. Labels of one token, which most tokenizers give, need one request per question.
     """
     nodes: dict[Tokens, set[int]] = {}
     for tokens in labels.values():
-        for position, token in enumerate(tokens):
-            nodes.setdefault(tokens[:position], set()).add(token)
+        for place, token in enumerate(tokens):
+            nodes.setdefault(tokens[:place], set()).add(token)
     return {beginning: sorted(following) for beginning, following in sorted(nodes.items())}
 
 
-def label_logprobs(labels: Mapping[str, Tokens], known: Mapping[Tokens, Mapping[int, float]]) -> dict[str, float]:
+def label_logprobs(labels: Mapping[str, Tokens], logprobs: Mapping[Tokens, Mapping[int, float]]) -> dict[str, float]:
     """The log-probability of each label: the sum over its tokens, each given those before it."""
     return {
-        label: sum(known[tokens[:position]][token] for position, token in enumerate(tokens))
+        label: sum(logprobs[tokens[:place]][token] for place, token in enumerate(tokens))
         for label, tokens in labels.items()
     }
 
 
-def choose_dtype(wanted: str) -> str:
-    """bfloat16 where the machine computes in it; without AVX-512 a CPU is a hundred times slower in it than in float32.
-
-    Both are asked of torch, which takes seconds to import.
-    """
+def choose_dtype(dtype: str) -> str:
+    """For `auto`, bfloat16 if the machine computes in it. A CPU without AVX-512 is a hundred times slower in it."""
+    if dtype != "auto":
+        return dtype
     import torch
 
-    if wanted != "auto":
-        return wanted
     fast = torch.cuda.is_available() or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     return "bfloat16" if fast else "float32"
 
 
 def check_heads(config: Mapping[str, Any]) -> None:
-    """Look at a model's config.json before its weights are loaded onto a CPU.
+    """Check the heads in a model's config.json before its weights are loaded onto a CPU.
 
     Raises:
-        UserError: vLLM has no attention on a CPU for heads of this size.
+        UserError: on a CPU vLLM has no attention for heads of this size.
     """
     size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     if size not in CPU_HEAD_SIZES:
@@ -107,7 +104,7 @@ def check_heads(config: Mapping[str, Any]) -> None:
 
 
 class Engine:
-    """A model in vLLM. `model` is a Hugging Face folder; `max_length` counts prompt and label tokens."""
+    """A model in vLLM. `model` is a Hugging Face folder, `max_length` the most tokens of a prompt with a label."""
 
     def __init__(self, model: str, dtype: str, max_length: int) -> None:
         os.environ.update(ENVIRONMENT)
@@ -119,33 +116,33 @@ class Engine:
             dtype=self.dtype,
             max_model_len=max_length,
             enforce_eager=True,
-            # A shared beginning computed once or again rounds differently; a score may not hang on what ran before.
+            # A cached beginning rounds differently, and a score must not depend on earlier requests.
             enable_prefix_caching=False,
             seed=0,
             disable_log_stats=True,
         )
 
     def ready(self) -> str:
-        """The dtype that was chosen; answers once the model is loaded."""
+        """The dtype chosen. The answer comes once the model is loaded."""
         return self.dtype
 
-    def ask(self, prompts: Sequence[tuple[Sequence[int], Mapping[str, Tokens]]]) -> list[Said]:
-        """For each prompt (its token ids and its labels) what the model says, in the order of the prompts."""
+    def ask(self, prompts: Sequence[tuple[Sequence[int], Mapping[str, Tokens]]]) -> list[Continuation]:
+        """How the model continues each prompt, which is its token ids and its labels. The order stays."""
         from vllm import SamplingParams
 
-        asked: list[dict[str, Any]] = []
+        requests: list[dict[str, Any]] = []
         params: list[Any] = []
         for tokens, labels in prompts:
             for beginning, following in branches(labels).items():
-                asked.append({"prompt_token_ids": [*tokens, *beginning]})
+                requests.append({"prompt_token_ids": [*tokens, *beginning]})
                 params.append(SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=following))
-        answers = iter(self._llm.generate(asked, params, use_tqdm=False))
-        said: list[Said] = []
+        answers = iter(self._llm.generate(requests, params, use_tqdm=False))
+        continuations: list[Continuation] = []
         for _, labels in prompts:
             outputs = [(beginning, next(answers).outputs[0]) for beginning in branches(labels)]
-            known = {
-                beginning: {token: one.logprob for token, one in output.logprobs[0].items()}
+            logprobs = {
+                beginning: {token: entry.logprob for token, entry in output.logprobs[0].items()}
                 for beginning, output in outputs
             }
-            said.append(Said(label_logprobs(labels, known), outputs[0][1].text))
-        return said
+            continuations.append(Continuation(label_logprobs(labels, logprobs), outputs[0][1].text))
+        return continuations

@@ -1,16 +1,18 @@
-"""Accounts as tables: what entered, what was dropped and why, what was kept, by source."""
+"""Accounts as tables: what entered, what was dropped and why, and what was kept, by source."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eval.summary import FUNNEL, Manifests
 from lake.step import Account, Manifest
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """A step's account, or that of several. `columns` are the sources (or benchmarks) of which something entered; every
-    list of numbers has the sum first, then one number a column."""
+    """The account of a step or of several in a row.
+
+    `columns` are the sources (or benchmarks) of which something entered. Every list of numbers begins with the sum and
+    has one number for each column after it.
+    """
 
     columns: list[str]
     entered: list[int]
@@ -18,31 +20,29 @@ class Ledger:
     kept: list[int]
 
 
-def ledger(manifest: Manifest) -> Ledger:
-    return _ledger(manifest, _entered(manifest))
+def ledger(step: Manifest) -> Ledger:
+    return _ledger(step, _entered(step))
 
 
-def way(steps: Manifests) -> Ledger:
-    """The account of the whole way of the documents; a reason has the name of its step before it."""
-    first, last = steps[FUNNEL[0]], steps[FUNNEL[-1]]
-    columns = _entered(first)
-    dropped = {
-        f"{name}: {reason}": numbers
-        for name in FUNNEL
-        for reason, numbers in _ledger(steps[name], columns).dropped.items()
-    }
-    return Ledger(columns, _ledger(first, columns).entered, dropped, _ledger(last, columns).kept)
+def way(funnel: Sequence[Manifest]) -> Ledger:
+    """The account from the first step to the last. The name of its step stands before each reason."""
+    if not funnel:
+        return Ledger([], [0], {}, [0])
+    columns = _entered(funnel[0])
+    ledgers = {step.step: _ledger(step, columns) for step in funnel}
+    dropped = {f"{name}: {reason}": row for name, step in ledgers.items() for reason, row in step.dropped.items()}
+    return Ledger(columns, ledgers[funnel[0].step].entered, dropped, ledgers[funnel[-1].step].kept)
 
 
-def _entered(manifest: Manifest) -> list[str]:
-    return [name for name, one in manifest.accounts.items() if one.entered]
+def _entered(step: Manifest) -> list[str]:
+    return [name for name, account in step.accounts.items() if account.entered]
 
 
-def _ledger(manifest: Manifest, columns: Sequence[str]) -> Ledger:
-    accounts = [manifest.total, *(manifest.accounts.get(name, Account()) for name in columns)]
+def _ledger(step: Manifest, columns: Sequence[str]) -> Ledger:
+    accounts = [step.total, *(step.accounts.get(name, Account()) for name in columns)]
     return Ledger(
         list(columns),
-        [one.entered for one in accounts],
-        {reason: [one.dropped.get(reason, 0) for one in accounts] for reason in manifest.total.dropped},
-        [one.kept for one in accounts],
+        [account.entered for account in accounts],
+        {reason: [account.dropped.get(reason, 0) for account in accounts] for reason in step.total.dropped},
+        [account.kept for account in accounts],
     )

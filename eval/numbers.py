@@ -1,15 +1,16 @@
-"""Numbers as report and cards write them. A value that is not there, or not finite, is a dash."""
+"""Numbers as people read them. A value that is missing or not finite is a dash."""
 
 import math
 
 NONE = "–"
 SPACE = "\u00a0"
-"""Holds number and unit together."""
+"""Keeps number and unit on one line."""
 
 MOST = 700
-"""A loss whose exponential a float still holds."""
+"""The largest loss whose exponential a float holds."""
 
 SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
+BYTES = ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def count(value: int | None) -> str:
@@ -19,21 +20,32 @@ def count(value: int | None) -> str:
 
 def compact(value: float | None) -> str:
     """Three digits and a scale: 46.7 B."""
+    return _scaled(value, SCALES)
+
+
+def size(value: float | None) -> str:
+    """Bytes, to three digits: 912 kB."""
+    text = _scaled(value, BYTES)
+    return f"{text}{SPACE}bytes" if text[-1].isdigit() else text
+
+
+def _scaled(value: float | None, scales: tuple[tuple[float, str], ...]) -> str:
     if value is None or not math.isfinite(value):
         return NONE
-    for scale, letter in SCALES:
+    for scale, unit in scales:
         # 999,500 would be written as 1000 K.
         if abs(value) >= scale * 0.9995:
-            return f"{value / scale:.3g}{SPACE}{letter}"
+            return f"{value / scale:.3g}{SPACE}{unit}"
     return f"{value:.3g}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share of one: 0.343 is 34.3 %."""
+    """A share of 1: 0.343 is 34.3 %."""
     return f"{share * 100:.{digits}f}{SPACE}%" if share is not None and math.isfinite(share) else NONE
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
+    """A fixed number of decimals, and digits in groups of three: 1,234.500."""
     return f"{value:,.{digits}f}" if value is not None and math.isfinite(value) else NONE
 
 
@@ -46,22 +58,16 @@ def perplexity(loss: float | None) -> str:
 
 
 def general(value: float | None) -> str:
-    """As short as it goes: 0.0003, 5.3e-06."""
+    """Four digits in the shortest form: 0.0003, 5.3e-06."""
     return f"{value:.4g}" if value is not None and math.isfinite(value) else NONE
 
 
-def size(value: int) -> str:
-    """Bytes in decimal units: 912.3 kB."""
-    for scale, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= scale:
-            return f"{value / scale:.1f} {unit}"
-    return f"{value} bytes"
-
-
-def duration(seconds: float) -> str:
-    """To about three digits: 9.4 s, 6 min 12 s, 14 h 3 min."""
+def duration(seconds: float | None) -> str:
+    """About three digits: 9.4 s, 6 min 12 s, 14 h 3 min."""
+    if seconds is None or not math.isfinite(seconds):
+        return NONE
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if whole < 3600 else f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if whole < 3600 else f"{minutes // 60:,} h {minutes % 60} min"

@@ -1,107 +1,100 @@
-"""Which plots a report has, and what each shows of the manifests."""
+"""The plots of a report, and what each shows of the manifests."""
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from markupsafe import Markup
 
 from eval import numbers
 from eval.charts import GONE, Axes, Bar, Histogram, Interval, Line, Segment, bars, colour, histogram, intervals, lines
+from eval.composition import Lengths, Upsampled
 from eval.ledger import Ledger
-from eval.mixture import Lengths, Upsampled
+from eval.summary import Figures, Run
 from lake.step import Manifest
 
-Figures = Mapping[str, Any]
-
 EACH_SIZE = 4
-"""Clusters of up to this many documents have a bar each; larger ones share one for every doubling."""
+"""Clusters of up to this many documents have a bar for each size. Larger ones share a bar for every doubling."""
 
 
-def funnel(steps: Mapping[str, Manifest], names: Sequence[str], sources: Sequence[str]) -> Markup:
-    """Documents left after each step by source, and those that it dropped."""
-    first = steps[names[0]]
-    start = Bar(f"raw {first.unit}", f"{first.total.entered:,}", _parts(first, sources, entered=True))
-    rows = [start]
-    for name in names:
-        total = steps[name].total
-        gone = total.entered - total.kept
-        said = f"{total.kept:,}" if not gone else f"{total.kept:,} (−{gone:,})"
-        rows.append(Bar(name, said, [*_parts(steps[name], sources, entered=False), Segment(gone, GONE)]))
-    told = ", ".join(f"{row.label} {row.value}" for row in rows)
-    return bars(f"Documents left after each step: {told}", rows)
+def funnel(steps: Sequence[Manifest], sources: Sequence[str]) -> Markup:
+    """Documents left after each step, by source, and those that it dropped."""
+    first = steps[0]
+    rows = [Bar(f"raw {first.unit}", f"{first.total.entered:,}", _segments(first, sources, entered=True))]
+    for step in steps:
+        total = step.total
+        dropped = total.entered - total.kept
+        value = f"{total.kept:,} (−{dropped:,})" if dropped else f"{total.kept:,}"
+        rows.append(Bar(step.step, value, [*_segments(step, sources, entered=False), Segment(dropped, GONE)]))
+    return bars(f"Documents left after each step: {_list(f'{row.label} {row.value}' for row in rows)}", rows)
 
 
-def _parts(step: Manifest, sources: Sequence[str], entered: bool) -> list[Segment]:
+def _segments(step: Manifest, sources: Sequence[str], entered: bool) -> list[Segment]:
     return [
-        Segment(one.entered if entered else one.kept, colour(sources.index(source)))
-        for source, one in step.accounts.items()
+        Segment(account.entered if entered else account.kept, colour(sources.index(source)))
+        for source, account in step.accounts.items()
     ]
+
+
+def _list(items: Iterable[str]) -> str:
+    return ", ".join(items) or "none"
 
 
 def reasons(name: str, ledger: Ledger, sources: Sequence[str]) -> Markup:
-    """What a step, or the whole way, dropped by reason, the commonest first, by source."""
-    dropped = sorted(ledger.dropped.items(), key=lambda one: (-one[1][0], one[0]))
+    """What one or several steps dropped by reason, the commonest first, and by source."""
+    dropped = sorted(ledger.dropped.items(), key=lambda row: (-row[1][0], row[0]))
+    styles = [colour(sources.index(source)) for source in ledger.columns]
     rows = [
-        Bar(
-            reason,
-            f"{total:,}",
-            [
-                Segment(count, colour(sources.index(source)))
-                for source, count in zip(ledger.columns, counts, strict=True)
-            ],
-        )
+        Bar(reason, f"{total:,}", [Segment(count, style) for count, style in zip(counts, styles, strict=True)])
         for reason, (total, *counts) in dropped
     ]
-    told = ", ".join(f"{reason} {total:,}" for reason, (total, *_) in dropped)
-    return bars(f"Dropped {name}: {told}", rows)
+    return bars(f"Dropped {name}: {_list(f'{row.label} {row.value}' for row in rows)}", rows)
 
 
 def shares(rows: Sequence[Figures], sources: Sequence[str]) -> Markup:
-    """Each source's part of the training tokens."""
+    """Each source's share of the training tokens; a full track is all of them."""
     drawn = [
         Bar(
             row["source"],
             f"{numbers.percent(row['share'])} of tokens, {row['epochs']:.2f} epochs",
-            [Segment(row["train_tokens"], colour(sources.index(row["source"])))],
+            [Segment(row["share"], colour(sources.index(row["source"])))],
         )
         for row in rows
     ]
-    told = ", ".join(f"{row['source']} {numbers.percent(row['share'])}" for row in rows)
-    return bars(f"Share of the training tokens: {told}", drawn)
+    listed = _list(f"{row['source']} {numbers.percent(row['share'])}" for row in rows)
+    return bars(f"Share of the training tokens: {listed}", drawn, scale=1)
 
 
-def copies(of: Upsampled, sources: Sequence[str]) -> Markup:
+def copies(source: Upsampled, sources: Sequence[str]) -> Markup:
     """An upsampled source's train documents by their number of copies."""
-    rows = {_times(times): count for times, count in of.copies.items()}
-    told = ", ".join(f"{name} {count:,}" for name, count in rows.items()) or "none"
-    style = colour(sources.index(of.source))
+    rows = {_copies(times): count for times, count in source.copies.items()}
+    style = colour(sources.index(source.source))
     drawn = [
-        Bar(name, f"{count:,} ({numbers.percent(count / of.documents)})", [Segment(count, style)])
+        Bar(name, f"{count:,} ({numbers.percent(count / source.documents)})", [Segment(count, style)])
         for name, count in rows.items()
     ]
-    return bars(f"Train documents of {of.source} by their number of copies: {told}", drawn)
+    listed = _list(f"{name} {count:,}" for name, count in rows.items())
+    return bars(f"Train documents of {source.source} by their number of copies: {listed}", drawn)
 
 
-def _times(times: int) -> str:
+def _copies(times: int) -> str:
     return "filtered out" if not times else "1 copy" if times == 1 else f"{times:,} copies"
 
 
 def length_plots(lengths: Mapping[str, Sequence[Lengths]], sources: Sequence[str]) -> dict[str, Markup]:
-    """By source, which parts of its documents and of its tokens are in documents of which length; all on one scale."""
+    """By source, the shares of its documents and of its tokens by length of document, all on one scale."""
     shares = {source: _by_length(rows) for source, rows in lengths.items()}
-    found = {least for of in shares.values() for least in of}
-    buckets = [1 << power for power in range(min(found).bit_length() - 1, max(found).bit_length())] if found else []
-    top = max((share for of in shares.values() for pair in of.values() for share in pair), default=0)
-    axes = Axes("tokens a document", "% of the source", (top * 100,))
+    bounds = {least for by_length in shares.values() for least in by_length}
+    buckets = [1 << power for power in range(min(bounds).bit_length() - 1, max(bounds).bit_length())] if bounds else []
+    top = max((share for by_length in shares.values() for pair in by_length.values() for share in pair), default=0)
+    axes = Axes("tokens per document", "% of the source", (top * 100,))
     edges = [f"{least:,}" for least in (*buckets, *(2 * least for least in buckets[-1:]))]
-    drawn = {}
-    for source, of in shares.items():
-        documents, tokens = ([of.get(least, (0.0, 0.0))[which] * 100 for least in buckets] for which in (0, 1))
+    plots = {}
+    for source, by_length in shares.items():
+        documents, tokens = ([by_length.get(least, (0.0, 0.0))[which] * 100 for least in buckets] for which in (0, 1))
         columns = Histogram(edges, documents, tokens, colour(sources.index(source)))
-        drawn[source] = histogram(_lengths_told(source, of), columns, axes)
-    return drawn
+        plots[source] = histogram(_describe_lengths(source, by_length), columns, axes)
+    return plots
 
 
 def _by_length(rows: Sequence[Lengths]) -> dict[int, tuple[float, float]]:
@@ -116,31 +109,32 @@ def _by_length(rows: Sequence[Lengths]) -> dict[int, tuple[float, float]]:
     }
 
 
-def _lengths_told(source: str, of: Mapping[int, tuple[float, float]]) -> str:
-    told = (
+def _describe_lengths(source: str, by_length: Mapping[int, tuple[float, float]]) -> str:
+    rows = (
         f"{least:,} to {2 * least - 1:,} tokens {numbers.percent(documents)} and {numbers.percent(tokens)}"
-        for least, (documents, tokens) in of.items()
+        for least, (documents, tokens) in by_length.items()
     )
-    return f"Lengths of {source}, with the part of its documents and of its tokens: {'; '.join(told)}"
+    return f"Lengths of {source}, with the shares of its documents and of its tokens: {'; '.join(rows)}"
 
 
 def s_curve(figures: Figures, threshold: float) -> Markup:
     """The chance that a pair is compared, by its Jaccard."""
-    points = [(0.0, 0.0), *((float(at), chance) for at, chance in figures["curve"].items())]
+    points = [(0.0, 0.0), *((float(jaccard), chance) for jaccard, chance in figures["curve"].items())]
     axes = Axes("Jaccard of the pair", "chance to be compared", (0, 1), [(threshold, f"threshold {threshold:g}")], True)
-    told = f"A pair's chance to be compared, which rises from 0 to 1 around a Jaccard of {threshold:g}"
-    return lines(told, [Line(sorted(points), 0)], axes)
+    description = f"A pair's chance to be compared, which rises from 0 to 1 around a Jaccard of {threshold:g}"
+    return lines(description, [Line(sorted(points), 0)], axes)
 
 
 def clusters(figures: Figures) -> Markup:
     """Clusters of two documents and more, by size."""
-    rows: dict[str, int] = {}
+    rows: Counter[str] = Counter()
     for size, count in sorted((int(size), count) for size, count in figures["clusters_by_size"].items()):
         if size > 1:
-            rows[_size(size)] = rows.get(_size(size), 0) + count
-    told = ", ".join(f"{count:,} of {size}" for size, count in rows.items()) or "none"
+            rows[_size(size)] += count
     drawn = [Bar(f"{size} documents", f"{count:,}", [Segment(count, "c0")]) for size, count in rows.items()]
-    return bars(f"Clusters of duplicates by size: {told}", drawn)
+    return bars(
+        f"Clusters of duplicates by size: {_list(f'{count:,} of {size}' for size, count in rows.items())}", drawn
+    )
 
 
 def _size(size: int) -> str:
@@ -153,38 +147,39 @@ def _size(size: int) -> str:
 def train_loss(figures: Figures) -> Markup:
     """Training loss by step, with the places where training was resumed."""
     points = _series(figures, "loss")
-    axes = Axes("step", "loss, nats a token", marks=[(step, "resumed") for step in figures["resumed_from"]])
+    axes = Axes("step", "loss, nats per token", marks=[(step, "resumed") for step in figures["resumed_from"]])
     return lines(f"Training loss by step{_ends(points)}", [Line(points, 0)], axes)
 
 
 def validation(figures: Figures, sources: Sequence[str]) -> Markup:
-    """Validation loss by step, a line a source."""
-    drawn = []
-    for position, source in enumerate(sources):
-        points = [(one["step"], one["losses"][source]) for one in figures["validation"] if source in one["losses"]]
-        drawn.append((source, Line(points, position, dots=True)))
-    told = ", ".join(f"{source}{_ends(line.points)}" for source, line in drawn if line.points) or "none"
-    return lines(f"Validation loss: {told}", [line for _, line in drawn], Axes("step", "loss, nats a token"))
+    """Validation loss by step, with a line for each source."""
+    series = {
+        source: Line(
+            [(row["step"], row["losses"][source]) for row in figures["validation"] if source in row["losses"]], n, True
+        )
+        for n, source in enumerate(sources)
+    }
+    listed = _list(f"{source}{_ends(line.points)}" for source, line in series.items() if line.points)
+    return lines(f"Validation loss: {listed}", list(series.values()), Axes("step", "loss, nats per token"))
 
 
 def rate(figures: Figures) -> Markup:
     """Learning rate by step."""
     points = _series(figures, "lr")
     top = max((height for _, height in points), default=None)
-    told = f"Learning rate by step, at most {numbers.general(top)}"
-    return lines(told, [Line(points, 0)], Axes("step", "learning rate", (0,)))
+    description = f"Learning rate by step, at most {numbers.general(top)}"
+    return lines(description, [Line(points, 0)], Axes("step", "learning rate", (0,)))
 
 
 def gradient(figures: Figures) -> Markup:
     """Norm of the gradient by step."""
     points = _series(figures, "grad_norm")
-    return lines(
-        f"Norm of the gradient by step{_ends(points)}", [Line(points, 0)], Axes("step", "norm, before clipping", (0,))
-    )
+    axes = Axes("step", "norm, before clipping", (0,))
+    return lines(f"Norm of the gradient by step{_ends(points)}", [Line(points, 0)], axes)
 
 
 def _series(figures: Figures, name: str) -> list[tuple[float, float]]:
-    return [(one["step"], one[name]) for one in figures["losses"] if one[name] is not None]
+    return [(row["step"], row[name]) for row in figures["losses"] if row[name] is not None]
 
 
 def _ends(points: Sequence[tuple[float, float]]) -> str:
@@ -208,7 +203,20 @@ def scores(rows: Sequence[Figures]) -> Markup:
         )
         for row in rows
     ]
-    told = "; ".join(
+    listed = "; ".join(
         f"{row['title']} {numbers.percent(row['accuracy'])}, chance {numbers.percent(row['chance'])}" for row in rows
     )
-    return intervals(f"Accuracy with 95 % intervals: {told}", drawn)
+    return intervals(f"Accuracy with 95 % intervals: {listed}", drawn)
+
+
+def comparison(run: Run) -> Markup:
+    """The scores of all models, benchmark by benchmark."""
+    return scores(
+        [
+            {**row, "title": f"{row['title']}: {model.name}"}
+            for benchmark in run.benchmarks
+            for model in run.models
+            for row in model.scores
+            if row["benchmark"] == benchmark
+        ]
+    )

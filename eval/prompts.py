@@ -1,4 +1,4 @@
-"""From a question to the text the model continues, within the model's context."""
+"""Prompts: a question as the text that a model continues, within its context."""
 
 import re
 from bisect import bisect_right
@@ -13,7 +13,7 @@ Encode = Callable[[str], Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A question as it is asked. `cut`: its context had to be shortened."""
+    """A question as it is asked. With `cut`, its context was shortened."""
 
     question: Question
     text: str
@@ -22,21 +22,21 @@ class Prompt:
 
 
 def fill(template: str, question: Question, context: str) -> str:
-    """The zero-shot prompt; it ends without a blank, and the answer follows as a blank and a label."""
+    """The zero-shot prompt. It ends without a blank; the answer is a blank and a label."""
     options = "\n".join(f"{label}. {text}" for label, text in question.options.items())
     return template.format(question=question.text, context=context, options=options).rstrip()
 
 
 def ending(template: str) -> str:
-    """The last line of every prompt of a template, which the answer follows."""
+    """The last line of every prompt of a template. The answer follows it."""
     return template.rstrip().rpartition("\n")[2]
 
 
 def fit(template: str, question: Question, encode: Encode, room: int) -> Prompt | Drop:
-    """The prompt in at most `room` tokens.
+    """The prompt in `room` tokens or fewer.
 
-    Where it is longer, its context loses words from its end, as few as needed; question and options stay whole. What
-    is still too long, or would lose all of its context, is dropped.
+    A longer prompt loses as few words as needed from the end of its context. Question and options stay whole. A prompt
+    that is too long even so, or would lose all of its context, is dropped.
     """
 
     def prompt(context: str) -> Prompt:
@@ -47,7 +47,7 @@ def fit(template: str, question: Question, encode: Encode, room: int) -> Prompt 
     if len(whole.tokens) <= room:
         return whole
     ends = [match.end() for match in re.finditer(r"\S+", question.context)]
-    # The count grows with every word but for merges across a cut, so the longest that fits is found by halving.
+    # The count grows with every word, except for merges across the cut, so bisection finds the longest that fits.
     kept = bisect_right(ends, room, key=lambda end: len(prompt(question.context[:end]).tokens))
     while kept:
         shorter = prompt(question.context[: ends[kept - 1]])

@@ -1,11 +1,10 @@
-"""The questions of the benchmarks that a config names, from the authors' files to one shape."""
+"""Questions of benchmarks, read from the authors' files into one shape."""
 
 import csv
 import gzip
 import hashlib
 import io
 import json
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from lake import bundled
 from lake.config import Settings
 from lake.decision import EVIDENCE_CHARS, Drop, Reason
 from lake.error import UserError
+from lake.lines import GZIP_FAULTS
 
 MOST_OPTIONS = 26
 LONGEST_LABEL = 16
@@ -28,10 +28,10 @@ class BenchmarkSettings(Settings):
     """A benchmark to ask.
 
     Attributes:
-        task: Name of a file in eval/tasks, or the path of a task's YAML.
-        limit: Ask this many: those of the smallest hash of their id, so a random sample that only grows with the limit.
-            Decontamination looks for all.
-        files: Instead of the task's own files, below the data folder; each must be there.
+        task: The name of a file in eval/tasks, or the path of a YAML file.
+        limit: Ask only this many questions, those whose ids have the smallest hashes. A larger limit adds questions to
+            this random sample and removes none. Decontamination searches for all.
+        files: Paths below the data folder that replace the task's own. Each must exist.
     """
 
     task: str
@@ -49,17 +49,17 @@ class BenchmarkSettings(Settings):
 
     @property
     def name(self) -> str:
-        """What tables and reports call the benchmark."""
+        """The benchmark's name in tables and reports."""
         return bundled.tag(self.task)
 
 
 class EvaluateSettings(Settings):
-    """What the model is asked, zero-shot, and how.
+    """The benchmarks for a model, zero-shot.
 
     Attributes:
         benchmarks: In the order of the report.
-        dtype: Of weights and arithmetic; `auto` is bfloat16 on a GPU and on a CPU with AVX-512, else float32.
-        max_length: Tokens of the longest prompt with its answer; by default what the model's config says.
+        dtype: The type of weights and arithmetic. `auto` is bfloat16 on a GPU or a CPU with AVX-512, else float32.
+        max_length: The most tokens of a prompt with its answer. The default is the limit of the model's config.
     """
 
     benchmarks: tuple[BenchmarkSettings, ...] = Field(min_length=1)
@@ -69,7 +69,7 @@ class EvaluateSettings(Settings):
     @field_validator("benchmarks")
     @classmethod
     def _once(cls, benchmarks: tuple[BenchmarkSettings, ...]) -> tuple[BenchmarkSettings, ...]:
-        names = [one.name for one in benchmarks]
+        names = [benchmark.name for benchmark in benchmarks]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"{twice} is named twice")
         return benchmarks
@@ -77,9 +77,9 @@ class EvaluateSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question, known by benchmark and id. `options` is label → text; `answer` the right label.
+    """A question, identified by benchmark and id. `options` is label → text, `answer` the right label.
 
-    With `drop`, the record was malformed and the other fields are empty.
+    With `drop` the record was malformed, and the other fields are empty.
     """
 
     benchmark: str
@@ -92,40 +92,40 @@ class Question:
 
 
 class MalformedError(Exception):
-    """A record that is no question; says why."""
+    """A record is not a question; the message says why."""
 
 
 def raw_files(settings: EvaluateSettings, data: str) -> list[Path]:
     """The files that decide what is asked and how: each task's YAML, its questions and its truth.
 
     Raises:
-        UserError: a benchmark has no file below `data`.
+        UserError: a benchmark lacks a file below `data`.
     """
-    return [path for one in settings.benchmarks for path in (task_file(one.task), *_files(one, data))]
+    return [path for benchmark in settings.benchmarks for path in (task_file(benchmark.task), *_files(benchmark, data))]
 
 
 def _files(benchmark: BenchmarkSettings, data: str) -> list[Path]:
     task = load_task(benchmark.task)
-    wanted = [Path(data, name) for name in benchmark.files or task.files]
-    here = [path for path in wanted if path.is_file()]
-    missing = [path for path in wanted if path not in here] if benchmark.files or not here else []
+    paths = [Path(data, name) for name in benchmark.files or task.files]
+    present = [path for path in paths if path.is_file()]
+    missing = [path for path in paths if path not in present] if benchmark.files or not present else []
     if task.truth is not None:
         truth = Path(data, task.truth)
-        here.append(truth)
+        present.append(truth)
         missing += [] if truth.is_file() else [truth]
     if missing:
         where = f"evaluate.benchmarks: {benchmark.name}"
         raise UserError(f"{where}: no file {missing[0]}; set data= to the folder that holds it")
-    return here
+    return present
 
 
 def load_questions(settings: EvaluateSettings, data: str) -> list[Question]:
-    """Every record of every benchmark, in the order of config and files; no limit is applied yet.
+    """Every record of every benchmark, in the order of config and files, before any limit.
 
     Raises:
-        UserError: a file is missing or is not of its format at all.
+        UserError: a file is missing or not of its format.
     """
-    return [question for one in settings.benchmarks for question in _load(one, data)]
+    return [question for benchmark in settings.benchmarks for question in _load(benchmark, data)]
 
 
 def _load(benchmark: BenchmarkSettings, data: str) -> Iterator[Question]:
@@ -163,13 +163,13 @@ def _question(
     benchmark: str, native: str, record: dict[str, Any], task: Task, truth: Mapping[str, Any] | None
 ) -> Question:
     options = _options(record, task)
-    given = truth[native] if truth is not None else record.get(task.fields.answer or "")
-    said = str(given).strip() if isinstance(given, str | int) else ""
-    answer = task.answers.get(said, "") if task.answers else said
+    value = truth[native] if truth is not None else record.get(task.fields.answer or "")
+    text = str(value).strip() if isinstance(value, str | int) else ""
+    answer = task.answers.get(text, "") if task.answers else text
     if answer not in options:
-        raise MalformedError(f"the answer {given!r:.40} is none of {', '.join(options)}")
-    text = _text(record, task.fields.question)
-    return Question(benchmark, native, text, options, answer, _context(record, task))
+        raise MalformedError(f"the answer {value!r:.40} is none of {', '.join(options)}")
+    question = _text(record, task.fields.question)
+    return Question(benchmark, native, question, options, answer, _context(record, task))
 
 
 def _options(record: dict[str, Any], task: Task) -> dict[str, str]:
@@ -178,10 +178,10 @@ def _options(record: dict[str, Any], task: Task) -> dict[str, str]:
         return {label: label for label in task.options}
     if isinstance(task.options, dict):
         return {label: _text(record, name) for label, name in task.options.items()}
-    held = record.get(task.options)
-    if not isinstance(held, dict) or not 2 <= len(held) <= MOST_OPTIONS or not all(map(_is_label, held)):
+    texts = record.get(task.options)
+    if not isinstance(texts, dict) or not 2 <= len(texts) <= MOST_OPTIONS or not all(map(_is_label, texts)):
         raise MalformedError(f"{task.options} is not a map of 2 to {MOST_OPTIONS} short labels to texts")
-    return {label: _text(held, label) for label in held}
+    return {label: _text(texts, label) for label in texts}
 
 
 def _is_label(label: str) -> bool:
@@ -198,7 +198,7 @@ def _text(record: dict[str, Any], name: str) -> str:
 
 
 def _encodable(text: str) -> str:
-    """Half of a surrogate pair, which JSON can spell, is no text that a tokenizer or a table takes."""
+    """Replace lone surrogates. JSON can spell them, but neither a tokenizer nor a table takes them."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -207,11 +207,11 @@ def _context(record: dict[str, Any], task: Task) -> str:
         return ""
     value = record.get(task.fields.context)
     paragraphs = value if isinstance(value, list) and value else [value]
-    return "\n".join(_text({task.fields.context: one}, task.fields.context) for one in paragraphs)
+    return "\n".join(_text({task.fields.context: paragraph}, task.fields.context) for paragraph in paragraphs)
 
 
 def _records(path: Path, task: Task) -> Iterator[tuple[str, Any]]:
-    """Where a record stands, and the record: an object, or the error that it is none."""
+    """The place of each record and its object, or an error where it is not an object."""
     if task.format == "json":
         for key, value in _json_object(path).items():
             yield key, value if isinstance(value, dict) else MalformedError("not an object")
@@ -233,7 +233,7 @@ def _parse(line: bytes) -> Any:
 
 
 def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    # Strict, for a quote that is never closed would swallow all questions after it.
+    # Strict, because an open quote would swallow all questions after it.
     reader = csv.reader(io.StringIO(_read(path).decode("utf-8", "replace"), newline=""), strict=True)
     try:
         for row in filter(None, reader):
@@ -241,47 +241,43 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Any]]:
             error = MalformedError(f"{len(row)} columns instead of {len(columns)}")
             yield f"{path.name}:{reader.line_num}", dict(zip(columns, row, strict=True)) if whole else error
     except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num}: not CSV: {error}; get the file anew") from None
+        raise UserError(f"{path}: line {reader.line_num}: not CSV: {error}; download the file again") from None
 
 
 def _json_object(path: Path) -> dict[str, Any]:
     try:
-        held = json.loads(_read(path))
+        records = json.loads(_read(path))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON: {error}; get the file anew") from None
-    if not isinstance(held, dict):
-        raise UserError(f"{path}: a JSON object of id → record is needed; get the file anew")
-    return held
+        raise UserError(f"{path}: not JSON: {error}; download the file again") from None
+    if not isinstance(records, dict):
+        raise UserError(f"{path}: not a JSON object of id → record; download the file again")
+    return records
 
 
 def _read(path: Path) -> bytes:
-    """The whole file: a benchmark cut short would give a wrong score, not a smaller one."""
+    """The whole file. A benchmark that is cut short would give a wrong score."""
     try:
         return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: not a whole gzip file: {error}; get it anew") from None
+    except GZIP_FAULTS as error:
+        raise UserError(f"{path}: not a whole gzip file: {error}; download it again") from None
 
 
 def sample(settings: EvaluateSettings, questions: Iterable[Question]) -> dict[str, list[Question]]:
-    """The questions to ask by benchmark, each benchmark cut to its limit, in the order they came in."""
-    asked: dict[str, list[Question]] = {one.name: [] for one in settings.benchmarks}
+    """The questions to ask, by benchmark and within its limit. They stay in order."""
+    samples: dict[str, list[Question]] = {benchmark.name: [] for benchmark in settings.benchmarks}
     for question in questions:
-        asked[question.benchmark].append(question)
-    for one in settings.benchmarks:
-        if one.limit is not None:
-            all_ = asked[one.name]
-            places = sorted(range(len(all_)), key=[_order(question) for question in all_].__getitem__)
-            asked[one.name] = [all_[place] for place in sorted(places[: one.limit])]
-    return asked
-
-
-def _order(question: Question) -> bytes:
-    return hashlib.sha256(f"{question.benchmark}\x00{question.id}".encode()).digest()
+        samples[question.benchmark].append(question)
+    for benchmark in settings.benchmarks:
+        if benchmark.limit is not None:
+            keys = (f"{question.benchmark}\x00{question.id}".encode() for question in samples[benchmark.name])
+            ranked = sorted(enumerate(keys), key=lambda pair: hashlib.sha256(pair[1]).digest())
+            places = sorted(place for place, _ in ranked[: benchmark.limit])
+            samples[benchmark.name] = [samples[benchmark.name][place] for place in places]
+    return samples
 
 
 def question_table(questions: Iterable[Question]) -> pa.Table:
-    """Usable questions as (benchmark, question: its id, text), for decontamination; options and context left out."""
+    """Usable questions for decontamination, with the columns benchmark, question (its id) and text."""
     schema = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("benchmark", "question", "text")])
-    usable = [one for one in questions if one.drop is None]
-    columns = [[one.benchmark for one in usable], [one.id for one in usable], [one.text for one in usable]]
-    return pa.table([pa.array(column, pa.string()) for column in columns], schema=schema)
+    rows = [(question.benchmark, question.id, question.text) for question in questions if question.drop is None]
+    return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)

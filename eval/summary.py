@@ -1,53 +1,138 @@
-"""What the manifests of a run come to: the figures that head the page and fill the cards."""
+"""A run and its models as their manifests tell them, and the figures that both page and cards show."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from lake.step import Manifest
+from lake.step import Kind, Manifest
 
-Manifests = Mapping[str, Manifest]
-"""The manifests of the steps before the report, by step."""
-
-FUNNEL = ("read", "clean", "dedup", "decontaminate", "mix", "shard")
-"""The steps a document passes; `tokenizer` only counts."""
+Figures = Mapping[str, Any]
 
 
-def by_step(manifests: Sequence[Manifest]) -> dict[str, Manifest]:
-    return {one.step: one for one in manifests}
+@dataclass(frozen=True)
+class Model:
+    """A training, its export and the evaluations of that export. A run may lack all but the training."""
+
+    training: Manifest
+    export: Manifest | None
+    evaluations: tuple[Manifest, ...]
+
+    @property
+    def name(self) -> str:
+        return self.training.step
+
+    @property
+    def scores(self) -> list[Figures]:
+        """The rows of eval.score from all evaluations."""
+        return [row for evaluation in self.evaluations for row in evaluation.figures["benchmarks"]]
 
 
-def sources(steps: Manifests) -> list[str]:
-    """Every source of the run, sorted, those that gave no document as well."""
-    entered = {source for name in FUNNEL for source in steps[name].accounts}
-    return sorted(entered | {row["source"] for row in mixture(steps)[0]})
+@dataclass(frozen=True)
+class Run:
+    """The steps that a report is about. In `manifests` each comes after those that it reads."""
+
+    name: str
+    manifests: tuple[Manifest, ...]
+
+    @cached_property
+    def steps(self) -> dict[str, Manifest]:
+        return {step.step: step for step in self.manifests}
+
+    @cached_property
+    def _by_folder(self) -> dict[str, Manifest]:
+        return {step.folder: step for step in self.manifests}
+
+    def all(self, kind: Kind) -> list[Manifest]:
+        return [step for step in self.manifests if step.kind is kind]
+
+    def of(self, kind: Kind) -> Manifest:
+        """The first step of a kind, for kinds of which a run has one.
+
+        Raises:
+            LookupError: the run has none.
+        """
+        if steps := self.all(kind):
+            return steps[0]
+        raise LookupError(f"{self.name}: no step of the kind {kind}")
+
+    def input(self, step: Manifest, role: str) -> Manifest | None:
+        """The step that `step` reads in this role, if it is part of the run."""
+        return self._by_folder.get(step.inputs.get(role, ""))
+
+    @cached_property
+    def funnel(self) -> list[Manifest]:
+        """The longest chain of steps of which each takes in what the one before kept."""
+        chains: dict[str, list[Manifest]] = {}
+        for step in self.manifests:
+            before = step.inputs[step.follows] if step.follows else ""
+            chains[step.folder] = [*chains.get(before, []), step]
+        return max(chains.values(), key=len, default=[])
+
+    @cached_property
+    def models(self) -> list[Model]:
+        """In the order of their trainings."""
+        models = []
+        for training in self.all(Kind.TRAINING):
+            exports = self._readers(Kind.EXPORT, "trained", training)
+            evaluations = [step for export in exports for step in self._readers(Kind.EVALUATION, "model", export)]
+            models.append(Model(training, next(iter(exports), None), tuple(evaluations)))
+        return models
+
+    def _readers(self, kind: Kind, role: str, step: Manifest) -> list[Manifest]:
+        return [reader for reader in self.all(kind) if reader.inputs.get(role) == step.folder]
+
+    @property
+    def _mixture(self) -> list[Figures]:
+        return [row for step in self.all(Kind.MIXTURE)[:1] for row in step.figures["mixture"]]
+
+    @property
+    def mixture(self) -> list[Figures]:
+        """The rows of the mixture by source."""
+        return self._mixture[:-1]
+
+    @property
+    def total(self) -> Figures:
+        """The last row of the mixture, with its sums. The run must have a mixture."""
+        return self._mixture[-1]
+
+    @cached_property
+    def sources(self) -> list[str]:
+        """Every source, sorted, whether it gave a document or not. Its place decides its colour."""
+        entered = {source for step in self.funnel for source in step.accounts}
+        measured = {source for model in self.models for source in measured_sources(model.training)}
+        return sorted(entered | measured | {row["source"] for row in self.mixture})
+
+    @property
+    def benchmarks(self) -> dict[str, str]:
+        """Titles of the benchmarks that any model was asked, by name."""
+        return {row["benchmark"]: row["title"] for model in self.models for row in model.scores}
 
 
-def mixture(steps: Manifests) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The rows of the mixture by source, and its total."""
-    *rows, total = steps["mix"].figures["mixture"]
-    return rows, total
+def measured_sources(training: Manifest) -> list[str]:
+    """The sources that have a validation loss."""
+    return sorted({source for validation in training.figures["validation"] for source in validation["losses"]})
 
 
-def validation_loss(steps: Manifests, position: int) -> float | None:
+def validation_loss(run: Run, model: Model, position: int) -> float | None:
     """Mean loss over the sources at the first (0) or last (-1) validation, weighted by their validation tokens.
 
-    None where there was no validation or a loss is not finite.
+    It is None without a validation, and where a loss is not finite.
     """
-    held: Sequence[dict[str, Any]] = steps["pretrain"].figures["validation"]
-    losses: dict[str, float] = held[position]["losses"] if held else {}
+    validations: Sequence[Figures] = model.training.figures["validation"]
+    losses: dict[str, float] = validations[position]["losses"] if validations else {}
     if not losses or not all(map(math.isfinite, losses.values())):
         return None
-    tokens = {row["source"]: row["validation_tokens"] for row in mixture(steps)[0]}
+    tokens = {row["source"]: row["validation_tokens"] for row in run.mixture}
     weights = {source: tokens.get(source, 0) for source in losses}
     if not sum(weights.values()):
         weights = dict.fromkeys(losses, 1)
     return sum(losses[source] * weight for source, weight in weights.items()) / sum(weights.values())
 
 
-def verdict(row: Mapping[str, Any]) -> str:
-    """What a benchmark's interval says against guessing."""
+def verdict(row: Figures) -> str:
+    """What a benchmark's interval says about guessing."""
     if row["accuracy"] is None:
         return "no question answered"
     if row["low"] > row["chance"]:
@@ -57,9 +142,9 @@ def verdict(row: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Licences:
-    """Licences of the documents in the mixture: documents by licence and source, and whether all may be passed on.
+    """Licences of the sources in the mixture, counted after cleaning, the last step that sees a document's licence.
 
-    Counted after cleaning, the last step that sees a document's licence.
+    `by_source` has documents by licence; `redistributable` and `documents` count those that may be passed on, and all.
     """
 
     by_source: dict[str, dict[str, int]]
@@ -68,25 +153,22 @@ class Licences:
 
     @property
     def free(self) -> bool:
-        """Every document of every source used may be redistributed."""
+        """Whether every document may be redistributed."""
         return all(self.redistributable[source] == count for source, count in self.documents.items())
 
     @property
     def only(self) -> str | None:
-        """The one licence of all documents, where all may be redistributed under it."""
+        """The licence, where all documents have the same one and may be redistributed."""
         names = {name for counts in self.by_source.values() for name in counts}
         return names.pop() if self.free and len(names) == 1 and "unknown" not in names else None
 
 
-def licences(steps: Manifests) -> Licences:
-    """Of the sources that give the mixture at least one document."""
-    clean = steps["clean"]
-    rows, _ = mixture(steps)
-    used = [row["source"] for row in rows if row["train_documents"] or row["validation_documents"]]
-    named: dict[str, dict[str, int]] = clean.figures["licenses"]
-    free: dict[str, int] = clean.figures["redistributable"]
+def licences(run: Run) -> Licences:
+    """The licences of the sources that give the mixture a document."""
+    clean = run.of(Kind.CLEANER)
+    used = [row["source"] for row in run.mixture if row["train_documents"] or row["validation_documents"]]
     return Licences(
-        {source: named.get(source, {}) for source in used},
-        {source: free.get(source, 0) for source in used},
+        {source: clean.figures["licenses"].get(source, {}) for source in used},
+        {source: clean.figures["redistributable"].get(source, 0) for source in used},
         {source: clean.accounts[source].kept for source in used},
     )

@@ -1,7 +1,10 @@
-"""Text that comes from data, made fit to be printed: names, titles and licences are hostile until told otherwise."""
+"""Text from data, made safe to print. Names, titles and licences come from files that anyone may have written."""
 
+import json
 import re
+from typing import Any
 
+import yaml
 from markupsafe import Markup
 
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -12,29 +15,34 @@ TICKS = re.compile("`+")
 
 
 def printable(text: str) -> str:
-    """Without what no page may hold and what would turn the text around it; each is replaced by U+FFFD."""
+    """Replace by U+FFFD what no page may contain and what would reverse the text around it."""
     return CONTROL.sub("\ufffd", text)
 
 
 def one_line(text: str) -> str:
-    """Printable, and every run of white space one space."""
+    """Printable text with every run of white space as one space."""
     return SPACES.sub(" ", printable(text)).strip()
 
 
-def without_credentials(text: str) -> str:
-    """Without the user and password that an address may carry."""
-    return CREDENTIALS.sub("", text)
+def as_yaml(tree: Any) -> str:
+    """A tree of settings as YAML, without the passwords in addresses."""
+    return CREDENTIALS.sub("", yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100))
 
 
 def markdown(text: str) -> Markup:
-    """One line that Markdown, also in a table's cell, shows as it is: no mark-up, no HTML."""
+    """One line that Markdown shows as it is, also in a table cell, with no mark-up and no HTML."""
     plain = SPACES.sub(" ", printable(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return Markup(MARKS.sub(r"\\\1", plain))  # noqa: S704 - escaped here
 
 
 def code(text: str) -> Markup:
-    """One line as a code span, also in a table's cell."""
+    """One line as a code span of Markdown, also in a table cell."""
     plain = one_line(text).replace("|", "\\|") or " "
     fence = "`" * (1 + max((len(run) for run in TICKS.findall(plain)), default=0))
     space = " " if "`" in plain else ""
     return Markup(f"{fence}{space}{plain}{space}{fence}")  # noqa: S704 - a span shows all as it is
+
+
+def literal(text: str) -> Markup:
+    """A string literal of Python and JSON on one line, for a block of code."""
+    return Markup(json.dumps(one_line(text), ensure_ascii=False))  # noqa: S704 - quoted

@@ -1,4 +1,4 @@
-"""Documents as they were read to clean ones: normal form, length, language, quality, one document an id."""
+"""Cleaning: normal form, length, language and quality of each document, and one document per id."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,22 +20,22 @@ from lake.decision import DECISION, Drop, Reason, decision
 from lake.document import DOCUMENT
 
 LONG_LINE = 10
-"""A line of more words than this is prose, not a heading or a cell."""
+"""A line with more words than this is prose, not a heading or a table cell."""
 
 BEGINNING = 80
-"""Characters of a text that serve as evidence."""
+"""Evidence quotes this many characters of a text."""
 
 UNKNOWN = "unknown"
-"""The license of documents that tell none."""
+"""Stands for the license of documents that state none."""
 
 ROW_BYTES = 1_000
-"""What a row takes in memory beside its text, about."""
+"""About what a row takes in memory beside its text."""
 
 
 class LengthSettings(Settings):
-    """What a body must have: words, and lines of more than ten words.
+    """The least words of a body, and the least lines with more than ten words.
 
-    MEDITRON's rule for guidelines is `lines: 3`; abstracts and web text may be one line, so it is no rule for them.
+    MEDITRON's rule for guidelines is `lines: 3`. It does not suit abstracts and web text, which may be one line.
     """
 
     words: int = Field(default=50, ge=0)
@@ -45,17 +45,17 @@ class LengthSettings(Settings):
 class CleanSettings(Settings):
     """The defaults suit English prose.
 
-    `length` holds for every source that has no entry of its own in `length_by_source`. Sources of `keep_layout` have
-    code among their texts, so blanks and bullets stay as they are. Only the readers of `format_tokens` write the marks
-    of a paper's format, `[fig]` and the like; in any other source they are made plain words. Documents are stored in
-    parts of about `part_mb` MB of text.
+    `length` holds for every source without an entry in `length_by_source`. The sources of `keep_layout` contain code,
+    so their blanks and bullets stay. Only the readers of the sources in `format_tokens` write the marks of a paper's
+    format, such as `[fig]`; in any other source these marks become plain words. Documents are stored in parts of about
+    `part_mb` MB of text.
 
-    `language` names the sources that are to be English; the language of a source without an entry is not looked at.
-    The medical corpora have one (ingest.text.language), which `off` takes away.
+    `language` names the sources that must be English. The language of other sources is not detected. The medical
+    corpora have an entry by default (ingest.text.language), which `off` removes.
 
-    `quality` has the quality rules of a source, laid over those of its corpus (ingest.text.quality); a source without
-    an entry has none, `off` switches a corpus off, and one threshold is `clean.quality.guidelines.stop_words=1`. `mask`
-    names, by source, what personal data is masked: any of email, phone, record. By default nothing is.
+    `quality` has the quality rules of a source, laid over those of its corpus (ingest.text.quality). A source without
+    an entry has none, `off` switches a corpus off, and `clean.quality.guidelines.stop_words=1` sets one bound. `mask`
+    names, by source, the personal data to mask: any of email, phone, record. By default none is.
     """
 
     length: LengthSettings = Field(default_factory=LengthSettings)
@@ -70,22 +70,22 @@ class CleanSettings(Settings):
 
     @field_validator("language", mode="before")
     @classmethod
-    def _by_source(cls, given: Any) -> Any:
-        return language.by_source(given)
+    def _by_source(cls, settings: Any) -> Any:
+        return language.by_source(settings)
 
     @field_validator("quality", mode="before")
     @classmethod
-    def _by_corpus(cls, given: Any) -> Any:
-        return quality.by_corpus(given)
+    def _by_corpus(cls, settings: Any) -> Any:
+        return quality.by_corpus(settings)
 
     def length_of(self, source: str) -> LengthSettings:
         return self.length_by_source.get(source, self.length)
 
 
 class Cleaned(NamedTuple):
-    """A document's clean text and title, its language where it was looked at, and why it goes, if it does.
+    """A document's clean text and title, its language where it was detected, and why it is dropped, if it is.
 
-    `changes` counts by figure and key what was done to the text beside its normal form.
+    `changes` counts, by figure and key, what was changed beside the normal form.
     """
 
     text: str
@@ -96,10 +96,11 @@ class Cleaned(NamedTuple):
 
 
 def clean_document(text: str, title: str | None, source: str, settings: CleanSettings) -> Cleaned:
-    """Judge one document by itself. A title at the head of the text counts for neither length, language nor quality.
+    """Clean and judge one document by itself. A title at the head of the text counts neither for length, language nor
+    quality.
 
-    The text is changed before it is judged, so that no evidence quotes what is masked. Cheap rules come first, and the
-    first that a document breaks drops it.
+    The text is judged after it is changed, so that no evidence quotes what is masked. Cheap rules come first, and the
+    first rule that a document breaks drops it.
     """
     raw = len(text)
     rules = settings.quality.get(source)
@@ -113,19 +114,19 @@ def clean_document(text: str, title: str | None, source: str, settings: CleanSet
             text = normalise(head + kept, source in settings.keep_layout)
             body = _body(text, title)
             changes |= {("lines_removed", rule): count for rule, count in taken.items()}
-    told: str | None = None
+    lang: str | None = None
     drop = _too_little(body, raw, settings.length_of(source))
-    wanted = settings.language.get(source)
-    if drop is None and wanted is not None:
-        found = language.detect(body, wanted.characters)
-        told, drop = found.code, language.verdict(found, wanted)
+    english = settings.language.get(source)
+    if drop is None and english is not None:
+        detected = language.detect(body, english.characters)
+        lang, drop = detected.code, language.verdict(detected, english)
     if drop is None and rules is not None:
         drop = quality.verdict(body, rules)
-    return Cleaned(text, title or None, told, drop, changes)
+    return Cleaned(text, title or None, lang, drop, changes)
 
 
 def _rewrite(text: str, source: str, settings: CleanSettings) -> tuple[str, dict[tuple[str, str], int]]:
-    """Foreign marks broken and personal data masked."""
+    """Break marks that no reader wrote, and mask personal data."""
     changes: dict[tuple[str, str], int] = {}
     if source not in settings.format_tokens:
         text, broken = break_marks(text)
@@ -144,20 +145,20 @@ def _body(text: str, title: str) -> str:
 
 def _too_little(body: str, raw: int, least: LengthSettings) -> Drop | None:
     if not body:
-        return Drop(Reason.EMPTY, f"nothing but a title or blanks in {raw} characters")
+        return Drop(Reason.EMPTY, f"only a title or blanks in {raw} characters")
     words = len(body.split())
     lines = sum(len(line.split()) > LONG_LINE for line in body.split("\n"))
     if words >= least.words and lines >= least.lines:
         return None
-    evidence = f"words={words} of {least.words}, lines of more than {LONG_LINE} words={lines} of {least.lines}"
+    evidence = f"words={words} of {least.words}, lines with more than {LONG_LINE} words={lines} of {least.lines}"
     return Drop(Reason.TOO_SHORT, evidence, float(words))
 
 
 class PartCleaner:
-    """Cleans the documents of one part, which come sorted by id, and counts.
+    """Cleans and counts the documents of one part, which must be sorted by id.
 
-    Of the records of one id that pass by themselves, the first stays, so a broken copy never pushes out a good one. In
-    what order records of one id come is the caller's to fix. `known`, rows of KNOWN, is what other sources tell.
+    Of the records with one id, the first that passes by itself stays, so a broken copy never displaces a good one. The
+    caller fixes the order of records with one id. `known` has what other sources know: rows of KNOWN.
     """
 
     def __init__(self, source: str, settings: CleanSettings, step: str, known: pa.Table | None = None) -> None:
@@ -170,7 +171,7 @@ class PartCleaner:
         self._counts: Counts = Counter()
 
     def clean(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """Some rows of DOCUMENT, `source` not needed, to those kept, cleaned, and to rows of DECISION for all."""
+        """From rows of DOCUMENT (without `source`): the cleaned rows that are kept, and rows of DECISION for all."""
         drops: Sequence[Drop | None] = [None] * len(rows)
         if self._known is not None:
             rows, drops = complete(rows, self._known, self._source, self._settings.join)
@@ -182,43 +183,43 @@ class PartCleaner:
             for identity, text, title, drop in zip(ids, texts, titles, drops, strict=True)
         ]
         verdicts = zip(ids, cleaned, strict=True)
-        decisions = [decision(self._step, identity, self._source, one.drop) for identity, one in verdicts]
+        decisions = [decision(self._step, identity, self._source, clean.drop) for identity, clean in verdicts]
         documents = self._documents(rows, cleaned)
         self._count(documents, cleaned)
         return documents, pa.Table.from_pylist(decisions, DECISION)
 
-    def _once(self, identity: str, one: Cleaned) -> Cleaned:
-        if one.drop is not None:
-            return one
+    def _once(self, identity: str, clean: Cleaned) -> Cleaned:
+        if clean.drop is not None:
+            return clean
         if identity == self._kept_id:
-            return one._replace(drop=Drop(Reason.REPEATED_ID, f'this id was kept with the text "{self._kept_text}"'))
+            return clean._replace(drop=Drop(Reason.REPEATED_ID, f'this id was kept with the text "{self._kept_text}"'))
         self._kept_id = identity
-        self._kept_text = " ".join(one.text[:BEGINNING].split())
-        return one
+        self._kept_text = " ".join(clean.text[:BEGINNING].split())
+        return clean
 
     def _documents(self, rows: pa.Table, cleaned: list[Cleaned]) -> pa.Table:
         columns = {name: rows[name] for name in DOCUMENT.names if name != "source"}
         columns["source"] = pa.array([self._source] * len(rows), pa.string())
         for name in ("text", "title"):
-            columns[name] = pa.array([getattr(one, name) for one in cleaned], pa.string())
-        columns["lang"] = pc.coalesce(pa.array([one.lang for one in cleaned], pa.string()), rows["lang"])
-        kept = pa.array([one.drop is None for one in cleaned])
+            columns[name] = pa.array([getattr(clean, name) for clean in cleaned], pa.string())
+        columns["lang"] = pc.coalesce(pa.array([clean.lang for clean in cleaned], pa.string()), rows["lang"])
+        kept = pa.array([clean.drop is None for clean in cleaned])
         return pa.table({name: columns[name] for name in DOCUMENT.names}).filter(kept).cast(DOCUMENT)
 
     def _count(self, documents: pa.Table, cleaned: list[Cleaned]) -> None:
         counts = self._counts
         counts["entered", ""] += len(cleaned)
         counts["kept", ""] += documents.num_rows
-        counts.update(("dropped", one.drop.reason.value) for one in cleaned if one.drop is not None)
-        counts.update(("language", one.lang) for one in cleaned if one.lang is not None)
+        counts.update(("dropped", clean.drop.reason.value) for clean in cleaned if clean.drop is not None)
+        counts.update(("language", clean.lang) for clean in cleaned if clean.lang is not None)
         counts.update(("license", name or UNKNOWN) for name in _strings(documents["license"]))
         sites = pc.struct_field(documents["meta"], "site")
         counts.update(("site", name) for name in _strings(sites) if name)
-        for one in cleaned:
-            if one.drop is None:
-                counts.update(one.changes)
+        kept = [clean for clean in cleaned if clean.drop is None]
+        for clean in kept:
+            counts.update(clean.changes)
         counts["redistributable", ""] += sum(documents["redistributable"].to_pylist())
-        counts["characters", ""] += sum(len(one.text) for one in cleaned if one.drop is None)
+        counts["characters", ""] += sum(len(clean.text) for clean in kept)
 
     def tally(self) -> pa.Table:
         """Rows of TALLY for all that was cleaned so far."""
@@ -226,12 +227,12 @@ class PartCleaner:
 
 
 def _strings(column: pa.ChunkedArray) -> list[str | None]:
-    """Values of a string column. Bytes that are not UTF-8, which an engine may pass on unchecked, become U+FFFD."""
-    return [None if one is None else one.decode("utf-8", "replace") for one in column.cast(pa.binary()).to_pylist()]
+    """Values of a string column. Bytes that are not UTF-8, which an engine may leave unchecked, become U+FFFD."""
+    return [None if data is None else data.decode("utf-8", "replace") for data in column.cast(pa.binary()).to_pylist()]
 
 
 def regroup(batches: Iterator[pa.RecordBatch], size: int = 32 * 2**20) -> Iterator[pa.Table]:
-    """The same rows in tables of about `size` bytes that depend on the rows alone, not on how they were batched."""
+    """The same rows in tables of about `size` bytes, cut by the rows alone and not by how they were batched."""
     waiting: list[pa.RecordBatch] = []
     filled = 0
     for batch in batches:

@@ -1,4 +1,4 @@
-"""What sources tell of papers beside their text, and documents completed from it."""
+"""What sources know about papers beside their text, and documents completed from it."""
 
 from typing import Any, Literal
 
@@ -8,81 +8,70 @@ import pyarrow.compute as pc
 from lake.config import Settings
 from lake.decision import Drop, Reason
 from lake.document import DOCUMENT, META
+from lake.schema import schema
 
 PAPER = [field for field in META if field.name != "site"]
 
 METADATA = pa.schema(
     [
-        pa.field("origin", pa.string(), nullable=False),
+        *schema("origin string"),
         *PAPER,
-        pa.field("title", pa.string()),
-        pa.field("license", pa.string()),
-        pa.field("redistributable", pa.bool_()),
-        pa.field("deleted", pa.bool_(), nullable=False),
+        *schema("title string?, license string?, redistributable bool?, deleted bool"),
     ]
 )
-"""A row is what `origin` (s2 or medline) tells of one paper; `deleted` where it takes the paper back."""
+"""A row is what `origin` (s2 or medline) knows about a paper; `deleted` is true where it withdrew the paper."""
 
 KNOWN = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),
+        *schema("id string"),
         *PAPER,
-        pa.field("types_s2", pa.list_(pa.string())),
-        pa.field("title", pa.string()),
-        pa.field("license", pa.string()),
-        pa.field("redistributable", pa.bool_()),
-        pa.field("deleted", pa.bool_()),
+        *schema("types_s2 list<string>?, title string?, license string?, redistributable bool?, deleted bool?"),
     ]
 )
-"""What all sources together tell of a document, by its id. `revision` and `publication_types` are MEDLINE's;
-`title` is null where it must not be put before the text."""
+"""What all sources together know about a document, by its id. `revision` and `publication_types` are MEDLINE's;
+`title` is null where it must not precede the text."""
 
 
 class JoinSettings(Settings):
-    """A document of the sources `pubmed_only` that comes from Semantic Scholar goes where it has neither a PubMed nor a
-    PubMed Central id.
-    """
+    """In the sources `pubmed_only`, documents of Semantic Scholar without a PubMed or PubMed Central id are dropped."""
 
     pubmed_only: tuple[str, ...] = ("abstracts", "papers")
 
 
 def new_metadata(origin: Literal["s2", "medline"], **fields: Any) -> dict[str, Any]:
-    """A row of METADATA; fields left out are null. Raises KeyError where a name is not in the schema."""
+    """A row of METADATA, with null for fields left out. Raises KeyError where the schema lacks a name."""
     row: dict[str, Any] = dict.fromkeys(METADATA.names)
-    row |= {"origin": origin, "deleted": False}
-    for name, value in fields.items():
-        if name not in row:
-            raise KeyError(f"{name} is not a field of metadata")
-        row[name] = value
-    return row
+    if unknown := fields.keys() - row.keys():
+        raise KeyError(f"{min(unknown)} is not a field of metadata")
+    return row | {"origin": origin, "deleted": False} | fields
 
 
 def complete(
     rows: pa.Table, known: pa.Table, source: str, settings: JoinSettings
 ) -> tuple[pa.Table, list[Drop | None]]:
-    """Rows of DOCUMENT, `source` not needed, with what is `known` of them, and why some of them go.
+    """Rows of DOCUMENT (without `source`) with what is `known` about them, and why some of them are dropped.
 
-    What a document says of itself comes first, but MEDLINE's publication types and MeSH headings, and citations, are
-    taken as they are known today. A title that only the metadata has is put before the text.
+    What a document says itself comes first, except that MEDLINE's publication types, MeSH headings and citations are
+    the newest known. A title that only the metadata has is put before the text.
 
     Args:
         known: Rows of KNOWN, each id once.
     """
     about = known.take(pc.index_in(rows["id"], value_set=known["id"].combine_chunks()))
-    own = {field.name: pc.struct_field(rows["meta"], field.name) for field in META}
-    meta = own | {
-        name: pc.coalesce(own[name], about[name])
+    stated = {field.name: pc.struct_field(rows["meta"], field.name) for field in META}
+    meta = stated | {
+        name: pc.coalesce(stated[name], about[name])
         for name in ("pmid", "pmcid", "doi", "corpusid", "journal", "published")
     }
-    meta["publication_types"] = pc.coalesce(about["publication_types"], own["publication_types"], about["types_s2"])
-    meta["mesh"] = pc.coalesce(about["mesh"], own["mesh"])
-    meta["citations"] = pc.coalesce(about["citations"], own["citations"])
+    meta["publication_types"] = pc.coalesce(about["publication_types"], stated["publication_types"], about["types_s2"])
+    meta["mesh"] = pc.coalesce(about["mesh"], stated["mesh"])
+    meta["citations"] = pc.coalesce(about["citations"], stated["citations"])
     drops = _drops(meta, about, source, settings)
-    given = pc.and_(pc.is_null(rows["title"]), pc.is_valid(about["title"]))
+    untitled = pc.and_(pc.is_null(rows["title"]), pc.is_valid(about["title"]))
     licensed = pc.and_(pc.is_null(rows["license"]), pc.is_valid(about["license"]))
     columns = {
         "title": pc.coalesce(rows["title"], about["title"]),
-        "text": pc.if_else(given, pc.binary_join_element_wise(about["title"], rows["text"], "\n\n"), rows["text"]),
+        "text": pc.if_else(untitled, pc.binary_join_element_wise(about["title"], rows["text"], "\n\n"), rows["text"]),
         "license": pc.coalesce(rows["license"], about["license"]),
         "redistributable": pc.if_else(licensed, about["redistributable"], rows["redistributable"]),
         "meta": _struct(meta),

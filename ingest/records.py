@@ -1,19 +1,15 @@
-"""What a source yields: documents, and the records that could not become one."""
+"""What a source yields: documents, records that could not become one, and what else it knows."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
-from pydantic import Field, StringConstraints, field_validator
-
-from lake.config import Settings
-from lake.decision import Drop
+from lake.decision import Drop, Reason
 from lake.document import Document
 
 
 def article_url(meta: Mapping[str, Any]) -> str | None:
-    """Where an article is read, from the first it has of `pmcid`, `doi` and `pmid`."""
+    """Where an article can be read, by its `pmcid`, else its `doi`, else its `pmid`."""
     if pmcid := meta.get("pmcid"):
         return f"https://pmc.ncbi.nlm.nih.gov/articles/PMC{pmcid.removeprefix('PMC')}/"
     if doi := meta.get("doi"):
@@ -23,36 +19,48 @@ def article_url(meta: Mapping[str, Any]) -> str | None:
     return None
 
 
+def is_number(text: str) -> bool:
+    """Whether an id consists of the digits 0 to 9."""
+    return text.isascii() and text.isdigit()
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record that is no document. `native` is where it stood: `file:line`, or the file where it is one record."""
+    """A record that is not a document. Its id is made from `native`: its place `file:line`, or a key of its own.
+
+    The decision's column `native` has the same, unless the drop names another place.
+    """
 
     native: str
     drop: Drop
     about: "Metadata | None" = None
-    """What the record tells of its paper all the same."""
+    """What the record still says about its paper."""
+
+
+def rejected(native: str, reason: Reason, fault: str) -> Rejected:
+    """A record that is known by its place `native`, with which its evidence begins."""
+    return Rejected(native, Drop(reason, f"{native}: {fault}"))
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """A record that tells of a paper and has no text: a row of METADATA (ingest/metadata.py). It gets no decision."""
+    """A record about a paper without its text: a row of METADATA (ingest/metadata.py). It gets no decision."""
 
     row: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Unsampled:
-    """So many records in a row that were passed over: not drawn for a sample, or papers outside PubMed. They are no
-    document and get no decision."""
+    """The number of records skipped in a row, undrawn by a sample or outside PubMed. They get no decision."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """A PDF of the next document that its own reader, GROBID, gave no text of, so that another one read it.
+    """A PDF of the next document that GROBID could not read, so that another reader did.
 
-    `document` is where that document is from, as its `url`. It gets no decision.
+    `document` is the document's `url`, or its place. It gets no decision.
     """
 
     document: str
@@ -61,8 +69,8 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What the next document lacks: `what`, such as `scanned pages` or the `title` that a selector did not find, and
-    `details`. `document` is as in Fallback. It gets no decision.
+    """Something the next document lacks: `what`, such as `scanned pages` or the `title` that a selector did not find,
+    and `details`. `document` is as in Fallback. It gets no decision.
     """
 
     document: str
@@ -73,31 +81,3 @@ class Note:
 Record = Document | Rejected | Metadata | Unsampled | Fallback | Note
 Records = Iterator[Record]
 """Every record of a raw file exactly once, in the file's order."""
-
-
-class RawInput(Settings):
-    """What every kind of input has: the corpus it belongs to, its files, and what no record says of itself.
-
-    `paths` are patterns below the data folder. `license`, `redistributable` and `site` hold for records that do not
-    name their own. A record over `max_bytes` is dropped. `limit` takes no more than the first so many records, files
-    being sorted by name.
-    """
-
-    describes: ClassVar[bool] = False
-    """Whether records tell of papers that others have the text of, or are completed by such."""
-
-    source: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
-    paths: tuple[str, ...] = Field(min_length=1)
-    license: str | None = None
-    redistributable: bool = False
-    site: str | None = None
-    max_bytes: int = Field(default=16 * 2**20, ge=1)
-    limit: int | None = Field(default=None, ge=1)
-
-    @field_validator("paths")
-    @classmethod
-    def _below_data(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
-        for path in paths:
-            if not PurePath(path).parts or PurePath(path).is_absolute():
-                raise ValueError(f"{path!r} is not a pattern below the data folder, such as papers/*.xml")
-        return paths

@@ -2,30 +2,36 @@
 
     data/s2/2023-08-01/papers/….gz    paths: [s2/2023-08-01/papers/*.gz]
 
-The API gives links that are signed and expire; fresh ones are asked for when they do. The key is read from S2_API_KEY,
-sent to the API alone, and never shown; nor are links, which carry a signature.
+The API gives signed links that expire, and then gives fresh ones. The key is read from S2_API_KEY and sent to the API
+alone. Neither the key nor a link, which carries a signature, is ever shown.
 """
 
+import gzip
 import hashlib
 import json
 import logging
 import os
+import random
 import re
 import threading
 import time
-import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Self
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
+from ingest.web.politeness import backoff, retry_after
 from lake.config import Settings
 from lake.error import UserError
+from lake.files import replace
+from lake.lines import GZIP_FAULTS
 from lake.progress import progress
 
 KEY = "S2_API_KEY"
@@ -37,27 +43,28 @@ LOCAL = {"127.0.0.1", "localhost", "::1"}
 CHUNK = 2**20
 EXPIRED = {400, 401, 403, 404, 410}
 MOST_SECONDS = 120.0
+CHANCE = random.Random()
 
 MANIFEST = "manifest.json"
 UNDER_WAY = (".part", ".part.json")
-"""Ends of what a fetch leaves in a dataset's folder until all of it is there."""
+"""Suffixes of the files that lie in a dataset's folder until all of it is there."""
 
 
 class S2Settings(Settings):
-    """What is fetched, and how patiently.
+    """What is fetched, and how often a failure is retried.
 
     Attributes:
         api: Root of the API.
-        release: A date as 2023-08-01, or latest.
+        release: A date such as 2023-08-01, or latest.
         datasets: Names of datasets.
-        connections: Parts that are fetched at a time.
-        retries: Failures in a row, without a byte gained, after which it gives up.
-        backoff_seconds: Before the first retry; doubled for each further one.
-        timeout_seconds: Without a byte.
+        connections: Parts fetched at the same time.
+        retries: After this many failures in a row without a new byte, it gives up.
+        backoff_seconds: The wait before the first retry. It doubles with each retry.
+        timeout_seconds: How long it waits for the next byte.
     """
 
     api: str = "https://api.semanticscholar.org/datasets/v1"
-    release: str = "latest"
+    release: str = Field(default="latest", pattern=f"^(latest|{RELEASE.pattern})$")
     datasets: tuple[Literal["papers", "s2orc", "abstracts"], ...] = ("papers", "s2orc", "abstracts")
     connections: PositiveInt = Field(default=4, le=32)
     retries: PositiveInt = 8
@@ -69,51 +76,40 @@ class S2Settings(Settings):
     def _keeps_secrets(cls, api: str) -> str:
         parts = urlsplit(api)
         if parts.scheme != "https" and parts.hostname not in LOCAL:
-            raise ValueError("the API key must not travel in clear: give an address with https://")
+            raise ValueError("the API key must not be sent unencrypted; use an address with https://")
         return api.rstrip("/")
-
-    @field_validator("release")
-    @classmethod
-    def _dated(cls, release: str) -> str:
-        if release != "latest" and not RELEASE.fullmatch(release):
-            raise ValueError(f"{release!r} is neither a date as 2023-08-01 nor latest")
-        return release
 
 
 def unfinished(folder: Path) -> list[Path]:
-    """What a fetch that was broken off left in a dataset's folder; nothing in one that was filled by hand."""
+    """The files that a fetch which did not finish left in a dataset's folder."""
     return sorted(path for end in UNDER_WAY for path in folder.glob(f"*{end}"))
 
 
-class GivenUpError(Exception):
-    """What the last of several attempts failed with."""
+def fetch(settings: S2Settings, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
+    """Fetch the datasets' parts to `folder`/RELEASE/DATASET. Parts that are there and whole are not fetched again.
 
-
-def fetch(settings: S2Settings, folder: Path, said: Callable[[str], None]) -> dict[str, Any]:
-    """Fetch the datasets' parts below `folder`/RELEASE/DATASET; what is there and whole is not fetched again.
-
-    `said` hears of each dataset that is whole. Until it is, `unfinished` tells so of its folder.
+    `report` is called for each dataset that is whole. Until then its folder has files that `unfinished` finds.
 
     Returns:
-        The release, and of each dataset the names and bytes of its parts, as each dataset's manifest.json has them.
+        The release, and for each dataset the names and bytes of its parts, as in the dataset's manifest.json.
 
     Raises:
-        UserError: the API refuses the key, or a part cannot be had after all retries.
+        UserError: the API refuses the key, or a part still fails after all retries.
     """
-    # Its notices show whole links.
+    # httpx logs whole links.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    with Api(settings) as api:
+    with closing(Api(settings)) as api:
         release = api.release()
         datasets = {}
         for dataset in settings.datasets:
             parts = _dataset(api, release, dataset, folder / release / dataset, settings)
             datasets[dataset] = parts
-            said(f"{dataset} {release}: {len(parts)} parts, {sum(one['bytes'] for one in parts):,} bytes")
+            report(f"{dataset} {release}: {len(parts)} parts, {sum(part['bytes'] for part in parts):,} bytes")
     return {"release": release, "datasets": datasets}
 
 
 class Api:
-    """The few calls that are needed."""
+    """The calls of the API that a fetch needs."""
 
     def __init__(self, settings: S2Settings) -> None:
         key = os.environ.get(KEY)
@@ -121,29 +117,26 @@ class Api:
         timeout = httpx.Timeout(settings.timeout_seconds)
         self._client = httpx.Client(headers={"x-api-key": key} if key else {}, timeout=timeout)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._client.close()
 
     def release(self) -> str:
-        """The date of the release that is wanted. Raises UserError where there is no such release."""
-        given = self._get(f"release/{self._settings.release}").get("release_id")
-        if not isinstance(given, str) or not RELEASE.fullmatch(given):
+        """The date of the release. Raises UserError where there is no such release."""
+        release = self._get(f"release/{self._settings.release}").get("release_id")
+        if not isinstance(release, str) or not RELEASE.fullmatch(release):
             raise UserError(f"{self._settings.api}: no release_id of the form 2023-08-01 in its answer; check api=")
-        return given
+        return release
 
     def links(self, release: str, dataset: str) -> dict[str, str]:
-        """Fresh links by the names of the parts. Raises UserError where a link has no name that a file can have."""
-        given = self._get(f"release/{release}/dataset/{dataset}").get("files")
-        if not isinstance(given, list) or not given:
+        """Fresh links by the names of the parts. Raises UserError where a link's name cannot be a file's."""
+        files = self._get(f"release/{release}/dataset/{dataset}").get("files")
+        if not isinstance(files, list) or not files:
             raise UserError(f"{dataset} {release}: the API lists no files; choose another release=")
         links = {}
-        for link in given:
+        for link in files:
             name = PurePosixPath(urlsplit(str(link)).path).name
             if not NAME.fullmatch(name) or name in links:
-                raise UserError(f"{dataset} {release}: a file is called {name!r:.80}, which is no new name; report it")
+                raise UserError(f"{dataset} {release}: {name!r:.80} is a bad or a repeated file name; report it")
             links[name] = str(link)
         return links
 
@@ -157,25 +150,25 @@ class Api:
                     raise UserError(f"{settings.api} refuses access to {path}; set {KEY} to a valid key")
                 if answer.status_code == 404:
                     raise UserError(f"{settings.api} has no {path}; choose another release= or dataset")
-                if answer.is_success and isinstance(found := answer.json(), dict):
-                    return found
-                what, after = f"status {answer.status_code}", answer.headers.get("retry-after")
+                if answer.is_success and isinstance(content := answer.json(), dict):
+                    return content
+                fault, after = f"status {answer.status_code}", answer.headers.get("retry-after")
             except (httpx.HTTPError, ValueError) as error:
-                what = type(error).__name__
+                fault = type(error).__name__
             if attempt < settings.retries:
                 _wait(attempt, settings, after)
-        raise UserError(f"{settings.api}/{path}: {what} after {settings.retries} retries; try again later")
+        raise UserError(f"{settings.api}/{path}: {fault} after {settings.retries} retries; try again later")
 
 
 def _wait(attempt: int, settings: S2Settings, after: str | None = None) -> None:
-    asked = float(after) if after is not None and after.isascii() and after.isdigit() else 0.0
-    time.sleep(min(max(settings.backoff_seconds * 2**attempt, asked), MOST_SECONDS))
+    wait = backoff(attempt, settings.backoff_seconds, MOST_SECONDS, CHANCE)
+    time.sleep(min(max(wait, retry_after(after) or 0.0), MOST_SECONDS))
 
 
 def _dataset(api: Api, release: str, dataset: str, folder: Path, settings: S2Settings) -> list[dict[str, Any]]:
     folder.mkdir(parents=True, exist_ok=True)
     links = Links(lambda: api.links(release, dataset))
-    # Parts come one by one: between two of them nothing else would tell that more are to come.
+    # Between two parts, only this file says that more parts are to come.
     (folder / f"{MANIFEST}{UNDER_WAY[0]}").touch()
     stop = threading.Event()
     with (
@@ -184,32 +177,26 @@ def _dataset(api: Api, release: str, dataset: str, folder: Path, settings: S2Set
         progress(f"fetch {dataset}", len(links.names), "parts") as bar,
     ):
 
-        def one(name: str) -> None:
+        def fetch_part(name: str) -> None:
             Part(folder / name, client, links, settings, stop).fetch()
             bar.update()
 
         try:
-            list(pool.map(one, links.names))
-        except BaseException:  # whatever ended it, no other part may go on
+            list(pool.map(fetch_part, links.names))
+        except BaseException:  # whatever went wrong, the other parts must stop
             stop.set()
             pool.shutdown(cancel_futures=True)
             raise
     parts = [{"name": name, "bytes": (folder / name).stat().st_size} for name in links.names]
     manifest = {"release": release, "dataset": dataset, "parts": parts}
-    _write(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n")
-    for left in unfinished(folder):
-        left.unlink()
+    replace(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n")
+    for path in unfinished(folder):
+        path.unlink()
     return parts
 
 
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
-
-
 class Links:
-    """The links of a dataset; all parts that find theirs expired share one call for fresh ones."""
+    """The links of a dataset. All parts whose links expired share one call for fresh ones."""
 
     def __init__(self, ask: Callable[[], dict[str, str]]) -> None:
         self._ask = ask
@@ -221,18 +208,18 @@ class Links:
         return self._links[name]
 
     def refresh(self, name: str, stale: str) -> None:
-        """Ask for fresh links, unless another part has done so since `stale` was given out."""
+        """Ask for fresh links, unless another part has done so since this one got the link `stale`."""
         with self._lock:
             if self._links[name] == stale:
                 fresh = self._ask()
                 if name not in fresh:
-                    raise UserError(f"{name}: the API lists this part no longer; fetch the newest release again")
+                    raise UserError(f"{name}: the API no longer lists this part; fetch the newest release again")
                 self._links = self._links | fresh
 
 
 @dataclass
 class Part:
-    """One part: PATH when it is whole and checked, PATH.part and its PATH.part.json before."""
+    """One part: PATH once it is whole and checked, PATH.part and PATH.part.json before."""
 
     path: Path
     client: httpx.Client
@@ -240,34 +227,34 @@ class Part:
     settings: S2Settings
     stop: threading.Event
     whole: dict[str, Any] = field(default_factory=dict)
-    """What the server said of the whole file: `bytes` and `etag`, where it told."""
+    """The `bytes` and the `etag` of the whole file, as far as the server sent them."""
 
     def fetch(self) -> None:
-        """Raises UserError where the part cannot be had, or the disk cannot hold it."""
+        """Raises UserError where the part cannot be fetched or written."""
         attempt = 0
         while not self.path.exists():
             before = self._got()
             try:
                 self._go_on()
-                if self._is_complete():
+                if self.whole.get("bytes") in (None, self._got()):
                     self._check()
                     self._partial.replace(self.path)
                     self._about.unlink(missing_ok=True)
                     return
-                what, after = "it ended early", None
+                fault, after = "it ended early", None
             except _AnswerError as error:
-                what, after = str(error), error.after
+                fault, after = str(error), error.after
             except httpx.HTTPError as error:
-                what, after = type(error).__name__, None
+                fault, after = type(error).__name__, None
             except OSError as error:
                 raise UserError(
                     f"{self._partial}: {error.strerror or error}; make room or choose another data="
                 ) from None
             if self.stop.is_set():
-                raise GivenUpError(self.path.name)
+                raise CancelledError(self.path.name)
             attempt = 0 if self._got() > before else attempt + 1
             if attempt > self.settings.retries:
-                raise UserError(f"{self.path.name}: {what}, {attempt} times in a row; run the command again to go on")
+                raise UserError(f"{self.path.name}: {fault}, {attempt} times in a row; run the command again to go on")
             _wait(max(attempt - 1, 0), self.settings, after)
 
     @property
@@ -281,11 +268,8 @@ class Part:
     def _got(self) -> int:
         return self._partial.stat().st_size if self._partial.exists() else 0
 
-    def _is_complete(self) -> bool:
-        return self.whole.get("bytes") in (None, self._got())
-
     def _go_on(self) -> None:
-        """Fetch what is missing. A server that does not know the rest, or has another file by now, sends all."""
+        """Fetch what is missing. A server that cannot send a range, or whose file has changed, sends the whole file."""
         self.whole = self._known()
         start = self._got() if self.whole else 0
         if start and start == self.whole["bytes"]:
@@ -303,30 +287,30 @@ class Part:
             if answer.status_code not in (200, 206):
                 raise _AnswerError(f"status {answer.status_code}", answer.headers.get("retry-after"))
             if answer.status_code == 206:
-                told = RANGE.fullmatch(answer.headers.get("content-range", ""))
-                if told is None or (int(told[1]), int(told[2])) != (start, self.whole["bytes"]):
+                sent = RANGE.fullmatch(answer.headers.get("content-range", ""))
+                if sent is None or (int(sent[1]), int(sent[2])) != (start, self.whole["bytes"]):
                     self._forget()
-                    raise _AnswerError("another range than the one asked for")
+                    raise _AnswerError("a range that was not requested")
             else:
                 self._remember(answer)
             self._append(answer, "ab" if answer.status_code == 206 else "wb")
 
     def _append(self, answer: httpx.Response, mode: str) -> None:
         with self._partial.open(mode) as out:
-            # In pieces as they come: what was gathered for a larger one would be lost with the connection.
+            # Written as they come: a larger chunk would be lost with the connection.
             for data in answer.iter_raw():
                 out.write(data)
                 if self.stop.is_set():
-                    raise GivenUpError(self.path.name)
+                    raise CancelledError(self.path.name)
         if self.whole.get("bytes") is not None and self._got() > self.whole["bytes"]:
             self._forget()
-            raise _AnswerError("more bytes than were told")
+            raise _AnswerError("more bytes than announced")
 
     def _known(self) -> dict[str, Any]:
-        """What an earlier run was told of the file; without it nothing can be appended."""
+        """The size and tag that an earlier run stored; without them nothing can be appended."""
         try:
-            told = json.loads(self._about.read_bytes())
-            size, etag = int(told["bytes"]), str(told["etag"])
+            stored = json.loads(self._about.read_bytes())
+            size, etag = int(stored["bytes"]), str(stored["etag"])
         except (OSError, ValueError, TypeError, KeyError):
             return {}
         return {"bytes": size, "etag": etag} if self._got() <= size else {}
@@ -337,35 +321,32 @@ class Part:
         self._forget()
         # A weak tag does not promise the same bytes, so nothing could be appended.
         if self.whole["bytes"] is not None and etag.startswith('"'):
-            _write(self._about, json.dumps(self.whole).encode())
+            replace(self._about, json.dumps(self.whole).encode())
 
     def _forget(self) -> None:
         self._partial.unlink(missing_ok=True)
         self._about.unlink(missing_ok=True)
 
     def _check(self) -> None:
-        """MD5, where the server's tag is one, and the checksums within the gzip; a part that fails is forgotten."""
-        digest, unpack, ended = hashlib.md5(usedforsecurity=False), zlib.decompressobj(31), False
+        """Check the MD5, where the server's tag is one, and the gzip's own checksums; a part that fails is deleted."""
+        md5, fault = MD5.fullmatch(self.whole.get("etag") or ""), "" if self._got() else "an empty gzip"
         try:
-            with self._partial.open("rb") as stream:
-                while data := stream.read(CHUNK):
-                    digest.update(data)
-                    while data:
-                        unpack = zlib.decompressobj(31) if ended else unpack
-                        unpack.decompress(data, CHUNK)
-                        ended, data = unpack.eof, unpack.unused_data if unpack.eof else unpack.unconsumed_tail
-        except zlib.error as error:
+            with gzip.open(self._partial) as stream:
+                while stream.read(CHUNK):
+                    pass
+        except GZIP_FAULTS as error:
+            fault = f"a broken gzip ({error})"
+        with self._partial.open("rb") as packed:
+            if md5 and md5[1] != hashlib.file_digest(packed, partial(hashlib.md5, usedforsecurity=False)).hexdigest():
+                fault = fault or "a wrong MD5"
+        if fault:
             self._forget()
-            raise _AnswerError(f"a broken gzip ({error})") from None
-        told = MD5.fullmatch(self.whole.get("etag") or "")
-        if not ended or (told and told[1] != digest.hexdigest()):
-            self._forget()
-            raise _AnswerError("a gzip that ends early" if not ended else "a wrong MD5")
+            raise _AnswerError(fault)
 
 
 class _AnswerError(Exception):
-    """A server's answer is not what was asked for; `after` is its Retry-After."""
+    """A server's answer is not what was requested; `after` is its Retry-After."""
 
-    def __init__(self, what: str, after: str | None = None) -> None:
-        super().__init__(what)
+    def __init__(self, fault: str, after: str | None = None) -> None:
+        super().__init__(fault)
         self.after = after

@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from ingest.pages.selectors import valid_selector
 from lake import bundled
 from lake.config import Settings
 
@@ -15,7 +16,7 @@ SITES = Path(__file__).parent / "sites"
 
 
 class Paging(Settings):
-    """`{page}` in an index URL becomes `first`, `first + step`, … at most `most` pages, until one has no new link."""
+    """`{page}` in an index URL becomes `first`, `first + step`, … for at most `most` pages, or until no link is new."""
 
     first: NonNegativeInt = 1
     step: PositiveInt = 1
@@ -26,17 +27,17 @@ class Index(Settings):
     """Where a site lists its documents.
 
     Attributes:
-        urls: Index pages; more of them where `{page}` or `{letter}` (a to z) stands in a URL.
+        urls: Index pages. A URL with `{page}` or `{letter}` (a to z) stands for several.
         paging: What `{page}` becomes.
-        next: CSS selector of the link to the following index page, where there is one.
+        next: CSS selector of the link to the following index page, if there is one.
         links: CSS selector of the links to documents, or, with `through`, to pages that hold such links.
         through: CSS selector of the links to documents on the pages that `links` lead to.
         match: Regular expression that a document's URL must contain.
         pdf: The index page is itself a PDF, whose link annotations lead to the documents.
-        find: For an index that is no HTML, such as JSON or an XML sitemap: regular expression with one group, the link,
-            which is searched in the text instead of `links`; see `listed`.
-        put_in: What `find` found stands in this URL where `{found}` is.
-        more: Regular expression: links found that contain it are index pages too, such as the parts of a sitemap.
+        find: For an index that is not HTML, such as JSON or an XML sitemap: regular expression whose one group is the
+            link. It is searched in the text instead of `links`; see `listed`.
+        put_in: URL in which each link that `find` matches replaces `{found}`.
+        more: Regular expression: links that contain it lead to further index pages, such as the parts of a sitemap.
     """
 
     urls: tuple[str, ...] = ()
@@ -50,6 +51,8 @@ class Index(Settings):
     put_in: str | None = None
     more: str | None = None
 
+    _css = field_validator("next", "links", "through")(valid_selector)
+
     @field_validator("match", "find", "more")
     @classmethod
     def _compiles(cls, pattern: str | None) -> str | None:
@@ -61,13 +64,9 @@ class Index(Settings):
         return pattern
 
     @model_validator(mode="after")
-    def _paged(self) -> Self:
+    def _consistent(self) -> Self:
         if (self.paging is not None) != any("{page}" in url for url in self.urls):
             raise ValueError("paging and {page} in urls go together")
-        return self
-
-    @model_validator(mode="after")
-    def _found(self) -> Self:
         if self.find is None and (self.put_in is not None or self.more is not None):
             raise ValueError("put_in and more need find")
         if self.find is not None and re.compile(self.find).groups != 1:
@@ -77,37 +76,37 @@ class Index(Settings):
         return self
 
     def listed(self, page: str) -> list[str]:
-        """Links that `find` finds in the text of an index page, each once, in order, as they stand in `put_in`.
+        """Links that `find` matches in the text of an index page, each once, in order, as they stand in `put_in`.
 
-        Escapes of JSON and entities of XML are resolved. Empty where there is no `find`.
+        Escapes of JSON and entities of XML are resolved. Empty if there is no `find`.
         """
         if self.find is None:
             return []
-        links = dict.fromkeys(_unescaped(found[1]) for found in re.finditer(self.find, page) if found[1])
+        links = dict.fromkeys(_unescaped(match[1]) for match in re.finditer(self.find, page) if match[1])
         return [link if self.put_in is None else self.put_in.replace("{found}", link) for link in links]
 
 
-def _unescaped(found: str) -> str:
-    if "\\" in found:
+def _unescaped(link: str) -> str:
+    if "\\" in link:
         try:
-            found = str(json.loads(f'"{found}"'))
+            link = str(json.loads(f'"{link}"'))
         except ValueError:
-            return found
-    return html.unescape(found)
+            return link
+    return html.unescape(link)
 
 
 class SiteCleaning(Settings):
-    """What of a document stays, line by line. How lines are compared is told by ingest.text.sitelines.
+    """Which lines of a document stay. ingest.text.sitelines says how lines are compared.
 
     Attributes:
-        start_at: Headings; the text begins at the first that occurs.
-        stop_at: Headings; the text ends before the first that has most of it, by characters, before it. One that stands
-            earlier, as acknowledgements at the front of a book do, goes with what is below it up to the next heading,
-            or alone where it is a line without a heading's mark. Before the first prose none counts.
-        skip: Headings of sections that go, each with all below it up to the next heading of its level or above.
+        start_at: Headings. The text begins at the first that occurs.
+        stop_at: Headings. The text ends before the first of them in its second half, by characters. An earlier one,
+            such as the acknowledgements at the front of a book, goes with what is below it up to the next heading,
+            or alone if the line has no heading's mark. A heading before the first prose does not count.
+        skip: Headings of sections that go, each with everything below it up to the next heading of its level or above.
         drop: Beginnings of lines that go, in whole words.
 
-    Of a document in chapters, each page starts and stops by itself.
+    In a document of several chapters, each page starts and stops by itself.
     """
 
     start_at: tuple[str, ...] = ()
@@ -124,7 +123,7 @@ class SiteCleaning(Settings):
 
 
 class Expected(Settings):
-    """What a healthy crawl of the whole site yields, about.
+    """Roughly what a healthy crawl of the whole site yields.
 
     Attributes:
         documents: Documents with text.
@@ -145,20 +144,20 @@ class Site(Settings):
     Attributes:
         name: What the source is called in full.
         audience: For whom it writes.
-        license: Its licence or the words of its terms.
+        license: Its licence, or its terms in words.
         redistributable: Whether a data set may carry its text.
-        mode: `html`: a page a document; `pdf`: a file a document; `chapters`: pages of one document, joined in order;
-            `browser`: a page that builds its content with JavaScript.
+        mode: `html`: a document is a page. `pdf`: it is a file. `chapters`: it is several pages, joined in order.
+            `browser`: it is a page that builds its content with JavaScript.
         index: Where documents are listed.
         seeds: Documents that no index lists.
-        content: CSS selector of the main content. Without it the content is found by its structure.
-        title: CSS selector of the title; by default the page's heading or <title>.
+        content: CSS selector of the main content. By default the page's structure shows what it is.
+        title: CSS selector of the title. By default it is the page's heading or <title>.
         chapters: CSS selector, on a document's first page, of the links to its chapters.
         wait_for: CSS selector that a browser waits for.
         clean: Which lines stay.
         expect: What a whole crawl yields.
-        rate: Requests a second at the most; robots.txt may ask for less.
-        checked: When and how this file was last held against the site, or why it could not be.
+        rate: Requests per second, at most; robots.txt may ask for fewer.
+        checked: When and how this file was last compared with the site, or why it could not be.
     """
 
     name: str
@@ -177,6 +176,8 @@ class Site(Settings):
     rate: PositiveFloat = Field(default=1.0, le=50)
     checked: str
 
+    _css = field_validator("content", "title", "chapters")(valid_selector)
+
     @model_validator(mode="after")
     def _reachable(self) -> Self:
         if not self.index.urls and not self.seeds:
@@ -186,16 +187,11 @@ class Site(Settings):
         return self
 
 
-def known_sites() -> list[str]:
-    """Tags of the sites that come with the project."""
-    return bundled.names(SITES)
-
-
 def site_file(name: str) -> Path:
-    """The YAML of a site, by tag or path. Raises UserError where there is none."""
+    """The YAML of a site, by tag or path. Raises UserError if there is none."""
     return bundled.locate(name, SITES, "site")
 
 
 def load_site(name: str) -> Site:
-    """A site by its tag, or by the path of a YAML file of one's own. Raises UserError where it is missing or wrong."""
+    """A site by its tag, or by the path of your own YAML file. Raises UserError if it is missing or wrong."""
     return bundled.read(site_file(name), Site)

@@ -1,33 +1,26 @@
-"""What cleaning counted, part by part, and the accounts and figures that add up from it."""
+"""What cleaning counted in each part, and the accounts and figures that sum it up."""
 
 from collections import Counter
 from typing import Any
 
 import pyarrow as pa
 
+from lake.schema import schema
 from lake.step import Account
 
-TALLY = pa.schema(
-    [
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("figure", pa.string(), nullable=False),
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("count", pa.int64(), nullable=False),
-    ]
-)
-"""Of all documents: entered, kept and dropped (key: reason); of those long enough whose source is to be English:
-language (key: its code); of those kept: license and site (keys: their names), redistributable and characters, and what
-was changed in their texts: masked (key: kind), lines_removed (key: rule), marks_broken. Where there is no key it is
-empty."""
+TALLY = schema("source string, figure string, key string, count int64")
+"""The figures are, for all documents: entered, kept and dropped (key: reason); for those whose language was detected:
+language (key: its code); for those kept: license and site (keys: their names), redistributable and characters, and what
+was changed in their texts: masked (key: kind), lines_removed (key: rule), marks_broken. Other keys are empty."""
 
 Counts = Counter[tuple[str, str]]
 """By figure and key."""
 
 
 def tally_table(source: str, counts: Counts) -> pa.Table:
-    """Rows of TALLY, sorted. That none entered is told too, so that no source is forgotten."""
-    found = {("entered", ""): 0} | counts
-    rows = [{"source": source, "figure": one[0], "key": one[1], "count": n} for one, n in sorted(found.items())]
+    """Rows of TALLY, sorted. A source without documents has a row too, so that it is not forgotten."""
+    every = sorted(({("entered", ""): 0} | counts).items())
+    rows = [{"source": source, "figure": figure, "key": key, "count": count} for (figure, key), count in every]
     return pa.Table.from_pylist(rows, TALLY)
 
 
@@ -37,8 +30,8 @@ class Tally:
     def __init__(self, rows: pa.Table) -> None:
         self._counts: dict[str, dict[str, Counter[str]]] = {}
         for row in rows.select(TALLY.names).sort_by([(name, "ascending") for name in TALLY.names]).to_pylist():
-            own = self._counts.setdefault(row["source"], {})
-            own.setdefault(row["figure"], Counter())[row["key"]] += row["count"]
+            figures = self._counts.setdefault(row["source"], {})
+            figures.setdefault(row["figure"], Counter())[row["key"]] += row["count"]
 
     def accounts(self) -> dict[str, Account]:
         """Accounts by source."""
@@ -46,8 +39,8 @@ class Tally:
         return {source: Account.of(kept[source], dropped[source], entered[source]) for source in self._counts}
 
     def figures(self) -> dict[str, Any]:
-        """What the cards tell of the corpus: sites and changes where there are any, the rest for every source."""
-        languages = sum((own.get("language", Counter()) for own in self._counts.values()), Counter())
+        """What the cards say about the corpus: sites and changes where there are any, the rest for every source."""
+        languages = sum((figures.get("language", Counter()) for figures in self._counts.values()), Counter())
         return {
             "licenses": self._by_key("license"),
             "redistributable": self._total("redistributable"),
@@ -60,9 +53,9 @@ class Tally:
         }
 
     def _by_key(self, figure: str, some: bool = False) -> dict[str, dict[str, int]]:
-        """By source; with `some`, of the sources that have any."""
-        found = {source: dict(own.get(figure, {})) for source, own in self._counts.items()}
-        return {source: counts for source, counts in found.items() if counts or not some}
+        """By source; with `some`, for sources that have any."""
+        every = {source: dict(figures.get(figure, {})) for source, figures in self._counts.items()}
+        return {source: counts for source, counts in every.items() if counts or not some}
 
     def _total(self, figure: str) -> dict[str, int]:
         return {source: sum(counts.values()) for source, counts in self._by_key(figure).items()}

@@ -1,50 +1,54 @@
-"""YAML files that come with the package, one a benchmark or site: found by name, or by the path of one's own."""
+"""YAML files of the package, for a benchmark or site each. Names select them; a path selects a user's file."""
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
-from lake.config import S, explain
+from lake.config import S, explain, parse_yaml
 from lake.error import UserError
 
 SUFFIX = ".yaml"
 
 
 def names(folder: Path) -> list[str]:
-    """The names that `locate` knows."""
+    """The names that `locate` knows, sorted."""
     return sorted(path.stem for path in folder.glob(f"*{SUFFIX}"))
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Advice to append to a message about an unknown name; empty if no known name resembles it."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def locate(name: str, folder: Path, what: str) -> Path:
-    """The file of a name in `folder`; any other by a path that ends in `.yaml`. `what` is used in messages.
+    """The file with a name in `folder`, or a path that ends in `.yaml`. Messages call it a `what`.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such file.
     """
     known = names(folder)
     if name in known:
         return folder / f"{name}{SUFFIX}"
     if not name.endswith(SUFFIX):
-        near = difflib.get_close_matches(name, known, n=1)
-        advice = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"{name}: no such {what}; the known ones are {', '.join(known)}{advice}")
+        raise UserError(f"{name}: no such {what}; the known ones are {', '.join(known)}{nearest(name, known)}")
     if not Path(name).is_file():
-        raise UserError(f"{name}: no such {what} file; a {what}'s name or the path of a {SUFFIX} is needed")
+        raise UserError(f"{name}: no such {what} file; give a {what}'s name or the path of a {SUFFIX} file")
     return Path(name)
 
 
 def tag(name: str) -> str:
-    """The name that tables and folders carry: that of the file where a path was given."""
+    """The name for tables and folders: a path becomes the stem of its file."""
     return Path(name).stem if name.endswith(SUFFIX) else name
 
 
 def read(path: Path, model: type[S]) -> S:
-    """Raises UserError where the file is not YAML or not what `model` takes."""
+    """Raises UserError if the file is not YAML or does not fit `model`."""
     try:
-        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return model.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         raise UserError(f"{path}: {explain(error, model)}") from None
-    except (yaml.YAMLError, ValueError) as error:  # a date such as 2020-13-45 is a ValueError
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not YAML: {error}") from None

@@ -2,33 +2,81 @@
 
 import difflib
 import inspect
+import re
+import types
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 
 from lake.error import UserError
 
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
+"""What a user calls something that becomes part of a folder's name."""
+
 
 class Settings(BaseModel):
-    """Base of every config: immutable, and a key it does not know is an error."""
+    """Base of every config: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
     def written_out(cls, given: Any) -> Any:
-        """What stands for a section that is given in short, a name say, so that overrides can set keys beside it."""
+        """The section in full where a config gives it in short, by a name say, so that overrides can set its keys."""
+        return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, given: Any) -> Any:
+        """Pydantic takes true for 1."""
+        for key, value in given.items() if isinstance(given, dict) else ():
+            field = cls.model_fields.get(key)
+            if isinstance(value, bool) and field is not None and not _alternatives(field.annotation) & {bool, Any}:
+                raise ValueError(f"{key}: {str(value).lower()} is not a value of this key")
         return given
 
 
 S = TypeVar("S", bound=Settings)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 without its surprises: `yes` and `2023-08-01` are text, `1:30` is no number, and `1e-4` is one."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp", ":int", ":float"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for tag, pattern, first in (
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", "[-+]?(?:0|[1-9][0-9_]*)", "-+0123456789"),
+    ("float", r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", "[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+."),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"^(?:{pattern})$"), list(first))
+
+
+def parse_yaml(text: str) -> Any:
+    """The data of a YAML document.
+
+    Raises:
+        ValueError: the text is not YAML.
+    """
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+
+
 def load(path: str | Path, overrides: Sequence[str], model: type[S]) -> S:
-    """Read a YAML file into `model`, after applying overrides such as `dedup.threshold=0.7` (values are YAML).
+    """Read a YAML file into `model`, after applying overrides such as `dedup.threshold=0.7`.
+
+    A value on the command line is YAML, but where the key takes text, it is taken as it stands, and only
+    `null` and an empty value mean nothing.
 
     Raises:
         UserError: the file is missing or not YAML, an override has no `=`, or a key or type is wrong.
@@ -37,9 +85,9 @@ def load(path: str | Path, overrides: Sequence[str], model: type[S]) -> S:
     if not file.is_file():
         raise UserError(f"{path}: no such config file; the ready ones are in configs/")
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or no such date or number
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        tree = parse_yaml(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # not UTF-8, or not YAML
+        raise UserError(f"{path}: not YAML: {error}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path}: a config is a mapping of keys to values, this is {type(tree).__name__}")
     for override in overrides:
@@ -63,8 +111,8 @@ def _apply(tree: dict[str, Any], override: str, model: type[BaseModel]) -> None:
     for position, parent in enumerate(parents, 1):
         node = _descend(node, parent, ".".join(parents[:position]))
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):  # ValueError: no such date or number
+        value = text if text not in ("", "null") and _takes_text(model, key) else parse_yaml(text)
+    except ValueError:
         raise UserError(f"{override}: the value is not YAML; quote it") from None
     if isinstance(node, list):
         node[_index(node, last, key)] = value
@@ -72,6 +120,17 @@ def _apply(tree: dict[str, Any], override: str, model: type[BaseModel]) -> None:
         node[last] = value
     else:
         raise UserError(f"{override}: {'.'.join(parents)} is a value, not a group of keys")
+
+
+def _takes_text(model: type[BaseModel], key: str) -> bool:
+    """Whether the value of a dotted key is text and nothing else."""
+    kinds: list[Any] = [model]
+    for part in key.split("."):
+        models = (inner for kind in kinds for inner in _models(kind))
+        fields = [inner.model_fields[part].annotation for inner in models if part in inner.model_fields]
+        # An index or the key of a mapping leads to what the list or the mapping holds.
+        kinds = fields or [held for kind in kinds for held in _held(kind)]
+    return bool(kinds) and all(_alternatives(kind) == {str} for kind in kinds)
 
 
 def _descend(node: Any, key: str, where: str) -> Any:
@@ -85,10 +144,17 @@ def _descend(node: Any, key: str, where: str) -> Any:
 
 
 def _index(node: list[Any], key: str, where: str) -> int:
-    # Other digits, such as ², are none to int().
+    # Other digits, such as ², mean nothing to int().
     if not (key.isascii() and key.isdecimal()) or int(key) >= len(node):
         raise UserError(f"{where}: a list of {len(node)} takes an index from 0 to {len(node) - 1}")
     return int(key)
+
+
+def laid_over(base: Any, keys: Any) -> Any:
+    """A tree of settings with some keys laid over it, section by section."""
+    if not isinstance(base, dict) or not isinstance(keys, dict):
+        return keys
+    return base | {key: laid_over(base.get(key), value) for key, value in keys.items()}
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -97,10 +163,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     where = ".".join(str(part) for part in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        key = str(first["loc"][-1])
-        near = difflib.get_close_matches(key, set(_keys(model)) - {key}, n=1)
-        advice = f"did you mean {near[0]}?" if near else "remove it"
-        return f"{where}: unknown key; {advice}{more}"
+        return f"{where}: unknown key; {_advice(where, model)}{more}"
     if first["type"] == "missing":
         return f"{where}: this key is required{more}"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -108,11 +171,45 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     return f"{where}: {message}{shown}{more}" if where else f"{message}{more}"
 
 
-def _keys(model: type[BaseModel]) -> Iterator[str]:
+def _advice(where: str, model: type[BaseModel]) -> str:
+    """The key that was meant: one spelt alike, first of the same section, then of any other."""
+    *section, key = where.split(".")
+    known = [path.split(".") for path in dict.fromkeys(_keys(model))]
+    beside = [name for *path, name in known if bool(path) == bool(section) and _within(path, section)]
+    if near := difflib.get_close_matches(key, beside, n=1):
+        return f"did you mean {near[0]}?"
+    elsewhere = {path[-1]: ".".join(path) for path in reversed(known)}
+    near = difflib.get_close_matches(key, elsewhere, n=1)
+    return f"did you mean {elsewhere[near[0]]}?" if near else "remove it"
+
+
+def _within(path: list[str], section: list[str]) -> bool:
+    """Whether the section is the path, with names of sources and the like between its parts."""
+    parts = iter(section)
+    return all(part in parts for part in path)
+
+
+def _keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
+    """Every key of the settings, dotted."""
     for name, field in model.model_fields.items():
-        yield name
+        yield f"{above}{name}"
         for inner in _models(field.annotation):
-            yield from _keys(inner)
+            yield from _keys(inner, f"{above}{name}.")
+
+
+def _alternatives(annotation: Any) -> set[Any]:
+    """The types that values of a field have, None left out."""
+    if typing.get_origin(annotation) is Annotated:
+        return _alternatives(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return {kind for argument in typing.get_args(annotation) for kind in _alternatives(argument)}
+    return {annotation} - {type(None)}
+
+
+def _held(annotation: Any) -> Iterator[Any]:
+    """The types of the values that a list or a mapping of this type holds."""
+    for kind in _alternatives(annotation):
+        yield from [argument for argument in typing.get_args(kind) if argument is not ...][-1:]
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

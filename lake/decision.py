@@ -4,96 +4,74 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import pyarrow as pa
+from lake.schema import schema
 
 
 class Reason(StrEnum):
-    """Why a document left. The value is what tables, manifests and reports show."""
+    """Why a document left. The value is what tables, manifests and reports show; the order means nothing."""
 
-    # read
-    MALFORMED_JSON = "malformed_json"
-    MALFORMED_XML = "malformed_xml"
+    BULLET_LINES = "bullet_lines"
+    CONTAMINATED = "contaminated"
+    CURLY_BRACKET = "curly_bracket"
+    DELETED_CITATION = "deleted_citation"
+    DUPLICATE_LINES = "duplicate_lines"
+    DUPLICATE_NGRAMS = "duplicate_ngrams"
+    DUPLICATE_PARAGRAPHS = "duplicate_paragraphs"
+    ELLIPSIS_LINES = "ellipsis_lines"
+    EMPTY = "empty"
+    ENCRYPTED_PDF = "encrypted_pdf"
+    EXACT_DUPLICATE = "exact_duplicate"
+    FEW_ALPHABETIC_WORDS = "few_alphabetic_words"
+    FEW_SENTENCES = "few_sentences"
+    FEW_STOP_WORDS = "few_stop_words"
+    FILTERED_OUT = "filtered_out"
     HOSTILE_XML = "hostile_xml"
+    ID_DUPLICATE = "id_duplicate"
+    JAVASCRIPT_LINES = "javascript_lines"
+    LOREM_IPSUM = "lorem_ipsum"
+    MALFORMED_ANNOTATION = "malformed_annotation"
+    MALFORMED_JSON = "malformed_json"
+    MALFORMED_PDF = "malformed_pdf"
+    MALFORMED_QUESTION = "malformed_question"
+    MALFORMED_WARC = "malformed_warc"
+    MALFORMED_XML = "malformed_xml"
+    MISSING_FIELD = "missing_field"
+    NEAR_DUPLICATE = "near_duplicate"
+    NON_ENGLISH = "non_english"
+    NOT_A_PAGE = "not_a_page"
+    NO_ABSTRACT = "no_abstract"
+    NO_BODY = "no_body"
+    NO_CONTENT = "no_content"
+    NO_PUBMED_ID = "no_pubmed_id"
+    NO_TERMINAL_PUNCTUATION = "no_terminal_punctuation"
+    OVER_BUDGET = "over_budget"
+    POLICY_LINES = "policy_lines"
+    PROMPT_TOO_LONG = "prompt_too_long"
+    REPEATED_ID = "repeated_id"
+    SAME_TITLE = "same_title"
+    SCANNED_PDF = "scanned_pdf"
+    SUB_PAGE = "sub_page"
+    SUPERSEDED = "superseded"
+    SYMBOLS = "symbols"
+    TOO_LARGE = "too_large"
+    TOO_LONG = "too_long"
+    TOO_SHORT = "too_short"
+    TOP_NGRAM = "top_ngram"
     TRUNCATED_FILE = "truncated_file"
     UNDECODABLE = "undecodable"
-    MISSING_FIELD = "missing_field"
-    WRONG_TYPE = "wrong_type"
-    TOO_LARGE = "too_large"
-    NO_BODY = "no_body"
-    # read, of PubMed
-    NO_ABSTRACT = "no_abstract"
-    MALFORMED_ANNOTATION = "malformed_annotation"
-    # read, of WARC files
-    MALFORMED_WARC = "malformed_warc"
-    NOT_A_PAGE = "not_a_page"
-    # read, of web pages and PDFs
-    NO_CONTENT = "no_content"
-    MALFORMED_PDF = "malformed_pdf"
-    ENCRYPTED_PDF = "encrypted_pdf"
-    SCANNED_PDF = "scanned_pdf"
-    # clean
-    REPEATED_ID = "repeated_id"
-    EMPTY = "empty"
-    TOO_SHORT = "too_short"
-    NON_ENGLISH = "non_english"
-    # clean, of PubMed; read tells the first, too, where the record has all its ids
-    NO_PUBMED_ID = "no_pubmed_id"
-    DELETED_CITATION = "deleted_citation"
-    SUPERSEDED = "superseded"
-    # clean, by quality rules
-    TOO_LONG = "too_long"
-    CURLY_BRACKET = "curly_bracket"
-    LOREM_IPSUM = "lorem_ipsum"
-    SYMBOLS = "symbols"
-    BULLET_LINES = "bullet_lines"
-    ELLIPSIS_LINES = "ellipsis_lines"
-    JAVASCRIPT_LINES = "javascript_lines"
-    POLICY_LINES = "policy_lines"
-    NO_TERMINAL_PUNCTUATION = "no_terminal_punctuation"
     WORD_LENGTH = "word_length"
-    FEW_ALPHABETIC_WORDS = "few_alphabetic_words"
-    FEW_STOP_WORDS = "few_stop_words"
-    FEW_SENTENCES = "few_sentences"
-    DUPLICATE_LINES = "duplicate_lines"
-    DUPLICATE_PARAGRAPHS = "duplicate_paragraphs"
-    TOP_NGRAM = "top_ngram"
-    DUPLICATE_NGRAMS = "duplicate_ngrams"
-    # dedup
-    EXACT_DUPLICATE = "exact_duplicate"
-    ID_DUPLICATE = "id_duplicate"
-    NEAR_DUPLICATE = "near_duplicate"
-    # dedup by title
-    SAME_TITLE = "same_title"
-    SUB_PAGE = "sub_page"
-    # decontaminate
-    CONTAMINATED = "contaminated"
-    # mix
-    FILTERED_OUT = "filtered_out"
-    OVER_BUDGET = "over_budget"
-    # evaluate
-    PROMPT_TOO_LONG = "prompt_too_long"
-    MALFORMED_QUESTION = "malformed_question"
+    WRONG_TYPE = "wrong_type"
 
 
-DECISION = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("step", pa.string(), nullable=False),
-        pa.field("keep", pa.bool_(), nullable=False),
-        pa.field("reason", pa.string()),
-        pa.field("rule", pa.string()),
-        pa.field("evidence", pa.string()),
-        pa.field("score", pa.float64()),
-        pa.field("native", pa.string()),
-        pa.field("survivor", pa.string()),
-    ]
+DECISION = schema(
+    "id string, source string, step string, keep bool, reason string?, rule string?, evidence string?, "
+    "score float64?, native string?, survivor string?"
 )
 """One row for every document that enters a step. All columns after `keep` are null where it is true.
 
 `rule` names the rule within the reason, where a reason has several. `evidence` is for people to read: whatever a
 program reads back has a column of its own. `score` is the measured value that decided. `native` is the place of a
-record that never became a document, such as `file:line`. `survivor` is the id of the document that a duplicate goes for.
+record that never became a document, such as `file:line`. `survivor` is the document kept in place of a duplicate.
 """
 
 EVIDENCE_CHARS = 400
@@ -109,6 +87,14 @@ class Drop:
     rule: str | None = None
     native: str | None = None
     survivor: str | None = None
+
+
+class RecordError(Exception):
+    """A record cannot be used for a `reason`; the message is the evidence."""
+
+    def __init__(self, reason: Reason, evidence: str) -> None:
+        super().__init__(evidence)
+        self.reason = reason
 
 
 def decision(step: str, document: str, source: str, drop: Drop | None) -> dict[str, Any]:

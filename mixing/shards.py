@@ -1,14 +1,13 @@
-"""Shards: Megatron's indexed dataset, one document a sequence, written, checked and read without Megatron or torch.
+"""Shards: write, read and verify Megatron's indexed dataset without Megatron or torch. A document is a sequence.
 
-A shard is a pair of files. `.bin` holds the tokens and nothing else. `.idx` holds, little-endian: the magic, int64
-version 1, a byte that names the type of a token, the number of sequences, the number of documents + 1; then for each
-sequence its length (int32) and the byte where it starts (int64), and the bounds of the documents (int64). Byte for
-byte what megatron-core's IndexedDatasetBuilder writes.
+A shard is a pair of files, byte for byte what megatron-core's IndexedDatasetBuilder writes. `.bin` holds the tokens and
+nothing else. `.idx` holds, little-endian: the magic, int64 version 1, a byte for the type of a token, the number of
+sequences, the number of documents + 1; then the length of each sequence (int32), the byte where it starts (int64), and
+the bounds of the documents (int64).
 """
 
 import hashlib
 import struct
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,27 +27,27 @@ HEAD = struct.Struct("<9sQBQQ")
 TYPES: dict[int, type[np.generic]] = {8: np.uint16, 4: np.int32}
 CODES = {dtype: code for code, dtype in TYPES.items()}
 UINT16_VOCABULARY = 65_500
-"""Megatron's bound: vocabularies below it take two bytes a token."""
+"""Megatron stores a token in two bytes where the vocabulary is smaller than this."""
 
 BLOCK = 1 << 24
 WRITTEN_AT_ONCE = 1 << 18
-"""Tokens: so few that they stay in the processor's cache while they are checked, hashed and written."""
+"""Tokens that are checked, hashed and written together: few enough to stay in the processor's cache."""
 
 FOLDER_OF_SHARDS = "shards"
-"""Below the shard step's folder."""
+"""The folder's name within the output of the shard step."""
 
 REMEDY = "delete the shard step's folder and run shard again"
 
 
 class ShardSettings(Settings):
-    """How plan and tokens become shards, each of one split and source.
+    """How the planned documents become shards, each of one split and source.
 
-    A shard has about `tokens` tokens. It is held in memory while it is written, at 2 or 4 bytes a token.
+    A shard has about `tokens` tokens. Memory holds one shard while it is written, at 2 or 4 bytes a token.
 
-    `pack` cuts a shard into sequences of so many tokens, for trainers that read fixed lengths: documents with their
-    ends stand one after the other in the shard's order, the last sequence keeps what is left. The tokens stay the same,
-    only their bounds move, and the index table still leads to each document. Left out, a sequence is a document, which
-    is what Megatron's GPTDataset wants: it packs on its own, across the documents in random order.
+    `pack` is the length of sequences in tokens, for trainers that read fixed lengths. The shard's documents follow each
+    other with their ends, and the last sequence holds the rest. Tokens stay as they are, only the bounds move, and the
+    index table still leads to each document. Without `pack` a sequence is a document, as Megatron's GPTDataset wants
+    it: it packs documents itself, in random order.
     """
 
     tokens: int = Field(default=100_000_000, ge=1)
@@ -65,7 +64,7 @@ def shard_name(split: str, source: str, number: int) -> str:
 
 @dataclass(frozen=True)
 class Shard:
-    """What was written: `tokens` include an end of document for each document."""
+    """A shard as written. `tokens` include the end of each document."""
 
     name: str
     documents: int
@@ -75,10 +74,9 @@ class Shard:
 
 
 def write(folder: Path, name: str, documents: Iterable[npt.NDArray[Any]], vocab_size: int, eod: int) -> Shard:
-    """Write the shard `folder/name` from documents of token ids, each without its end, which is added.
+    """Write the shard `folder/name` from documents of token ids, and add `eod` to each.
 
-    Both files are written under temporary names; .bin gets its name first, .idx last. Memory holds one document more
-    than WRITTEN_AT_ONCE tokens.
+    Memory holds one document more than WRITTEN_AT_ONCE tokens.
 
     Raises:
         ValueError: a document is empty, or an id is not below `vocab_size`; no file appears.
@@ -86,33 +84,43 @@ def write(folder: Path, name: str, documents: Iterable[npt.NDArray[Any]], vocab_
     dtype = token_type(vocab_size)
     end = np.array([eod], dtype=dtype)
     lengths: list[npt.NDArray[np.int64]] = []
-    folder.mkdir(parents=True, exist_ok=True)
-    mark = uuid.uuid4().hex[:8]
-    data, index = folder / f".{name}.bin.{mark}", folder / f".{name}.idx.{mark}"
+
+    def checked() -> Iterator[memoryview]:
+        for block in _blocks(documents):
+            sizes = np.array([ids.size for ids in block]) + 1
+            tokens = np.concatenate([piece for ids in block for piece in (ids, end)])
+            if fault := _fault(tokens, sizes, vocab_size, sum(map(len, lengths))):
+                raise ValueError(f"{name}: {fault}")
+            lengths.append(sizes)
+            yield tokens.astype(dtype, copy=False).data
+
+    return store(folder, name, dtype, checked(), lengths)
+
+
+def store(
+    folder: Path,
+    name: str,
+    dtype: type[np.generic],
+    blocks: Iterable[bytes | memoryview],
+    lengths: Sequence[npt.NDArray[Any]],
+) -> Shard:
+    """Write the shard `folder/name` from the blocks of its .bin and the lengths of its sequences.
+
+    `lengths` may grow while `blocks` are read. Each file has a temporary name until it is whole; .idx comes last.
+    """
+    output = Output(str(folder.absolute()))
     hashed = hashlib.sha256()
-    try:
-        with data.open("wb") as stream:
-            for block in _blocks(documents):
-                sizes = np.array([ids.size for ids in block]) + 1
-                tokens = np.concatenate([piece for ids in block for piece in (ids, end)])
-                if fault := _fault(tokens, sizes, vocab_size, sum(map(len, lengths))):
-                    raise ValueError(f"{name}: {fault}")
-                tokens = tokens.astype(dtype, copy=False)
-                hashed.update(tokens)
-                stream.write(tokens)
-                lengths.append(sizes)
-        sizes = np.concatenate([np.zeros(0, np.int64), *lengths])
-        index.write_bytes(packed := pack_index(sizes, dtype))
-        data.replace(folder / f"{name}.bin")
-        index.replace(folder / f"{name}.idx")
-    finally:
-        data.unlink(missing_ok=True)
-        index.unlink(missing_ok=True)
-    return Shard(name, sizes.size, int(sizes.sum()), hashed.hexdigest(), hashlib.sha256(packed).hexdigest())
+    with output.create(f"{name}.bin") as stream:
+        for block in blocks:
+            hashed.update(block)
+            stream.write(block)
+    sizes = np.concatenate([np.zeros(0, np.int64), *lengths])
+    output.write_bytes(content := index_bytes(sizes, dtype), f"{name}.idx")
+    return Shard(name, sizes.size, int(sizes.sum()), hashed.hexdigest(), hashlib.sha256(content).hexdigest())
 
 
 def _blocks(documents: Iterable[npt.NDArray[Any]]) -> Iterator[list[npt.NDArray[Any]]]:
-    """Documents together that hold WRITTEN_AT_ONCE tokens or more."""
+    """Groups of documents with WRITTEN_AT_ONCE tokens or more."""
     block: list[npt.NDArray[Any]] = []
     held = 0
     for ids in documents:
@@ -126,7 +134,7 @@ def _blocks(documents: Iterable[npt.NDArray[Any]]) -> Iterator[list[npt.NDArray[
 
 
 def _fault(tokens: npt.NDArray[Any], sizes: npt.NDArray[np.int64], vocab_size: int, before: int) -> str | None:
-    """What is wrong with documents of these sizes, ends included, that follow upon `before` others."""
+    """What is wrong with documents of these sizes (ends included) that follow `before` others."""
     if sizes.min() == 1:
         return f"document {before + int(sizes.argmin())} has no tokens"
     if int(tokens.max()) >= vocab_size or int(tokens.min()) < 0:
@@ -136,8 +144,8 @@ def _fault(tokens: npt.NDArray[Any], sizes: npt.NDArray[np.int64], vocab_size: i
     return None
 
 
-def pack_index(lengths: Sequence[int] | npt.NDArray[Any], dtype: type[np.generic]) -> bytes:
-    """The .idx of documents of these lengths in tokens."""
+def index_bytes(lengths: Sequence[int] | npt.NDArray[Any], dtype: type[np.generic]) -> bytes:
+    """The .idx of sequences of these lengths in tokens."""
     sizes = np.asarray(lengths, dtype=np.int32)
     return b"".join(
         (
@@ -157,7 +165,7 @@ def _starts(sizes: npt.NDArray[np.int32], dtype: type[np.generic]) -> npt.NDArra
 
 @dataclass(frozen=True)
 class Index:
-    """A shard's .idx: the type of its tokens and its documents' lengths, ends included."""
+    """A shard's .idx: the type of its tokens and the lengths of its documents, ends included: [documents]."""
 
     dtype: type[np.generic]
     lengths: npt.NDArray[np.int32]
@@ -167,21 +175,21 @@ class Index:
         return int(self.lengths.sum(dtype=np.int64))
 
 
-def check_index(prefix: Path) -> Index:
-    """Read `prefix`.idx and hold it against the size of `prefix`.bin; reads no token.
+def read_index(prefix: Path) -> Index:
+    """Read `prefix`.idx and compare it with the size of `prefix`.bin; no token is read.
 
     Raises:
         UserError: a file is missing, or the index is corrupt or does not fit the data.
     """
-    return check_index_in(Output(str(prefix.parent.absolute())), prefix.name)
+    return read_index_in(Output(str(prefix.parent.absolute())), prefix.name)
 
 
-def check_index_in(folder: Output, name: str) -> Index:
-    """The same for the shard `name` of a folder that may be on object storage."""
+def read_index_in(folder: Output, name: str) -> Index:
+    """As `read_index`, for the shard `name` of a folder that may be on object storage."""
     index, data = folder.path(f"{name}.idx"), folder.path(f"{name}.bin")
-    held = folder.size(f"{name}.bin")
-    for file, there in ((index, folder.exists(f"{name}.idx")), (data, held is not None)):
-        if not there:
+    size = folder.size(f"{name}.bin")
+    for file, exists in ((index, folder.exists(f"{name}.idx")), (data, size is not None)):
+        if not exists:
             raise UserError(f"{file}: this half of the shard is missing; {REMEDY}")
     raw = folder.read_bytes(f"{name}.idx")
     if len(raw) < HEAD.size:
@@ -193,9 +201,9 @@ def check_index_in(folder: Output, name: str) -> Index:
         raise _corrupt(index, f"token type {code} is neither uint16 (8) nor int32 (4)")
     if bounds != sequences + 1:
         raise _corrupt(index, f"{bounds} document bounds for {sequences} documents")
-    size = HEAD.size + sequences * 12 + bounds * 8
-    if len(raw) != size:
-        raise _corrupt(index, f"{len(raw)} bytes where {sequences} documents take {size}")
+    expected = HEAD.size + sequences * 12 + bounds * 8
+    if len(raw) != expected:
+        raise _corrupt(index, f"{len(raw)} bytes where {sequences} documents take {expected}")
     lengths = np.frombuffer(raw, np.int32, sequences, HEAD.size)
     if sequences == 0 or lengths.min() < 1:
         raise _corrupt(index, "it holds an empty document" if sequences else "it holds no document")
@@ -204,35 +212,35 @@ def check_index_in(folder: Output, name: str) -> Index:
         raise _corrupt(index, "the starts of the documents are not the sums of the lengths before them")
     if not np.array_equal(np.frombuffer(raw, np.int64, bounds, HEAD.size + sequences * 12), np.arange(bounds)):
         raise _corrupt(index, "a document is not one sequence")
-    found = Index(dtype, lengths)
-    expected = found.tokens * np.dtype(dtype).itemsize
-    if held != expected:
-        raise _corrupt(data, f"{held} bytes where the index tells of {expected}")
-    return found
+    result = Index(dtype, lengths)
+    expected = result.tokens * np.dtype(dtype).itemsize
+    if size != expected:
+        raise _corrupt(data, f"{size} bytes where the index tells of {expected}")
+    return result
 
 
-def verify(
+def verify_shard(
     prefix: Path, vocab_size: int, eod: int | None, documents: npt.NDArray[np.integer[Any]] | None = None
 ) -> Index:
-    """Check a shard whole: index, ids, and that each document ends with `eod` and holds it nowhere else.
+    """Read a whole shard: check its index, its ids, and that each document ends with its only `eod`.
 
-    `documents` are the documents' lengths in tokens, their ends included, where the sequences are cut otherwise, as in
-    a packed shard. Without `eod` ends are not looked at. Reads the data in blocks, so memory is bounded.
+    `documents` are the lengths of the documents in tokens, ends included, where sequences are not documents, as in a
+    packed shard. Without `eod` the ends are not checked. The data is read in blocks, so memory is bounded.
 
     Raises:
         UserError: names the file and what is wrong with it.
     """
-    found = check_index(prefix)
+    index = read_index(prefix)
     file = prefix.with_name(prefix.name + ".bin")
-    if found.dtype is not token_type(vocab_size):
-        kind = np.dtype(found.dtype).name
+    if index.dtype is not token_type(vocab_size):
+        kind = np.dtype(index.dtype).name
         raise _corrupt(
             file, f"{kind} tokens, where a vocabulary of {vocab_size} takes {token_type(vocab_size).__name__}"
         )
-    lengths = found.lengths if documents is None else documents
-    if (told := int(lengths.sum(dtype=np.int64))) != found.tokens:
-        raise _corrupt(file, f"{found.tokens} tokens, where its documents have {told}")
-    tokens = np.memmap(file, dtype=found.dtype, mode="r")
+    lengths = index.lengths if documents is None else documents
+    if (expected := int(lengths.sum(dtype=np.int64))) != index.tokens:
+        raise _corrupt(file, f"{index.tokens} tokens, where its documents have {expected}")
+    tokens = np.memmap(file, dtype=index.dtype, mode="r")
     ends = 0
     for start in range(0, tokens.size, BLOCK):
         block = tokens[start : start + BLOCK]
@@ -241,17 +249,17 @@ def verify(
             raise _corrupt(file, f"token {at} is {int(tokens[at])}, not an id below {vocab_size}")
         ends += int(np.count_nonzero(block == eod))
     if eod is None:
-        return found
+        return index
     last = np.cumsum(lengths, dtype=np.int64) - 1
     if (wrong := np.flatnonzero(tokens[last] != eod)).size:
         raise _corrupt(file, f"document {int(wrong[0])} does not end with the end-of-document id {eod}")
     if ends != lengths.size:
         raise _corrupt(file, f"{ends} ends of document in {lengths.size} documents")
-    return found
+    return index
 
 
-def fault(error: UserError) -> str:
-    """What is wrong, without the remedy, which is another for shards that no lake holds."""
+def without_remedy(error: UserError) -> str:
+    """The message of an error without REMEDY, which does not help with shards outside a lake."""
     return str(error).removesuffix(f"; {REMEDY}")
 
 
@@ -260,16 +268,15 @@ def _corrupt(file: Path | str, what: str) -> UserError:
 
 
 def read_tokens(folder: Output, name: str, offset: int, tokens: int) -> npt.NDArray[Any]:
-    """`tokens` ids from the shard's token `offset` on: with a row of the index table, one document and its end.
+    """`tokens` ids of a shard from its token `offset`: a document and its end, by a row of the index table.
 
     Raises:
         UserError: the shard is corrupt or ends before.
     """
-    found = check_index_in(folder, name)
-    if offset < 0 or offset + tokens > found.tokens:
-        asked = f"tokens {offset} to {offset + tokens} of {found.tokens} were asked for"
-        raise UserError(f"{folder.path(name)}: {asked}; {REMEDY}")
-    size = np.dtype(found.dtype).itemsize
+    index = read_index_in(folder, name)
+    if offset < 0 or offset + tokens > index.tokens:
+        raise UserError(f"{folder.path(name)}: no tokens {offset} to {offset + tokens} of {index.tokens}; {REMEDY}")
+    size = np.dtype(index.dtype).itemsize
     with folder.open(f"{name}.bin") as stream:
         stream.seek(offset * size)
-        return np.frombuffer(stream.read(tokens * size), dtype=found.dtype)
+        return np.frombuffer(stream.read(tokens * size), dtype=index.dtype)

@@ -1,4 +1,4 @@
-"""Upsampling: which papers are trained on more often than once, and which never, by what is known of them."""
+"""Upsampling: how often a paper is trained on, by its publication type, journal, age and citations."""
 
 import math
 import re
@@ -20,7 +20,7 @@ JOURNALS = Path(__file__).parent / "journals"
 TABLE_10 = "table10"
 SALT = "upsample"
 DATE = re.compile(r"([0-9]{4})(?:-(0[1-9]|1[0-2]))?")
-"""Year and month that an ISO 8601 date of any precision begins with."""
+"""The year and the month, if any, at the beginning of an ISO 8601 date."""
 
 MONTHS = 12
 TYPES = {
@@ -32,14 +32,14 @@ TYPES = {
     "Clinical Trial, Phase I": 0.2,
     **dict.fromkeys(("Editorial", "Letter", "Comment"), 0.1),
 }
-"""Table 10's scores by publication type, as PubMed writes them. Case Reports and all others score nothing."""
+"""Scores of table 10 by publication type, as PubMed writes it. Case Reports and all other types score 0."""
 
 Quantiles = Mapping[str, tuple[int, int]]
-"""By year of publication, in four digits: the citations that bound the bottom and the top of the source's papers."""
+"""By four-digit year of publication: the most citations of a paper at the bottom, and of one that is not at the top."""
 
 
 class JournalList(Settings):
-    """A YAML file of journals' names."""
+    """A YAML file with names of journals."""
 
     journals: tuple[str, ...]
 
@@ -54,14 +54,14 @@ class AgeScores(Settings):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.young > self.old:
-            raise ValueError(f"young is {self.young:g} years and old {self.old:g}; young is the smaller one")
+            raise ValueError(f"young is {self.young:g} years and old {self.old:g}; young must not be above old")
         return self
 
 
 class CitationScores(Settings):
     """Scores by citations among the source's papers of the same year: the `top` share, the middle, the `bottom` share.
 
-    Of papers with equally many citations all have the lower score, so one that is never cited is at the bottom.
+    Papers with equally many citations all get the lower score, so a paper without citations is at the bottom.
     """
 
     top: float = Field(default=0.25, ge=0, le=0.5)
@@ -70,21 +70,21 @@ class CitationScores(Settings):
 
 
 class Upsampling(Settings):
-    """Scores of papers, of which a paper has 1 + their sum as copies. The defaults are table 10 of the MEDITRON paper
-    (arXiv 2311.16079), which `table10` stands for.
+    """Scores of papers. A paper gets 1 + the sum of its scores as copies. The defaults, also called `table10`, are
+    those of table 10 of the MEDITRON paper (arXiv 2311.16079).
 
-    Names are matched whatever their case and punctuation. A category that is given replaces the default's whole.
+    Case and punctuation of names do not matter. A category in the config replaces the whole default of that category.
 
     Attributes:
         reference: Year and month at which a paper's age is taken.
-        types: Score of each publication type; a paper of several has the sum.
-        journals: Journals that count as reviewed: names, or the list `known` that comes with the project, or the path
-            of a YAML file of one's own.
-        journal: Score of a paper in one of them.
-        age: Counted only where the categories above come to more than 0.
-        citations: Likewise.
-        drop_types: A paper of one of these publication types is filtered out.
-        drop_mesh: Likewise with one of these MeSH headings.
+        types: Score of each publication type; a paper with several types gets the sum.
+        journals: Journals that count as reviewed: their names, or `known` for the project's list, or the path of a
+            YAML file.
+        journal: Score of a paper in one of these journals.
+        age: Scores by age. They count only where the scores above sum to more than 0.
+        citations: Scores by citations. They count likewise.
+        drop_types: Papers of these publication types are filtered out.
+        drop_mesh: Papers with these MeSH headings are filtered out.
     """
 
     reference: str = Field(default="2023-07", pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")
@@ -98,25 +98,25 @@ class Upsampling(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _named(cls, given: Any) -> Any:
-        if isinstance(given, str):
-            if given != TABLE_10:
-                raise ValueError(f"{given}: give {TABLE_10}, or the keys that differ from it")
+    def _named(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value != TABLE_10:
+                raise ValueError(f"{value}: give {TABLE_10}, or the keys that differ from it")
             return {}
-        return given
+        return value
 
     @field_validator("journals", mode="before")
     @classmethod
-    def _listed(cls, given: Any) -> Any:
+    def _listed(cls, value: Any) -> Any:
         """The names themselves, so that they are part of the step's fingerprint."""
-        if isinstance(given, str):
-            return bundled.read(bundled.locate(given, JOURNALS, "list of journals"), JournalList).journals
-        return given
+        if isinstance(value, str):
+            return bundled.read(bundled.locate(value, JOURNALS, "list of journals"), JournalList).journals
+        return value
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a paper's score is made of; where it is filtered out, `categories` is the one it is filtered out for."""
+    """A paper's score and the categories behind it: for a paper that is filtered out, the category that did it."""
 
     score: float
     categories: tuple[str, ...]
@@ -127,7 +127,7 @@ class Scorer:
     """Scores the papers of one source."""
 
     def __init__(self, settings: Upsampling, quantiles: Quantiles) -> None:
-        """`quantiles` are those of the source's papers; a year that is not among them has no citations to compare."""
+        """`quantiles` are those of the source. In a year without quantiles, citations are unknown."""
         self._settings = settings
         self._quantiles = quantiles
         self._types = {plain(name): (name, score) for name, score in settings.types.items()}
@@ -145,19 +145,19 @@ class Scorer:
         citations: int | None,
     ) -> Scored:
         """The score of a paper, from these fields of its `meta`."""
-        mine, headings = [plain(name) for name in types or ()], [plain(name) for name in mesh or ()]
-        against = [self._drops[name] for name in mine if name in self._drops]
-        against += [self._drops_mesh[name] for name in headings if name in self._drops_mesh]
-        if against:
-            return Scored(0.0, (against[0],), filtered_out=True)
-        found = {self._types[name] for name in mine if name in self._types}
+        kinds, headings = [plain(name) for name in types or ()], [plain(name) for name in mesh or ()]
+        dropped = [self._drops[name] for name in kinds if name in self._drops]
+        dropped += [self._drops_mesh[name] for name in headings if name in self._drops_mesh]
+        if dropped:
+            return Scored(0.0, (dropped[0],), filtered_out=True)
+        scores = {self._types[name] for name in kinds if name in self._types}
         if journal is not None and plain(journal) in self._journals:
-            found.add(("reviewed journal", self._settings.journal))
-        if sum(score for _, score in found) > 0:
-            found |= {self._age(published), self._cited(published, citations)}
-        names = tuple(sorted(name for name, _ in found))
-        # Scores are decimal fractions, of which sums in binary are a little off.
-        return Scored(round(math.fsum(score for _, score in found), 9), names)
+            scores.add(("reviewed journal", self._settings.journal))
+        if sum(score for _, score in scores) > 0:
+            scores |= {self._age(published), self._cited(published, citations)}
+        names = tuple(sorted(name for name, _ in scores))
+        # Binary sums of decimal fractions are a little off.
+        return Scored(round(math.fsum(score for _, score in scores), 9), names)
 
     def _age(self, published: str | None) -> tuple[str, float]:
         if year_of(published) is None:
@@ -177,32 +177,33 @@ class Scorer:
 
 
 def counts(ids: Iterable[str], scored: Sequence[Scored]) -> npt.NDArray[np.int32]:
-    """How often each paper is in the upsampled source: 1 + its score, rounded at random in proportion to the fraction,
-    by a hash of its id alone, so the same in every run; 0 where it is filtered out.
+    """How often each paper is in the upsampled source: 1 + its score, or 0 where it is filtered out.
+
+    A fraction is the chance of one more copy. The hash of the id decides, so every run gives the same counts.
     """
-    scores = np.array([one.score for one in scored], dtype=np.float64)
+    scores = np.array([paper.score for paper in scored], dtype=np.float64)
     whole = np.floor(scores)
     more = within(stable_hash(ids, SALT), scores - whole)
-    stays = np.array([not one.filtered_out for one in scored], dtype=np.bool_)
+    stays = np.array([not paper.filtered_out for paper in scored], dtype=np.bool_)
     return np.where(stays, 1 + whole + more, 0).astype(np.int32)
 
 
 def year_of(published: str | None) -> str | None:
-    """The four digits of the year that an ISO 8601 date of any precision begins with."""
-    found = DATE.match(published or "")
-    return found[1] if found else None
+    """The four-digit year of an ISO 8601 date of any precision."""
+    date = DATE.match(published or "")
+    return date[1] if date else None
 
 
 def _months(published: str | None) -> float:
-    """Months since the year 0. Of a year alone it is the middle; a day is not looked at."""
-    found = DATE.match(published or "")
-    assert found is not None
-    return int(found[1]) * MONTHS + (int(found[2]) if found[2] else (MONTHS + 1) / 2)
+    """Months since the year 0. A year alone counts as its middle, and days are ignored."""
+    date = DATE.match(published or "")
+    assert date is not None
+    return int(date[1]) * MONTHS + (int(date[2]) if date[2] else (MONTHS + 1) / 2)
 
 
 @lru_cache(maxsize=1 << 16)
 def plain(name: str) -> str:
-    """A name by its words alone: `Clinical Trial, Phase IV` is `clinical trial phase iv`, and so is any other way to
-    write it; `The` before it counts for nothing, and `&` is `and`.
+    """A name reduced to its words: `Clinical Trial, Phase IV` becomes `clinical trial phase iv`. `&` becomes `and`, and
+    a leading `The` is dropped.
     """
     return " ".join(re.findall(r"\w+", name.casefold().replace("&", " and "))).removeprefix("the ")

@@ -1,1 +1,1 @@
-"""Ray steps, the order of all steps, and the `gap` command."""
+"""The bodies of the Ray steps, a file for each, and what they share of Ray; the crawl and its health."""

@@ -1,4 +1,4 @@
-"""The Ray cluster: embedded on a laptop, or the one whose address is set; tasks with back-pressure and progress."""
+"""The Ray cluster, embedded on a laptop or at an address; tasks with back-pressure and progress."""
 
 import itertools
 import os
@@ -16,10 +16,10 @@ R = TypeVar("R")
 
 
 class RaySettings(Settings):
-    """How Ray runs. None of it changes what a step writes, so none of it is part of a fingerprint.
+    """How Ray runs. This does not change what a step writes, so it is not part of a fingerprint.
 
-    `address` is `local` for an embedded cluster of `cpus` CPUs; `auto` joins the running one, as does a driver that
-    `ray job submit` started whatever the setting.
+    `address: local` starts an embedded cluster of `cpus` CPUs, `auto` joins the running cluster. A driver started by
+    `ray job submit` always joins its cluster.
     """
 
     address: str = "local"
@@ -28,7 +28,7 @@ class RaySettings(Settings):
 
 
 def start(settings: RaySettings) -> None:
-    """Connect to a running cluster or start an embedded one, quietly. Does nothing where Ray is already up."""
+    """Connect to a running cluster or start an embedded one, quietly. Does nothing if Ray is already up."""
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -49,9 +49,10 @@ def start(settings: RaySettings) -> None:
 
 
 def each(work: Callable[[T], R], items: Sequence[T], step: str, unit: str) -> Iterator[R]:
-    """Run `work` on every item in tasks of one CPU; results in the order of the items, not of arrival.
+    """Run `work` on every item, each in a task with one CPU. Results come in the order of the items.
 
-    At most twice as many tasks as CPUs are in flight. A task that raises ends the step; a worker that dies is retried.
+    No more than two tasks for each CPU are in flight. A task that raises ends the step; if a worker dies, its task is
+    retried.
     """
     task = ray.remote(num_cpus=1, max_retries=3)(work)
     window = max(2, 2 * int(ray.cluster_resources().get("CPU", 1)))

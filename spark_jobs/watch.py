@@ -1,22 +1,22 @@
-"""Progress of a Spark step, asked of Spark while it works."""
+"""The progress of a Spark step, from Spark's status tracker."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from pyspark import SparkStageInfo
-from pyspark.sql import SparkSession
 from tqdm import tqdm
 
 from lake.progress import watched
+from spark_jobs.session import session
 
 
-def watch(spark: SparkSession, step: str) -> AbstractContextManager[None]:
-    """Counts the tasks of all stages so far; a step's later stages are not known before they start."""
-    tracker = spark.sparkContext.statusTracker()
+def watch(step: str) -> AbstractContextManager[None]:
+    """Count the tasks of all stages so far. Later stages are unknown until they start."""
+    tracker = session().sparkContext.statusTracker()
     seen: dict[int, SparkStageInfo] = {}
 
     def stages() -> Iterator[tuple[int, SparkStageInfo]]:
-        # A stage that has ended is no longer active, so what was seen is asked for again.
+        # Finished stages are no longer active, so those seen before are asked for again.
         for stage in {*seen, *tracker.getActiveStageIds()}:
             info = tracker.getStageInfo(stage)
             if info is not None:
@@ -24,7 +24,7 @@ def watch(spark: SparkSession, step: str) -> AbstractContextManager[None]:
 
     def look(bar: tqdm) -> None:
         seen.update(stages())
-        bar.total = sum(one.numTasks for one in seen.values())
-        bar.update(sum(one.numCompletedTasks for one in seen.values()) - bar.n)
+        bar.total = sum(stage.numTasks for stage in seen.values())
+        bar.update(sum(stage.numCompletedTasks for stage in seen.values()) - bar.n)
 
     return watched(step, None, "tasks", look)

@@ -1,4 +1,4 @@
-"""Engines are started once a session; fast tests run first."""
+"""Start engines once for all tests; run fast tests first."""
 
 import os
 import sys
@@ -48,8 +48,25 @@ def ray_cluster() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def before(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Finished steps for the shard step to read (tests.jobs.sharded.Before)."""
+    from tests.jobs.sharded import Before, clean_step, mix_step, tokenizer_step
+
+    root = tmp_path_factory.mktemp("before")
+    clean = clean_step(root)
+    counted = tokenizer_step(root, clean)
+    return Before(clean, counted, mix_step(root, counted))
+
+
+@pytest.fixture(scope="session")
+def shard_step(before: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A finished shard step; copy its folder before you change it."""
+    return before.sharded(tmp_path_factory.mktemp("shard"))
+
+
+@pytest.fixture(scope="session")
 def is_linear() -> Callable[[Callable[[int], object]], bool]:
-    """Whether work on 16 times the size takes much less than 256 times as long: the best of three, on one machine."""
+    """Whether work on 16 times the size takes far less than 256 times as long, by the best of three runs."""
 
     def seconds(work: Callable[[int], object], size: int) -> float:
         runs = []
@@ -68,16 +85,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def web() -> Iterator["Web"]:
-    """An HTTP server on loopback that plays a site and remembers who asked for what, and when."""
+    """An HTTP server on loopback that plays a site and records its requests."""
     server = Web()
     yield server
     server.close()
 
 
 class Web:
-    """Pages by path (with the query, where it has one); a page is a function that is given the request.
+    """Pages by path and query. A page is a function that answers a request.
 
-    `asked` holds time, path and headers of every request in the order of their arrival, `sent` what was posted.
+    `asked` holds time, path and headers of every request in order of arrival, `sent` the bodies of posts.
     """
 
     def __init__(self) -> None:
@@ -128,12 +145,12 @@ class Web:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def page(self, path: str, body: str | bytes, kind: str = "text/html; charset=utf-8", **headers: str) -> None:
-        """A page that is always there."""
+        """Serve a page."""
         data = body.encode() if isinstance(body, str) else body
         self.pages[path] = lambda request: request.answer(200, data, Content_Type=kind, **headers)
 
     def status(self, path: str, *statuses: int, body: str = "<p>at last</p>", **headers: str) -> None:
-        """Answers of these statuses, one after the other; the last stays. A 200 has the body."""
+        """Answer with these statuses in turn, then always with the last. A 200 has the body."""
         left = list(statuses)
 
         def answer(request: Any) -> None:
@@ -146,7 +163,7 @@ class Web:
         self.pages[path] = lambda request: request.answer(status, Location=to)
 
     def paths(self, robots: bool = False) -> list[str]:
-        """What was asked for, in order."""
+        """The paths requested, in order."""
         return [path for _, path, _ in self.asked if robots or path != "/robots.txt"]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The dedup benchmark's own parts: its corpus, the true pairs, the figures."""
+"""The parts of the dedup benchmark: its corpus, the true pairs, the figures."""
 
 import re
 from itertools import combinations
@@ -27,8 +27,8 @@ def test_pairs_are_those_of_all_comparisons() -> None:
         for a, b in combinations(sorted(sets), 2)
         if (j := len(sets[a] & sets[b]) / len(sets[a] | sets[b])) >= 0.4
     }
-    found = {(row["a"], row["b"]): row["j"] for row in pairs(rows).to_pylist()}
-    assert found == pytest.approx(expected)
+    actual = {(row["a"], row["b"]): row["j"] for row in pairs(rows).to_pylist()}
+    assert actual == pytest.approx(expected)
     assert min(expected.values()) < 0.8 < max(expected.values())
 
 
@@ -40,10 +40,10 @@ def test_short_documents_are_one_shingle() -> None:
 def test_the_corpus_is_the_same_every_time() -> None:
     sizes = [table.num_rows for table in corpus(CHUNK + 10)]
     assert sizes == [CHUNK, 10]
-    one, other = (pa.concat_tables(corpus(500, seed=4)) for _ in range(2))
-    assert one.equals(other)
-    assert one != pa.concat_tables(corpus(500, seed=5))
-    assert len(set(one["id"].to_pylist())) == 500
+    first, second = (pa.concat_tables(corpus(500, seed=4)) for _ in range(2))
+    assert first.equals(second)
+    assert first != pa.concat_tables(corpus(500, seed=5))
+    assert len(set(first["id"].to_pylist())) == 500
 
 
 @pytest.mark.engine
@@ -51,8 +51,8 @@ def test_the_figures_of_a_corpus(tmp_path: Path, spark: SparkSession) -> None:
     rows = pa.concat_tables(corpus(400, seed=6))
     pq.write_table(rows, tmp_path / "corpus.parquet")
     pq.write_table(pairs(rows), tmp_path / "pairs.parquet")
-    found = labelled(tmp_path / "corpus.parquet", tmp_path / "pairs.parquet", DedupSettings(), spark)
-    assert found["f1"] >= 0.99
-    assert found["clusters_without_survivor"] == 0
-    assert sum(row["pairs"] for row in found["curve"]) == pairs(rows).num_rows
-    assert all(found[name] > 0 for name in ("signature_docs_per_core_s", "job_docs_per_core_s", "peak_rss_mb"))
+    figures = labelled(tmp_path / "corpus.parquet", tmp_path / "pairs.parquet", DedupSettings(), spark)
+    assert figures["f1"] >= 0.99
+    assert figures["clusters_without_survivor"] == 0
+    assert sum(row["pairs"] for row in figures["curve"]) == pairs(rows).num_rows
+    assert all(figures[name] > 0 for name in ("signature_docs_per_core_s", "job_docs_per_core_s", "peak_rss_mb"))

@@ -1,4 +1,4 @@
-"""How the benchmark of extraction counts, and what it says of a gold file it cannot use."""
+"""The benchmark of extraction: how it counts, and its errors for a gold file that it cannot use."""
 
 import json
 from pathlib import Path
@@ -16,19 +16,19 @@ STORY = (
 
 def gold(folder: Path, *lines: object) -> Path:
     path = folder / "gold.jsonl"
-    path.write_text("".join(f"{one if isinstance(one, str) else json.dumps(one)}\n" for one in lines))
+    path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
     return path
 
 
 def test_snippets_are_counted_with_white_space_as_single_blanks() -> None:
-    one = Gold(file="a", present=("two\n words", "gone"), absent=("bad  one", "not here"))
-    assert count(one, "the two words, a bad\tone") == Counts(1, 1, 1)
+    snippets = Gold(file="a", present=("two\n words", "gone"), absent=("bad  word", "not here"))
+    assert count(snippets, "the two words, a bad\tword") == Counts(1, 1, 1)
 
 
 def test_scores_are_over_all_snippets() -> None:
-    found = score([Counts(3, 1, 0), Counts(0, 0, 3)], 0.5)
-    assert (found.pages_per_core_s, found.precision, found.recall) == (4.0, 0.75, 0.5)
-    assert found.f1 == pytest.approx(0.6)
+    scores = score([Counts(3, 1, 0), Counts(0, 0, 3)], 0.5)
+    assert (scores.pages_per_core_s, scores.precision, scores.recall) == (4.0, 0.75, 0.5)
+    assert scores.f1 == pytest.approx(0.6)
     assert score([Counts(0, 0, 2)], 1.0)[1:] == (0.0, 0.0, 0.0)
 
 
@@ -45,7 +45,7 @@ def test_figures_of_both_are_printed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "what"),
+    ("line", "message"),
     [
         ({"file": "gone.html", "with": [], "without": []}, "no such page"),
         ({"file": "gold.jsonl", "with": []}, "not an object with file and two lists of strings"),
@@ -54,12 +54,12 @@ def test_figures_of_both_are_printed(tmp_path: Path) -> None:
         ({"file": "gold.jsonl", "with": {"a": 1}, "without": []}, "not an object with file and two lists of strings"),
         ("[1]", "not an object with file and two lists of strings"),
         ("{", "not an object with file and two lists of strings"),
-        ("", "no line in it"),
+        ("", "the file has no line"),
     ],
 )
-def test_a_gold_file_that_is_wrong_is_one_line(tmp_path: Path, line: object, what: str) -> None:
+def test_a_gold_file_that_is_wrong_is_one_line(tmp_path: Path, line: object, message: str) -> None:
     path = gold(tmp_path, line)
-    with pytest.raises(UserError, match=what):
+    with pytest.raises(UserError, match=message):
         read_gold(path, tmp_path)
     called = CliRunner().invoke(main, ["--pages", str(tmp_path), "--gold", str(path), "--json"])
     assert called.exit_code == 2

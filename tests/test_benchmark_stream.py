@@ -10,11 +10,11 @@ import pytest
 
 from benchmarks.stream import FIFTHS, by_fifth, measure, watched, worker_sizes
 from mixing.shards import ShardSettings
-from mixing.tokenizer import TokenizerSettings
+from mixing.tokenizer.build import TokenizerSettings
 from tests.jobs.processes import ray_workers
 
 
-def test_sizes_are_told_by_fifth_of_the_time() -> None:
+def test_sizes_are_largest_by_fifth_of_the_time() -> None:
     seen = [(10.0, 5.0), (11.0, 7.4), (12.5, 3.0), (20.0, 9.0)]
     assert by_fifth(seen) == [7, 3, 0, 0, 9]
 
@@ -33,13 +33,13 @@ def test_workers_of_other_runs_are_neither_measured_nor_killed(tmp_path: Path) -
     ours, theirs = tmp_path / "ray::Ours", tmp_path / "ray::Theirs"
     for title in (ours, theirs):
         title.symlink_to(shutil.which("sleep") or "")
-    # Who starts it ends at once, so it is not below this process.
+    # Its parent ends at once, so it is not below this process.
     other = psutil.Process(int(subprocess.check_output([sys.executable, "-c", START, theirs, "60"])))
     with subprocess.Popen([ours, "60"]) as process:
         try:
             assert other.name() == theirs.name
             assert ray_workers(theirs.name) == []
-            assert [one.pid for one in ray_workers(ours.name)] == [process.pid]
+            assert [worker.pid for worker in ray_workers(ours.name)] == [process.pid]
             assert len(worker_sizes()) == 1
         finally:
             process.kill()
@@ -47,12 +47,12 @@ def test_workers_of_other_runs_are_neither_measured_nor_killed(tmp_path: Path) -
 
 
 @pytest.mark.engine
-def test_all_that_is_made_is_sharded(ray_cluster: None, tmp_path: Path) -> None:
+def test_the_whole_corpus_is_sharded(ray_cluster: None, tmp_path: Path) -> None:
     small = TokenizerSettings.model_validate({"train": {"vocab_size": 512, "sample_mb": 0.05}})
-    found = measure(0.0004, small, 0.1, ShardSettings(tokens=100_000), 2, str(tmp_path))
-    assert found["parts"] == 4
-    assert found["shards"] == -(-found["tokens"] // 100_000)
-    assert [one["seconds"] > 0 for one in found["passes"].values()] == [True, True]
-    for one in found["passes"].values():
-        assert len(one["worker_mb_by_fifth"]) == FIFTHS
-        assert max(one["worker_mb_by_fifth"]) > 10
+    figures = measure(0.0004, small, 0.1, ShardSettings(tokens=100_000), 2, str(tmp_path))
+    assert figures["parts"] == 4
+    assert figures["shards"] == -(-figures["tokens"] // 100_000)
+    assert [row["seconds"] > 0 for row in figures["passes"].values()] == [True, True]
+    for row in figures["passes"].values():
+        assert len(row["worker_mb_by_fifth"]) == FIFTHS
+        assert max(row["worker_mb_by_fifth"]) > 10

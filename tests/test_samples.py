@@ -26,6 +26,7 @@ from samples.guidelines import PAGES, guideline
 from samples.pubmed import PACKED, RETRACTED, Studies
 from samples.s2orc import corpusid
 from samples.studies import Study
+from tests.reasons import BY_ITSELF, READ
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "samples"
@@ -34,13 +35,6 @@ HEALTH = "health.parquet"
 """Left by `gap check configs/demo.yaml`."""
 
 SITES = sorted(path.stem for path in (SAMPLES / "sites").iterdir())
-ORDER = list(Reason)
-READ = set(ORDER[: ORDER.index(Reason.REPEATED_ID)])
-BY_ITSELF = {Reason.EMPTY, Reason.TOO_SHORT, Reason.NON_ENGLISH} | set(
-    ORDER[ORDER.index(Reason.TOO_LONG) : ORDER.index(Reason.DUPLICATE_NGRAMS) + 1]
-)
-"""Why `clean` drops a document without looking at another."""
-
 COPIES = {"exact_duplicate", "near_duplicate", "superseded", "deleted_citation"}
 EDITED = {  # a planted near-duplicate and the page it was made from
     "https://example-society.example.org/guidance/hf-reprint": "https://example-clinic.example.org/guidance/hf",
@@ -179,7 +173,7 @@ def test_records_that_are_no_documents(
     }
     assert rejected == promised
     # Of the two papers without a PubMed id the metadata of one comes only with the join.
-    assert set(rejected.values()) == READ | {Reason.NO_PUBMED_ID}
+    assert set(rejected.values()) == READ
     assert 200 <= len(documents) + len(rejected) <= 260
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: Megatron's distributed format, whole or not there, readable under any tensor-parallel layout."""
+"""Checkpoints in Megatron's distributed format. They are whole or absent, and any tensor-parallel layout reads them."""
 
 import json
 import shutil
@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from train.history import STATE, read_state
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from megatron.core import dist_checkpointing
@@ -15,23 +17,12 @@ with warnings.catch_warnings():
     from megatron.core.optimizer import MegatronOptimizer
     from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
-STATE = "state.json"
 KEPT = 2
-"""Checkpoints that stay on disk; the last one is enough to resume, the one before outlives a disk that fills up."""
+"""Checkpoints that stay on disk. The last is enough to resume; the one before is there in case the disk fills up."""
 
 
 def folder_of(root: Path, step: int) -> Path:
     return root / f"step-{step:08d}"
-
-
-def latest(root: Path) -> Path | None:
-    """The newest whole checkpoint."""
-    return max(root.glob("step-*"), default=None)
-
-
-def read_state(checkpoint: Path) -> dict[str, Any]:
-    """What `save` was given as `state`."""
-    return json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
 
 
 def save(
@@ -44,7 +35,7 @@ def save(
 ) -> None:
     """Write the checkpoint of a step; all ranks call it together.
 
-    The folder is written under another name and renamed when all ranks are done, so one that is there is whole.
+    The folder has a temporary name until all ranks are done, so every checkpoint is whole.
     """
     first = torch.distributed.get_rank() == 0
     final = folder_of(root, step)
@@ -66,18 +57,18 @@ def save(
 def load(
     checkpoint: Path, model: GPTModel, optimizer: MegatronOptimizer, scheduler: OptimizerParamScheduler
 ) -> dict[str, Any]:
-    """Fill model, optimizer and schedule, and return the `state` that `save` was given; all ranks call it together."""
-    found = dist_checkpointing.load(_sharded(model, optimizer, scheduler, loading=True), str(checkpoint))
-    model.load_state_dict(found["model"])
-    optimizer.load_state_dict(found["optimizer"])
-    scheduler.load_state_dict(found["scheduler"])
+    """Fill model, optimizer and schedule, and return the `state` that `save` wrote; all ranks call it together."""
+    loaded = dist_checkpointing.load(_sharded(model, optimizer, scheduler, loading=True), str(checkpoint))
+    model.load_state_dict(loaded["model"])
+    optimizer.load_state_dict(loaded["optimizer"])
+    scheduler.load_state_dict(loaded["scheduler"])
     return read_state(checkpoint)
 
 
 def load_model(checkpoint: Path, model: GPTModel) -> None:
-    """Fill the model alone, whatever the layout that wrote the checkpoint."""
-    found = dist_checkpointing.load({"model": model.sharded_state_dict()}, str(checkpoint))
-    model.load_state_dict(found["model"])
+    """Fill the model alone. Its layout may differ from that of the checkpoint."""
+    loaded = dist_checkpointing.load({"model": model.sharded_state_dict()}, str(checkpoint))
+    model.load_state_dict(loaded["model"])
 
 
 def _sharded(

@@ -1,4 +1,4 @@
-"""Weights from Megatron's names and layout to those of Hugging Face's Llama, and the gate that both compute alike."""
+"""Convert weights from Megatron's layout to Hugging Face's Llama, and compare the logits of both models."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from pydantic import PositiveFloat, PositiveInt
 
-from lake.config import Settings
 from train.recipe import Llama
 
 if TYPE_CHECKING:
@@ -29,47 +27,38 @@ LAYER = {
     "pre_mlp_layernorm.weight": "post_attention_layernorm.weight",
     "mlp.linear_fc2.weight": "mlp.down_proj.weight",
 }
-"""Megatron's name → Hugging Face's, for matrices that are the same in both."""
+"""Megatron's name → Hugging Face's, for matrices that are equal in both."""
 
 QKV, GATE_UP = "self_attention.linear_qkv.weight", "mlp.linear_fc1.weight"
-"""Matrices that stack several of Hugging Face's."""
-
-
-class ExportSettings(Settings):
-    """The section `export`: the gate compares logits on `sequences` sequences; none may differ by more than
-    `tolerance`.
-    """
-
-    sequences: PositiveInt = 4
-    tolerance: PositiveFloat = 1e-3
+"""Matrices of Megatron that stack several of Hugging Face."""
 
 
 class ParityError(Exception):
-    """The exported model computes something else than the trained one; the step is not committed."""
+    """The exported model computes other logits than the trained one; the step is not committed."""
 
 
 def to_hf(weights: Weights, shape: Llama, vocab_size: int) -> Weights:
-    """The state dict of LlamaForCausalLM from that of a GPTModel on one rank, without rows that pad the vocabulary."""
+    """The state dict of LlamaForCausalLM, from that of a GPTModel on one rank; rows that pad the vocabulary are cut."""
     return dict(_translated(weights, shape, vocab_size))
 
 
 def _translated(weights: Weights, shape: Llama, vocab_size: int) -> Iterator[tuple[str, torch.Tensor]]:
-    for ours, theirs in TOP.items():
-        if ours in weights:
-            yield theirs, weights[ours] if ours.startswith("decoder") else weights[ours][:vocab_size]
+    for megatron, hf in TOP.items():
+        if megatron in weights:
+            yield hf, weights[megatron] if megatron.startswith("decoder") else weights[megatron][:vocab_size]
     for layer in range(shape.layers):
-        ours, theirs = f"decoder.layers.{layer}.", f"model.layers.{layer}."
-        for name, name_there in LAYER.items():
-            yield theirs + name_there, weights[ours + name]
-        for part, matrix in zip("qkv", _split_qkv(weights[ours + QKV], shape), strict=True):
-            yield f"{theirs}self_attn.{part}_proj.weight", matrix
-        gate, up = weights[ours + GATE_UP].chunk(2)
-        yield f"{theirs}mlp.gate_proj.weight", gate
-        yield f"{theirs}mlp.up_proj.weight", up
+        megatron, hf = f"decoder.layers.{layer}.", f"model.layers.{layer}."
+        for name, hf_name in LAYER.items():
+            yield hf + hf_name, weights[megatron + name]
+        for part, matrix in zip("qkv", _split_qkv(weights[megatron + QKV], shape), strict=True):
+            yield f"{hf}self_attn.{part}_proj.weight", matrix
+        gate, up = weights[megatron + GATE_UP].chunk(2)
+        yield f"{hf}mlp.gate_proj.weight", gate
+        yield f"{hf}mlp.up_proj.weight", up
 
 
 def _split_qkv(stacked: torch.Tensor, shape: Llama) -> tuple[torch.Tensor, ...]:
-    """Megatron stacks by group of key and value: the group's query heads, then its key, then its value."""
+    """Megatron stacks the matrices by key-value group: the query heads of the group, then its key, then its value."""
     per_group = shape.heads // shape.kv_heads
     grouped = stacked.view(shape.kv_heads, per_group + 2, shape.head_size, shape.hidden)
     parts = grouped.split([per_group, 1, 1], dim=1)
@@ -77,9 +66,10 @@ def _split_qkv(stacked: torch.Tensor, shape: Llama) -> tuple[torch.Tensor, ...]:
 
 
 def write_hf(folder: Path, weights: Weights, shape: Llama, vocabulary: "Vocabulary", sequence: int) -> int:
-    """Write config and weights as safetensors to `folder`; returns the number of parameters.
+    """Write config and weights to `folder` as safetensors and return the number of parameters.
 
-    `weights` are Hugging Face's. Raises RuntimeError where one is missing or of another shape.
+    Raises:
+        RuntimeError: one of the `weights`, named as in Hugging Face, is missing or has another shape.
     """
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -95,7 +85,7 @@ def write_hf(folder: Path, weights: Weights, shape: Llama, vocabulary: "Vocabula
         rms_norm_eps=shape.norm_eps,
         rope_parameters={"rope_type": "default", "rope_theta": float(shape.rope_base)},
         tie_word_embeddings=shape.tied,
-        # Documents are separated by their ends alone; none begins with a token of its own.
+        # Documents end with a token; no token begins them.
         bos_token_id=None,
         eos_token_id=vocabulary.eod,
         pad_token_id=vocabulary.pad,
@@ -103,16 +93,16 @@ def write_hf(folder: Path, weights: Weights, shape: Llama, vocabulary: "Vocabula
     dtype = next(iter(weights.values())).dtype
     with torch.device("meta"):
         model = LlamaForCausalLM(config).to(dtype)
-    given = weights | ({"lm_head.weight": weights["model.embed_tokens.weight"]} if shape.tied else {})
-    model.load_state_dict(given, assign=True)
+    head = {"lm_head.weight": weights["model.embed_tokens.weight"]} if shape.tied else {}
+    model.load_state_dict(weights | head, assign=True)
     model.tie_weights()
     model.save_pretrained(folder)
-    return sum(one.numel() for one in weights.values())
+    return sum(matrix.numel() for matrix in weights.values())
 
 
 @dataclass(frozen=True)
 class Parity:
-    """The largest difference between two models' logits, and the share of positions with the same likeliest token."""
+    """The largest difference between the logits of two models, and the share of positions with the same top token."""
 
     max_logit_difference: float
     argmax_agreement: float
@@ -125,7 +115,7 @@ def parity(trained: torch.Tensor, exported: torch.Tensor) -> Parity:
 
 
 def load_hf(folder: Path) -> "LlamaForCausalLM":
-    """The exported model as a user loads it, in float32."""
+    """Load the exported model as a user does, in float32."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()

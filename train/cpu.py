@@ -1,7 +1,7 @@
 """Megatron-core on machines without CUDA.
 
-megatron-core 0.16 names CUDA devices in its optimizers, schedules and random states. Within `cudaless()` those names
-mean the CPU, for this process only; nothing of Megatron is changed on disk, and a machine with CUDA needs none of it.
+megatron-core 0.16 names CUDA devices in its optimizers, schedules and random states. Within `cudaless()` these names
+mean the CPU, in this process only. With CUDA it does nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 class _OnCpu(TorchFunctionMode):
-    """Turns every `device="cuda…"` into the CPU, `.cuda()` into the identity, and type names into their CUDA forms."""
+    """Turns each `device="cuda…"` into the CPU, `.cuda()` into the identity, and type names into those of CUDA."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -29,7 +29,7 @@ class _OnCpu(TorchFunctionMode):
         if _is_cuda(kwargs.get("device")):
             kwargs["device"] = CPU
         if func is torch.Tensor.to:
-            args = tuple(CPU if _is_cuda(one) else one for one in args)
+            args = tuple(CPU if _is_cuda(arg) else arg for arg in args)
         return func(*args, **kwargs)
 
 
@@ -41,7 +41,7 @@ def _is_cuda(device: Any) -> bool:
 
 @contextmanager
 def cudaless() -> Iterator[None]:
-    """Within it Megatron computes on the CPU. Does nothing where CUDA is there."""
+    """Make Megatron compute on the CPU within the block; with CUDA, change nothing."""
     if torch.cuda.is_available():
         yield
         return
@@ -59,12 +59,12 @@ def cudaless() -> Iterator[None]:
         (random, "_get_cuda_rng_state", lambda *_, **__: torch.get_rng_state()),
         (random, "_set_cuda_rng_state", lambda state, *_, **__: torch.set_rng_state(state)),
     )
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in replaced]
-    for owner, name, instead in replaced:
-        setattr(owner, name, instead)
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in replaced]
+    for owner, name, replacement in replaced:
+        setattr(owner, name, replacement)
     try:
         with _OnCpu():
             yield
     finally:
-        for owner, name, was in before:
-            setattr(owner, name, was)
+        for owner, name, original in originals:
+            setattr(owner, name, original)

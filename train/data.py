@@ -1,4 +1,4 @@
-"""Training and validation sequences: Megatron's datasets over the shards, and which step sees which sequence."""
+"""Training and validation sequences: Megatron's datasets over the shards, and the sequences of each step."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +25,7 @@ FIELDS = ("tokens", "labels", "loss_mask", "position_ids")
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What Megatron's datasets ask of a tokenizer; `fingerprint` is that of mixing.tokenizer."""
+    """The attributes of a tokenizer that Megatron's datasets read. `fingerprint` is that of the Tokenizer."""
 
     vocab_size: int
     eod: int
@@ -34,34 +34,36 @@ class Vocabulary:
 
     @property
     def unique_identifiers(self) -> dict[str, str]:
-        """Part of the name of cached indexes."""
+        """Megatron names cached indexes by this."""
         return {"tokenizer": self.fingerprint}
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The shards of one split by source: prefixes of paths or of s3:// URIs, with their tokens."""
+    """The shards of one split by source: their path or s3:// URI without suffix, and their tokens."""
 
     prefixes: dict[str, list[tuple[str, int]]]
 
     @classmethod
     def of(cls, folder: Output, shards: Iterable[dict[str, Any]], split: str) -> "Shards":
-        """From the rows `shards` of the shard step's figures."""
-        found: dict[str, list[tuple[str, int]]] = {}
-        for one in shards:
-            if one["split"] == split:
-                found.setdefault(one["source"], []).append((folder.path(one["name"]), one["tokens"]))
-        return cls(dict(sorted(found.items())))
+        """From the rows `shards` in the figures of the shard step."""
+        prefixes: dict[str, list[tuple[str, int]]] = {}
+        for row in shards:
+            if row["split"] == split:
+                prefixes.setdefault(row["source"], []).append((folder.path(row["name"]), row["tokens"]))
+        return cls(dict(sorted(prefixes.items())))
 
 
 def training_data(
     shards: Shards, sequences: int, length: int, vocabulary: Vocabulary, cache: Path, seed: int
 ) -> Sequence[Tensors]:
-    """`sequences` of `length` tokens in random order, each shard in proportion to its tokens; epochs are repeated as
-    far as needed. All ranks must call it together; the first builds the indexes, the others read them from `cache`.
+    """`sequences` of `length` tokens in random order, from each shard in proportion to its tokens.
+
+    Shards repeat where they have fewer. All ranks must call it together: the first builds the indexes, the others read
+    them from `cache`.
     """
-    every = [one for mine in shards.prefixes.values() for one in mine]
-    blend = [prefix for prefix, _ in every], [float(tokens) for _, tokens in every]
+    weighted = [shard for of_source in shards.prefixes.values() for shard in of_source]
+    blend = [prefix for prefix, _ in weighted], [float(tokens) for _, tokens in weighted]
     (train, _, _) = _build([blend, None, None], [sequences, 0, 0], length, vocabulary, cache, seed)
     return train
 
@@ -69,13 +71,13 @@ def training_data(
 def validation_data(
     shards: Shards, sequences: int, length: int, vocabulary: Vocabulary, cache: Path, seed: int
 ) -> dict[str, Sequence[Tensors]]:
-    """By source at most `sequences` of its held-out sequences, each token once; the last one may be padded."""
-    found: dict[str, Sequence[Tensors]] = {}
-    for source, mine in shards.prefixes.items():
-        blend: Blend = [prefix for prefix, _ in mine], None
-        (_, one, _) = _build([None, blend, None], [0, None, 0], length, vocabulary, cache, seed)
-        found[source] = torch.utils.data.Subset(one, range(min(sequences, len(one))))
-    return found
+    """At most `sequences` held-out sequences of each source, each token once; the last may be padded."""
+    held_out: dict[str, Sequence[Tensors]] = {}
+    for source, of_source in shards.prefixes.items():
+        blend: Blend = [prefix for prefix, _ in of_source], None
+        (_, data, _) = _build([None, blend, None], [0, None, 0], length, vocabulary, cache, seed)
+        held_out[source] = torch.utils.data.Subset(data, range(min(sequences, len(data))))
+    return held_out
 
 
 def _build(
@@ -93,12 +95,12 @@ def _build(
         eod_mask_loss=False,
         create_attention_mask=False,
         drop_last_partial_validation_sequence=False,
-        # Only for shards on object storage: their .idx are copied here, their .bin are read in blocks of 256 MiB.
+        # Of shards on object storage, Megatron copies the .idx to here and reads the .bin in blocks of 256 MiB.
         object_storage_cache_path=str(cache / "object-storage"),
         mmap_bin_files=not remote,
     )
     if len(remote) == 1:
-        # The other ranks ask that its copied .idx be there. Only with several shards does Megatron make them wait.
+        # The other ranks need its copied .idx, but Megatron makes them wait only where there are several shards.
         if dist.get_rank() == 0:
             GPTDataset.build_low_level_dataset(remote[0], config)
         dist.barrier()
@@ -106,17 +108,17 @@ def _build(
 
 
 def micro_batches(data: Sequence[Tensors], step: int, batch: Batch, rank: int, ranks: int) -> Iterator[Tensors]:
-    """The micro-batches that data-parallel rank `rank` of `ranks` works off in a step counted from 0.
+    """The micro-batches of data-parallel rank `rank` of `ranks` in a step; steps count from 0.
 
-    A step's sequences are the same for every number of ranks: `step * batch.total` and those that follow.
+    With any number of ranks, a step has the `batch.total` sequences from number `step * batch.total` on.
     """
-    mine = batch.total // ranks
-    first = step * batch.total + rank * mine
-    for start in range(first, first + mine, batch.micro):
+    size = batch.total // ranks
+    first = step * batch.total + rank * size
+    for start in range(first, first + size, batch.micro):
         yield collate(data[index] for index in range(start, start + batch.micro))
 
 
 def collate(sequences: Iterable[Tensors]) -> Tensors:
-    """Fields of FIELDS, each of shape [batch, length]."""
+    """Stack sequences: a tensor of shape [batch, length] for each of FIELDS."""
     rows = list(sequences)
     return {name: torch.stack([row[name] for row in rows]) for name in FIELDS}

@@ -1,11 +1,11 @@
-"""What one training worker runs, from the process group that its launcher made to the last checkpoint."""
+"""The training run of one worker, up to the last checkpoint. Its launcher has set up the process group."""
 
 import json
 import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from lake.files import replace
 from train import checkpoint
 from train.cpu import cudaless
 from train.data import Shards, Tensors, Vocabulary, collate, micro_batches, training_data, validation_data
+from train.history import CHECKPOINTS, PROGRESS, latest
 from train.model import DTYPES, build, initialise
 from train.recipe import Recipe
 
@@ -29,12 +31,12 @@ with warnings.catch_warnings():
     from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
     from megatron.core.pipeline_parallel import get_forward_backward_func
 
-CHECKPOINTS, CACHE, PROGRESS = "checkpoints", "cache", "progress.json"
+CACHE = "cache"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A whole training run. `folder`, on a disk that all workers see, takes checkpoints, indexes and progress."""
+    """A training run. Checkpoints, indexes and progress go to `folder`, on a disk that all workers share."""
 
     recipe: Recipe
     seed: int
@@ -46,24 +48,21 @@ class Job:
 
 @dataclass(frozen=True)
 class History:
-    """What happened so far: a row a step, a row a validation, and the steps at which training was taken up again.
+    """One row for each step, one for each validation, and the steps from which training resumed.
 
-    `losses`: {step, loss (nats a token), lr, grad_norm, seconds}; `validation`: {step, losses by source}. The row of
-    validation step n was measured after n steps.
+    `losses`: {step, loss (nats per token), lr, grad_norm, seconds}; `validation`: {step, losses by source}. Validation
+    row n was measured after n steps.
     """
 
     losses: list[dict[str, Any]]
     validation: list[dict[str, Any]]
     resumed_from: list[int]
 
-    def state(self) -> dict[str, Any]:
-        return {"losses": self.losses, "validation": self.validation, "resumed_from": self.resumed_from}
-
 
 def train(job: Job) -> None:
-    """Train to the recipe's last step, from the newest checkpoint in the job's folder where there is one.
+    """Train to the last step of the recipe, from the newest checkpoint in the job's folder if there is one.
 
-    torch's default process group must be up, with as many ranks as the recipe has workers.
+    torch's default process group must be up, with one rank for each worker of the recipe.
     """
     with cudaless():
         initialise(job.recipe.parallel.tensor, job.seed)
@@ -81,17 +80,17 @@ class Worker:
         self.job = job
         self.first = dist.get_rank() == 0
         self.device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
-        data = (recipe.sequence, job.vocabulary, _empty(job.folder / CACHE), job.seed)
+        data = (recipe.sequence, job.vocabulary, _emptied(job.folder / CACHE), job.seed)
         self.train = training_data(job.train, recipe.steps * recipe.batch.total, *data)
         self.held_out = validation_data(job.validation, recipe.validation.sequences, *data)
-        bare = build(
+        gpt = build(
             recipe.model, job.vocabulary.vocab_size, recipe.sequence, recipe.parallel.tensor, recipe.precision
         ).to(self.device)
-        self.bare: GPTModel = bare
-        self.model = DistributedDataParallel(bare.config, DistributedDataParallelConfig(grad_reduce_in_fp32=True), bare)
-        bare.config.finalize_model_grads_func = finalize_model_grads
+        self.gpt: GPTModel = gpt
+        self.model = DistributedDataParallel(gpt.config, DistributedDataParallelConfig(grad_reduce_in_fp32=True), gpt)
+        gpt.config.finalize_model_grads_func = finalize_model_grads
         self.optimizer = _optimizer(recipe, self.model)
-        bare.config.grad_scale_func = self.optimizer.scale_loss
+        gpt.config.grad_scale_func = self.optimizer.scale_loss
         self.scheduler = _scheduler(recipe, self.optimizer)
         self.history = History([], [], [])
 
@@ -105,16 +104,16 @@ class Worker:
             step += 1
             if step == recipe.steps:
                 self._validate(step)
-            self._tell()
+            self._write_progress()
             if step % recipe.checkpoint_every == 0 or step == recipe.steps:
-                checkpoint.save(root, step, self.bare, self.optimizer, self.scheduler, self.history.state())
+                checkpoint.save(root, step, self.gpt, self.optimizer, self.scheduler, asdict(self.history))
 
     def _resume(self, root: Path) -> int:
-        """The number of steps done."""
-        found = checkpoint.latest(root)
-        if found is None:
+        """Load the newest checkpoint and return the number of finished steps."""
+        newest = latest(root)
+        if newest is None:
             return 0
-        state = checkpoint.load(found, self.bare, self.optimizer, self.scheduler)
+        state = checkpoint.load(newest, self.gpt, self.optimizer, self.scheduler)
         self.history = History(**state)
         step = len(self.history.losses)
         if step < self.job.recipe.steps:
@@ -137,7 +136,7 @@ class Worker:
             micro_batch_size=batch.micro,
             forward_only=False,
         )
-        # Before the update, so that no step is spent at the schedule's first rate, which is zero.
+        # The schedule starts at rate zero; stepping it before the update wastes no step on that.
         self.scheduler.step(increment=1)
         _, norm, _ = self.optimizer.step()
         self.history.losses.append(
@@ -152,12 +151,12 @@ class Worker:
 
     @torch.no_grad()
     def _validate(self, step: int) -> None:
-        """Once a step: one that a resumed run comes by again has its row already."""
+        """Measure the validation losses. After a resume, the row of this step may already exist."""
         if any(row["step"] == step for row in self.history.validation):
             return
         self.model.eval()
-        found = {source: self._validation_loss(data) for source, data in self.held_out.items() if len(data)}
-        self.history.validation.append({"step": step, "losses": found})
+        losses = {source: self._validation_loss(data) for source, data in self.held_out.items() if len(data)}
+        self.history.validation.append({"step": step, "losses": losses})
 
     def _validation_loss(self, data: Any) -> float:
         rank, ranks = parallel_state.get_data_parallel_rank(), parallel_state.get_data_parallel_world_size()
@@ -172,19 +171,16 @@ class Worker:
         output = model(batch["tokens"], batch["position_ids"], None, labels=batch["labels"])
         return output, partial(_loss, batch["loss_mask"])
 
-    def _tell(self) -> None:
-        """Leave the last row where whoever waits for the end can read it."""
+    def _write_progress(self) -> None:
+        """Write the row of the last step to PROGRESS, for whoever watches the run."""
         if self.first:
-            temporary = self.job.folder / f".{PROGRESS}"
-            temporary.write_text(json.dumps(self.history.losses[-1]), encoding="utf-8")
-            temporary.replace(self.job.folder / PROGRESS)
+            replace(self.job.folder / PROGRESS, json.dumps(self.history.losses[-1]).encode())
 
 
-def _empty(cache: Path) -> Path:
-    """The cache without what is in it; all ranks call it together.
+def _emptied(cache: Path) -> Path:
+    """Empty the cache of indexes; all ranks call it together.
 
-    Megatron takes an index that is there for whole, and a killed run may have left a cut one. To build them takes
-    seconds, and the same ones come of it.
+    A killed run may leave a cut index, which Megatron would trust. Building the same indexes again takes seconds.
     """
     if dist.get_rank() == 0:
         shutil.rmtree(cache, ignore_errors=True)
@@ -193,30 +189,30 @@ def _empty(cache: Path) -> Path:
 
 
 def _loss(mask: torch.Tensor, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The sum over the tokens that count, their number, and both as float64 for the record."""
+    """The sum of losses over unmasked tokens, the number of these tokens, and both as float64 for the history."""
     total = (output.float() * mask).sum()
     tokens = mask.sum()
     return total, tokens.to(torch.int), torch.stack([total.detach().double(), tokens.double()]).cpu()
 
 
 def _mean(sums: list[torch.Tensor]) -> float:
-    """The loss a token from this rank's sums and those of all other data-parallel ranks."""
+    """The loss per token over all data-parallel ranks, from the sums of this rank."""
     total = torch.stack(sums).sum(0).to(torch.device("cuda") if torch.cuda.is_available() else "cpu")
     dist.all_reduce(total, group=parallel_state.get_data_parallel_group())
     return float(total[0] / total[1])
 
 
 def _optimizer(recipe: Recipe, model: DistributedDataParallel) -> MegatronOptimizer:
-    given = recipe.optimizer
+    adamw = recipe.optimizer
     config = OptimizerConfig(
         optimizer="adam",
-        lr=given.lr,
-        min_lr=given.min_lr,
-        weight_decay=given.weight_decay,
-        adam_beta1=given.betas[0],
-        adam_beta2=given.betas[1],
-        adam_eps=given.eps,
-        clip_grad=given.clip,
+        lr=adamw.lr,
+        min_lr=adamw.min_lr,
+        weight_decay=adamw.weight_decay,
+        adam_beta1=adamw.betas[0],
+        adam_beta2=adamw.betas[1],
+        adam_eps=adamw.eps,
+        clip_grad=adamw.clip,
         bf16=recipe.precision == "bfloat16",
         params_dtype=DTYPES[recipe.precision],
     )
@@ -224,18 +220,18 @@ def _optimizer(recipe: Recipe, model: DistributedDataParallel) -> MegatronOptimi
 
 
 def _scheduler(recipe: Recipe, optimizer: MegatronOptimizer) -> OptimizerParamScheduler:
-    """The rate of each step: linear up to `lr` at step `warmup`, then a cosine down to `min_lr` at the last step."""
-    given = recipe.optimizer
+    """The learning rate: linear up to `lr` at step `warmup`, then a cosine down to `min_lr` at the last step."""
+    adamw = recipe.optimizer
     return OptimizerParamScheduler(
         optimizer,
         init_lr=0.0,
-        max_lr=given.lr,
-        min_lr=given.min_lr,
-        lr_warmup_steps=given.warmup,
+        max_lr=adamw.lr,
+        min_lr=adamw.min_lr,
+        lr_warmup_steps=adamw.warmup,
         lr_decay_steps=recipe.steps,
         lr_decay_style="cosine",
-        start_wd=given.weight_decay,
-        end_wd=given.weight_decay,
+        start_wd=adamw.weight_decay,
+        end_wd=adamw.weight_decay,
         wd_incr_steps=recipe.steps,
         wd_incr_style="constant",
     )

@@ -1,4 +1,4 @@
-"""The model in Megatron-core: a Llama from its settings, for any tensor-parallel layout."""
+"""Build a Llama in Megatron-core from its settings, for any tensor-parallel layout."""
 
 import warnings
 
@@ -7,7 +7,7 @@ import torch
 from train.recipe import Llama, padded
 
 with warnings.catch_warnings():
-    # Megatron warns at import of every optional GPU package that is not there.
+    # At import, Megatron warns of each optional GPU package that is missing.
     warnings.simplefilter("ignore")
     from megatron.core import parallel_state, tensor_parallel
     from megatron.core.models.gpt import GPTModel
@@ -18,15 +18,16 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def initialise(tensor: int, seed: int) -> None:
-    """Megatron's process groups over torch's default one, and equal random states on all ranks of one model copy."""
+    """Set up Megatron's process groups over torch's default group, and the same random state on all ranks of a copy."""
     parallel_state.initialize_model_parallel(tensor_model_parallel_size=tensor)
     torch.manual_seed(seed)
     tensor_parallel.model_parallel_cuda_manual_seed(seed)
 
 
 def build(shape: Llama, vocab_size: int, sequence: int, tensor: int, precision: str) -> GPTModel:
-    """A model with random weights, which depend on the seed and not on the layout: every rank draws each matrix whole
-    and keeps its slice. Call `initialise` before.
+    """A model with random weights; call `initialise` before.
+
+    The weights depend on the seed but not on the layout: each rank draws whole matrices and keeps its slices.
     """
     config = TransformerConfig(
         num_layers=shape.layers,
@@ -43,14 +44,14 @@ def build(shape: Llama, vocab_size: int, sequence: int, tensor: int, precision: 
         hidden_dropout=0.0,
         attention_dropout=0.0,
         tensor_model_parallel_size=tensor,
-        # The gradient is that of the sum over tokens, divided by their number over all workers: masked tokens count
-        # nowhere, and the result does not depend on how sequences fall on micro-batches and workers.
+        # The loss is summed over tokens and divided by their number on all workers. So masked tokens do not count, and
+        # the result does not depend on how sequences are spread over micro-batches and workers.
         calculate_per_token_loss=True,
         params_dtype=DTYPES[precision],
         pipeline_dtype=DTYPES[precision],
         bf16=precision == "bfloat16",
         use_cpu_initialization=True,
-        # Fused kernels that exist for CUDA alone.
+        # These fused kernels exist for CUDA only.
         bias_activation_fusion=False,
         bias_dropout_fusion=False,
         masked_softmax_fusion=False,
@@ -67,5 +68,5 @@ def build(shape: Llama, vocab_size: int, sequence: int, tensor: int, precision: 
         position_embedding_type="rope",
         rotary_base=shape.rope_base,
     )
-    # The norms come in float32 whatever params_dtype says, and Megatron's optimizer saves one kind of weights.
+    # The norms are float32 whatever params_dtype says, but Megatron's optimizer saves weights of a single type.
     return model.to(DTYPES[precision])

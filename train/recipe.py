@@ -1,4 +1,4 @@
-"""What is trained and how: the architecture, its layout on the workers, batches, optimizer and schedule."""
+"""The recipe of a training run: architecture, layout on the workers, batches, optimizer and schedule."""
 
 from typing import Literal, Self
 
@@ -7,7 +7,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from lake.config import Settings
 
 VOCABULARY_MULTIPLE = 128
-"""The vocabulary is padded to a multiple of this, whatever the layout, so that losses do not depend on the layout."""
+"""Every layout pads the vocabulary to a multiple of this, so that losses do not depend on the layout."""
 
 
 class Llama(Settings):
@@ -39,7 +39,7 @@ class Llama(Settings):
         return self.hidden // self.heads
 
     def parameters(self, vocab_size: int) -> int:
-        """Weights of the whole model; a padded vocabulary's unused rows are not counted."""
+        """The number of weights, without those that pad the vocabulary."""
         attention = 2 * self.hidden * self.hidden + 2 * self.hidden * self.kv_heads * self.head_size
         layer = attention + 3 * self.hidden * self.ffn + 2 * self.hidden
         embeddings = vocab_size * self.hidden * (1 if self.tied else 2)
@@ -47,7 +47,7 @@ class Llama(Settings):
 
 
 class Parallel(Settings):
-    """How many workers share each layer's matrices (`tensor`), and how many copies of the model there are (`data`)."""
+    """`tensor` workers share the matrices of each layer, and there are `data` copies of the model."""
 
     tensor: PositiveInt = 1
     data: PositiveInt = 1
@@ -58,14 +58,14 @@ class Parallel(Settings):
 
 
 class Batch(Settings):
-    """Sequences in an optimizer step over all workers (`total`) and in one forward pass of one copy (`micro`)."""
+    """Sequences in an optimizer step over all workers (`total`), and in a forward pass of one copy (`micro`)."""
 
     total: PositiveInt
     micro: PositiveInt
 
 
 class AdamW(Settings):
-    """AdamW with warm-up and cosine decay. `warmup` counts steps; `clip` bounds the norm of the whole gradient."""
+    """AdamW with warm-up and cosine decay. `warmup` is in steps; `clip` bounds the norm of the whole gradient."""
 
     lr: PositiveFloat
     min_lr: float = Field(default=0, ge=0)
@@ -77,8 +77,7 @@ class AdamW(Settings):
 
 
 class Validation(Settings):
-    """Every `every` steps, before the first and after the last one: at most `sequences` of each source, always the
-    same ones."""
+    """Validate before the first step, every `every` steps and after the last, on at most `sequences` of each source."""
 
     every: PositiveInt
     sequences: PositiveInt = 64
@@ -87,8 +86,8 @@ class Validation(Settings):
 class Recipe(Settings):
     """The section `pretrain`.
 
-    `sequence` is the length of a training sequence in tokens. A checkpoint is written every `checkpoint_every` steps,
-    and training that fails goes on from the last one, at most `max_failures` times; neither changes the result.
+    `sequence` is the length of a training sequence in tokens. A checkpoint is written every `checkpoint_every` steps.
+    Training that fails resumes from the last one, at most `max_failures` times. Neither key changes the result.
     """
 
     model: Llama
@@ -105,9 +104,9 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         tensor = self.parallel.tensor
-        for what, size in (("kv_heads", self.model.kv_heads), ("ffn", self.model.ffn)):
+        for key, size in (("kv_heads", self.model.kv_heads), ("ffn", self.model.ffn)):
             if size % tensor:
-                raise ValueError(f"parallel.tensor {tensor} must divide model.{what} {size}")
+                raise ValueError(f"parallel.tensor {tensor} must divide model.{key} {size}")
         if VOCABULARY_MULTIPLE % tensor:
             raise ValueError(
                 f"parallel.tensor {tensor} must divide {VOCABULARY_MULTIPLE}, to which vocabularies are padded"
@@ -125,10 +124,17 @@ class Recipe(Settings):
 
     @property
     def tokens(self) -> int:
-        """Tokens trained on, repetitions counted."""
+        """The tokens of all steps, repetitions included."""
         return self.steps * self.batch.total * self.sequence
 
 
+class ExportSettings(Settings):
+    """The section `export`: the logits of both models may differ by `tolerance` at most, on `sequences` sequences."""
+
+    sequences: PositiveInt = 4
+    tolerance: PositiveFloat = 1e-3
+
+
 def padded(vocab_size: int) -> int:
-    """The vocabulary that Megatron sees: the next multiple of VOCABULARY_MULTIPLE."""
+    """The size of the vocabulary in Megatron: the next multiple of VOCABULARY_MULTIPLE."""
     return -(-vocab_size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE

@@ -1,6 +1,7 @@
-"""A page as a tree of blocks: the text of each, how much of it is prose and how much links, what names say of it."""
+"""A page as a tree of blocks: the text of each, how much of it is prose or links, and what its names say."""
 
 import re
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
@@ -10,13 +11,13 @@ from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHO
 from ingest.text.powers import is_power
 
 NAME_CHARS: Final = 300
-"""Longer attributes are cut before they are looked at."""
+"""Longer attributes are cut before they are judged."""
 
 DEPTH: Final = 200
-"""Elements below this depth count as text of the block at it."""
+"""Elements below this depth count as text of the block at this depth."""
 
 PROSE: Final = 40
-"""A block with more characters than this outside links is prose; a shorter one may be a label, a date or a name."""
+"""A block with more characters outside links is prose. A shorter one may be a label, a date or a name."""
 
 NEVER = words(
     """
@@ -33,7 +34,7 @@ INLINE = words(
 )
 LISTS = frozenset(["ul", "ol", "dl", "menu"])
 BOXES = words("body main article section div td tr tbody table form center")
-"""What may hold the main content of a page."""
+"""Elements that may hold the main content of a page."""
 
 HEADINGS = {"h1": "# ", "h2": "## ", "h3": "### ", "h4": "### ", "h5": "### ", "h6": "### "}
 LEAVES = frozenset([*HEADINGS, "p", "li", "blockquote"])
@@ -50,41 +51,33 @@ HIDDEN = re.compile(r"(?:display\s{0,9}:\s{0,9}none|visibility\s{0,9}:\s{0,9}hid
 CLAIMING_TAGS = {"article": WHOLE_ARTICLE, "main": MAIN}
 
 
+@dataclass(slots=True, eq=False)
 class Block:
     """A block element.
 
     Attributes:
-        parts: Its texts and child blocks, in order. A line end is a <br>, or one within <pre>.
-        claim: What it says it holds; 0 if nothing.
-        suspect: How sure it is no content; 0 if nothing tells so.
-        own, own_linked: Characters of its own texts, and of those in links.
-        total, linked, prose: Characters, those in links and those of prose, in it and all it holds.
-        dropped: It is no part of the content; its parent's sums are without it.
+        parts: Its texts and child blocks, in order. A line end is a <br>, or stands within <pre>.
+        claim: What it claims to hold, see ingest.pages.names; 0 if nothing.
+        suspect: How surely it is no content; 0 if nothing shows that.
+        own, own_linked: Characters of its texts without those of its children, and of these the ones in links.
+        total, linked, prose: Characters in it and its children: all, those in links, and those of prose.
+        dropped: It is no part of the content, and its parent's sums leave it out.
     """
 
-    __slots__ = (
-        "children",
-        "claim",
-        "dropped",
-        "linked",
-        "own",
-        "own_linked",
-        "parts",
-        "prose",
-        "suspect",
-        "tag",
-        "total",
-    )
-
-    def __init__(self, tag: str) -> None:
-        self.tag = tag
-        self.parts: list[str | Block] = []
-        self.children: list[Block] = []
-        self.claim = self.suspect = self.own = self.own_linked = self.total = self.linked = self.prose = 0
-        self.dropped = False
+    tag: str
+    parts: "list[str | Block]" = field(default_factory=list)
+    children: "list[Block]" = field(default_factory=list)
+    claim: int = 0
+    suspect: int = 0
+    own: int = 0
+    own_linked: int = 0
+    total: int = 0
+    linked: int = 0
+    prose: int = 0
+    dropped: bool = False
 
     def weigh(self) -> None:
-        """Add up what is in it and not dropped."""
+        """Add up what it holds and is not dropped."""
         total, linked = self.own, self.own_linked
         prose = total - linked
         if prose < PROSE or linked > prose:
@@ -99,7 +92,7 @@ class Block:
 
 
 def blocks(root: etree._Element, whole: bool = False) -> Block:
-    """The tree of an element, weighed; with `whole`, for known content, parts with suspect names stay in it."""
+    """The weighed tree of an element. With `whole`, for known content, parts with suspect names stay in it."""
     top = Block("body")
     _fill(root, top, False, 0, CERTAIN if whole else STRONG)
     top.weigh()
@@ -125,7 +118,7 @@ def _fill(element: etree._Element, block: Block, linked: bool, depth: int, sure:
         elif tag not in NEVER:
             inner = Block(tag)
             _judge(child, inner)
-            # A suspect without a paragraph is not looked into: menus and lists of links are half of many pages.
+            # To save time, a suspect without a paragraph is skipped: menus and lists of links are half of many pages.
             if inner.suspect < sure or (inner.suspect < CERTAIN and next(child.iter("p"), None) is not None):
                 block.parts.append(inner)
                 block.children.append(inner)
@@ -140,17 +133,17 @@ def _fill(element: etree._Element, block: Block, linked: bool, depth: int, sure:
 
 def _is_power(block: Block, raised: etree._Element) -> bool:
     before = block.parts[-1] if block.parts else ""
-    # The sign and the first digit may stand in elements of their own.
+    # The sign and the first digit may be in separate elements.
     return isinstance(before, str) and is_power(before, "".join(islice(raised.itertext(), 2)))
 
 
 def _flatten(element: etree._Element, block: Block, linked: bool) -> None:
-    """All text of an element that is nested too deep, without recursion."""
-    for one in element.iter(etree.Element):
-        if one.tag not in NEVER and one.text:
-            _add(block, one.text, linked)
-        if one is not element and one.tail:
-            _add(block, one.tail, linked)
+    """Add all text of an element that is nested too deeply, without recursion."""
+    for inner in element.iter(etree.Element):
+        if inner.tag not in NEVER and inner.text:
+            _add(block, inner.text, linked)
+        if inner is not element and inner.tail:
+            _add(block, inner.tail, linked)
 
 
 def _add(block: Block, text: str, linked: bool) -> None:
@@ -172,7 +165,7 @@ def _add(block: Block, text: str, linked: bool) -> None:
 
 
 def _judge(element: etree._Element, block: Block) -> None:
-    """What tag and attributes say of a block."""
+    """Set what tag and attributes say of a block."""
     tag = block.tag
     suspect = SUSPECT_TAGS.get(tag, 0)
     claim = CLAIMING_TAGS.get(tag, 0)
@@ -183,9 +176,9 @@ def _judge(element: etree._Element, block: Block) -> None:
         if identity:
             name = f"{name} {identity}" if name else identity
     if name:
-        of_name, claimed = judged(name[:NAME_CHARS])
-        if of_name > suspect:
-            suspect = of_name
+        doubt, claimed = judged(name[:NAME_CHARS])
+        if doubt > suspect:
+            suspect = doubt
         if claimed > claim and tag in BOXES:
             claim = claimed
     role = get("role")

@@ -1,4 +1,4 @@
-"""Bytes of a web page to text: byte order mark, HTTP header, <meta>, or a guess."""
+"""Decodes the bytes of a web page: by byte order mark, HTTP header, <meta>, or a guess."""
 
 import codecs
 import re
@@ -11,19 +11,19 @@ MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 
 META = re.compile(rb"<meta[^>]{1,300}?charset\s{0,9}=[\s\"']{0,9}([A-Za-z0-9_.:-]{2,40})", re.IGNORECASE)
 HEAD_BYTES = 4_096
-"""A declaration stands in the first kilobyte; some pages have comments before it."""
+"""Where a declaration is searched for. It should be in the first kilobyte, but comments may precede it."""
 
 GUESSED_BYTES = 2**16
 
 CONTROL = bytes([*range(9), *range(14, 32), 127])
 MOST_ODD = 0.05
-"""Share of control and replacement characters over which bytes are no text."""
+"""With a larger share of control and replacement characters, bytes are no text."""
 
 
 def decode(html: bytes, charset: str | None = None) -> str | Drop:
-    """The text of a page; `charset` is what the HTTP header says. Dropped as undecodable if the result is no text.
+    """The text of a page, or a drop if the result is no text. `charset` is what the HTTP header says.
 
-    UTF-8 that is valid is believed over a declaration of another charset, for servers declare by habit.
+    Valid UTF-8 counts for more than a declaration of another charset, for servers declare by habit.
     """
     for mark, name in MARKS:
         if html.startswith(mark):
@@ -44,7 +44,7 @@ def decode(html: bytes, charset: str | None = None) -> str | Drop:
 
 
 def _known(name: str | None) -> str | None:
-    """Python's name of a charset as browsers read it (Latin-1 is Windows-1252); None if there is no such thing."""
+    """Python's name of a charset as browsers read it (Latin-1 is Windows-1252); None for an unknown one."""
     if not name:
         return None
     try:

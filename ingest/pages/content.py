@@ -1,4 +1,4 @@
-"""Which blocks of a page are its main content: by their place and names, the length of their prose and their links."""
+"""Finds the main content of a page: blocks are judged by place, names, length of prose, and links."""
 
 from typing import Final
 
@@ -6,26 +6,26 @@ from ingest.pages.blocks import BOXES, HEADINGS, LEAVES, LISTS, Block
 from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHOLE_ARTICLE
 
 SHARE_OF_SUSPECT = {WEAK: 0.2, STRONG: 0.5}
-"""A suspect block that holds this much of the page's prose is content after all."""
+"""A suspect block that holds this share of the page's prose is content after all."""
 
 LEAST_COLLAPSED: Final = 200
-"""Characters of prose from which a block that is not shown at first is a section, not a dialog."""
+"""With this many characters of prose, a block that is hidden at first is a section and not a dialog."""
 
 LEAST: Final = 250
-"""Characters of prose under which a page was judged too sternly, if there was more than three times as much."""
+"""If fewer characters of prose are left, of more than three times as many, the page was judged too strictly."""
 
 ENOUGH = {BODY: 0.4, WHOLE_ARTICLE: 0.4, MAIN: 0.5}
-"""Share of the page's prose that a block needs to be believed in what it says it holds."""
+"""A block that claims to hold the content is believed if it has this share of the page's prose."""
 
 BESIDES: Final = 0.6
-"""Text beside a block, as a share of it, that may belong to the content: a lead, a title, a second column."""
+"""Text beside a block, up to this share of it, may belong to the content: a lead, a title, a second column."""
 
 Path = list[Block]
-"""A block, which stands last, below the blocks it is in, from the page down."""
+"""A block and the blocks it is in, from the page down to itself."""
 
 
 def main_content(page: Block) -> Block:
-    """The block that holds the content; what within it is none is marked as dropped."""
+    """The block that holds the content. What is no content within it is marked as dropped."""
     prose = page.prose
     _prune(page, prose, COLLAPSED)
     page.weigh()
@@ -36,7 +36,7 @@ def main_content(page: Block) -> Block:
 
 
 def is_links(block: Block) -> bool:
-    """Whether a block within the content is only there for its links."""
+    """Whether a block within the content serves only for its links."""
     total, linked = block.total, block.linked
     if block.tag in HEADINGS:
         return linked > 0.8 * total
@@ -46,7 +46,7 @@ def is_links(block: Block) -> bool:
 
 
 def _prune(block: Block, prose: int, level: int) -> None:
-    """Drop what is at least so suspect, unless it holds too much prose for what it is suspected of."""
+    """Drop blocks that are at least this suspect, unless they hold too much prose to be boilerplate."""
     for child in block.children:
         if child.tag == "header":
             child.dropped = child.prose < 60
@@ -69,12 +69,11 @@ def _is_boilerplate(block: Block, prose: int) -> bool:
 
 def _box(page: Block) -> Path:
     for claim, share in ENOUGH.items():
-        found: list[Path] = []
-        _claiming([page], claim, found)
-        if not found:
+        claiming = _claiming([page], claim)
+        if not claiming:
             continue
-        best = max(found, key=lambda path: path[-1].prose)
-        together = sum(path[-1].prose for path in found if path[-1].prose > 80)
+        best = max(claiming, key=lambda path: path[-1].prose)
+        together = sum(path[-1].prose for path in claiming if path[-1].prose > 80)
         most = best[-1].prose > 100 and best[-1].prose >= share * page.prose
         if claim == MAIN:
             if most:
@@ -82,25 +81,28 @@ def _box(page: Block) -> Path:
         elif most and best[-1].prose >= 0.8 * together:
             return best
         elif together and together >= share * page.prose:
-            around = _around([path for path in found if path[-1].prose > 80])
+            around = _around([path for path in claiming if path[-1].prose > 80])
             if around[-1].prose < 1.3 * together:
                 return around
     return _descend([page])
 
 
-def _claiming(path: Path, claim: int, found: list[Path]) -> None:
+def _claiming(path: Path, claim: int) -> list[Path]:
+    """The outermost blocks that make a claim."""
+    claiming: list[Path] = []
     for child in path[-1].children:
         if not child.dropped:
             if child.claim == claim:
-                found.append([*path, child])
+                claiming.append([*path, child])
             elif child.prose:
-                _claiming([*path, child], claim, found)
+                claiming += _claiming([*path, child], claim)
+    return claiming
 
 
-def _around(found: list[Path]) -> Path:
+def _around(paths: list[Path]) -> Path:
     """The innermost block that holds all of them."""
     shared: Path = []
-    for level in zip(*found, strict=False):
+    for level in zip(*paths, strict=False):
         if any(block is not level[0] for block in level):
             break
         shared.append(level[0])
@@ -125,7 +127,7 @@ def _descend(path: Path) -> Path:
 
 
 def _widen(path: Path) -> Block:
-    """The outermost block that adds little to the box, and mostly prose: the lead stands above the text."""
+    """The outermost block that adds little to the box, and mostly prose, such as the lead above the text."""
     box = widest = path[-1]
     for outer in path[-2::-1]:
         more = outer.total - box.total

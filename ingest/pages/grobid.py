@@ -1,6 +1,7 @@
-"""A PDF to its text by a GROBID server, which knows papers: it is sent the PDF and answers TEI XML."""
+"""The text of a PDF from a GROBID server, which knows papers: it gets the PDF and answers TEI XML."""
 
 import asyncio
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -14,22 +15,25 @@ from ingest.pages.pdf_text import BULLET
 from ingest.sources.jats_text import children, first, local
 from ingest.sources.paper_text import named
 from ingest.sources.xml_guard import SAFE
+from ingest.web.politeness import backoff
 from lake.decision import Drop, Reason
 
 SECONDS: Final = 300.0
 CONNECT_SECONDS: Final = 10.0
 MAX_ANSWER: Final = 64 * 2**20
 
-PAUSES: Final = (1.0, 5.0, 10.0)
-"""Seconds before a busy server is asked again: GROBID answers 503 while all its threads work."""
+RETRIES: Final = 3
+FIRST_WAIT: Final = 2.0
+LONGEST_WAIT: Final = 10.0
+"""Of asking a busy server again; waits are in seconds. GROBID answers 503 while all its threads work."""
 
 DOCTYPE: Final = b"<!DOCTYPE"
 BLOCKS = frozenset({"div", "p", "list", "figure", "formula"})
 SKIPPED = frozenset({"note", "head", "list", "figure", "listBibl"})
-"""Elements that are no part of running text. Heads, lists and figures are written where they are met as blocks."""
+"""Elements that are no part of running text. Heads, lists and figures are written as blocks."""
 
 SPACED = frozenset({"p", "s", "lb", "pb", "formula", "label"})
-"""Elements that part words."""
+"""Elements that separate words."""
 
 
 class _AnswerError(Exception):
@@ -37,34 +41,34 @@ class _AnswerError(Exception):
 
 
 def server_url(url: str) -> str:
-    """The URL of a server without a slash at its end. Raises ValueError for one that no server can have."""
+    """The URL of a server without a slash at its end. Raises ValueError if it is not one."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise ValueError(f"{url!r} is no URL: {error}") from None
+        raise ValueError(f"{url!r} is not a URL: {error}") from None
     if parsed.scheme not in ("http", "https") or not parsed.host or not 0 < (parsed.port or 80) < 2**16:
-        raise ValueError(f"{url!r} is no URL of a server, such as http://localhost:8070")
+        raise ValueError(f"{url!r} is not the URL of a server, such as http://localhost:8070")
     if parsed.userinfo or parsed.query or parsed.fragment:
-        raise ValueError("the URL of a GROBID server has no password, query or fragment, for it is kept with the run")
+        raise ValueError("a GROBID server's URL is stored with the run; it must have no password, query or fragment")
     return url.rstrip("/")
 
 
 def grobid_or_pdf_text(data: bytes, url: str) -> Page | Drop:
-    """Title and text of a PDF by GROBID; by pdfium where GROBID gives none, and `fallback` says why."""
-    found = grobid_text(data, url)
-    if isinstance(found, Page):
-        return found
+    """Title and text of a PDF from GROBID. If GROBID gives none, pdfium reads it, and `fallback` says why."""
+    page = grobid_text(data, url)
+    if isinstance(page, Page):
+        return page
     plain = pdf_text(data)
     if isinstance(plain, Drop):
-        return Drop(plain.reason, f"{plain.evidence}; not read by GROBID: {found.evidence}", plain.score)
-    return replace(plain, fallback=found.evidence)
+        return Drop(plain.reason, f"{plain.evidence}; not read by GROBID: {page.evidence}", plain.score)
+    return replace(plain, fallback=page.evidence)
 
 
 def grobid_text(data: bytes, url: str, seconds: float = SECONDS, max_answer: int = MAX_ANSWER) -> Page | Drop:
     """Title and text of a PDF, as the GROBID server at `url` reads it, within `seconds`.
 
-    Dropped are PDFs for which the server is out of reach, busy, too slow, answers a status other than 200 or more than
-    `max_answer` bytes, and those whose answer has a DTD, is malformed, is no TEI, or has neither abstract nor body.
+    The PDF is dropped if the server is out of reach, busy or too slow, or answers a status other than 200 or more than
+    `max_answer` bytes; and if the answer has a DTD, is malformed, is not TEI, or has neither abstract nor body.
     References, notes and acknowledgements are left out.
     """
     if len(data) > MAX_BYTES:
@@ -79,25 +83,24 @@ def grobid_text(data: bytes, url: str, seconds: float = SECONDS, max_answer: int
 
 
 async def _ask(data: bytes, url: str, seconds: float, max_answer: int) -> bytes:
-    """The bytes of the answer. Time is bounded as a whole, for a server may send a byte now and then."""
+    """The bytes of the answer. The limit is on the total time, for a server may send a byte now and then."""
+    chance = random.Random(data)
     async with (
         asyncio.timeout(seconds),
         httpx.AsyncClient(timeout=httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))) as client,
     ):
-        for pause in PAUSES:
+        for attempt in range(RETRIES + 1):
+            if attempt:
+                await asyncio.sleep(backoff(attempt - 1, FIRST_WAIT, LONGEST_WAIT, chance))
             answer = await _post(client, data, url, max_answer)
             if answer is not None:
                 return answer
-            await asyncio.sleep(pause)
-        answer = await _post(client, data, url, max_answer)
-    if answer is None:
-        raise _AnswerError(f"status 503, {len(PAUSES) + 1} times in a row")
-    return answer
+    raise _AnswerError(f"status 503, {RETRIES + 1} times in a row")
 
 
 async def _post(client: httpx.AsyncClient, data: bytes, url: str, max_answer: int) -> bytes | None:
-    """One answer; None from a server that is busy."""
-    # Consolidation would ask services on the web, and the text would depend on their day.
+    """The answer to a request; None from a busy server."""
+    # Consolidation would ask services on the web, and the text would depend on what they answer that day.
     fields = {"consolidateHeader": "0", "consolidateCitations": "0"}
     files = {"input": ("input.pdf", data, "application/pdf")}
     headers = {"accept": "application/xml", "accept-encoding": "identity"}
@@ -106,19 +109,19 @@ async def _post(client: httpx.AsyncClient, data: bytes, url: str, max_answer: in
             return None
         if answer.status_code != httpx.codes.OK:
             raise _AnswerError(f"status {answer.status_code}")
-        got = bytearray()
-        # Raw: what a server compresses unasked could unpack to any size.
+        body = bytearray()
+        # Raw, for what a server compresses without being asked could unpack to any size.
         async for chunk in answer.aiter_raw():
-            got += chunk
-            if len(got) > max_answer:
+            body += chunk
+            if len(body) > max_answer:
                 raise _AnswerError(f"an answer over {max_answer:,} bytes")
-    return bytes(got)
+    return bytes(body)
 
 
 def tei_text(data: bytes) -> Page | Drop:
-    """Title and text of TEI XML. GROBID writes no DTD, and what a DTD could do is not wanted: one is refused."""
+    """Title and text of TEI XML. A DTD is refused: GROBID writes none, and one could do harm."""
     hostile = Drop(Reason.HOSTILE_XML, "the TEI has a DTD")
-    # Before the parser, which a bomb in an attribute ends with another error.
+    # The parser comes later, for a bomb in an attribute makes it fail with another error.
     if DOCTYPE in data.replace(b"\0", b"").partition(b"<TEI")[0]:
         return hostile
     try:
@@ -146,7 +149,7 @@ def _annexes(back: etree._Element | None) -> Iterator[str]:
 
 
 def _blocks(node: etree._Element | None, depth: int) -> Iterator[str]:
-    """The blocks of an element in order; `depth` counts the sections it stands in. Text between blocks is one, too."""
+    """The blocks of an element in order; text between blocks is one too. `depth` counts the sections it is in."""
     if node is None:
         return
     running = [node.text or ""]
@@ -167,7 +170,7 @@ def _block(node: etree._Element, name: str, depth: int) -> Iterator[str]:
         head = first(node, "head")
         heading = _line(head)
         if head is not None and heading:
-            # GROBID's sections stand side by side; the number tells how deep one is.
+            # GROBID writes all sections on one level, and only the number shows how deep a section is.
             deep = depth > 0 or "." in head.get("n", "").strip(".")
             yield f"{'##' if deep else '#'} {heading}"
         yield from _blocks(node, depth + 1)
@@ -201,15 +204,15 @@ def _paragraph(running: list[str]) -> Iterator[str]:
 
 
 def _line(node: etree._Element | None) -> str:
-    """An element's text on one line; empty where there is no element."""
+    """An element's text on one line; empty if there is no element."""
     return "" if node is None else " ".join("".join(_texts(node)).split())
 
 
 def _texts(node: etree._Element) -> Iterator[str]:
-    apart = " " if local(node) in SPACED else ""
-    yield apart + (node.text or "")
+    space = " " if local(node) in SPACED else ""
+    yield space + (node.text or "")
     for child in node:
         if local(child) not in SKIPPED:
             yield from _texts(child)
         yield child.tail or ""
-    yield apart
+    yield space

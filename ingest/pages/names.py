@@ -1,4 +1,4 @@
-"""What the names of a page's parts, in `class` and `id`, tell: that a part is no content, or that it holds the content.
+"""What `class` and `id` say of a part of a page: that it is no content, or that it holds the content.
 
 Names are judged word by word, so that `post-meta` is suspect and `metabolism` is not.
 """
@@ -11,7 +11,7 @@ COLLAPSED: Final = 1
 WEAK: Final = 2
 STRONG: Final = 3
 CERTAIN: Final = 4
-"""How sure name, tag or state tell that a block is no content. A collapsed one may be a section that a click opens."""
+"""How surely name, tag or state show that a block is no content. A click may open a collapsed section."""
 
 POST: Final = -1
 """The name is that of a whole post."""
@@ -19,11 +19,11 @@ POST: Final = -1
 BODY: Final = 3
 WHOLE_ARTICLE: Final = 2
 MAIN: Final = 1
-"""What a block says it holds: the body of an article, an article, or the main part of the page."""
+"""What a block claims to hold: the body of an article, an article, or the main part of the page."""
 
 
 def words(text: str) -> frozenset[str]:
-    """Words parted by blanks."""
+    """Words separated by blanks."""
     return frozenset(text.split())
 
 
@@ -37,7 +37,7 @@ STRONG_WORDS = words(
     subscriptions taboola tagcloud teilen toolbar trending upsell werbung
     """
 )
-"""Without `recommendations`, which are the core of a guideline."""
+"""`recommendations` is missing, for they are the core of a guideline."""
 
 WEAK_WORDS = words(
     """
@@ -57,7 +57,7 @@ WORDPRESS = re.compile("hentry|status-publish|type-post")
 """A post of WordPress carries its tags and category in its class."""
 
 NO_NAMES = words("col elementor field grid has is js no one with without wp")
-"""A class that begins with such a word tells of layout or state, as `has-sidebar` of a page beside one."""
+"""A class that begins with such a word describes layout or state: `has-sidebar` is the page beside the sidebar."""
 
 WORD = re.compile("[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]*")
 
@@ -75,14 +75,14 @@ CONTENT = re.compile(
 
 @lru_cache(32_768)
 def judged(name: str) -> tuple[int, int]:
-    """What class and id, parted by blanks, say of an element: how sure it is no content, and what it claims to hold."""
+    """How surely class and id, separated by blanks, show that an element is no content, and what it claims to hold."""
     suspect = claim = 0
-    for one in name.split():
-        of_one, claimed = _judged_word(one)
-        if of_one == POST:
+    for word in name.split():
+        doubt, claimed = _judged_word(word)
+        if doubt == POST:
             return 0, max(claim, claimed)
-        if of_one > suspect:
-            suspect = of_one
+        if doubt > suspect:
+            suspect = doubt
         if claimed > claim:
             claim = claimed
     return suspect, claim

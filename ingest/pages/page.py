@@ -1,18 +1,26 @@
 """What extraction makes of a web page or a PDF."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class PageNote(NamedTuple):
+    """Something that a page's text lacks: `what`, such as `scanned pages` or `title`, and `details`."""
+
+    what: str
+    details: str
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A document's title, where it tells one, and its main text.
+    """A document's title, if it has one, and its main text.
 
-    The text has headings as `#` to `###`, items as `- `, rows of tables as cells with ` | ` between, and an empty line
-    between blocks. `note` says what the text lacks, or which selector found nothing, where there is something to say:
-    `what: details`, with `; ` between two. `fallback` says why another reader than the one asked for had to read it.
+    In the text, `#` to `###` mark headings, `- ` marks an item, ` | ` separates the cells of a row, and an empty line
+    separates blocks. `notes` say what the text lacks. `fallback` says why another reader than the configured one had to
+    read the page.
     """
 
     title: str | None
     text: str
-    note: str | None = None
+    notes: tuple[PageNote, ...] = ()
     fallback: str | None = None

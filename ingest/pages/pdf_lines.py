@@ -1,4 +1,4 @@
-"""Lines of a PDF's page, from the boxes of its characters, in reading order."""
+"""The lines of a PDF's page in reading order, from the boxes of its characters."""
 
 import ctypes
 import math
@@ -10,34 +10,34 @@ import pypdfium2.raw as pdfium
 from pypdfium2 import PdfTextPage
 
 HYPHENS = (0x02, 0xAD, 0xFFFE)
-"""What pdfium gives for a hyphen at the end of a line, beside U+002D."""
+"""What pdfium gives for a hyphen at the end of a line, besides U+002D."""
 
 LINE_ENDS = (0x0A, 0x0D)
 
 SIGNS = frozenset([*HYPHENS, *map(ord, "−–+-")])
-"""What may stand before the digits of an exponent."""
+"""Characters that may precede the digits of an exponent."""
 
 SMALLER: Final = 0.9
-"""A raised digit whose box has less than this of the height of the digit before is an exponent."""
+"""A raised digit is an exponent if its box has less than this share of the height of the digit before it."""
 
 GAP: Final = 1.0
-"""Blank wider than this many font sizes may part columns."""
+"""A blank wider than this many font sizes may separate columns."""
 
 CELL: Final = 2.0
-"""Blank wider than this many font sizes parts the cells of a row."""
+"""A blank wider than this many font sizes separates the cells of a row."""
 
 STRIPS: Final = 200
 DEEPEST: Final = 3
-"""A page is cut at most so often, one column within another."""
+"""A page is cut into columns, and these into columns, at most this often."""
 
 FEWEST: Final = 4
 PROSE: Final = 15
-"""A column has at least so many pieces, of so many characters in the mean; what has fewer is a table's."""
+"""A column of prose has at least FEWEST pieces, of PROSE characters on average. One with fewer belongs to a table."""
 
 
 @dataclass(slots=True)
 class Piece:
-    """Text on one baseline without a wide gap. In points; `bottom` and `top` count upwards from the page's foot."""
+    """Text on one baseline without a wide gap. In points; `bottom` and `top` are heights above the page's foot."""
 
     text: str
     left: float
@@ -52,10 +52,10 @@ class Piece:
 
 
 def page_lines(text: PdfTextPage, most: int) -> list[Piece]:
-    """The lines of a page, columns one after the other; cells of a table's row stand in one, parted by ` | `.
+    """The lines of a page, column after column. A table's row is one line, with ` | ` between its cells.
 
-    Text that runs in another direction than most of the page's, such as a stamp in the margin, is left out. Of a page
-    with more than `most` characters only so many are read.
+    Text that runs in another direction than most of the page's, such as a stamp in the margin, is left out. At most
+    `most` characters of a page are read.
     """
     return _in_order(_pieces(text, most), 0)
 
@@ -89,13 +89,13 @@ def _pieces(text: PdfTextPage, most: int) -> list[Piece]:
                 piece = Piece(character, left, right, bottom, top, max(top - bottom, 1.0))
                 by_turn.setdefault(turn, []).append(piece)
             blank, foot, head = False, bottom, top
-    return max(by_turn.values(), key=lambda some: sum(len(one.text) for one in some), default=[])
+    return max(by_turn.values(), key=lambda pieces: sum(len(piece.text) for piece in pieces), default=[])
 
 
 def code_points(units: list[int]) -> list[int]:
-    """Code points of characters as pdfium gives them: one beyond U+FFFF comes as two surrogates.
+    """Code points of characters as pdfium gives them: a character beyond U+FFFF comes as two surrogates.
 
-    Of these the first becomes the code point and the second 0, so that places stay; one alone becomes U+FFFD.
+    The first becomes the code point and the second 0, so that places stay. A lone surrogate becomes U+FFFD.
     """
     points = units.copy()
     for at, unit in enumerate(units):
@@ -109,9 +109,9 @@ def code_points(units: list[int]) -> list[int]:
 
 
 def _upright(box: pdfium.FS_RECTF, turn: int) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top as if the page were turned so that text with this angle is level.
+    """Left, right, bottom and top once the page is turned so that text with this angle is level.
 
-    The angle counts quarters clockwise: text with 1 runs down the page.
+    `turn` counts quarter turns clockwise: text with 1 runs down the page.
     """
     if turn == 1:
         return -box.top, -box.bottom, box.left, box.right
@@ -123,15 +123,15 @@ def _upright(box: pdfium.FS_RECTF, turn: int) -> tuple[float, float, float, floa
 
 
 def _follows(piece: Piece, left: float, bottom: float, top: float) -> bool:
-    """Whether a character goes on a piece: on its line (a raised index counts), not far right of it, nor back."""
+    """Whether a character continues a piece: it is on its line, even if raised, and not far right of it nor back."""
     level = bottom < piece.middle < top or piece.bottom < (bottom + top) / 2 < piece.top
     return level and -piece.size < left - piece.right < GAP * piece.size
 
 
 def _is_exponent(raw: pdfium.FPDF_TEXTPAGE, codes: list[int], index: int, turn: int, foot: float, head: float) -> bool:
-    """Whether what follows a digit between `foot` and `head` is a smaller, raised one: 10^6 must not become 106.
+    """Whether a smaller, raised digit follows the digit between `foot` and `head`: 10^6 must not become 106.
 
-    Of a sign the digit after it tells, for the sign may be of another font.
+    If a sign follows, the digit after it decides, for the sign may be of another font.
     """
     at = index + (codes[index] in SIGNS)
     if at == len(codes) or not chr(codes[at]).isdigit():
@@ -143,7 +143,7 @@ def _is_exponent(raw: pdfium.FPDF_TEXTPAGE, codes: list[int], index: int, turn: 
 
 
 def _in_order(pieces: list[Piece], depth: int) -> list[Piece]:
-    """Where a gutter parts them, the left column before the right; what crosses it parts both from what is below."""
+    """The left column before the right, if there is a gutter. A piece across it ends the columns above it."""
     gutter = _gutter(pieces) if depth < DEEPEST else None
     if gutter is None:
         return _rows(pieces)
@@ -160,13 +160,16 @@ def _in_order(pieces: list[Piece], depth: int) -> list[Piece]:
 
 
 def _sides(pieces: list[Piece], gutter: float, depth: int) -> list[Piece]:
-    left = [piece for piece in pieces if piece.right <= gutter]
-    right = [piece for piece in pieces if piece.left >= gutter]
+    left, right = _beside(pieces, gutter)
     return _in_order(left, depth + 1) + _in_order(right, depth + 1)
 
 
+def _beside(pieces: list[Piece], gutter: float) -> tuple[list[Piece], list[Piece]]:
+    return [piece for piece in pieces if piece.right <= gutter], [piece for piece in pieces if piece.left >= gutter]
+
+
 def _gutter(pieces: list[Piece]) -> float | None:
-    """Where a vertical line crosses few pieces and has columns of prose at both sides: amid the widest strip."""
+    """The middle of the widest vertical strip that crosses few pieces and has columns of prose on both sides."""
     if len(pieces) < 2 * FEWEST:
         return None
     start, end = min(piece.left for piece in pieces), max(piece.right for piece in pieces)
@@ -190,13 +193,13 @@ def _gutter(pieces: list[Piece]) -> float | None:
             runs.append((length, at))
     length, last = max(runs)
     gutter = start + (last - (length - 1) / 2 + 0.5) * strip
-    sides = ([one for one in pieces if one.right <= gutter], [one for one in pieces if one.left >= gutter])
-    prose = all(len(side) >= FEWEST and sum(len(one.text) for one in side) >= PROSE * len(side) for side in sides)
+    sides = _beside(pieces, gutter)
+    prose = all(len(side) >= FEWEST and sum(len(piece.text) for piece in side) >= PROSE * len(side) for side in sides)
     return gutter if prose else None
 
 
 def _rows(pieces: list[Piece]) -> list[Piece]:
-    """Pieces on one baseline joined, from the top down."""
+    """Join the pieces on one baseline, from the top down."""
     rows: list[list[Piece]] = []
     for piece in sorted(pieces, key=lambda piece: -piece.middle):
         if rows and rows[-1][0].bottom < piece.middle < rows[-1][0].top:

@@ -1,4 +1,4 @@
-"""Lines of a PDF's pages to paragraphs, headings and items."""
+"""Joins the lines of a PDF's pages into paragraphs, headings and items."""
 
 import re
 from collections import Counter
@@ -8,12 +8,12 @@ from typing import Final
 from ingest.pages.pdf_lines import Piece
 
 LARGER: Final = 1.12
-"""A line so many times the size of the body's letters is a heading."""
+"""A line of letters this many times the size of the body's is a heading."""
 
 LONGEST_HEADING: Final = 200
 
 NEW_PARAGRAPH: Final = 1.45
-"""Distance between lines, in usual distances, from which on a new paragraph begins."""
+"""A paragraph begins after this many times the usual distance of lines."""
 
 BULLET = re.compile(r"[•‣⁃∙▪▫●○◦■□◆▸▶➢➤\uf0b7\uf0a7\uf076]\s?|[–—*]\s(?=\D)|-\s(?=\D)")
 NUMBERED = re.compile(r"(?:[0-9]{1,2}|[a-zA-Z])[.)]\s")
@@ -27,7 +27,7 @@ SENTENCE_END = re.compile(r"[.!?:;][\"'”’)\]]*\Z")
 
 
 def flow(pages: list[list[Piece]]) -> tuple[str | None, str]:
-    """The title, which is the largest heading of the first page, and the text: blocks with empty lines between."""
+    """The title, which is the largest heading of the first page, and the text: blocks separated by empty lines."""
     body, distance = _usual(pages)
     compounds = {word.casefold() for lines in pages for line in lines for word in COMPOUND.findall(line.text)}
     levels = _levels(pages, body)
@@ -47,7 +47,7 @@ def flow(pages: list[list[Piece]]) -> tuple[str | None, str]:
                 blocks
                 and before is not None
                 and not bullet
-                and _goes_on(line, mark, before, blocks[-1], distance, crossing)
+                and _continues(line, mark, before, blocks[-1], distance, crossing)
             ):
                 blocks[-1] = _append(blocks[-1], text, compounds)
             else:
@@ -57,7 +57,7 @@ def flow(pages: list[list[Piece]]) -> tuple[str | None, str]:
 
 
 def _usual(pages: list[list[Piece]]) -> tuple[float, float]:
-    """The size of most letters, and the distance of most lines, in points."""
+    """The usual size of letters and the usual distance of lines, in points."""
     sizes: Counter[float] = Counter()
     distances: Counter[float] = Counter()
     for lines in pages:
@@ -75,7 +75,7 @@ def _size(line: Piece) -> float:
 
 
 def _levels(pages: list[list[Piece]], body: float) -> dict[float, str]:
-    """Marks of headings by size; the three largest sizes differ, all smaller ones are third."""
+    """Marks of headings by size: the two largest sizes are levels 1 and 2, and all smaller ones are level 3."""
     larger = sorted({_size(line) for lines in pages for line in lines if _is_larger(line, body)}, reverse=True)
     return {size: "#" * min(rank, 3) + " " for rank, size in enumerate(larger, 1)}
 
@@ -89,8 +89,8 @@ def _mark(line: Piece, text: str, body: float, levels: dict[float, str]) -> str:
     return levels.get(_size(line), "") if _is_larger(line, body) and not BULLET.match(text) else ""
 
 
-def _goes_on(line: Piece, mark: str, before: Piece, block: str, distance: float, crossing: bool) -> bool:
-    """Whether a line goes on the block of the line before it."""
+def _continues(line: Piece, mark: str, before: Piece, block: str, distance: float, crossing: bool) -> bool:
+    """Whether a line continues the block of the line before it."""
     heading = block.startswith("#")
     if mark or heading:
         return bool(mark) and heading and block.startswith(mark) and 0 < before.middle - line.middle < 2 * line.size
@@ -106,9 +106,9 @@ def _goes_on(line: Piece, mark: str, before: Piece, block: str, distance: float,
 
 
 def _append(block: str, text: str, compounds: set[str]) -> str:
-    """A line after what stands before it; a word broken at the line's end is made whole.
+    """Append a line to a block. A word that was broken at the line's end is made whole.
 
-    The hyphen stays where the document has the word with a hyphen elsewhere, or where no small letter follows.
+    The hyphen stays if the document has the hyphenated word elsewhere, or if no small letter follows.
     """
     broken, rest = BROKEN_WORD.search(block[-60:]), FIRST_WORD.match(text)
     if broken is None or rest is None:

@@ -1,4 +1,4 @@
-"""Blocks of a page to text: headings, items, rows of tables, paragraphs."""
+"""Writes the blocks of a page as text: headings, items, rows of tables, paragraphs."""
 
 import re
 from collections.abc import Callable
@@ -7,23 +7,22 @@ from typing import Final, NamedTuple
 from ingest.pages.blocks import HEADINGS, Block
 
 CELL: Final = 300
-"""Characters of a mean cell over which a table is there for the layout."""
-
+"""If its cells have more characters on average, a table serves for the layout."""
 
 EMPTY_LINES = re.compile(r"\n{3,}")
 
 
 class Line(NamedTuple):
-    """A block of text; `tag` is that of its element."""
+    """A block of text, and the tag of its element."""
 
     tag: str
     text: str
 
 
 def render(block: Block, leave_out: Callable[[Block], bool] | None = None) -> str:
-    """The text of what is not dropped, nor left out.
+    """The text of all blocks that are neither dropped nor left out.
 
-    Headings that nothing follows go: what they headed was no content.
+    Headings that no text follows are left out, for what they headed was no content.
     """
     lines: list[Line] = []
     _render(block, lines, leave_out or (lambda _: False))
@@ -51,7 +50,7 @@ def _render(block: Block, lines: list[Line], leave_out: Callable[[Block], bool])
 
 
 def _flush(texts: list[str], tag: str, lines: list[Line]) -> None:
-    """A block's texts up to its next child block; a line break of the page's stays one."""
+    """Write a block's texts up to its next child block. Line breaks of the page stay."""
     if not texts:
         return
     text = "".join(texts)
@@ -67,35 +66,35 @@ def _flush(texts: list[str], tag: str, lines: list[Line]) -> None:
 
 
 def _is_data(table: Block) -> bool:
-    """Whether a table has rows of short cells and no table within."""
+    """Whether a table has several rows of short cells and no table within it."""
     rows = cells = 0
     waiting = table.children[::-1]
     while waiting:
-        one = waiting.pop()
-        if one.tag == "table":
+        block = waiting.pop()
+        if block.tag == "table":
             return False
-        rows += one.tag == "tr"
-        cells += one.tag in ("td", "th")
-        waiting.extend(one.children[::-1])
+        rows += block.tag == "tr"
+        cells += block.tag in ("td", "th")
+        waiting.extend(block.children[::-1])
     return rows > 1 and table.total <= CELL * cells
 
 
-def _table(block: Block, lines: list[Line], leave_out: Callable[[Block], bool]) -> None:
-    """A table of data: a line a row. Rows are found at any depth, so that <tbody> makes no difference."""
+def _table(table: Block, lines: list[Line], leave_out: Callable[[Block], bool]) -> None:
+    """Write a table of data, one line per row. Rows count at any depth, so that <tbody> makes no difference."""
     rows: list[str] = []
-    waiting = block.children[::-1]
+    waiting = table.children[::-1]
     while waiting:
-        one = waiting.pop()
-        if one.dropped:
+        block = waiting.pop()
+        if block.dropped:
             continue
-        if one.tag == "caption":
-            _render(one, lines, leave_out)
-        elif one.tag == "tr":
-            cells = [_cell(cell, leave_out) for cell in one.children if not cell.dropped]
+        if block.tag == "caption":
+            _render(block, lines, leave_out)
+        elif block.tag == "tr":
+            cells = [_cell(cell, leave_out) for cell in block.children if not cell.dropped]
             if any(cells):
                 rows.append(" | ".join(cells))
         else:
-            waiting.extend(one.children[::-1])
+            waiting.extend(block.children[::-1])
     if rows:
         lines.append(Line("table", "\n".join(rows)))
 
@@ -107,7 +106,7 @@ def _cell(cell: Block, leave_out: Callable[[Block], bool]) -> str:
 
 
 def _headed(lines: list[Line]) -> list[Line]:
-    """Without headings that another of the same or a higher level follows at once, or nothing."""
+    """Leave out headings that are followed by nothing, or at once by one of the same or a higher level."""
     kept: list[Line] = []
     for line in reversed(lines):
         if line.tag in HEADINGS:

@@ -1,14 +1,14 @@
-"""Data sets that Hugging Face's `datasets` can stream: of the Hub, or local files in a format it knows."""
+"""Data sets that Hugging Face's `datasets` can stream, from the Hub or from local files."""
 
 import json
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from ingest.raw_input import Pace
 from ingest.records import Records, Rejected
 from ingest.sources.jsonl import MappedInput, parse_record
 from ingest.sources.sampling import SampledInput, digest, draw, sampled
@@ -17,18 +17,19 @@ from lake.document import Document
 from lake.error import UserError
 
 BATCH_ROWS = 100
-"""Rows that are asked for at a time."""
+"""Rows per request."""
 
 
 class HubInput(SampledInput, MappedInput):
-    """A data set streamed through `datasets`, which is an optional package: nothing is downloaded first.
+    """A data set streamed through the optional package `datasets`, without a download beforehand.
 
-    `dataset` is a name on the Hub, `owner/name`, or a format of local files, as `parquet` or `json`, which `paths`
-    name. `config` is the Hub's name for a variant. A data set of the Hub needs its `revision`, a commit, since what is
-    read must not change behind a fingerprint; `parts` tasks read it, each some of its files. A row is known by
-    its content: it is drawn, or not, wherever it stands, and where no `id` is mapped its content names the document.
+    `dataset` is a name on the Hub, `owner/name`, or the format of the local files in `paths`, such as `parquet` or
+    `json`. `config` is the Hub's name for a variant. A data set of the Hub needs its `revision`, a commit, since the
+    data must not change under the same fingerprint; `parts` tasks read it, each some of its files. The content of a row
+    decides whether it is drawn, and identifies the document where no key is mapped to `id`.
     """
 
+    package: ClassVar[str | None] = "datasets"
     format: Literal["hub"]
     dataset: str
     paths: tuple[str, ...] = ()
@@ -47,30 +48,29 @@ class HubInput(SampledInput, MappedInput):
             raise ValueError("parts: only for a data set of the Hub without limit")
         return self
 
+    @property
+    def pace(self) -> Pace:
+        """That of JSON Lines, for rows become documents in the same way."""
+        return Pace(85, 0.9)
 
-def need_datasets() -> None:
-    """Raises UserError where the package is not installed."""
-    if find_spec("datasets") is None:
-        raise UserError("format: hub: the package datasets is not installed; pip install datasets")
+    def groups(self, files: list[Path]) -> Iterator[tuple[Path, ...]]:
+        return super().groups(files) if files else iter([()] * self.parts)
 
+    def read_unit(self, files: tuple[Path, ...], turn: int, data: str) -> Records:
+        """The rows that were drawn, and the number of those that were not.
 
-def read_hub(files: tuple[Path, ...], turn: int, settings: HubInput) -> Records:
-    """The rows of one unit that were drawn, and the number of those that were not.
-
-    Of a data set of the Hub, `turn` counts its units from 0.
-
-    Raises:
-        UserError: the package, the data set or its split is not there, it has fewer files than `parts`, or the stream
-            breaks off. A bad row raises nothing: it is rejected.
-    """
-    return sampled(_drawn(files, turn, settings))
+        Raises:
+            UserError: the package, the data set or its split is missing, it has fewer files than `parts`, or the
+                stream breaks off. A bad row raises nothing: it is rejected.
+        """
+        return sampled(_drawn(files, turn, self))
 
 
 def _drawn(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[Document | Rejected | None]:
     where = _where(files, settings)
     for number, row in enumerate(_rows(files, turn, settings), 1):
         if isinstance(row, Exception):
-            # It has no content to be drawn by, so it is always told.
+            # Without content it cannot be drawn or passed over, so it is always rejected.
             native = f"{where}:{number}"
             yield Rejected(native, Drop(Reason.UNDECODABLE, f"{native}: a row that cannot be read: {row}"))
             continue
@@ -90,21 +90,21 @@ def _where(files: tuple[Path, ...], settings: HubInput) -> str:
 
 
 def _rows(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[dict[str, Any] | Exception]:
-    need_datasets()
+    settings.need_package()
     from datasets import load_dataset
 
-    given = {"data_files": {settings.split: [str(path) for path in files]}} if files else {}
+    local = {"data_files": {settings.split: [str(path) for path in files]}} if files else {}
     try:
         stream = load_dataset(
-            settings.dataset, settings.config, split=settings.split, revision=settings.revision, streaming=True, **given
+            settings.dataset, settings.config, split=settings.split, revision=settings.revision, streaming=True, **local
         )
     except pa.ArrowException as error:
         raise _broken(files, 0, settings, error) from None
     except (OSError, ValueError) as error:
-        said = " ".join(str(error).split())
-        # The package looks into local files first, and tells a broken one by the same errors.
+        fault = " ".join(str(error).split())
+        # The package opens local files at once, and raises the same errors for a broken one.
         suspects = ["dataset, config, split, revision", *(f"and whether {path.name} is whole" for path in files[:1])]
-        raise UserError(f"data set {settings.dataset}: {said:.200}; check {', '.join(suspects)}") from None
+        raise UserError(f"data set {settings.dataset}: {fault:.200}; check {', '.join(suspects)}") from None
     if settings.parts > stream.num_shards:
         raise UserError(f"data set {settings.dataset}: it has {stream.num_shards} files; set parts to no more")
     number = 0
@@ -120,7 +120,7 @@ def _rows(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[di
 
 
 def _python(table: pa.Table) -> list[dict[str, Any] | Exception]:
-    """The rows of a table; in place of one with bytes that are not UTF-8, or a time that no calendar has, the error."""
+    """The rows of a table. An error stands for a row whose bytes are not UTF-8 or whose time is out of range."""
     try:
         return table.to_pylist()
     except (ValueError, OverflowError) as error:
@@ -128,7 +128,6 @@ def _python(table: pa.Table) -> list[dict[str, Any] | Exception]:
 
 
 def _broken(files: tuple[Path, ...], number: int, settings: HubInput, error: Exception) -> UserError:
-    # A connection that broke and a file that is broken look alike from here.
-    said = " ".join(str(error).split())
-    what = f"{_where(files, settings)}: the stream broke after row {number:,}: {said:.200}"
-    return UserError(f"{what}; run again, and if it breaks there again, take out or mend the file")
+    # A broken connection and a broken file look alike here.
+    fault = f"{_where(files, settings)}: the stream broke after row {number:,}: {' '.join(str(error).split()):.200}"
+    return UserError(f"{fault}; run again, and if it breaks there again, repair or remove the file")

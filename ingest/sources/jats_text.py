@@ -30,20 +30,20 @@ SKIPPED = frozenset(
     glossary graphic index-term inline-graphic kwd-group media notes object-id permissions ref-list related-article
     related-object sec-meta supplementary-material table trans-abstract""".split()  # noqa: SIM905
 )
-"""Elements that leave no text: bodies of tables, notes, bibliography, author lists, files beside the paper."""
+"""Elements whose text is left out: table bodies, notes, bibliography, author lists, supplementary files."""
 
 BLOCKS = frozenset(
     """abstract app boxed-text caption def-list disp-formula-group disp-quote fig fig-group list p preformat code sec
     speech statement table-wrap table-wrap-group verse-group answer explanation question question-wrap""".split()  # noqa: SIM905
 )
-"""Elements that start lines of their own, even within a paragraph."""
+"""Elements that start a new line, even within a paragraph."""
 
 FLOATS = {"fig": "fig", "fig-group": "fig", "table-wrap": "table", "table-wrap-group": "table"}
 
 CITATIONS = ("{*}element-citation", "{*}mixed-citation", "{*}nlm-citation", "{*}citation")
 
 MARKS = {"fn", "table-fn", "author-notes", "aff", "corresp", "contrib"}
-"""Kinds of reference whose text is a mere mark: a, *, †."""
+"""Kinds of reference whose text is only a sign: a, *, †."""
 
 PRINTED = re.compile(r"(?:(?:fig(?:ure)?|tab(?:le)?)s?(?:\.\s*|\s+))?(\d+)\s?[a-z]?", re.IGNORECASE)
 """The text of a reference to one figure or table, or to one panel of it."""
@@ -52,7 +52,7 @@ LABEL = re.compile(r"(\D* )(\d+)")
 
 
 def local(node: etree._Element) -> str:
-    """The name of an element without its namespace; empty for comments and instructions."""
+    """The name of an element without its namespace; empty for comments and processing instructions."""
     return etree.QName(node).localname if isinstance(node.tag, str) else ""
 
 
@@ -66,9 +66,9 @@ def first(node: etree._Element | None, *names: str) -> etree._Element | None:
 
 
 class PaperText:
-    """Renders one parsed article; ids of references, figures and tables are looked up in the whole of it.
+    """Renders one parsed article; ids of references, figures and tables are looked up in the whole article.
 
-    `plain` text has no special tokens: titles and captions that are cut to a few words must not be cut within a pair.
+    `plain` text has no marks, so that titles and captions are never cut between the two marks of a pair.
     """
 
     def __init__(self, article: etree._Element, plain: bool = False) -> None:
@@ -79,7 +79,7 @@ class PaperText:
     # Blocks -----------------------------------------------------------------------------------------------------------
 
     def abstract(self) -> list[str]:
-        """The abstracts in the paper's language, teasers and graphical ones left out."""
+        """The abstracts in the paper's language, without teasers and graphical ones."""
         meta = first(first(self._article, "front"), "article-meta")
         language = self._article.get(LANG)
         blocks: list[str] = []
@@ -105,7 +105,7 @@ class PaperText:
         return list(map(finished, blocks))
 
     def _all(self, node: etree._Element, depth: int) -> list[str]:
-        """The blocks of a mixed content: running text is gathered into paragraphs between the blocks."""
+        """The blocks of mixed content. The running text between blocks becomes paragraphs."""
         blocks: list[str] = []
         running = [node.text or ""]
 
@@ -137,13 +137,14 @@ class PaperText:
             return self._section(node, max(depth, 1))
         if name in FLOATS:
             caption = self._caption(node)
-            own = [pair(FLOATS[name], caption)] if caption else []
-            return own + [block for one in children(node, *FLOATS) for block in self._block(one, local(one), depth)]
+            blocks = [pair(FLOATS[name], caption)] if caption else []
+            inner = (self._block(child, local(child), depth) for child in children(node, *FLOATS))
+            return sum(inner, blocks)
         if name in {"list", "def-list"}:
             lines = self._list(node) if name == "list" else self._definitions(node)
             return ["\n".join(lines)] if lines else []
         if name == "verse-group":
-            return ["\n".join(filter(None, (self.line(one) for one in children(node, "verse-line"))))]
+            return ["\n".join(filter(None, (self.line(verse) for verse in children(node, "verse-line"))))]
         if name in {"preformat", "code"}:
             return ["\n".join(line.rstrip() for line in "".join(node.itertext()).strip("\n").splitlines())]
         heading = self.plain.line(first(node, "title", "label")) if name == "statement" else ""
@@ -173,7 +174,7 @@ class PaperText:
         lines = []
         for item in children(node, "def-item"):
             term = self.line(first(item, "term"))
-            meaning = " ".join(self.line(one) for one in children(item, "def"))
+            meaning = " ".join(self.line(child) for child in children(item, "def"))
             lines.append(f"- {term}: {meaning}" if term and meaning else f"- {term or meaning}")
         return lines
 
@@ -209,8 +210,8 @@ class PaperText:
         return f" {text} " if name in BLOCKS else text
 
     def _formula(self, node: etree._Element, name: str) -> str:
-        """The formula's TeX, MathML or plain text; one that is only a picture keeps its place as an empty pair."""
-        within = {local(one): one for one in reversed(list(node.iter()))}
+        """The formula's TeX, MathML or plain text. A formula that is only a picture becomes an empty pair of marks."""
+        within = {local(element): element for element in reversed(list(node.iter()))}
         if not self._is_plain:
             label = self.line(within.get("label")) if name == "disp-formula" else ""
             return f" {pair('formula', ' '.join(self.plain._formula(node, name).split()))} {label}"
@@ -219,10 +220,10 @@ class PaperText:
         if "math" in within:
             return math_text(within["math"])
         parts = [node.text or ""]
-        for one in node:
-            if local(one) != "label":
-                parts.append(self._in_text(one, local(one), "".join(parts[-3:])))
-            parts.append(one.tail or "")
+        for child in node:
+            if local(child) != "label":
+                parts.append(self._in_text(child, local(child), "".join(parts[-3:])))
+            parts.append(child.tail or "")
         return "".join(parts)
 
     # References -------------------------------------------------------------------------------------------------------
@@ -234,24 +235,24 @@ class PaperText:
             return ""
         if kind == "bibr":
             names = [] if self._is_plain else [*self._between(node, targets), *targets]
-            return " ".join(pair("bib_ref", self.cited[one]) for one in names if self.cited.get(one)) or GONE
+            return " ".join(pair("bib_ref", self.cited[name]) for name in names if self.cited.get(name)) or GONE
         text = self.inline(node)
         if self._is_plain:
             return text
         floats = [self._meant(text, targets)] if len(targets) == 1 else map(self.floats.get, targets)
-        shown = [pointer(*one, text) for one in floats if one]
-        return " ".join(pair("fig_ref", one) for one in shown if one) or text
+        shown = [pointer(*labelled, text) for labelled in floats if labelled]
+        return " ".join(pair("fig_ref", label) for label in shown if label) or text
 
     def _between(self, node: etree._Element, targets: list[str]) -> list[str]:
-        """References that a range leaves out: those between the citation before a dash and this one."""
+        """The references within a range: those between the citation before a dash and this one."""
         before = node.getprevious()
         if before is None or local(before) != "xref" or (before.tail or "").strip() not in DASHES:
             return []
         first_id, last_id = (before.get("rid") or "").split()[-1:], targets[:1]
-        ends = [self.order[one] for one in first_id + last_id if one in self.order]
+        ends = [self.order[name] for name in first_id + last_id if name in self.order]
         if len(ends) != 2 or not 0 < ends[1] - ends[0] <= LONGEST_RANGE:
             return []
-        return [one for one, position in self.order.items() if ends[0] < position < ends[1]]
+        return [name for name, position in self.order.items() if ends[0] < position < ends[1]]
 
     @cached_property
     def order(self) -> dict[str, int]:
@@ -261,16 +262,16 @@ class PaperText:
 
     @cached_property
     def cited(self) -> dict[str, str]:
-        """`title cut to 12 words, last name` of every reference; empty for one without a title.
+        """`title cut to 12 words, last name` of every reference, by id; empty without a title.
 
-        A reference may give one work in several forms, or several works; those of them that have an id are known by it.
+        A reference may have several works, or one work in several forms, which may have ids too.
         """
-        found: dict[str, str] = {}
+        every: dict[str, str] = {}
         for ref in self._article.iter("{*}ref"):
             entries = [(entry.get("id"), self._cited(entry)) for entry in ref.iter(*CITATIONS)]
-            found |= {name: cited for name, cited in entries if name}
-            found[ref.get("id", "")] = next((cited for _, cited in entries if cited), "")
-        return found
+            every |= {name: cited for name, cited in entries if name}
+            every[ref.get("id", "")] = next((cited for _, cited in entries if cited), "")
+        return every
 
     def _cited(self, entry: etree._Element) -> str:
         nodes = (next(entry.iter(f"{{*}}{name}"), None) for name in ("article-title", "chapter-title", "source"))
@@ -286,10 +287,10 @@ class PaperText:
     @cached_property
     def labelled(self) -> dict[str, tuple[str, str]]:
         """The first figure or table with a label, by the label."""
-        return {one[0]: one for one in reversed(self.floats.values())}
+        return {label: (label, caption) for label, caption in reversed(self.floats.values())}
 
     def _meant(self, text: str, targets: list[str]) -> tuple[str, str] | None:
-        """What a reference with one target means: where its link goes, unless its text has the number of another."""
+        """The figure or table that a reference means: its one target, unless its text has the number of another."""
         linked = self.floats.get(targets[0])
         label, printed = LABEL.fullmatch(linked[0]) if linked else None, PRINTED.fullmatch(text.strip())
         if not linked or not label or not printed or printed[1] == label[2]:
@@ -314,14 +315,14 @@ class PaperText:
 
 
 def _tex(text: str) -> str:
-    """TeX without the document and the dollar signs that some publishers wrap around every formula."""
+    """TeX without the document and dollar signs that some publishers wrap around each formula."""
     _, opened, after = text.partition(r"\begin{document}")
     return (after.partition(r"\end{document}")[0] if opened else text).strip().strip("$").strip()
 
 
 def _alternative(node: etree._Element) -> etree._Element | None:
-    """Of several forms of one thing the one that reads best as text."""
+    """Of several forms of one content, the form that reads best as text."""
     for name in ("tex-math", "math", "textual-form"):
-        if (found := first(node, name)) is not None:
-            return found
+        if (form := first(node, name)) is not None:
+            return form
     return next(iter(node), None)

@@ -1,30 +1,29 @@
-"""JSON Lines, plain or packed: one record a line, its keys mapped to the fields of a document by the config."""
+"""JSON Lines, plain or packed: one record per line. The config maps its keys to the fields of a document."""
 
-import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ingest.records import RawInput, Records, Rejected, article_url
-from ingest.sources.dates import iso_date
-from lake.decision import Drop, Reason
+from ingest.raw_input import Pace, RawInput
+from ingest.records import Records, Rejected, article_url, rejected
+from ingest.sources.dates import iso_date, utc
+from lake.decision import Drop, Reason, RecordError
 from lake.document import META, Document, new_document
+from lake.jsonl import json_object, kind, value_at, whole
 from lake.lines import raw_lines
 
 DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class MappedInput(RawInput):
     """Records whose keys are mapped to the fields of a document.
 
     `fields` maps a field of the document, or of its `meta`, to a key of the record; `a.b` is key b of the object a.
-    `text` may have several keys, whose values are joined by line ends. Where `id` is not mapped, a record is known by
-    its file and line. With `title_in_text` the text a model learns from is title, blank line, body.
+    `text` may have several keys, whose values are joined by line ends. Without a key for `id`, a record's file and line
+    identify it. With `title_in_text` the text is title, blank line, body.
     """
 
     fields: dict[str, str | tuple[str, ...]] = Field(default={"text": "text"})
@@ -47,54 +46,32 @@ class MappedInput(RawInput):
 
 
 class JsonlInput(MappedInput):
-    """Files of JSON objects, one a line; a name that ends in `.gz` is gzip, one in `.zst` Zstandard."""
+    """Files of JSON objects, one per line: gzip where the name ends in `.gz`, Zstandard where it ends in `.zst`."""
 
     format: Literal["jsonl"]
 
+    @property
+    def pace(self) -> Pace:
+        """Measured by `python -m benchmarks.stages --data ../shared/data`."""
+        return Pace(85, 0.9)
 
-class FieldError(Exception):
-    """A record's field is missing or of the wrong type."""
+    def read(self, path: Path, name: str) -> Records:
+        """Memory holds one line of at most `max_bytes`. Blank lines are not records.
 
-    def __init__(self, drop: Drop) -> None:
-        super().__init__(drop.evidence)
-        self.drop = drop
-
-
-def read_jsonl(path: Path, name: str, settings: JsonlInput) -> Records:
-    """Every record of a file. Memory holds one line of at most `max_bytes`.
-
-    `name` is the file's name within the data folder, which evidence and ids without a mapped key carry. Blank lines
-    are no records.
-    """
-    for native, line in raw_lines(path, name, settings.max_bytes):
-        yield Rejected(native, line) if isinstance(line, Drop) else parse_record(line, native, settings)
+        Evidence carries `name`, and so does the id where no key is mapped to it.
+        """
+        for native, line in raw_lines(path, name, self.max_bytes):
+            yield Rejected(native, line) if isinstance(line, Drop) else parse_record(line, native, self)
 
 
 def parse_record(line: bytes, native: str, settings: MappedInput) -> Document | Rejected:
-    """One line as a document; `native` is the `file:line` it stood on, and its id where none is mapped."""
-    record = parse_object(line, native)
-    if isinstance(record, Rejected):
-        return record
+    """One line as a document; `native` is its place `file:line`, and its id where no key is mapped to `id`."""
     try:
+        record = json_object(line)
         values = {field: _value(record, field, keys) for field, keys in settings.fields.items()}
         return _document(values, native, settings)
-    except FieldError as error:
-        drop = Drop(error.drop.reason, f"{native}: {error.drop.evidence}")
-        return Rejected(native, drop)
-
-
-def parse_object(line: bytes, native: str) -> dict[str, Any] | Rejected:
-    """One line as a JSON object."""
-    try:
-        record = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        return Rejected(native, Drop(Reason.UNDECODABLE, f"{native}: {error.reason} at byte {error.start}"))
-    except (ValueError, RecursionError) as error:
-        return Rejected(native, Drop(Reason.MALFORMED_JSON, f"{native}: {error}: {_quote(line)}"))
-    if not isinstance(record, dict):
-        what = f"{native}: a record is an object, this is {_kind(record)}: {_quote(line)}"
-        return Rejected(native, Drop(Reason.WRONG_TYPE, what))
-    return record
+    except RecordError as error:
+        return rejected(native, error.reason, str(error))
 
 
 def _document(values: dict[str, Any], native: str, settings: MappedInput) -> Document:
@@ -112,40 +89,29 @@ def _document(values: dict[str, Any], native: str, settings: MappedInput) -> Doc
 def _value(record: dict[str, Any], field: str, keys: str | tuple[str, ...]) -> Any:
     """The value of a field, converted; None where an optional one is absent, null or an empty string.
 
-    A text that is there but empty is no fault of the record's form: `clean` drops it as empty.
+    An empty text is no error here: `clean` drops it as empty.
     """
-    found = [(key, _descend(record, key)) for key in ([keys] if isinstance(keys, str) else keys)]
-    present = [(key, value) for key, value in found if value is not None and (value != "" or field == "text")]
+    values = [(key, value_at(record, key)) for key in ([keys] if isinstance(keys, str) else keys)]
+    present = [(key, value) for key, value in values if value is not None and (value != "" or field == "text")]
     if not present:
         if field in ("id", "text"):
-            raise FieldError(Drop(Reason.MISSING_FIELD, f"no {' or '.join(key for key, _ in found)} for {field}"))
+            raise RecordError(Reason.MISSING_FIELD, f"no {' or '.join(key for key, _ in values)} for {field}")
         return None
     converted = []
     for key, value in present:
         try:
             converted.append(CONVERT[field](value))
         except (ValueError, TypeError, OverflowError):
-            what = f"{key}: {field} does not take {_kind(value)} {value!r:.80}"
-            raise FieldError(Drop(Reason.WRONG_TYPE, what)) from None
+            evidence = f"{key}: {field} does not take {kind(value)} {value!r:.80}"
+            raise RecordError(Reason.WRONG_TYPE, evidence) from None
     return "\n".join(filter(None, converted)) if field == "text" else converted[0]
 
 
-def _descend(record: dict[str, Any], key: str) -> Any:
-    if key in record:
-        return record[key]
-    value: Any = record
-    for part in key.split("."):
-        if not isinstance(value, dict):
-            return None
-        value = value.get(part)
-    return value
-
-
 def _string(value: Any) -> str:
-    """A string, or an integer as one. Halves of surrogate pairs, which JSON can escape, become U+FFFD."""
+    """A string, or an integer as a string. Lone surrogates, which JSON can escape, become U+FFFD."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise TypeError
-    return SURROGATE.sub("\ufffd", str(value))
+    return whole(str(value))
 
 
 def _text(value: Any) -> str:
@@ -161,7 +127,7 @@ def _line(value: Any) -> str:
 def _strings(value: Any) -> list[str]:
     if not isinstance(value, list):
         raise TypeError
-    return [_string(one) for one in value]
+    return [_string(item) for item in value]
 
 
 def _integer(bits: int) -> Callable[[Any], int]:
@@ -181,26 +147,12 @@ def _flag(value: Any) -> bool:
 
 
 def _date(value: Any) -> str:
-    """The ISO date a value begins with, to the precision it has: 2012, 2012-07 or 2012-07-19."""
-    found = DATE.match(_string(value))
-    date = iso_date(*found.groups("")) if found else None
+    """The ISO date at the beginning of a value, as precise as it is: 2012, 2012-07 or 2012-07-19."""
+    match = DATE.match(_string(value))
+    date = iso_date(*match.groups("")) if match else None
     if date is None:
         raise ValueError
     return date
-
-
-def _moment(value: Any) -> datetime:
-    moment = datetime.fromisoformat(_text(value))
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-def _quote(line: bytes) -> str:
-    return line[:120].decode("utf-8", "replace").strip()
 
 
 CONVERT: dict[str, Callable[[Any], Any]] = {
@@ -211,7 +163,7 @@ CONVERT: dict[str, Callable[[Any], Any]] = {
     "license": _text,
     "redistributable": _flag,
     "lang": _text,
-    "fetched_at": _moment,
+    "fetched_at": lambda value: utc(_text(value)),
     "pmid": _string,
     "pmcid": _string,
     "doi": _text,
@@ -223,4 +175,4 @@ CONVERT: dict[str, Callable[[Any], Any]] = {
     "citations": _integer(32),
     "site": _string,
 }
-"""Fields a record can fill, and what turns a JSON value into one."""
+"""The fields that a record can fill, and how a JSON value is converted for each."""

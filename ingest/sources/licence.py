@@ -18,13 +18,13 @@ SHOWN = 200
 
 
 def licence(about: etree._Element | None) -> tuple[str | None, bool]:
-    """The licence as an SPDX-like name (`CC-BY-4.0`, `CC-BY-NC`, `CC0-1.0`, `public-domain`) or the words it is in.
+    """The licence as an SPDX-like name (`CC-BY-4.0`, `CC-BY-NC`, `CC0-1.0`, `public-domain`) or in its own words.
 
-    `about` is the article's metadata; the older DTDs have no `permissions` around the statements. The second value says
-    whether the text may leave with a data set: true for the public domain, CC0, CC BY and CC BY-SA. A licence with ND
-    forbids the changed text that a data set holds, one with NC binds every later user to terms that a data set card
-    cannot enforce, and other words are not read: false for all of them. Of several licences the first that is not
-    free counts; a dedication is looked for last, since it often covers a paper's data alone.
+    `about` is the article's metadata. Older DTDs have no `permissions` around the statements. The second value says
+    whether a data set may carry the text: true for the public domain, CC0, CC BY and CC BY-SA. It is false for ND,
+    which forbids the changed text of a data set, for NC, whose terms a data set card cannot enforce on later users, and
+    for other words, which are not interpreted. Of several licences the first that is not free counts. A dedication is
+    searched for last, since it often covers a paper's data alone.
     """
     stated = [] if about is None else [node for name in STATED for node in about.findall(name)]
     links = [link.get(HREF) or "" for node in stated for link in node.iter("{*}license", "{*}ext-link")]
@@ -38,11 +38,11 @@ def licence(about: etree._Element | None) -> tuple[str | None, bool]:
         extra = [short for short, pattern in MODIFIERS if re.search(pattern, words, re.IGNORECASE)]
         name = "-".join(["CC-BY", *extra])
         return name, name in FREE
-    licences = [one for node in stated for one in node.iter("{*}license")]
-    kinds = {(one.get("license-type") or "").lower() for one in licences}
+    licences = [element for node in stated for element in node.iter("{*}license")]
+    kinds = {(element.get("license-type") or "").lower() for element in licences}
     if DEDICATED.search(everything) or "cc0" in kinds:
         return "CC0-1.0", True
     if PUBLIC.search(everything) or "public-domain" in kinds:
         return "public-domain", True
-    terms = " ".join(" ".join("".join(one.itertext()) for one in licences).split())
+    terms = " ".join(" ".join("".join(element.itertext()) for element in licences).split())
     return terms[:SHOWN] or None, False

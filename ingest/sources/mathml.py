@@ -23,24 +23,24 @@ ROWS = {"mtr", "mlabeledtr"}
 IGNORED = {"annotation", "annotation-xml", "mphantom", "maligngroup", "malignmark", "none"}
 
 APPLY = "\u2061"
-"""MathML's own sign between a function's name and its argument."""
+"""MathML's sign between a function's name and its argument."""
 
-INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2062\u2063\u2064\ufeff"))
+DROPPED = dict.fromkeys(map(ord, "\u200b\u2062\u2063\u2064\ufeff"))
 SINGLE = re.compile(r"\d+(?:[.,]\d+)?|[^\W\d_]+|.")
-"""A number, a word or one sign."""
+"""A number, a word or a sign."""
 
 TIDY = (
     (re.compile(rf"{APPLY}[\s{APPLY}]*"), APPLY),
     (re.compile(rf"{APPLY}(?=[()\[\]{{}}_^,;.]|$)"), ""),
     (re.compile(rf"[\s{APPLY}]+"), " "),
     (re.compile(r"(?<=[(\[{]) | (?=[)\]},;])"), ""),
-    # A sign that has no left operand belongs to the number after it.
+    # A sign without a left operand belongs to the number after it.
     (re.compile(r"(^ ?|[(\[{,;=] ?)([−+±-]) (?=\S)"), r"\1\2"),
 )
 
 
 def math_text(math: etree._Element) -> str:
-    """A formula as text: fractions as `(a)/(b)`, sub- and superscripts with `_` and `^`, rows of a table with `;`."""
+    """A formula as text: fractions as `(a)/(b)`, scripts after `_` and `^`, rows of a table separated by `;`."""
     text = _render(math)
     for pattern, replacement in TIDY:
         text = pattern.sub(replacement, text)
@@ -48,13 +48,13 @@ def math_text(math: etree._Element) -> str:
 
 
 def _render(node: etree._Element) -> str:
-    """An element's text. Each part is rendered once: twice a level, a few dozen levels would take hours."""
+    """An element's text. Each part is rendered once: if every level did so twice, deep formulae would take hours."""
     name = etree.QName(node).localname
     if name in IGNORED:
         return ""
     parts = [child for child in node if isinstance(child.tag, str) and etree.QName(child).localname not in IGNORED]
     if not parts:
-        return _token(name, " ".join((node.text or "").translate(INVISIBLE).split()))
+        return _token(name, " ".join((node.text or "").translate(DROPPED).split()))
     if name == "semantics":
         return _render(parts[0])
     if name == "mfrac" and len(parts) == 2:
@@ -84,49 +84,49 @@ def _render(node: etree._Element) -> str:
 
 
 def _loose(text: str | None) -> str:
-    """Words between elements, where only space should be."""
+    """Words between elements, where there should only be space."""
     return f" {text} " if text and text.strip() else ""
 
 
 def _token(name: str, text: str) -> str:
-    """An element without elements in it: a sign, a name, a number or words, spaced as one reads it."""
+    """An element without children: a sign, a name, a number or words, spaced as people write it."""
     if name == "mspace" or (name == "mo" and text in SPACED) or (name == "mtext" and any(map(str.isalpha, text))):
         return f" {text} "
-    # Names of several letters, as cos, stand apart from what is before and after.
+    # Names of several letters, such as cos, are set apart.
     return f" {text}{APPLY}" if name == "mi" and text[1:].isalpha() else text
 
 
 def _multiscripts(node: etree._Element) -> str:
-    """Scripts in pairs of lower and upper, those after <mprescripts> standing before the base: `_6^14 C`."""
+    """Scripts in pairs of lower and upper. Those after <mprescripts> precede the base: `_6^14 C`."""
     base, *rest = (child for child in node if isinstance(child.tag, str))
     names = [etree.QName(child).localname for child in rest]
     split = names.index("mprescripts") if "mprescripts" in names else len(rest)
     after, before = (
-        "".join(_script("_^"[place % 2], _render(one)) for place, one in enumerate(side))
+        "".join(_script("_^"[place % 2], _render(script)) for place, script in enumerate(side))
         for side in (rest[:split], rest[split + 1 :])
     )
     return f"{before} {_base(_render(base))}{after}"
 
 
 def _base(text: str) -> str:
-    """What carries a script, in brackets where only its end would seem to carry it."""
+    """The base of a script, in brackets where the script would seem to belong to its end alone."""
     bare = text.strip()
     return f"({bare})" if any(sign in bare for sign in " /") and not _is_bracketed(bare) else text.rstrip()
 
 
 def _script(mark: str, text: str) -> str:
-    """A sub- or superscript; nothing for an empty one, which holds a place."""
+    """A sub- or superscript; nothing for an empty one, which is a placeholder."""
     return f"{mark}{_operand(text)}" if text.strip() else ""
 
 
 def _operand(text: str) -> str:
-    """An operand, in brackets where it is longer than one number, name or sign."""
+    """An operand, in brackets unless it is a single number, name or sign."""
     text = text.strip(f" {APPLY}")
     return text if SINGLE.fullmatch(text) else f"({text})"
 
 
 def _side(text: str) -> str:
-    """A side of a fraction, whose own brackets are enough; those of a script are not, for `f^(n)` is no `f^((n))`."""
+    """A side of a fraction, which needs no second brackets, unlike a script: `f^(n)` is not `f^((n))`."""
     text = text.strip(f" {APPLY}")
     return text if text.startswith("(") and _is_bracketed(text) else _operand(text)
 

@@ -1,15 +1,15 @@
-"""MEDLINE/PubMed citations in NLM's XML, plain or gzip: the yearly baseline, the daily updates, what efetch gives."""
+"""MEDLINE/PubMed citations in NLM's XML, plain or gzip: yearly baseline, daily updates, and answers of efetch."""
 
 import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import ClassVar, Literal
+from typing import Literal
 
 from lxml import etree
 
 from ingest.metadata import new_metadata
-from ingest.records import Metadata, RawInput, Records, Rejected, article_url
+from ingest.raw_input import Pace, RawInput
+from ingest.records import Metadata, Records, Rejected, article_url, is_number, rejected
 from ingest.sources.dates import earliest, iso_date
 from ingest.sources.jats_text import PaperText
 from ingest.sources.xml_guard import (
@@ -17,78 +17,79 @@ from ingest.sources.xml_guard import (
     ENCODING_FAULTS,
     SAFE,
     GuardedStream,
-    HostileXmlError,
-    RecordSizeError,
     declares_entities,
     name_characters,
 )
-from lake.decision import Drop, Reason
+from lake.decision import Drop, Reason, RecordError
 from lake.document import Document, new_document
+from lake.lines import GZIP_FAULTS
 
 RECORDS = ("PubmedArticle", "PubmedBookArticle", "DeleteCitation")
-FAULTS = (EOFError, zlib.error, gzip.BadGzipFile)
 YEAR = 4
 LANGUAGES = {
     "eng": "en", "chi": "zh", "cze": "cs", "dan": "da", "dut": "nl", "fre": "fr", "ger": "de", "hun": "hu", "ita": "it",
     "jpn": "ja", "kor": "ko", "nor": "no", "pol": "pl", "por": "pt", "rus": "ru", "spa": "es", "swe": "sv", "tur": "tr",
 }  # fmt: skip
-"""NLM's codes of the commonest languages as ISO 639-1."""
+"""NLM's codes of the most common languages, in ISO 639-1."""
 
 
 class MedlineInput(RawInput):
     """Files of citations. A citation's last version counts: the highest PMID version, then the last file by name.
 
-    NLM numbers baseline and updates in one row, so their names sort in order. `clean` drops what was superseded or
-    deleted. With `documents` off the files only tell of papers that were read elsewhere, such as retractions.
+    NLM numbers baseline and updates consecutively, so their names sort in order. `clean` drops superseded and deleted
+    citations. With `documents` off, the files only add metadata, such as retractions, to papers from other sources.
     """
 
-    describes: ClassVar[bool] = True
     format: Literal["medline"]
     documents: bool = True
 
+    @property
+    def pace(self) -> Pace:
+        """Measured by `python -m benchmarks.stages` on the samples, which are few and small: a guess for real files."""
+        return Pace(11, 0.4)
 
-def read_medline(path: Path, name: str, settings: MedlineInput) -> Records:
-    """Every citation of a file, and every deletion; memory holds one record of at most `max_bytes`.
+    @property
+    def tables(self) -> frozenset[str]:
+        return frozenset({"metadata"})
 
-    Where a file is broken, what stood before is read and the rest is one rejected record.
-    """
-    number = 0
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as raw:
-        stream = GuardedStream(raw, settings.max_bytes)
-        try:
-            if path.suffix == ".gz" and not path.stat().st_size:
-                raise EOFError("the file is empty")
-            for number, record in enumerate(_elements(stream), 1):
-                yield from _records(record, number, name, settings)
-        except FAULTS as error:
-            yield _broken(name, number, Reason.TRUNCATED_FILE, str(error))
-            return
-        except HostileXmlError as error:
-            yield _broken(name, number, Reason.HOSTILE_XML, str(error))
-            return
-        except RecordSizeError as error:
-            yield _broken(name, number, Reason.TOO_LARGE, str(error))
-            return
-        except etree.XMLSyntaxError as error:
-            reason = Reason.UNDECODABLE if error.code in ENCODING_FAULTS else Reason.MALFORMED_XML
-            yield _broken(name, number, reason, error.msg or "not XML")
-            return
-    if not number:
-        yield _broken(name, number, Reason.WRONG_TYPE, "no PubmedArticle in it")
+    def read(self, path: Path, name: str) -> Records:
+        """Every citation and every deletion; memory holds one record of at most `max_bytes`.
+
+        What comes before a fault in the file is read, and the rest is one rejected record.
+        """
+        number = 0
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as raw:
+            stream = GuardedStream(raw, self.max_bytes)
+            try:
+                if path.suffix == ".gz" and not path.stat().st_size:
+                    raise EOFError("the file is empty")
+                for number, record in enumerate(_elements(stream), 1):
+                    yield from _records(record, number, name, self)
+            except GZIP_FAULTS as error:
+                yield _broken(name, number, Reason.TRUNCATED_FILE, str(error))
+                return
+            except RecordError as error:
+                yield _broken(name, number, error.reason, str(error))
+                return
+            except etree.XMLSyntaxError as error:
+                reason = Reason.UNDECODABLE if error.code in ENCODING_FAULTS else Reason.MALFORMED_XML
+                yield _broken(name, number, reason, error.msg or "not XML")
+                return
+        if not number:
+            yield _broken(name, number, Reason.WRONG_TYPE, "no PubmedArticle in it")
 
 
-def _broken(name: str, number: int, reason: Reason, what: str) -> Rejected:
-    native = f"{name}:{number + 1}"
-    return Rejected(native, Drop(reason, f"{native}: nothing readable from this record on: {what}"))
+def _broken(name: str, number: int, reason: Reason, fault: str) -> Rejected:
+    return rejected(f"{name}:{number + 1}", reason, f"nothing is readable from this record on: {fault}")
 
 
 def _elements(stream: GuardedStream) -> Iterator[etree._Element]:
-    """Records one at a time; each is taken out of the tree, which holds what the parser reads at once and no more."""
+    """Records one at a time. Each is then removed from the tree, so memory holds only what the parser reads at once."""
     events = etree.iterparse(stream, events=("start", "end"), tag=RECORDS, **SAFE)
     for event, record in events:
         if event == "start":
             if declares_entities(record):
-                raise HostileXmlError(DECLARES)
+                raise RecordError(Reason.HOSTILE_XML, DECLARES)
             continue
         yield record
         stream.record_ended()
@@ -102,28 +103,26 @@ def _records(record: etree._Element, number: int, name: str, settings: MedlineIn
     if record.tag == "DeleteCitation":
         for node in record.iterfind("PMID"):
             pmid = (node.text or "").strip()
-            if not _is_number(pmid):
-                yield Rejected(native, Drop(Reason.MISSING_FIELD, f"{native}: a deletion of no PMID: {pmid!r:.80}"))
+            if not is_number(pmid):
+                yield rejected(native, Reason.MISSING_FIELD, f"a deletion without a PMID: {pmid!r:.80}")
                 continue
             yield Metadata(new_metadata("medline", pmid=pmid, revision=_revision(node, number, name), deleted=True))
         return
     citation = record.find("MedlineCitation")
     pmid = citation.find("PMID") if citation is not None else None
-    if citation is None or pmid is None or not _is_number(pmid.text):
-        what = f"a {record.tag} without the PMID of a MedlineCitation"
-        yield Rejected(native, Drop(Reason.MISSING_FIELD, f"{native}: {what}"))
+    if citation is None or pmid is None or not is_number((pmid.text or "").strip()):
+        yield rejected(native, Reason.MISSING_FIELD, f"a {record.tag} without the PMID of a MedlineCitation")
         return
     try:
         yield _citation(record, _revision(pmid, number, name), native, settings)
     except RecursionError:
-        what = "elements are nested too deep to read"
-        yield Rejected(native, Drop(Reason.MALFORMED_XML, f"{native}: {what}"))
+        yield rejected(native, Reason.MALFORMED_XML, "elements are nested too deep to read")
 
 
 def _revision(pmid: etree._Element, number: int, name: str) -> str:
-    """Sorts as the versions of a citation follow each other."""
+    """A key that sorts the versions of a citation in their order."""
     version = pmid.get("Version") or "1"
-    version = version if _is_number(version) and len(version) <= YEAR else "1"
+    version = version if is_number(version.strip()) and len(version) <= YEAR else "1"
     return f"{int(version):04d} {PurePath(name).name} {number:07d}"
 
 
@@ -167,19 +166,19 @@ def _line(reader: PaperText, record: etree._Element, path: str) -> str | None:
 
 
 def _lines(reader: PaperText, record: etree._Element, path: str) -> list[str] | None:
-    found = (reader.line(node) for node in record.iterfind(f"MedlineCitation/{path}"))
-    return list(dict.fromkeys(filter(None, found))) or None
+    lines = (reader.line(node) for node in record.iterfind(f"MedlineCitation/{path}"))
+    return list(dict.fromkeys(filter(None, lines))) or None
 
 
 def _title(reader: PaperText, record: etree._Element) -> str:
-    """The English title. NLM puts one that it translated in brackets."""
+    """The English title. NLM puts translated titles in brackets."""
     title = _line(reader, record, "Article/ArticleTitle") or ""
     bare = title.removesuffix(".")
     return bare[1:-1] if bare.startswith("[") and bare.endswith("]") else title
 
 
 def _abstract(reader: PaperText, record: etree._Element) -> str:
-    """A paragraph a labelled part: `METHODS: We asked …`."""
+    """One paragraph per labelled part: `METHODS: We asked …`."""
     parts = []
     for node in record.iterfind("MedlineCitation/Article/Abstract/AbstractText"):
         label, text = (node.get("Label") or "").strip(), reader.line(node)
@@ -189,21 +188,21 @@ def _abstract(reader: PaperText, record: etree._Element) -> str:
 
 
 def _ids(record: etree._Element) -> dict[str, str]:
-    found = {"pmid": (record.findtext("MedlineCitation/PMID") or "").strip()}
+    ids = {"pmid": (record.findtext("MedlineCitation/PMID") or "").strip()}
     for node in record.iterfind("PubmedData/ArticleIdList/ArticleId"):
         kind, value = node.get("IdType"), (node.text or "").strip()
         if kind == "doi" and value:
-            found.setdefault("doi", value)
-        elif kind == "pmc" and _is_number(value.removeprefix("PMC")):
-            found.setdefault("pmcid", f"PMC{value.removeprefix('PMC')}")
+            ids.setdefault("doi", value)
+        elif kind == "pmc" and is_number(value.removeprefix("PMC").strip()):
+            ids.setdefault("pmcid", f"PMC{value.removeprefix('PMC')}")
     for node in record.iterfind("MedlineCitation/Article/ELocationID"):
         if node.get("EIdType") == "doi" and node.get("ValidYN") != "N" and (node.text or "").strip():
-            found.setdefault("doi", (node.text or "").strip())
-    return found
+            ids.setdefault("doi", (node.text or "").strip())
+    return ids
 
 
 def _published(article: etree._Element | None) -> str | None:
-    """The earliest of the dates in print and online; of a range, as 1998 Dec-1999 Jan, its year."""
+    """The earliest date in print or online. Of a range, such as 1998 Dec-1999 Jan, it is the first year."""
     if article is None:
         return None
     dates = []
@@ -214,9 +213,5 @@ def _published(article: etree._Element | None) -> str | None:
 
 
 def _language(record: etree._Element) -> str | None:
-    found = [(node.text or "").strip() for node in record.iterfind("MedlineCitation/Article/Language")]
-    return "en" if "eng" in found else LANGUAGES.get(found[0], found[0] or None) if found else None
-
-
-def _is_number(text: str | None) -> bool:
-    return text is not None and text.strip().isascii() and text.strip().isdigit()
+    codes = [(node.text or "").strip() for node in record.iterfind("MedlineCitation/Article/Language")]
+    return "en" if "eng" in codes else LANGUAGES.get(codes[0], codes[0] or None) if codes else None

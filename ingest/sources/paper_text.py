@@ -1,11 +1,11 @@
-"""The format of a paper's text, whatever source it comes from.
+"""The format of a paper's text, the same for all sources.
 
 The format is MEDITRON's (arXiv 2311.16079): `# ` before a main section heading and `## ` before any other; in-text
 citations as `[bib_ref] title cut to 12 words, first author's last name [/bib_ref]`, in-text figure and table references
 as `[fig_ref] Figure 3: caption cut to 12 words [/fig_ref]`, captions as `[fig] … [/fig]` and `[table] … [/table]`,
 formulae as `[formula] … [/formula]`.
 
-While a text is made, the marks have signs of their own for brackets, so that a `[fig]` which the authors wrote is none.
+While a text is made, other signs stand for the brackets of marks, so that a `[fig]` of the authors is not a mark.
 """
 
 import re
@@ -21,10 +21,10 @@ DASHES = {"-", "–", "—", "−"}
 NUMBER = re.compile(r"[A-Z]?\d[\w.–,-]*\w|[A-Z]?\d")
 SEPARATOR = r"[\s,;–—−-]*"
 GONE = "\ue000"
-"""Stands for an unresolved citation until `tidy` takes it out together with what separated it from the next one."""
+"""Stands for an unresolved citation until `tidy` removes it, with what separates it from the next citation."""
 
 OPEN, CLOSE = "\U000e0001", "\U000e007f"
-"""Stand for the brackets of marks until `finished` puts these in their place."""
+"""Stand for the brackets of marks until `finished` writes these."""
 
 SIGNS = re.compile(f"[{GONE}{OPEN}{CLOSE}]")
 BIB, END_BIB = f"{OPEN}bib_ref{CLOSE}", f"{OPEN}/bib_ref{CLOSE}"
@@ -36,7 +36,7 @@ TIDY: tuple[tuple[str, re.Pattern[str], str], ...] = (
     (GONE, re.compile(rf"{GONE}{SEPARATOR}(?={GONE}|{BIB})"), ""),
     (GONE, re.compile(rf"({END_BIB}){SEPARATOR}{GONE}"), r"\1"),
     (GONE, re.compile(GONE), ""),
-    # Brackets that hold citations and nothing else, and the separators between those citations.
+    # Brackets that hold only citations, and the separators between those citations.
     (
         BIB,
         re.compile(rf"[\[(]{SEPARATOR}({CITED}(?:{SEPARATOR}{CITED})*){SEPARATOR}[\])]"),
@@ -48,15 +48,15 @@ TIDY: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("", re.compile(r"([(\[])[\s,;]+"), r"\1"),
     ("", re.compile(r"(?<![\s,;])[\s,;]+([)\]]|\.(?:\s|$))"), r"\1"),
     (",", re.compile(r"(?<!,),(?:\s?,)+"), ","),
-    # "Table [fig_ref] Table 2: …" would say it twice.
+    # "Table [fig_ref] Table 2: …" says it twice.
     (FIG, re.compile(rf"\b(?:Fig(?:ure)?s?|Tables?)\b\.?\s*(?={FIG})", re.IGNORECASE), ""),
     (CLOSE, re.compile(rf"({OPEN}/(?:bib_ref|fig_ref|formula){CLOSE})(?=[\w(])"), r"\1 "),
     (OPEN, re.compile(rf"(?<=[^\s(\[“‘/—–-])({OPEN}(?:bib_ref|fig_ref|formula){CLOSE})"), r" \1"),
     ("", re.compile(r"\s+([,.;:!?](?:\s|$))"), r"\1"),
     ("", re.compile(r"\s+"), " "),
 )
-"""Applied in order, each only where its first string occurs, which saves half the time. None of them looks at a run of
-characters from more than one start, so all are linear."""
+"""Applied in order, each only where its first string occurs, which saves half the time. None scans a run of characters
+from more than one start, so all are linear."""
 
 
 def cut(text: str, words: int = WORDS) -> str:
@@ -64,7 +64,7 @@ def cut(text: str, words: int = WORDS) -> str:
 
 
 def tidy(text: str) -> str:
-    """Running text on one line, without the brackets and separators that stood around citations."""
+    """Running text on one line, without the brackets and separators around citations."""
     for needed, pattern, replacement in TIDY:
         if needed in text:
             text = pattern.sub(replacement, text)
@@ -72,54 +72,54 @@ def tidy(text: str) -> str:
 
 
 def foreign(text: str) -> str:
-    """The authors' text with U+FFFD for the signs that stand for something here; its length stays."""
+    """The authors' text with U+FFFD for the signs that have a meaning here. Its length stays."""
     return SIGNS.sub("\ufffd", text)
 
 
 def pair(name: str, text: str) -> str:
-    """A text in a pair of marks."""
+    """A text between its two marks."""
     return f"{OPEN}{name}{CLOSE} {text} {OPEN}/{name}{CLOSE}"
 
 
 def finished(text: str) -> str:
-    """A text with its marks as they are written; what looks like one and is the authors' is made plain words."""
+    """A text with its marks written out. What looks like a mark but is the authors' becomes plain words."""
     if "[" in text:
-        # Invisible characters go in `clean`, and would leave a mark.
+        # `clean` removes invisible characters, which could leave a mark.
         visible = ILL_FORMED.sub("", text)
         text, _ = break_marks(visible if MARK.search(visible) else text)
     return text.replace(OPEN, "[").replace(CLOSE, "]")
 
 
 def under(heading: str, blocks: Iterable[str]) -> list[str]:
-    """A heading over its blocks; a section without text has no heading."""
+    """A heading and its blocks. A section without text gets no heading."""
     blocks = list(blocks)
     return [heading, *blocks] if blocks else []
 
 
 def citation(title: str, name: str) -> str:
-    """`title cut to 12 words, last name` of a cited work; empty for one without a title."""
+    """`title cut to 12 words, last name` of a cited work, or nothing without a title."""
     short = cut(title)
     return f"{short}, {name}" if short and name else short
 
 
 def named(label: str, word: str) -> str:
-    """The label of a figure or table as `Figure 3` or `Table 3`: `word` unless the label has a name of its own."""
+    """The label of a figure or table, such as `Figure 3`: with `word`, unless the label has another name."""
     label = label.rstrip(".: ")
     number = NUMBER.search(label)
     if not number:
         return label
-    given = label[: number.start()].strip(" .")
-    if given and given.lower() not in {"fig", "figure", "table", "tab"}:
-        word = given
+    name = label[: number.start()].strip(" .")
+    if name and name.lower() not in {"fig", "figure", "table", "tab"}:
+        word = name
     return f"{word} {label[number.start() :]}"
 
 
 def pointer(label: str, caption: str, text: str) -> str:
-    """`Figure 3B: caption cut to 12 words`: the number as the text names it, for it may point at a panel."""
-    written, own = NUMBER.search(text), NUMBER.search(label)
-    if written and own and written.group().startswith(own.group()):
-        label = label[: own.start()] + written.group()
-    elif own and len(text) <= 2 and text.isalpha():
+    """`Figure 3B: caption cut to 12 words`, with the number as in the text, which may point at a panel."""
+    written, numbered = NUMBER.search(text), NUMBER.search(label)
+    if written and numbered and written.group().startswith(numbered.group()):
+        label = label[: numbered.start()] + written.group()
+    elif numbered and len(text) <= 2 and text.isalpha():
         label += text
     return f"{label}: {caption}" if label and caption else label or caption
 

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ingest.metadata import new_metadata
-from ingest.records import Metadata, RawInput, Records, Rejected, article_url
-from ingest.sources.jsonl import CONVERT, SURROGATE, parse_object
+from ingest.raw_input import Pace, RawInput
+from ingest.records import Metadata, Records, Rejected, article_url, is_number, rejected
+from ingest.s2 import unfinished
+from ingest.sources.jsonl import CONVERT
 from ingest.sources.paper_text import finished, foreign
-from ingest.sources.s2orc_spans import AnnotationError
 from ingest.sources.s2orc_text import S2Paper
 from ingest.sources.sampling import sampled
-from lake.decision import Drop, Reason
+from lake.decision import Drop, Reason, RecordError
 from lake.document import Document, new_document
+from lake.jsonl import json_object, whole
 from lake.lines import raw_lines
 
 TYPES = {
@@ -26,7 +28,7 @@ TYPES = {
     "LettersAndComments": "Letter",
     "News": "News",
 }
-"""Semantic Scholar's types of publication in MEDLINE's words."""
+"""Semantic Scholar's publication types as MEDLINE's."""
 
 DEED = re.compile(r"CC(BY)(NC)?(ND|SA)?")
 PUBLIC = {"CC0": "CC0-1.0", "PD": "public-domain", "PUBLICDOMAIN": "public-domain"}
@@ -36,57 +38,59 @@ FREE = {"CC-BY", "CC-BY-SA", *PUBLIC.values()}
 class S2Input(RawInput):
     """Parts of one of the datasets, as `gap fetch` gets them.
 
-    `papers` gives no documents: it tells of those of the two others, which `clean` joins by `corpusid`.
+    `papers` gives no documents but metadata for those of the two others, which `clean` joins by `corpusid`.
     """
 
-    describes: ClassVar[bool] = True
+    command: ClassVar[str | None] = "gap fetch"
     format: Literal["s2orc"]
     dataset: Literal["papers", "s2orc", "abstracts"]
 
+    @property
+    def pace(self) -> Pace:
+        """Timed by hand on the samples, each data set alone. `papers` has no text."""
+        return {"papers": Pace(30, 0.0), "s2orc": Pace(10.5, 0.35), "abstracts": Pace(55, 0.8)}[self.dataset]
 
-class RecordError(Exception):
-    """A record is no document."""
+    @property
+    def tables(self) -> frozenset[str]:
+        return frozenset({"metadata"})
 
-    def __init__(self, reason: Reason, what: str) -> None:
-        super().__init__(what)
-        self.reason = reason
+    def unfinished(self, files: list[Path]) -> list[Path]:
+        return [left for folder in sorted({path.parent for path in files}) for left in unfinished(folder)]
 
+    def read(self, path: Path, name: str) -> Records:
+        """Every record; of `papers` those that are in PubMed, and the number of those that are not.
 
-def read_s2(path: Path, name: str, settings: S2Input) -> Records:
-    """Every record of a part; of `papers` those that are in PubMed, and the number of those that are not.
-
-    Memory holds one line of at most `max_bytes`.
-    """
-    return sampled(
-        Rejected(native, line) if isinstance(line, Drop) else parse_s2(line, native, settings)
-        for native, line in raw_lines(path, name, settings.max_bytes)
-    )
+        Memory holds one line of at most `max_bytes`.
+        """
+        return sampled(
+            Rejected(native, line) if isinstance(line, Drop) else parse_s2(line, native, self)
+            for native, line in raw_lines(path, name, self.max_bytes)
+        )
 
 
 def parse_s2(line: bytes, native: str, settings: S2Input) -> Document | Rejected | Metadata | None:
-    """One line; None for a paper that is not in PubMed. A rejected record is known by its `corpusid` if it has one."""
-    record = parse_object(line, native)
-    if isinstance(record, Rejected):
-        return record
+    """One line; None for a paper outside PubMed. A rejected record has its id from its `corpusid` where it has one."""
     try:
+        record = json_object(line)
         corpusid = _field(record, "corpusid", "corpusid")
         if corpusid is None:
             raise RecordError(Reason.MISSING_FIELD, "no corpusid")
     except RecordError as error:
-        return Rejected(native, Drop(error.reason, f"{native}: {error}"))
+        return rejected(native, error.reason, str(error))
     try:
         if settings.dataset == "papers":
             return _paper(record, corpusid)
         return (_full_text if settings.dataset == "s2orc" else _abstract)(record, corpusid, settings)
     except RecordError as error:
-        return Rejected(str(corpusid), Drop(error.reason, f"{native}: corpusid {corpusid}: {error}"))
+        evidence = f"{native}: corpusid {corpusid}: {error}"
+        return Rejected(str(corpusid), Drop(error.reason, evidence, native=native))
 
 
 def _paper(record: dict[str, Any], corpusid: int) -> Metadata | None:
-    given = record.get("externalids")
-    if given is not None and not isinstance(given, dict):
-        raise RecordError(Reason.WRONG_TYPE, f"externalids is an object, not {given!s:.80}")
-    ids = _ids(given)
+    external = record.get("externalids")
+    if external is not None and not isinstance(external, dict):
+        raise RecordError(Reason.WRONG_TYPE, f"externalids is an object, not {external!s:.80}")
+    ids = _ids(external)
     if not ids.keys() & {"pmid", "pmcid"}:
         return None
     types = _detail(record, "publicationtypes", "publication_types") or []
@@ -99,7 +103,7 @@ def _paper(record: dict[str, Any], corpusid: int) -> Metadata | None:
         or _detail(record, "venue", "journal")
         or None,
         published=_detail(record, "publicationdate", "published") or _detail(record, "year", "published"),
-        publication_types=[TYPES.get(one, one) for one in types] or None,
+        publication_types=[TYPES.get(name, name) for name in types] or None,
         citations=_detail(record, "citationcount", "citations"),
         license=stated,
         redistributable=free if stated else None,
@@ -109,21 +113,18 @@ def _paper(record: dict[str, Any], corpusid: int) -> Metadata | None:
 
 
 def _full_text(record: dict[str, Any], corpusid: int, settings: S2Input) -> Document:
-    given = record.get("externalids")
-    ids = _ids(given)
-    # Where the record leaves its ids out, those of `papers` decide.
-    if isinstance(given, dict) and not ids.keys() & {"pmid", "pmcid"}:
-        raise RecordError(Reason.NO_PUBMED_ID, f"neither a PubMed nor a PubMed Central id in {given!s:.200}")
+    external = record.get("externalids")
+    ids = _ids(external)
+    # Where the record has no ids, those in `papers` decide.
+    if isinstance(external, dict) and not ids.keys() & {"pmid", "pmcid"}:
+        raise RecordError(Reason.NO_PUBMED_ID, f"neither a PubMed nor a PubMed Central id in {external!s:.200}")
     content = _object(record.get("content"))
     text = content.get("text")
     if text is not None and not isinstance(text, str):
         raise RecordError(Reason.WRONG_TYPE, f"content.text is a string, not {text!s:.80}")
     if not text or not text.strip():
         raise RecordError(Reason.NO_BODY, "no text")
-    try:
-        paper = S2Paper(SURROGATE.sub("\ufffd", text), _object(content.get("annotations")))
-    except AnnotationError as error:
-        raise RecordError(Reason.MALFORMED_ANNOTATION, str(error)) from None
+    paper = S2Paper(whole(text), _object(content.get("annotations")))
     blocks = paper.blocks()
     if not blocks:
         raise RecordError(Reason.NO_BODY, "no text beside the abstract")
@@ -140,7 +141,7 @@ def _abstract(record: dict[str, Any], corpusid: int, settings: S2Input) -> Docum
         raise RecordError(Reason.NO_ABSTRACT, "no abstract")
     access = _object(record.get("openaccessinfo"))
     ids = _ids(access.get("externalids"))
-    return _document(corpusid, ids, None, SURROGATE.sub("\ufffd", text.strip()), access, settings)
+    return _document(corpusid, ids, None, whole(text.strip()), access, settings)
 
 
 def _document(
@@ -175,40 +176,32 @@ def _field(record: Mapping[str, Any], key: str, field: str) -> Any:
 
 
 def _detail(record: Mapping[str, Any], key: str, field: str) -> Any:
-    """As `_field`; a wrong one is left out, for it is no reason to lose what else the record tells."""
+    """As `_field`, but a wrong value is left out, since the rest of the record is worth keeping."""
     try:
         return _field(record, key, field)
     except RecordError:
         return None
 
 
-def _ids(given: Any) -> dict[str, str]:
-    """`pmid`, `pmcid` and `doi` of external ids, whose names are written PubMed or pubmed."""
-    named = {str(key).lower(): str(value).strip() for key, value in _object(given).items() if value}
+def _ids(external: Any) -> dict[str, str]:
+    """`pmid`, `pmcid` and `doi` from external ids, whose names may be PubMed or pubmed."""
+    named = {str(key).lower(): str(value).strip() for key, value in _object(external).items() if value}
     pmid, pmcid, doi = (named.get(key, "") for key in ("pubmed", "pubmedcentral", "doi"))
     number = pmcid.upper().removeprefix("PMC")
-    found = {
-        "pmid": pmid if _is_number(pmid) else "",
-        "pmcid": f"PMC{number}" if _is_number(number) else "",
+    ids = {
+        "pmid": pmid if is_number(pmid) else "",
+        "pmcid": f"PMC{number}" if is_number(number) else "",
         "doi": doi,
     }
-    return {key: SURROGATE.sub("\ufffd", value) for key, value in found.items() if value}
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+    return {key: whole(value) for key, value in ids.items() if value}
 
 
 def _licence(access: Any) -> tuple[str | None, bool]:
-    """An open access licence, `CCBYNC` as `CC-BY-NC`, and whether a data set may carry the text."""
+    """The open access licence (`CCBYNC` as `CC-BY-NC`), and whether a data set may carry the text."""
     stated = _object(access).get("license")
     if not isinstance(stated, str) or not stated.strip():
         return None, False
     bare = re.sub(r"[^A-Z0-9]", "", stated.upper())
     deed = DEED.match(bare)
-    name = (
-        f"CC-{'-'.join(filter(None, deed.groups()))}"
-        if deed
-        else PUBLIC.get(bare, SURROGATE.sub("\ufffd", stated.strip()))
-    )
+    name = f"CC-{'-'.join(filter(None, deed.groups()))}" if deed else PUBLIC.get(bare, whole(stated.strip()))
     return name, name in FREE

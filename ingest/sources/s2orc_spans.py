@@ -1,9 +1,11 @@
-"""The annotations of an S2ORC text: spans by kind, every one of them within the text."""
+"""The annotations of an S2ORC text: spans by kind, all of them within the text."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from lake.decision import Reason, RecordError
 
 LEFT_OUT = frozenset({"title", "author", "authoraffiliation", "bibentry", "publisher", "table", "venue"})
 """Spans that leave no text: front matter, bibliography, bodies of tables."""
@@ -11,14 +13,10 @@ LEFT_OUT = frozenset({"title", "author", "authoraffiliation", "bibentry", "publi
 INLINE = frozenset({"bibref", "figureref", "tableref", "formula"})
 BLOCKS = ("abstract", "sectionheader", "figure", "figurecaption", "paragraph")
 NESTING = (*BLOCKS, *sorted(LEFT_OUT), *sorted(INLINE))
-"""Kinds the text is cut by; of spans that begin at one place the first of these is taken for the outer one."""
+"""The kinds that cut the text. Of spans that begin at the same place, the kind that comes first here is outside."""
 
 CITED = ("bibtitle", "bibvenue", "bibauthorlastname")
 KINDS = (*NESTING, *CITED)
-
-
-class AnnotationError(Exception):
-    """An annotation is not what it should be, or points outside the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,36 +30,40 @@ class Span:
 
 
 def spans(annotations: Mapping[str, Any], length: int) -> dict[str, list[Span]]:
-    """The spans of each kind in use, in order; a kind is null or a JSON string, offsets may be strings of digits.
+    """The spans of each kind in use, sorted. A kind may be null or a JSON string, offsets may be strings of digits.
 
     Raises:
-        AnnotationError: a kind is no list of spans, or a span does not lie within `length` characters.
+        RecordError: a kind is not a list of spans, or a span does not lie within `length` characters.
     """
-    found: dict[str, list[Span]] = {}
+    by_kind: dict[str, list[Span]] = {}
     for kind in KINDS:
         raw = annotations.get(kind)
         try:
-            given = json.loads(raw or "null") if isinstance(raw, str) else raw
+            listed = json.loads(raw or "null") if isinstance(raw, str) else raw
         except (ValueError, RecursionError) as error:
-            raise AnnotationError(f"{kind}: not JSON: {error}") from None
-        given = [] if given is None else given
-        if not isinstance(given, list):
-            raise AnnotationError(f"{kind}: not a list of spans: {raw!s:.60}")
-        every = [_span(kind, one, length) for one in given]
-        found[kind] = sorted((one for one in every if one.start < one.end), key=lambda one: (one.start, -one.end))
-    return found
+            raise _fault(f"{kind}: not JSON: {error}") from None
+        listed = [] if listed is None else listed
+        if not isinstance(listed, list):
+            raise _fault(f"{kind}: not a list of spans: {raw!s:.60}")
+        every = (_span(kind, item, length) for item in listed)
+        by_kind[kind] = sorted((s for s in every if s.start < s.end), key=lambda span: (span.start, -span.end))
+    return by_kind
 
 
-def _span(kind: str, given: Any, length: int) -> Span:
-    if not isinstance(given, dict):
-        raise AnnotationError(f"{kind}: a span is an object, not {given!s:.60}")
-    about = given.get("attributes")
+def _span(kind: str, item: Any, length: int) -> Span:
+    if not isinstance(item, dict):
+        raise _fault(f"{kind}: a span is an object, not {item!s:.60}")
+    about = item.get("attributes")
     try:
-        start, end = _offset(given.get("start")), _offset(given.get("end"))
+        start, end = _offset(item.get("start")), _offset(item.get("end"))
     except ValueError:
-        raise AnnotationError(f"{kind}: start and end are numbers, not {given!s:.100}") from None
+        raise RecordError(
+            Reason.MALFORMED_ANNOTATION, f"{kind}: start and end are numbers, not {item!s:.100}"
+        ) from None
     if not 0 <= start <= end <= length:
-        raise AnnotationError(f"{kind}: from {start} to {end} in a text of {length} characters")
+        raise RecordError(
+            Reason.MALFORMED_ANNOTATION, f"{kind}: from {start} to {end} in a text of {length} characters"
+        )
     return Span(start, end, about if isinstance(about, dict) else {})
 
 
@@ -71,3 +73,7 @@ def _offset(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError
     return value
+
+
+def _fault(message: str) -> RecordError:
+    return RecordError(Reason.MALFORMED_ANNOTATION, message)

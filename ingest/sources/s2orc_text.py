@@ -24,7 +24,7 @@ from ingest.sources.paper_text import (
 from ingest.sources.s2orc_spans import CITED, INLINE, LEFT_OUT, NESTING, Span, spans
 
 LONGEST = 1000
-"""Characters that are read of a cited title or name."""
+"""The most characters that are read of a cited title or name."""
 
 LABEL = re.compile(
     r"(?:(?:supplementary|supplemental|extended data|additional|online)\s+)?(?:fig(?:ure)?|table|tab)\b\.?\s*"
@@ -36,7 +36,7 @@ EQUATION = re.compile(r"\s*(\([A-Z]?\d{1,3}(?:\.\d{1,3})?[a-z]?\))$")
 SUBSECTION = re.compile(r"\s*\d+\.\d")
 ABSTRACT = {"abstract", "summary"}
 DISPLAY = "display"
-"""The target of a formula that stands between paragraphs."""
+"""The target of a formula between paragraphs."""
 
 
 class Mark(NamedTuple):
@@ -54,7 +54,7 @@ Pieces = list["str | Mark"]
 class Block:
     """A paragraph, or a heading with its depth from 1, or the caption of the `float` fig or table.
 
-    `head` is what stands before a caption, `name` the id that references to it carry.
+    `head` is the text before a caption, `name` the id by which references point to it.
     """
 
     pieces: Pieces
@@ -66,10 +66,10 @@ class Block:
 
 
 class S2Paper:
-    """Cuts a text into blocks in one pass over it, then renders the blocks.
+    """Cuts a text into blocks in one pass, then renders the blocks.
 
     Raises:
-        AnnotationError: see `spans`.
+        RecordError: see `spans`.
     """
 
     def __init__(self, text: str, annotations: Mapping[str, Any]) -> None:
@@ -77,10 +77,10 @@ class S2Paper:
         self._spans = spans(annotations, len(text))
 
     def title(self) -> str:
-        return next((finished(self._plain([self._text[one.start : one.end]])) for one in self._spans["title"]), "")
+        return next((finished(self._plain([self._text[span.start : span.end]])) for span in self._spans["title"]), "")
 
     def blocks(self) -> list[str]:
-        """Everything from the abstract or the first heading on. Empty where there is no text beside the abstract."""
+        """All from the abstract or the first heading on. Empty where there is no text beside the abstract."""
         blocks = _Cutter(self._text, self._spans).cut()
         floats = {}
         for block in reversed(blocks):
@@ -101,14 +101,14 @@ class S2Paper:
         return pair(block.float, caption) if caption else ""
 
     def _label(self, block: Block) -> None:
-        """Leave the label alone in `head`, be it before the caption or at its beginning, and the legend in `pieces`."""
+        """Put only the label, from before the caption or its beginning, into `head`, and the legend into `pieces`."""
         label, before, pieces = "", tidy(block.head), block.pieces
-        if found := LABEL.match(before):
-            label, before = found.group(), before[found.end() :].lstrip(AFTER_LABEL)
+        if match := LABEL.match(before):
+            label, before = match.group(), before[match.end() :].lstrip(AFTER_LABEL)
         first = pieces[0].lstrip() if pieces and isinstance(pieces[0], str) else ""
-        if (found := LABEL.match(first)) and (not label or _number(found.group()) == _number(label)):
-            label = label or found.group()
-            pieces = [first[found.end() :].lstrip(AFTER_LABEL), *pieces[1:]]
+        if (match := LABEL.match(first)) and (not label or _number(match.group()) == _number(label)):
+            label = label or match.group()
+            pieces = [first[match.end() :].lstrip(AFTER_LABEL), *pieces[1:]]
         if before and before[-1] not in ".?!:":
             before += "."
         block.pieces = [before, " ", *pieces]
@@ -117,26 +117,26 @@ class S2Paper:
     # Running text -----------------------------------------------------------------------------------------------------
 
     def _plain(self, pieces: Pieces) -> str:
-        return tidy("".join(GONE if _is(one, "bibref") else _words(one) for one in pieces))
+        return tidy("".join(GONE if _is(piece, "bibref") else _words(piece) for piece in pieces))
 
     def _inline(self, pieces: Pieces, floats: Mapping[str, tuple[str, str]]) -> str:
         parts = []
-        for place, one in enumerate(pieces):
-            if isinstance(one, str):
-                parts.append(one)
-            elif one.kind == "bibref":
-                names = [*self._between(pieces, place), one.target]
+        for place, piece in enumerate(pieces):
+            if isinstance(piece, str):
+                parts.append(piece)
+            elif piece.kind == "bibref":
+                names = [*self._between(pieces, place), piece.target]
                 shown = [self._cited[name] for name in names if self._cited.get(name)]
                 parts.append(" ".join(pair("bib_ref", cited) for cited in shown) or GONE)
-            elif one.kind == "formula":
-                parts.append(_formula(one))
+            elif piece.kind == "formula":
+                parts.append(_formula(piece))
             else:
-                shown_float = pointer(*floats[one.target], one.text) if one.target in floats else ""
-                parts.append(pair("fig_ref", shown_float) if shown_float else one.text)
+                shown_float = pointer(*floats[piece.target], piece.text) if piece.target in floats else ""
+                parts.append(pair("fig_ref", shown_float) if shown_float else piece.text)
         return "".join(parts)
 
     def _between(self, pieces: Pieces, place: int) -> list[str]:
-        """References that a range leaves out: those between the citation before a dash and this one."""
+        """The references within a range: those between the citation before a dash and this one."""
         before, dash, last = pieces[place - 2 : place + 1] if place > 1 else ("", "", "")
         if not (_is(before, "bibref") and dash in DASHES and isinstance(before, Mark) and isinstance(last, Mark)):
             return []
@@ -145,7 +145,7 @@ class S2Paper:
 
     @cached_property
     def _names(self) -> list[str]:
-        return [one.named("id") for one in self._spans["bibentry"]]
+        return [entry.named("id") for entry in self._spans["bibentry"]]
 
     @cached_property
     def _order(self) -> dict[str, int]:
@@ -153,29 +153,29 @@ class S2Paper:
 
     @cached_property
     def _cited(self) -> dict[str, str]:
-        """`title cut to 12 words, first author's last name` of every entry; empty for one without title or venue."""
-        starts = {kind: [one.start for one in self._spans[kind]] for kind in CITED}
-        found = {}
+        """`title cut to 12 words, first author's last name` of every entry, or nothing without title and venue."""
+        starts = {kind: [span.start for span in self._spans[kind]] for kind in CITED}
+        cited = {}
         for entry in self._spans["bibentry"]:
             title, venue, name = (self._first(kind, starts[kind], entry) for kind in CITED)
-            found[entry.named("id")] = citation(title if cut(title) else venue, name)
-        return found
+            cited[entry.named("id")] = citation(title if cut(title) else venue, name)
+        return cited
 
     def _first(self, kind: str, starts: list[int], entry: Span) -> str:
         """The text of the first span of a kind within an entry."""
         place = bisect_left(starts, entry.start)
         if place == len(starts) or self._spans[kind][place].end > entry.end:
             return ""
-        one = self._spans[kind][place]
-        return self._plain([self._text[one.start : min(one.end, one.start + LONGEST)]])
+        span = self._spans[kind][place]
+        return self._plain([self._text[span.start : min(span.end, span.start + LONGEST)]])
 
 
 class _Cutter:
-    """Sweeps over a text once, from one beginning or end of a span to the next."""
+    """Sweeps over a text once, stopping where a span begins or ends."""
 
-    def __init__(self, text: str, found: dict[str, list[Span]]) -> None:
+    def __init__(self, text: str, by_kind: dict[str, list[Span]]) -> None:
         self._text = text
-        self._spans = found
+        self._spans = by_kind
         self._blocks: list[Block] = []
         self._running: Pieces = []
         self._open = dict.fromkeys(NESTING, 0)
@@ -189,7 +189,7 @@ class _Cutter:
     def cut(self) -> list[Block]:
         cursor = begin = self._begin()
         for offset, opens, kind, span in self._events():
-            # What lies before the beginning is front matter; of a span that reaches over it the rest counts.
+            # Text before the beginning is front matter; a span that starts there counts from the beginning on.
             if offset > cursor:
                 self._feed(self._text[cursor:offset])
                 cursor = offset
@@ -209,11 +209,11 @@ class _Cutter:
 
     def _events(self) -> Iterable[tuple[int, bool, str, Span]]:
         rank = {kind: place for place, kind in enumerate(NESTING)}
-        every = [(kind, one) for kind in NESTING for one in self._spans[kind]]
-        starts = [((one.start, 1, -one.end, rank[kind]), kind, one) for kind, one in every]
-        ends = [((one.end, 0, -one.start, -rank[kind]), kind, one) for kind, one in every]
-        for (offset, opens, *_), kind, one in sorted(starts + ends, key=lambda event: event[0]):
-            yield offset, bool(opens), kind, one
+        every = [(kind, span) for kind in NESTING for span in self._spans[kind]]
+        starts = [((span.start, 1, -span.end, rank[kind]), kind, span) for kind, span in every]
+        ends = [((span.end, 0, -span.start, -rank[kind]), kind, span) for kind, span in every]
+        for (offset, opens, *_), kind, span in sorted(starts + ends, key=lambda event: event[0]):
+            yield offset, bool(opens), kind, span
 
     def _feed(self, chunk: str) -> None:
         if self._left_out:
@@ -223,12 +223,12 @@ class _Cutter:
         elif self._open["paragraph"] or self._open["sectionheader"] or self._float is not None:
             self._running.append(chunk)
         else:
-            # Text that no annotation claims: blank lines are all that tells its paragraphs.
+            # Only blank lines separate the paragraphs of text that no annotation covers.
             first, *rest = chunk.split("\n\n")
             self._running.append(first)
-            for one in rest:
+            for paragraph in rest:
                 self._flush()
-                self._running.append(one)
+                self._running.append(paragraph)
 
     def _enter(self, kind: str, span: Span) -> None:
         self._open[kind] += 1
@@ -290,7 +290,7 @@ class _Cutter:
 
     def _flush(self) -> None:
         pieces = self._take()
-        if any(not isinstance(one, str) or one.strip() for one in pieces):
+        if any(not isinstance(piece, str) or piece.strip() for piece in pieces):
             self._blocks.append(Block(pieces, in_abstract=self._open["abstract"] > 0))
 
     def _end_heading(self, span: Span) -> None:
@@ -300,13 +300,13 @@ class _Cutter:
         in_abstract = self._open["abstract"] > 0
         depth = number.count(".") + 1 if number else 2 if SUBSECTION.match(text) else 1
         if in_abstract and text.strip().lower() in ABSTRACT:
-            # The abstract brings its own heading.
+            # This replaces the heading that the abstract got by default.
             self._blocks[-1].pieces = pieces if self._blocks[-1].depth == 1 else self._blocks[-1].pieces
             return
         self._blocks.append(Block(pieces, depth=max(depth, 2) if in_abstract else depth, in_abstract=in_abstract))
 
     def _end_float(self, span: Span) -> None:
-        # What follows a caption within the figure is a note or a remain of the picture.
+        # What follows the caption within a figure is a note, or text from the picture.
         rest = self._take()
         head = "".join(map(_words, rest if self._head is None else self._head))
         kind = "table" if span.named("type") == "table" or span.named("id").startswith("tab") else "fig"
@@ -329,14 +329,14 @@ def _number(label: str) -> str:
 
 
 def _formula(mark: Mark) -> str:
-    """A formula in its tokens; the number of one that stands between paragraphs follows it."""
+    """A formula in its marks. The number of a formula between paragraphs follows it."""
     number = EQUATION.search(mark.text) if mark.target == DISPLAY else None
     text, after = (mark.text[: number.start()], number.group(1)) if number else (mark.text, "")
     return f" {pair('formula', text)} {after}"
 
 
 def _without_empty_sections(blocks: list[tuple[Block, str]]) -> list[tuple[Block, str]]:
-    """The blocks that have text, without headings under which nothing stands."""
+    """The blocks that have text, without headings over nothing."""
     kept: list[tuple[Block, str]] = []
     for block, text in reversed(blocks):
         after = kept[-1][0] if kept else None

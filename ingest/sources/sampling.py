@@ -1,11 +1,12 @@
-"""A seeded sample of records that depends on each record alone: not on its file, its order or the number of workers."""
+"""A seeded sample of records. It depends on each record alone, not on its file, its place or the workers."""
 
 from collections.abc import Iterable
 from hashlib import blake2b
 
 from pydantic import Field
 
-from ingest.records import Metadata, RawInput, Records, Rejected, Unsampled
+from ingest.raw_input import RawInput
+from ingest.records import Metadata, Records, Rejected, Unsampled
 from lake.document import Document
 
 SIZE = 16
@@ -15,29 +16,36 @@ SIZE = 16
 class SampledInput(RawInput):
     """Inputs of which a random share is read.
 
-    `keep` is the probability of a record, from 0 to 1; `seed` chooses another sample. Records that are not drawn have
-    no decision: they are counted, as `unsampled` in the figures of `read`. `limit` counts those drawn.
+    `keep` is the probability that a record is drawn; `seed` chooses another sample. Records that are not drawn get no
+    decision but are counted, as `unsampled` in the figures of `read`. `limit` counts the drawn ones.
     """
 
     keep: float = Field(default=1.0, gt=0, le=1)
     seed: int = 1234
 
+    @property
+    def share(self) -> float:
+        return self.keep
+
+    @property
+    def tables(self) -> frozenset[str]:
+        return frozenset({"unsampled"})
+
 
 def digest(data: bytes) -> str:
-    """A name for a record that has none: 32 hex digits of its bytes."""
+    """An id for a record that has none: 32 hex digits from its bytes."""
     return blake2b(data, digest_size=SIZE).hexdigest()
 
 
 def draw(data: bytes, seed: int) -> float:
-    """The number from 0 to below 1 that a record has with a seed; it is drawn where that is below `keep`."""
-    found = blake2b(data, digest_size=8, key=str(seed).encode()[:64]).digest()
-    return int.from_bytes(found) / 2**64
+    """A record's number for a seed, from 0 to below 1. It is drawn where the number is below `keep`."""
+    return int.from_bytes(blake2b(data, digest_size=8, key=str(seed).encode()[:64]).digest()) / 2**64
 
 
-def sampled(found: Iterable[Document | Rejected | Metadata | None]) -> Records:
-    """The same records, with the number of those passed over (None) in place of them."""
+def sampled(drawn: Iterable[Document | Rejected | Metadata | None]) -> Records:
+    """The records, with the number of those passed over in place of them (None)."""
     passed = 0
-    for record in found:
+    for record in drawn:
         if record is None:
             passed += 1
             continue

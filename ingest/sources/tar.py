@@ -1,17 +1,18 @@
-"""Members of a tar archive, streamed: no file is written, no name is followed, no header is trusted with memory.
+"""Members of a tar archive, streamed: it writes no file, follows no name and trusts no header's size.
 
-Python's own reader takes a broken header for the end of the archive and reads extended headers whole, however large
-they say they are; here the first is told and the second refused.
+Python's reader takes a broken header for the end of the archive, and reads extended headers whole, however large they
+claim to be. Here the first is an error, and the second is refused.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from io import BufferedIOBase
+from typing import NamedTuple
 
 BLOCK = 512
 CHUNK = 2**20
 LONGEST_HEADER = 2**20
 LONGEST_PADDING = 2**26
-"""Empty bytes that may follow an archive: writers fill it up to a record of theirs, which is some KB as a rule."""
+"""The most empty bytes that may follow an archive. Writers usually pad it by a few KB."""
 
 FILES = {b"0", b"\0", b"7"}
 LONG_NAME, EXTENDED, GLOBAL = b"L", b"x", b"g"
@@ -20,28 +21,24 @@ NO_DATA = {b"1", b"2", b"3", b"4", b"5", b"6"}
 
 
 class BrokenArchiveError(Exception):
-    """The archive ends early or a header in it is not one."""
-
-
-class Stream(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
+    """The archive ends early or has a broken header."""
 
 
 class Member(NamedTuple):
-    """A file of an archive. Its name is only ever shown; `data` is None where it is larger than it may be."""
+    """A file of an archive. Its name is for messages only; `data` is None where the file is too large."""
 
     name: str
     size: int
     data: bytes | None
 
 
-def members(stream: Stream, max_bytes: int, suffixes: tuple[str, ...]) -> Iterator[Member]:
-    """The files whose names have one of the suffixes, in order; memory holds one of at most `max_bytes`.
+def members(stream: BufferedIOBase, max_bytes: int, suffixes: tuple[str, ...]) -> Iterator[Member]:
+    """The files whose names have one of the suffixes, in order. Memory holds one of at most `max_bytes`.
 
-    Archives that stand one after another are read as one.
+    Concatenated archives are read as one.
 
     Raises:
-        BrokenArchiveError: what follows cannot be read.
+        BrokenArchiveError: the rest cannot be read.
     """
     longer: dict[str, str] = {}
     padding = 0
@@ -74,13 +71,13 @@ def members(stream: Stream, max_bytes: int, suffixes: tuple[str, ...]) -> Iterat
             yield Member(name, size, _content(stream, size))
 
 
-def _header(stream: Stream, may_end: bool) -> bytes:
-    """The next block; nothing where the stream is at its end, and that is after an archive's."""
+def _header(stream: BufferedIOBase, may_end: bool) -> bytes:
+    """The next block; nothing at the end of the stream, where that may end."""
     first = stream.read(1)
     return b"" if may_end and not first else first + _read(stream, BLOCK - len(first))
 
 
-def _read(stream: Stream, size: int) -> bytes:
+def _read(stream: BufferedIOBase, size: int) -> bytes:
     data = stream.read(size)
     while len(data) < size:
         more = stream.read(size - len(data))
@@ -94,25 +91,25 @@ def _padding(size: int) -> int:
     return -size % BLOCK
 
 
-def _content(stream: Stream, size: int) -> bytes:
+def _content(stream: BufferedIOBase, size: int) -> bytes:
     data = _read(stream, size) if size else b""
     _skip_exactly(stream, _padding(size))
     return data
 
 
-def _skip(stream: Stream, size: int) -> None:
+def _skip(stream: BufferedIOBase, size: int) -> None:
     _skip_exactly(stream, size + _padding(size))
 
 
-def _skip_exactly(stream: Stream, size: int) -> None:
+def _skip_exactly(stream: BufferedIOBase, size: int) -> None:
     while size:
         size -= len(_read(stream, min(size, CHUNK)))
 
 
 def _kind(header: bytes) -> bytes:
-    """The type of a member, once its header's checksum is right."""
-    told = _number(header[148:156])
-    if told != sum(header[:148]) + 8 * ord(" ") + sum(header[156:]):
+    """The type of a member, after its header's checksum is verified."""
+    checksum = _number(header[148:156])
+    if checksum != sum(header[:148]) + 8 * ord(" ") + sum(header[156:]):
         raise BrokenArchiveError("a header with a wrong checksum")
     return header[156:157]
 
@@ -142,17 +139,17 @@ def _name(header: bytes) -> str:
 
 
 def _extended(data: bytes) -> dict[str, str]:
-    """Path and size of an extended header: records of `length key=value`."""
-    found = {}
+    """Path and size from an extended header, whose records are `length key=value`."""
+    fields = {}
     while data:
         length, _, _ = data.partition(b" ")
         if not length.isdigit() or len(length) > 7 or not len(length) < int(length) <= len(data):
             raise BrokenArchiveError(f"an extended header with {length[:20]!r} for a length")
         key, _, value = data[len(length) + 1 : int(length)].rstrip(b"\n").partition(b"=")
         if key in (b"path", b"size"):
-            found[key.decode()] = _text(value)
+            fields[key.decode()] = _text(value)
         data = data[int(length) :]
-    return found
+    return fields
 
 
 def _text(data: bytes) -> str:

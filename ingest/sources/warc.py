@@ -1,22 +1,24 @@
-"""WARC files of a guideline site: our own crawl's, or anybody's. A record, or a run of chapters, is a document."""
+"""WARC files of a guideline site, from our own crawl or any other. A page, or a run of chapters, is a document."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from ingest.pages.extract import extract
 from ingest.pages.grobid import grobid_or_pdf_text, server_url
-from ingest.pages.page import Page
+from ingest.pages.page import Page, PageNote
 from ingest.pages.pdf import pdf_text
-from ingest.records import Fallback, Note, RawInput, Records, Rejected
-from ingest.site import Site, load_site
+from ingest.raw_input import Pace, RawInput
+from ingest.records import Fallback, Note, Records, Rejected
+from ingest.site import Site, load_site, site_file
+from ingest.sources.dates import utc
 from ingest.text.sitelines import site_pages
 from ingest.web.fetchlog import read_superseded
-from ingest.web.payload import Payload, PayloadError, read_payload
+from ingest.web.payload import HTML, PDF, UNKNOWN, PayloadError, read_payload
 from ingest.web.urls import clean_url
 from ingest.web.warc import DOCUMENT, KIND, Broken, Record, read_records
 from lake import bundled
@@ -24,34 +26,56 @@ from lake.decision import Drop, Reason
 from lake.document import Document, new_document
 
 PAGES = {"document", "chapter"}
-HTML = ("text/html", "application/xhtml+xml")
-PDF = ("application/pdf", "application/x-pdf")
-UNTOLD = ("", "application/octet-stream", "binary/octet-stream")
 
 
 class WarcInput(RawInput):
     """WARC files, gzip or plain, of one site.
 
-    `site` is the tag of a site that comes with the project or the path of a YAML file of one's own: it says what is
-    content, which lines stay, and the licence, unless `license` is set here. `max_bytes` holds for a record and for the
-    text of a document. `grobid` is the URL of a GROBID server, such as http://localhost:8070: PDFs are read by it, and
-    those it gives no text of by pdfium, as all are without it; `read` counts these.
+    `site` is the tag of a site that comes with the project, or the path of your own YAML file. It says what is content,
+    which lines stay, and the licence, unless `license` is set here. By default, `paths` are the files that the crawl of
+    the site wrote to its folder, crawl/TAG. `max_bytes` limits a record and the text of a document. `grobid` is the URL
+    of a GROBID server that reads PDFs, such as http://localhost:8070. pdfium reads those for which GROBID has no text,
+    and `read` counts them. Without `grobid`, pdfium reads all.
     """
 
+    command: ClassVar[str | None] = "gap crawl"
     format: Literal["warc"]
     site: str
     max_bytes: int = 64 * 2**20
     grobid: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_site(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "paths" not in values and isinstance(site := values.get("site"), str):
+            return values | {"paths": (f"crawl/{bundled.tag(site)}/*.warc.gz",)}
+        return values
 
     @field_validator("grobid")
     @classmethod
     def _server(cls, url: str | None) -> str | None:
         return None if url is None else server_url(url)
 
+    @property
+    def pace(self) -> Pace:
+        """Measured by `python -m benchmarks.stages` on the samples, which are few and small: a guess for real files."""
+        return Pace(6.5, 0.21)
+
+    @property
+    def tables(self) -> frozenset[str]:
+        return frozenset({"fallbacks"} if self.grobid else ())
+
+    def rule_files(self) -> list[Path]:
+        load_site(self.site)
+        return [site_file(self.site)]
+
+    def read(self, path: Path, name: str) -> Records:
+        return read_warc(path, name, self)
+
 
 @dataclass(slots=True)
-class _Pages:
-    """What was extracted of a document so far, and its pages that gave nothing."""
+class _Group:
+    """The pages of one document: those extracted so far, and those that gave no text."""
 
     url: str
     fetched_at: datetime | None
@@ -64,64 +88,64 @@ class _Pages:
 def read_warc(path: Path, name: str, settings: WarcInput) -> Records:
     """Every document of a file. Memory holds one record of at most `max_bytes` and the text of one document.
 
-    `name` is the file's name within the data folder. Index pages, robots.txt, requests and other records that are no
-    pages, and records that a later fetch has replaced, are no documents. A place that is damaged, a record over
-    `max_bytes`, a page of which nothing was extracted, be it one chapter of a document that is kept, and a document of
-    which the site's rules leave nothing are rejected, each with the reason.
+    `name` is the file's name within the data folder. Index pages, robots.txt, requests, and records that a later fetch
+    has replaced are no documents. Rejected, with the reason, are: a damaged place, a record over `max_bytes`, a page
+    without text, even if it is one chapter of a document that is kept, and a document of which the site's rules leave
+    nothing.
 
     Raises:
         UserError: `site` is missing or wrong.
     """
     site = load_site(settings.site)
-    replaced = read_superseded(path)
-    whole: _Pages | None = None
+    superseded = read_superseded(path)
+    group: _Group | None = None
     with path.open("rb") as stream:
-        for found in read_records(stream, settings.max_bytes):
-            native = f"{name}:{found.offset}"
-            if isinstance(found, Broken):
-                yield Rejected(native, Drop(found.drop.reason, f"{native}: {found.drop.evidence}", found.drop.score))
+        for record in read_records(stream, settings.max_bytes):
+            native = f"{name}:{record.offset}"
+            if isinstance(record, Broken):
+                yield Rejected(native, Drop(record.drop.reason, f"{native}: {record.drop.evidence}", record.drop.score))
                 continue
-            kind = found.headers.get(KIND.lower(), "document")
-            if found.headers.get("warc-type") != "response" or kind not in PAGES or found.offset in replaced:
+            kind = record.headers.get(KIND.lower(), "document")
+            if record.headers.get("warc-type") != "response" or kind not in PAGES or record.offset in superseded:
                 continue
-            url = _url(found)
-            if whole is None or kind != "chapter" or url is None or url != whole.url:
-                if whole is not None:
-                    yield from _told(whole, site, settings)
-                whole = _Pages(url or native, _moment(found), native)
-            _add(whole, found, native, site, settings)
-    if whole is not None:
-        yield from _told(whole, site, settings)
+            url = _url(record)
+            if group is None or kind != "chapter" or url is None or url != group.url:
+                if group is not None:
+                    yield from _results(group, site, settings)
+                group = _Group(url or native, _moment(record), native)
+            _add(group, record, native, site, settings)
+    if group is not None:
+        yield from _results(group, site, settings)
 
 
 def _url(record: Record) -> str | None:
-    """The document that a record belongs to; None where it tells no URL of the web."""
-    given = record.headers.get(DOCUMENT.lower()) or record.headers.get("warc-target-uri", "")
-    return clean_url(given.strip("<>"), fragment=True)
+    """The document that a record belongs to; None where its headers name no URL of the web."""
+    url = record.headers.get(DOCUMENT.lower()) or record.headers.get("warc-target-uri", "")
+    return clean_url(url.strip("<>"), fragment=True)
 
 
 def _moment(record: Record) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(record.headers.get("warc-date", ""))
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return utc(record.headers.get("warc-date", ""))
     except (ValueError, OverflowError):
         return None
 
 
-def _add(whole: _Pages, record: Record, native: str, site: Site, settings: WarcInput) -> None:
-    """Extract a page of a document. One that is lost is told by its own URL, so that it can be traced."""
-    if whole.size > settings.max_bytes:
+def _add(group: _Group, record: Record, native: str, site: Site, settings: WarcInput) -> None:
+    """Extract a page of a document. A lost page is known by its own URL, so that it can be traced."""
+    if group.size > settings.max_bytes:
         return
-    found = _page(record, site, settings)
-    if isinstance(found, Drop):
-        where = whole.url
-        if native != whole.native:
-            chapter = clean_url(record.headers.get("warc-target-uri", "").strip("<>"), fragment=True) or native
-            where = f"{chapter}: of {whole.url}"
-        whole.lost.append(Rejected(native, Drop(found.reason, f"{where}: {found.evidence}", found.score)))
+    page = _page(record, site, settings)
+    if isinstance(page, Drop):
+        place = where = group.url
+        if native != group.native:
+            place = clean_url(record.headers.get("warc-target-uri", "").strip("<>"), fragment=True) or native
+            where = f"{place}: of {group.url}"
+        drop = Drop(page.reason, f"{where}: {page.evidence}", page.score, native=place)
+        group.lost.append(Rejected(native, drop))
         return
-    whole.pages.append(found)
-    whole.size += len(found.text)
+    group.pages.append(page)
+    group.size += len(page.text)
 
 
 def _page(record: Record, site: Site, settings: WarcInput) -> Page | Drop:
@@ -131,55 +155,49 @@ def _page(record: Record, site: Site, settings: WarcInput) -> Page | Drop:
         return Drop(Reason.MALFORMED_WARC, str(error))
     if payload.status != 200:
         return Drop(Reason.NOT_A_PAGE, f"status {payload.status}")
-    if _is_pdf(payload):
+    if payload.type in PDF or (payload.type in UNKNOWN and b"%PDF-" in payload.body[:1024]):
         return grobid_or_pdf_text(payload.body, settings.grobid) if settings.grobid else pdf_text(payload.body)
     if payload.type not in HTML:
         return Drop(Reason.NOT_A_PAGE, f"Content-Type {payload.type!r:.80} is neither HTML nor PDF")
     return extract(payload.body, site.content, site.title, payload.charset)
 
 
-def _is_pdf(payload: Payload) -> bool:
-    return payload.type in PDF or (payload.type in UNTOLD and b"%PDF-" in payload.body[:1024])
-
-
-def _told(whole: _Pages, site: Site, settings: WarcInput) -> Records:
-    """A document, or why it is none, after its pages that were lost and how the others had to be read."""
-    yield from whole.lost
-    if not whole.pages:
+def _results(group: _Group, site: Site, settings: WarcInput) -> Records:
+    """The lost pages of a document, then its notes and itself, or why it is rejected."""
+    yield from group.lost
+    if not group.pages:
         return
-    document = _document(whole, site, settings)
+    document = _document(group, site, settings)
     if not isinstance(document, Rejected):
-        yield from (Fallback(whole.url, page.fallback) for page in whole.pages if page.fallback is not None)
-        for said in _notes(whole.pages):
-            what, _, details = said.partition(": ")
-            yield Note(whole.url, what, details)
+        yield from (Fallback(group.url, page.fallback) for page in group.pages if page.fallback is not None)
+        yield from (Note(group.url, *note) for note in _notes(group.pages))
     yield document
 
 
-def _notes(pages: list[Page]) -> list[str]:
-    """What is to be said of the pages, each thing once. The title is the first page's: a chapter may lack it."""
-    first, *chapters = [[] if page.note is None else page.note.split("; ") for page in pages]
-    said = [one for notes in chapters for one in notes if not one.startswith("title: ")]
-    return list(dict.fromkeys([*first, *said]))
+def _notes(pages: list[Page]) -> Iterator[PageNote]:
+    """The notes of all pages, each once. Only the first page must have a title: a chapter may lack it."""
+    chapters = (note for page in pages[1:] for note in page.notes if note.what != "title")
+    yield from dict.fromkeys([*pages[0].notes, *chapters])
 
 
-def _document(whole: _Pages, site: Site, settings: WarcInput) -> Document | Rejected:
-    if whole.size > settings.max_bytes:
-        evidence = f"{whole.url}: more than {settings.max_bytes:,} characters of text"
-        return Rejected(whole.native, Drop(Reason.TOO_LARGE, evidence, float(whole.size)))
-    text = site_pages(_under_headings(whole.pages), site.clean)
+def _document(group: _Group, site: Site, settings: WarcInput) -> Document | Rejected:
+    if group.size > settings.max_bytes:
+        evidence = f"{group.url}: more than {settings.max_bytes:,} characters of text"
+        return Rejected(group.native, Drop(Reason.TOO_LARGE, evidence, float(group.size), native=group.url))
+    text = site_pages(_under_headings(group.pages), site.clean)
     if not text.strip():
-        return Rejected(whole.native, Drop(Reason.NO_CONTENT, f"{whole.url}: the site's rules left nothing"))
+        evidence = f"{group.url}: the site's rules left nothing"
+        return Rejected(group.native, Drop(Reason.NO_CONTENT, evidence, native=group.url))
     return new_document(
         settings.source,
-        whole.url,
+        group.url,
         text,
         {"site": bundled.tag(settings.site)},
-        title=whole.pages[0].title,
-        url=whole.url if whole.url != whole.native else None,
+        title=group.pages[0].title,
+        url=group.url if group.url != group.native else None,
         license=settings.license or site.license,
         redistributable=site.redistributable,
-        fetched_at=whole.fetched_at,
+        fetched_at=group.fetched_at,
     )
 
 

@@ -1,9 +1,11 @@
-"""XML from strangers: no DTD, no entity, no network, and no more in memory than one record."""
+"""XML from strangers, parsed without DTD, entities or network, and with no more than one record in memory."""
 
 import html.entities
-from typing import Protocol
+from io import BufferedIOBase
 
 from lxml import etree
+
+from lake.decision import Reason, RecordError
 
 ENTITY = b"<!ENTITY"
 DECLARES = "declares entities of its own"
@@ -23,29 +25,17 @@ SAFE = {
     "remove_comments": True,
     "remove_pis": True,
 }
-"""What every parser of ours is told. `huge_tree` off keeps libxml2's own limits of depth and size."""
-
-
-class HostileXmlError(Exception):
-    """A document that declares entities: none of the publishers' does, and they serve to read files or fill memory."""
-
-
-class RecordSizeError(Exception):
-    """A record of a stream is larger than it may be."""
-
-
-class Stream(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
+"""Options of all parsers. Without `huge_tree`, libxml2 keeps its own limits of depth and size."""
 
 
 def declares_entities(element: etree._Element) -> bool:
-    """Whether the document of a parsed element has a DTD with entities in it, in whatever encoding it came."""
+    """Whether the document of a parsed element has a DTD with entities, in any encoding."""
     declared = element.getroottree().docinfo.internalDTD
     return declared is not None and next(declared.iterentities(), None) is not None
 
 
 def name_characters(element: etree._Element) -> None:
-    """Put characters for the entities of a DTD that was not loaded, as `&nbsp;`; U+FFFD for unknown ones."""
+    """Replace entities of a DTD that was not loaded, such as `&nbsp;`, by their characters, unknown ones by U+FFFD."""
     for node in list(element.iter(etree.Entity)):
         text = html.entities.html5.get(f"{node.name};", "\ufffd") + (node.tail or "")
         before, parent = node.getprevious(), node.getparent()
@@ -57,28 +47,28 @@ def name_characters(element: etree._Element) -> None:
 
 
 class GuardedStream:
-    """A stream of XML that ends with an error at the first entity declaration, or in a record over `max_bytes`.
+    """A stream of XML that raises an error at the first entity declaration, or in a record over `max_bytes`.
 
-    A record that began and ended between two reads is not measured: what a parser reads at once is small.
-
-    `<` is escaped in text, so the declaration's mark can occur nowhere but in a DTD, a comment or a CDATA section.
+    Publishers declare no entities; attackers use them to read files or fill memory. A record that begins and ends
+    between two reads is not measured, since a parser reads little at once. `<` is escaped in text, so `<!ENTITY` can
+    only occur in a DTD, a comment or a CDATA section.
     """
 
-    def __init__(self, stream: Stream, max_bytes: int) -> None:
+    def __init__(self, stream: BufferedIOBase, max_bytes: int) -> None:
         self._stream = stream
         self._max_bytes = max_bytes
         self._since = 0
         self._tail = b""
 
     def read(self, size: int = -1) -> bytes:
-        """Raises HostileXmlError and RecordSizeError."""
+        """Raises RecordError."""
         if self._since > self._max_bytes:
-            raise RecordSizeError(f"a record over {self._max_bytes:,} bytes, the value of max_bytes")
+            raise RecordError(Reason.TOO_LARGE, f"a record over {self._max_bytes:,} bytes, the value of max_bytes")
         data = self._stream.read(size)
-        # Encodings of two or four bytes a letter put zeros between these.
+        # UTF-16 and UTF-32 put zeros between these letters.
         plain = (self._tail + data).replace(b"\0", b"")
         if ENTITY in plain:
-            raise HostileXmlError(DECLARES)
+            raise RecordError(Reason.HOSTILE_XML, DECLARES)
         self._tail = plain[-len(ENTITY) + 1 :]
         self._since += len(data)
         return data

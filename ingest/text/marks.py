@@ -1,19 +1,20 @@
-"""The marks of a paper's format, `[fig]` to `[/formula]`, where they stand in text: taken out, or made plain words."""
+"""The marks of a paper's format in a text, such as `[fig]`: removed, or turned into plain words."""
 
 import re
 
-NAMES = ("bib_ref", "fig_ref", "bib", "fig", "table", "formula")
-GENERATED = {"bib_ref", "fig_ref", "formula"}
-"""What these enclose was put there by a reader: a cited title, a caption's first words, signs. No author wrote it."""
+from lake.marks import FORMAT_TOKENS, MARK_NAMES
 
-MARK = re.compile(rf"\[(/?)({'|'.join(NAMES)})\]")
-SPLIT = re.compile(rf"(\[/?(?:{'|'.join(NAMES)})\])")
+GENERATED = {"bib_ref", "fig_ref", "formula"}
+"""A reader put what these enclose: a cited title, the first words of a caption, signs. No author wrote it."""
+
+MARK = re.compile(rf"\[(/?)({'|'.join(MARK_NAMES)})\]")
+SPLIT = re.compile(f"({'|'.join(map(re.escape, FORMAT_TOKENS))})")
 
 
 def without_marks(text: str) -> str:
-    """The prose of a paper: marks gone, and with those of GENERATED what they enclose. Linear in the text's length.
+    """The prose of a paper, without marks and without what those of GENERATED enclose. Linear in the text's length.
 
-    A mark that is not closed by the next one encloses nothing.
+    A mark that the next mark does not close encloses nothing.
     """
     pieces = SPLIT.split(text)
     if len(pieces) == 1:
@@ -24,7 +25,7 @@ def without_marks(text: str) -> str:
         closing = pieces[place + 2] if place + 2 < len(pieces) else None
         enclosed = pieces[place] == f"[{name}]" and closing == f"[/{name}]"
         if enclosed and name in GENERATED:
-            # The blank before goes too, for what follows may be the sign that ends the sentence.
+            # The blank before goes too, for the sign that ends the sentence may follow.
             kept[-1] = kept[-1].rstrip(" ")
         else:
             kept.append(pieces[place + 1])
@@ -32,5 +33,5 @@ def without_marks(text: str) -> str:
 
 
 def break_marks(text: str) -> tuple[str, int]:
-    """Marks as words that no tokenizer takes for one, `[fig]` as `[ fig ]`, and how many there were. Idempotent."""
+    """The text with marks as words that no tokenizer takes for marks (`[ fig ]`), and how many it had. Idempotent."""
     return MARK.subn(r"[ \1\2 ]", text)

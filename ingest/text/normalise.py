@@ -1,7 +1,9 @@
-"""One form for text from everywhere: the same letters, blanks, line ends and bullets."""
+"""One normal form for all text: the same letters, blanks, line ends and bullets."""
 
 import re
 import unicodedata
+
+from lake.characters import INVISIBLE
 
 LINE_END = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
 ODD_BLANK = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
@@ -15,14 +17,14 @@ LAST_OF_PLANES = "".join(chr(plane << 16 | low) for plane in range(15) for low i
 ILL_FORMED = re.compile(
     "["
     "\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f"  # control characters other than tabs and line ends
-    "\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"  # invisible: soft hyphens, directions, byte order marks
+    f"{INVISIBLE}"
     "\ud800-\udfff\ue000-\uf8ff\U000f0000-\U0010ffff"  # surrogates and private use
     f"\ufdd0-\ufdef\ufff9-\ufffd{LAST_OF_PLANES}"  # replacements and non-characters
     "]"
 )
 
-# A star, a middle dot or a dash is a bullet where a blank and no digit follow: `– 3.5` is a row of a table. The letter
-# o, the bullet of some word processors, is left alone, for words begin with it.
+# A star, a middle dot or a dash is a bullet where a blank and then no digit follows: `– 3.5` is a row of a table. The
+# letter o, a bullet in some word processors, stays, for words begin with it.
 BULLET = re.compile(r"^ ?(?:[•‣⁃∙▪▫●○◦■□◆◇►▸▶➢➤❖] ?(?=[^ \n])|[*·–—] (?=[^ \d\n]))", re.MULTILINE)
 
 EDGES = re.compile(r"^ | $", re.MULTILINE)
@@ -32,11 +34,11 @@ EMPTY_LINES_OF_CODE = re.compile(r"\n{4,}")
 
 
 def normalise(text: str, keep_layout: bool = False) -> str:
-    """The text in NFC with `\\n` line ends, single blanks, bullets as `- ` and at most one empty line in a row.
+    """The text in NFC with `\\n` line ends, single blanks, bullets as `- ` and never two empty lines in a row.
 
-    With `keep_layout`, for sources with code, only the ends of lines and more than two empty lines in a row are tidied.
-    Ill-formed and invisible characters go. No line and no word is lost, headings and the tokens of a paper's format
-    stay as they are. Idempotent, and linear in the length of the text.
+    With `keep_layout`, for sources with code, only line ends and rows of more than two empty lines are tidied.
+    Ill-formed and invisible characters are removed. No line and no word is lost; headings and the marks of a paper's
+    format stay. Idempotent, and linear in the length of the text.
     """
     text = LINE_END.sub("\n", text).translate(OFFICE_BULLETS)
     text = unicodedata.normalize("NFC", ILL_FORMED.sub("", text))

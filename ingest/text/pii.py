@@ -1,7 +1,7 @@
-"""What points at a person: e-mail addresses, telephone and patient-record numbers, masked by kind and counted.
+"""Personal data, masked by kind and counted: e-mail addresses, telephone numbers and numbers of patient records.
 
-The shapes are chosen so that what medical text is full of stays: doses and ranges, PMIDs, DOIs, ISBNs, trial numbers,
-years and dates, rows of figures.
+The patterns spare what is common in medical text: doses and ranges, PMIDs, DOIs, ISBNs, trial numbers, years and dates,
+rows of figures.
 """
 
 import re
@@ -10,14 +10,14 @@ from typing import Literal
 
 Kind = Literal["email", "phone", "record"]
 
-# A match begins and ends where no letter, digit or mask does, so that text without any is passed in linear time.
+# A match neither begins nor ends within letters, digits or masks, so a text without any is scanned in linear time.
 EMAIL = re.compile(
     r"(?<![\w.%+>-])[A-Za-z0-9][\w.%+-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}"
     r"(?![\w<])"
 )
 
 START = r"(?<![\w.,/+~–−^=$€£<>-])"
-"""What stands before a number of its own: not a digit's neighbour, a sign of arithmetic or of a range, a mask."""
+"""A number begins after none of these: letters, digits, signs of arithmetic or of a range, masks."""
 
 END = r"(?![\w<%°])(?![.,/–−-]\d)"
 BREAK = r"[ .\u2011-]"
@@ -26,7 +26,7 @@ INTERNATIONAL = (
     rf"{START}(?:\(\+[1-9]\d{{0,2}}\)|\+[1-9]\d{{0,2}})(?:{BREAK}?\(0?\d{{0,4}}\))?(?:[ ./\u2011-]?\d){{6,12}}{END}"
 )
 AREA = r"(?![2-79]00)[2-9]\d\d"
-"""Of a number in North America; 200-300-4000 is a row of figures."""
+"""An area code of North America; 200-300-4000 is a row of figures."""
 
 UNITED_STATES = (
     rf"{START}(?:1{BREAK})?(?:\({AREA}\) ?[2-9]\d\d{BREAK}\d{{4}}|{AREA}(?:-[2-9]\d\d-|\.[2-9]\d\d\.)\d{{4}})"
@@ -57,21 +57,21 @@ RECORD = re.compile(
 
 
 def mask(text: str, kinds: Iterable[Kind]) -> tuple[str, dict[Kind, int]]:
-    """Text with `<email>`, `<phone>` and `<record>` in place of those asked for, and how many of each.
+    """The text with `<email>`, `<phone>` and `<record>` in place of personal data of these kinds, and the counts.
 
-    The word that announces a number stays. Idempotent: each kind is looked for until none is found.
+    The word that announces a number stays. Idempotent: it searches until nothing is left.
     """
-    found: dict[Kind, int] = {}
-    wanted = frozenset(kinds)
+    counts: dict[Kind, int] = {}
+    chosen = frozenset(kinds)
     before = None
     while before != text:
         before = text
         for kind in KINDS:
-            if kind in wanted:
+            if kind in chosen:
                 text, count = MASKS[kind](text)
                 if count:
-                    found[kind] = found.get(kind, 0) + count
-    return text, found
+                    counts[kind] = counts.get(kind, 0) + count
+    return text, counts
 
 
 def _emails(text: str) -> tuple[str, int]:
@@ -90,4 +90,4 @@ def _records(text: str) -> tuple[str, int]:
 
 KINDS: tuple[Kind, ...] = ("email", "record", "phone")
 MASKS: dict[Kind, Callable[[str], tuple[str, int]]] = {"email": _emails, "record": _records, "phone": _phones}
-"""In this order: what a keyword announces as a record number is no telephone number."""
+"""Records come before telephone numbers, for a number announced as a record's is not a telephone's."""

@@ -1,4 +1,4 @@
-"""Powers in plain text: 10 to the power of 6 must not become 106."""
+"""Powers in plain text: 10⁶ must not become 106."""
 
 import re
 

@@ -1,237 +1,137 @@
-"""Quality rules of the field, each a reason with its measured value: C4, Gopher's words and lines, Gopher's repetition.
+"""Quality rules of the field, each with its reason and the value it measures: C4, Gopher's words, lines and repetition.
 
 C4 is Raffel et al. 2020 (arXiv 1910.10683, section 2.2), Gopher is Rae et al. 2021 (arXiv 2112.11446, section A.1.1 and
-table A1), FineWeb is Penedo et al. 2024 (arXiv 2406.17557). docs/cleaning.md tells what each rule drops of real text.
+table A1), FineWeb is Penedo et al. 2024 (arXiv 2406.17557). docs/cleaning.md says what each rule drops of real text.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
+from ingest.text.language import CORPORA
 from ingest.text.marks import without_marks
-from ingest.text.repetition import LONGEST, ngrams, repeats
+from ingest.text.repetition import LONGEST, Ngrams, ngrams, repeats
 from lake.config import Settings
 from lake.decision import Drop, Reason
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Length = Annotated[int, Field(ge=2, le=LONGEST)]
-"""Words of an n-gram."""
-
-LineRule = Literal["javascript", "policy", "no_terminal", "few_words"]
+Count = NonNegativeInt | None
+Rate = NonNegativeFloat | None
+Proportion = Annotated[float, Field(ge=0, le=1)]
+Share = Proportion | None
+Range = tuple[float, float] | None
+SharesByLength = dict[Annotated[int, Field(ge=2, le=LONGEST)], Proportion] | None
+"""By the number of words of an n-gram."""
 
 STOP_WORDS = frozenset(("the", "be", "to", "of", "and", "that", "have", "with"))
 TERMINAL = (".", "!", "?", '"', "”")
 CLOSING = ")]'’»*_ "
-"""What may stand after the sign that ends a line."""
+"""What may follow the sign that ends a line."""
 
 BULLETS = ("- ", "* ", "• ")
 ELLIPSES = ("...", "…")
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 FEWEST_WORDS = 5
-"""Words of a line that C4 keeps."""
+"""C4 keeps lines from this number of words on."""
 
 SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]{0,3}(?:\[\d[\d,;– -]{0,40}\]){0,20}(?=\s|$)")
 REFERENCES = re.compile(r"(?:\[\d[\d,;– -]{0,40}\]){1,20}$")
-"""Numbers of references, which may stand behind the sign that ends a sentence: “in the brain.[1][2]”."""
+"""Numbers of references may follow the sign that ends a sentence: “in the brain.[1][2]”."""
 
 HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
 PARAGRAPHS = re.compile(r"\n{2,}")
 LETTER = re.compile(r"[^\W\d_]")
 
 
-class QualitySettings(Settings):
-    """What a text may be; null switches a rule off. Defaults are the published values for text of the web.
-
-    Shares are from 0 to 1. A text is measured without the marks of a paper's format and without what they bring in, and
-    without the signs of headings. Where no value is published (shares of javascript and policy lines, which C4 removes
-    line by line) the default is this project's.
-
-    Attributes:
-        sentences: At least so many sentences (C4).
-        curly_brackets: At most so many `{` (C4: none).
-        lorem_ipsum: At most so many times "lorem ipsum" (C4: none).
-        javascript_lines: At most such a share of lines with the word javascript.
-        policy_lines: At most such a share of lines that speak of cookies, privacy policy or terms of use.
-        terminal_lines: At least such a share of lines, headings apart, ends as a sentence does (FineWeb).
-        words: At most so many words (Gopher). The least is `clean.length`.
-        word_length: Mean characters of a word, from and to (Gopher).
-        hashes: At most so many `#` a word (Gopher).
-        ellipses: At most so many `...` a word (Gopher).
-        bullet_lines: At most such a share of lines begins with a bullet (Gopher).
-        ellipsis_lines: At most such a share of lines ends with `...` (Gopher).
-        alphabetic_words: At least such a share of words has a letter (Gopher).
-        stop_words: At least so many of the, be, to, of, and, that, have, with occur (Gopher).
-        duplicate_lines: At most such a share of lines stands earlier as well (Gopher, as the seven that follow).
-        duplicate_line_characters: Likewise of the characters in lines.
-        duplicate_paragraphs: At most such a share of paragraphs stands earlier as well.
-        duplicate_paragraph_characters: Likewise of the characters in paragraphs.
-        top_ngrams: By n, the largest share of characters in the most frequent n-gram of words.
-        duplicate_ngrams: By n, the largest share of characters in n-grams that stand earlier as well.
-        remove_lines: Lines to take out, C4's rules: those with the word javascript, those that speak of policies, those
-            that end as no sentence does, those of fewer than five words. Headings and the title stay. None by default,
-            for a dosing table or a list would go.
+class Text:
+    """A body as rules measure it: `prose` has no marks of a paper's format, none of what they bring in, and no signs of
+    headings.
     """
 
-    sentences: NonNegativeInt | None = 3
-    curly_brackets: NonNegativeInt | None = 0
-    lorem_ipsum: NonNegativeInt | None = 0
-    javascript_lines: Share | None = 0.1
-    policy_lines: Share | None = 0.1
-    terminal_lines: Share | None = 0.12
-    words: NonNegativeInt | None = 100_000
-    word_length: tuple[float, float] | None = (3.0, 10.0)
-    hashes: NonNegativeFloat | None = 0.1
-    ellipses: NonNegativeFloat | None = 0.1
-    bullet_lines: Share | None = 0.9
-    ellipsis_lines: Share | None = 0.3
-    alphabetic_words: Share | None = 0.8
-    stop_words: NonNegativeInt | None = 2
-    duplicate_lines: Share | None = 0.3
-    duplicate_line_characters: Share | None = 0.2
-    duplicate_paragraphs: Share | None = 0.3
-    duplicate_paragraph_characters: Share | None = 0.2
-    top_ngrams: dict[Length, Share] | None = Field(default={2: 0.20, 3: 0.18, 4: 0.16})
-    duplicate_ngrams: dict[Length, Share] | None = Field(
-        default={5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}
-    )
-    remove_lines: tuple[LineRule, ...] = ()
+    def __init__(self, body: str) -> None:
+        marked = without_marks(body)
+        self.headings = len(HEADING.findall(marked))
+        self.prose = HEADING.sub("", marked)
+        self.words = self.prose.split()
+        self.lines = [bare for line in self.prose.split("\n") if (bare := line.strip())]
+        self._ngrams: list[Ngrams] = []
+        self._more_ngrams = ngrams(self.words)
+
+    def per_word(self, *signs: str) -> float:
+        return sum(map(self.prose.count, signs)) / len(self.words)
+
+    def of_lines(self, holds: Callable[[str], bool]) -> float:
+        return sum(map(holds, self.lines)) / len(self.lines)
+
+    @cached_property
+    def different(self) -> Counter[str]:
+        return Counter(self.words)
+
+    @cached_property
+    def repeated_lines(self) -> tuple[float, float]:
+        return repeats(self.lines)
+
+    @cached_property
+    def repeated_paragraphs(self) -> tuple[float, float]:
+        return repeats([bare for paragraph in PARAGRAPHS.split(self.prose) if (bare := paragraph.strip())])
+
+    def ngrams(self) -> Iterator[Ngrams]:
+        """The repeated n-grams, short ones first, counted only as far as needed."""
+        yield from self._ngrams
+        for grams in self._more_ngrams:
+            self._ngrams.append(grams)
+            yield grams
 
 
-OFF = dict.fromkeys(("curly_brackets", "sentences", "terminal_lines", "bullet_lines", "words"))
-DOMAIN: dict[str, Any] = OFF | {
-    "alphabetic_words": 0.5,
-    "duplicate_lines": None,
-    "duplicate_line_characters": 0.5,
-    "duplicate_paragraphs": None,
-    "duplicate_paragraph_characters": 0.5,
-    "top_ngrams": {2: 0.3, 3: 0.35, 4: 0.35},
-    "duplicate_ngrams": {5: 0.65, 10: 0.6},
-}
-"""Of medical text: what drops no document of the real corpora that is worth reading, and still drops what repeats
-itself from end to end. Lists and dosing tables have figures and no sentences, reference texts say things twice."""
-
-DEFAULTS: dict[str, dict[str, Any]] = {"guidelines": DOMAIN, "papers": DOMAIN, "abstracts": DOMAIN}
-"""Settings by corpus. Replay is to be what the base model has seen, so it has none."""
-
-
-def by_corpus(given: Any) -> Any:
-    """What a config gives, laid over DEFAULTS; a corpus that it switches off (null, false or `off`) gets None."""
-    if not isinstance(given, dict):
-        return given
-    merged: dict[Any, Any] = DEFAULTS | given
-    for corpus, own in given.items():
-        if isinstance(own, dict):
-            merged[corpus] = DEFAULTS.get(corpus, {}) | own
-        elif own is False:
-            merged[corpus] = None
-    return merged
-
-
-class Rule(NamedTuple):
-    """One rule's measured value and its bounds; None is no bound."""
+class Check(NamedTuple):
+    """One bound to hold a text against, of `n`-grams where `n` is not 0; `measure` may add a quote for the evidence."""
 
     name: str
     reason: Reason
-    value: float
     least: float | None
     most: float | None
-    detail: str = ""
-
-    @property
-    def drop(self) -> Drop | None:
-        value = round(self.value, 4)
-        if self.least is not None and self.value < self.least:
-            return Drop(self.reason, f"{self.name}={value:g}, at least {self.least:g}{self.detail}", value)
-        if self.most is not None and self.value > self.most:
-            return Drop(self.reason, f"{self.name}={value:g}, at most {self.most:g}{self.detail}", value)
-        return None
+    measure: Callable[[Text], float | tuple[float, str]]
+    n: int = 0
 
 
-def verdict(body: str, settings: QualitySettings) -> Drop | None:
-    """The first rule that a body breaks, cheap ones first; None where it breaks none."""
-    return next((drop for rule in rules(body, settings) if (drop := rule.drop) is not None), None)
+class Measure(NamedTuple):
+    """What a check measured, and the drop where that breaks its bound."""
+
+    name: str
+    value: float
+    drop: Drop | None
 
 
-def rules(body: str, settings: QualitySettings) -> Iterator[Rule]:
-    """Rules, cheap ones first, measured when they are asked for; of n-grams those that can still be broken.
+WEB: Any = object()
 
-    A body without words has none.
+
+@dataclass(frozen=True)
+class Rule:
+    """How a text is measured for the bound in a field of QualitySettings.
+
+    Attributes:
+        measure: Measures a text, or a text, n and the bound where there is one by n.
+        reason: Why a text that breaks the bound is dropped. By default it is the reason named like the field.
+        least: Whether the bound is the least value. Otherwise it is the most, and a pair is both.
+        medical: The bound for medical corpora, where it is not the one for the web.
     """
-    prose = without_marks(body)
-    headings = len(HEADING.findall(prose))
-    prose = HEADING.sub("", prose)
-    words = prose.split()
-    if not words:
-        return
-    lines = [line for one in prose.split("\n") if (line := one.strip())]
-    yield from _signs(prose, words, settings)
-    yield from _lines(lines, headings, settings)
-    yield from _words(prose, words, settings)
-    yield from _repetition(prose, lines, words, settings)
 
+    measure: Callable[..., float | tuple[float, str]]
+    reason: Any = None
+    least: bool = False
+    medical: Any = WEB
 
-def _signs(prose: str, words: list[str], to: QualitySettings) -> Iterator[Rule]:
-    lower = prose.lower()
-    yield Rule("words", Reason.TOO_LONG, len(words), None, to.words)
-    yield Rule("curly_brackets", Reason.CURLY_BRACKET, prose.count("{"), None, to.curly_brackets)
-    yield Rule("lorem_ipsum", Reason.LOREM_IPSUM, lower.count("lorem ipsum"), None, to.lorem_ipsum)
-    yield Rule("hashes", Reason.SYMBOLS, prose.count("#") / len(words), None, to.hashes)
-    ellipses = sum(map(prose.count, ELLIPSES))
-    yield Rule("ellipses", Reason.SYMBOLS, ellipses / len(words), None, to.ellipses)
-
-
-def _lines(lines: list[str], headings: int, to: QualitySettings) -> Iterator[Rule]:
-    count = len(lines)
-    bullets = sum(line.startswith(BULLETS) for line in lines)
-    yield Rule("bullet_lines", Reason.BULLET_LINES, bullets / count, None, to.bullet_lines)
-    cut = sum(line.endswith(ELLIPSES) for line in lines)
-    yield Rule("ellipsis_lines", Reason.ELLIPSIS_LINES, cut / count, None, to.ellipsis_lines)
-    lower = [line.lower() for line in lines]
-    scripts = sum("javascript" in line for line in lower)
-    yield Rule("javascript_lines", Reason.JAVASCRIPT_LINES, scripts / count, None, to.javascript_lines)
-    policies = sum(any(phrase in line for phrase in POLICY) for line in lower)
-    yield Rule("policy_lines", Reason.POLICY_LINES, policies / count, None, to.policy_lines)
-    # Headings end without a sign and stand apart, so they are counted off.
-    ended = sum(map(_ends, lines)) / max(count - headings, 1)
-    yield Rule("terminal_lines", Reason.NO_TERMINAL_PUNCTUATION, min(ended, 1.0), to.terminal_lines, None)
-
-
-def _words(prose: str, words: list[str], to: QualitySettings) -> Iterator[Rule]:
-    count, different = len(words), Counter(words)
-    least, most = to.word_length or (None, None)
-    yield Rule("word_length", Reason.WORD_LENGTH, sum(map(len, words)) / count, least, most)
-    lettered = sum(n for word, n in different.items() if LETTER.search(word))
-    yield Rule("alphabetic_words", Reason.FEW_ALPHABETIC_WORDS, lettered / count, to.alphabetic_words, None)
-    stops = len(STOP_WORDS.intersection(map(str.lower, different)))
-    yield Rule("stop_words", Reason.FEW_STOP_WORDS, stops, to.stop_words, None)
-    yield Rule("sentences", Reason.FEW_SENTENCES, len(SENTENCE_END.findall(prose)), to.sentences, None)
-
-
-def _repetition(prose: str, lines: list[str], words: list[str], to: QualitySettings) -> Iterator[Rule]:
-    count, characters = repeats(lines)
-    yield Rule("duplicate_lines", Reason.DUPLICATE_LINES, count, None, to.duplicate_lines)
-    limit = to.duplicate_line_characters
-    yield Rule("duplicate_line_characters", Reason.DUPLICATE_LINES, characters, None, limit)
-    count, characters = repeats([one for found in PARAGRAPHS.split(prose) if (one := found.strip())])
-    yield Rule("duplicate_paragraphs", Reason.DUPLICATE_PARAGRAPHS, count, None, to.duplicate_paragraphs)
-    limit = to.duplicate_paragraph_characters
-    yield Rule("duplicate_paragraph_characters", Reason.DUPLICATE_PARAGRAPHS, characters, None, limit)
-    tops, duplicates = to.top_ngrams or {}, to.duplicate_ngrams or {}
-    if not tops and not duplicates:
-        return
-    for found in ngrams(words):
-        n = found.n
-        if n in tops:
-            yield Rule(f"top_{n}_gram", Reason.TOP_NGRAM, found.top, None, tops[n], f": {found.quote}")
-        if n in duplicates:
-            yield Rule(f"duplicate_{n}_grams", Reason.DUPLICATE_NGRAMS, found.repeats, None, duplicates[n])
-        # What lies in repeated n-grams lies in repeated shorter ones: where it is little now it will not be more.
-        later = [share for longer, share in duplicates.items() if longer > n]
-        if n >= max(tops, default=0) and found.repeats <= min(later, default=1.0):
-            return
+    def checks(self, key: str, bound: Any) -> Iterator[Check]:
+        if isinstance(bound, dict):
+            for n, most in bound.items():
+                yield Check(f"{key}.{n}", self.reason, None, most, partial(self.measure, n=n, most=most), n)
+        elif bound is not None:
+            least, most = bound if isinstance(bound, tuple) else (bound, None) if self.least else (None, bound)
+            yield Check(key, self.reason, least, most, self.measure)
 
 
 def _ends(line: str) -> bool:
@@ -240,24 +140,176 @@ def _ends(line: str) -> bool:
     return line.rstrip(CLOSING).endswith(TERMINAL) or line.endswith(TERMINAL)
 
 
+def _ended(text: Text) -> float:
+    # Headings end without a sign and stand apart, so they are not counted.
+    return min(sum(map(_ends, text.lines)) / max(len(text.lines) - text.headings, 1), 1.0)
+
+
+def _lettered(text: Text) -> float:
+    return sum(n for word, n in text.different.items() if LETTER.search(word)) / len(text.words)
+
+
+def _stops(text: Text) -> float:
+    return len(STOP_WORDS.intersection(map(str.lower, text.different)))
+
+
+def _sentences(text: Text) -> float:
+    return len(SENTENCE_END.findall(text.prose))
+
+
+def _top(text: Text, n: int, most: float) -> tuple[float, str]:
+    return next(((grams.top, grams.quote) for grams in text.ngrams() if grams.n == n), (0.0, ""))
+
+
+def _repeated(text: Text, n: int, most: float) -> tuple[float, str]:
+    # Repeated n-grams lie within repeated shorter ones: where these are few enough, the longer ones are too.
+    enough = (grams.repeats for grams in text.ngrams() if grams.n == n or grams.repeats <= most)
+    return next(enough, 0.0), ""
+
+
+LineRule = Literal["javascript", "policy", "no_terminal", "few_words"]
+LINE_RULES: dict[LineRule, Callable[[str], bool]] = {
+    "javascript": lambda line: "javascript" in line.lower(),
+    "policy": lambda line: any(phrase in line.lower() for phrase in POLICY),
+    "no_terminal": lambda line: not _ends(without_marks(line).strip()),
+    "few_words": lambda line: len(line.split()) < FEWEST_WORDS,
+}
+
+
+class QualitySettings(Settings):
+    """What a text may be; null switches a rule off. Defaults are the published values for text of the web.
+
+    Shares are from 0 to 1. Where no value is published (shares of javascript and policy lines, which C4 removes line by
+    line) the default is this project's. The first rule that a text breaks drops it, so cheap ones come first. Medical
+    bounds drop no document of the real corpora that is worth reading, but still drop what repeats itself from end to
+    end: lists and dosing tables have figures and no sentences, and reference texts say things twice.
+    """
+
+    words: Annotated[Count, Rule(lambda text: len(text.words), Reason.TOO_LONG, medical=None)] = 100_000
+    """The most words (Gopher). The least is `clean.length`."""
+    curly_brackets: Annotated[Count, Rule(lambda text: text.prose.count("{"), Reason.CURLY_BRACKET, medical=None)] = 0
+    """The most `{` (C4: none)."""
+    lorem_ipsum: Annotated[Count, Rule(lambda text: text.prose.lower().count("lorem ipsum"))] = 0
+    """The most times that "lorem ipsum" occurs (C4: none)."""
+    hashes: Annotated[Rate, Rule(lambda text: text.per_word("#"), Reason.SYMBOLS)] = 0.1
+    """The most `#` per word (Gopher)."""
+    ellipses: Annotated[Rate, Rule(lambda text: text.per_word(*ELLIPSES), Reason.SYMBOLS)] = 0.1
+    """The most `...` per word (Gopher)."""
+    bullet_lines: Annotated[
+        Share, Rule(lambda text: text.of_lines(lambda line: line.startswith(BULLETS)), medical=None)
+    ] = 0.9
+    """The largest share of lines that begin with a bullet (Gopher)."""
+    ellipsis_lines: Annotated[Share, Rule(lambda text: text.of_lines(lambda line: line.endswith(ELLIPSES)))] = 0.3
+    """The largest share of lines that end with `...` (Gopher)."""
+    javascript_lines: Annotated[Share, Rule(lambda text: text.of_lines(LINE_RULES["javascript"]))] = 0.1
+    """The largest share of lines with the word javascript."""
+    policy_lines: Annotated[Share, Rule(lambda text: text.of_lines(LINE_RULES["policy"]))] = 0.1
+    """The largest share of lines about cookies, a privacy policy or terms of use."""
+    terminal_lines: Annotated[Share, Rule(_ended, Reason.NO_TERMINAL_PUNCTUATION, least=True, medical=None)] = 0.12
+    """The least share of lines, headings apart, that end like a sentence (FineWeb)."""
+    word_length: Annotated[Range, Rule(lambda text: sum(map(len, text.words)) / len(text.words))] = (3.0, 10.0)
+    """The least and the most characters of a word on average (Gopher)."""
+    alphabetic_words: Annotated[Share, Rule(_lettered, Reason.FEW_ALPHABETIC_WORDS, least=True, medical=0.5)] = 0.8
+    """The least share of words that have a letter (Gopher)."""
+    stop_words: Annotated[Count, Rule(_stops, Reason.FEW_STOP_WORDS, least=True)] = 2
+    """How many of the, be, to, of, and, that, have, with occur at least (Gopher)."""
+    sentences: Annotated[Count, Rule(_sentences, Reason.FEW_SENTENCES, least=True, medical=None)] = 3
+    """The least sentences (C4)."""
+    duplicate_lines: Annotated[Share, Rule(lambda text: text.repeated_lines[0], medical=None)] = 0.3
+    """The largest share of lines that occurred before in the text (Gopher, like the five that follow)."""
+    duplicate_line_characters: Annotated[
+        Share, Rule(lambda text: text.repeated_lines[1], Reason.DUPLICATE_LINES, medical=0.5)
+    ] = 0.2
+    """The largest share of characters in such lines."""
+    duplicate_paragraphs: Annotated[Share, Rule(lambda text: text.repeated_paragraphs[0], medical=None)] = 0.3
+    """The largest share of paragraphs that occurred before in the text."""
+    duplicate_paragraph_characters: Annotated[
+        Share, Rule(lambda text: text.repeated_paragraphs[1], Reason.DUPLICATE_PARAGRAPHS, medical=0.5)
+    ] = 0.2
+    """The largest share of characters in such paragraphs."""
+    top_ngrams: Annotated[SharesByLength, Rule(_top, Reason.TOP_NGRAM, medical={2: 0.3, 3: 0.35, 4: 0.35})] = Field(
+        default={2: 0.20, 3: 0.18, 4: 0.16}
+    )
+    """By n, the largest share of characters in the most frequent n-gram of words."""
+    duplicate_ngrams: Annotated[SharesByLength, Rule(_repeated, medical={5: 0.65, 10: 0.6})] = Field(
+        default={5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}
+    )
+    """By n, the largest share of characters in n-grams that occurred before in the text."""
+    remove_lines: tuple[LineRule, ...] = ()
+    """Lines to take out, by C4's rules: those with the word javascript, about policies, that end unlike a sentence, or
+    of fewer than five words. Headings and the title stay. None by default, for a dosing table or a list would go."""
+
+
+@cache
+def rules_of(settings: type[QualitySettings]) -> dict[str, Rule]:
+    """The rules of the fields, in order, each with its reason."""
+    return {
+        key: replace(rule, reason=rule.reason or Reason(key))
+        for key, field in settings.model_fields.items()
+        for rule in field.metadata
+        if isinstance(rule, Rule)
+    }
+
+
+MEDICAL = {key: rule.medical for key, rule in rules_of(QualitySettings).items() if rule.medical is not WEB}
+DEFAULTS: dict[str, dict[str, Any]] = dict.fromkeys(CORPORA, MEDICAL)
+"""Settings by corpus. Replay must be like what the base model saw, so it has none."""
+
+
+def by_corpus(settings: Any) -> Any:
+    """The `quality` of a config, laid over DEFAULTS; a corpus that is switched off (null, false or `off`) is None."""
+    if not isinstance(settings, dict):
+        return settings
+    merged: dict[Any, Any] = DEFAULTS | settings
+    for corpus, changes in settings.items():
+        if isinstance(changes, dict):
+            merged[corpus] = DEFAULTS.get(corpus, {}) | changes
+        elif changes in (False, "off"):
+            merged[corpus] = None
+    return merged
+
+
+def verdict(body: str, settings: QualitySettings) -> Drop | None:
+    """The first rule that a body breaks; None where it breaks none."""
+    return next((measure.drop for measure in measures(body, settings) if measure.drop is not None), None)
+
+
+def measures(body: str, settings: QualitySettings) -> Iterator[Measure]:
+    """The rules in order, those of n-grams last and short n-grams first, each measured when it is asked for.
+
+    A body without words has none.
+    """
+    text = Text(body)
+    if not text.words:
+        return
+    rules = rules_of(type(settings)).items()
+    checks = [check for key, rule in rules for check in rule.checks(key, getattr(settings, key))]
+    for check in sorted(checks, key=lambda check: check.n):
+        measured = check.measure(text)
+        value, quote = measured if isinstance(measured, tuple) else (measured, "")
+        yield Measure(check.name, value, _drop(check, value, quote))
+
+
+def _drop(check: Check, value: float, quote: str) -> Drop | None:
+    if check.least is not None and value < check.least:
+        bound = f"at least {check.least:g}"
+    elif check.most is not None and value > check.most:
+        bound = f"at most {check.most:g}"
+    else:
+        return None
+    value = round(value, 4)
+    return Drop(check.reason, f"{check.name}={value:g}, {bound}{quote and f': {quote}'}", value)
+
+
 def keep_lines(body: str, which: tuple[LineRule, ...]) -> tuple[str, dict[LineRule, int]]:
-    """A body without the lines that rules of `which` forbid, and how many each took. Headings and blank lines stay."""
+    """A body without the lines that the rules `which` forbid, and how many each took. Headings and blank lines stay."""
     taken: dict[LineRule, int] = {}
     kept = []
     for line in body.split("\n"):
-        rule = next((one for one in which if line.strip() and not HEADING.match(line) and _forbids(one, line)), None)
+        judged = line.strip() and not HEADING.match(line)
+        rule = next((name for name in which if LINE_RULES[name](line)), None) if judged else None
         if rule is None:
             kept.append(line)
         else:
             taken[rule] = taken.get(rule, 0) + 1
     return "\n".join(kept), taken
-
-
-def _forbids(rule: LineRule, line: str) -> bool:
-    if rule == "javascript":
-        return "javascript" in line.lower()
-    if rule == "policy":
-        return any(phrase in line.lower() for phrase in POLICY)
-    if rule == "no_terminal":
-        return not _ends(without_marks(line).strip())
-    return len(line.split()) < FEWEST_WORDS

@@ -1,4 +1,4 @@
-"""How much of a text repeats itself: lines, paragraphs and n-grams of words, as shares of what there is."""
+"""How much of a text repeats itself, as shares of its lines, paragraphs and n-grams of words."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Places = NDArray[np.int64]
 
 LONGEST = 10
-"""Words of the longest n-grams that are looked at."""
+"""The longest n-grams have this many words."""
 
 
 class Ngrams(NamedTuple):
@@ -19,10 +19,10 @@ class Ngrams(NamedTuple):
 
     Attributes:
         n: Words in each.
-        top: Share that all occurrences of the most frequent one take, of equally frequent ones the longest.
+        top: Share in all occurrences of the most frequent n-gram. Of equally frequent ones the longest counts.
         quote: That n-gram.
-        repeats: Share that lies in the second or a later occurrence of any, each character counted once: what a reader
-            would lose who skipped all n-grams he has read before.
+        repeats: Share in second or later occurrences of any n-gram, each character counted once: what a reader would
+            lose who skipped all that he has read before.
     """
 
     n: int
@@ -32,7 +32,7 @@ class Ngrams(NamedTuple):
 
 
 def repeats(items: Sequence[str]) -> tuple[float, float]:
-    """Shares of items, and of their characters, that stand earlier in the list as well."""
+    """The share of items, and of their characters, that occurred earlier in the list."""
     seen: set[str] = set()
     again = characters = total = 0
     for item in items:
@@ -48,7 +48,7 @@ def repeats(items: Sequence[str]) -> tuple[float, float]:
 def ngrams(words: Sequence[str]) -> Iterator[Ngrams]:
     """The repeated n-grams for n from 2 to LONGEST, as long as there are any.
 
-    An n-gram can only repeat where the two (n-1)-grams in it do, so each turn looks at what the last one left.
+    An n-gram can only repeat where both (n-1)-grams in it do, so each turn checks only what the last one left.
     """
     index: dict[str, int] = defaultdict(count().__next__)
     ids = np.fromiter(map(index.__getitem__, words), np.int64, len(words))
@@ -73,7 +73,7 @@ def ngrams(words: Sequence[str]) -> Iterator[Ngrams]:
 
 
 def _groups(starts: Places, keys: Places) -> tuple[Places, Places, NDArray[np.bool_]]:
-    """Starts whose key occurs more than once, by key; the key's number; whether it is its first."""
+    """Starts whose key occurs more than once, sorted by key; the number of each key; whether a start is its first."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     first = np.ones(len(keys), dtype=bool)

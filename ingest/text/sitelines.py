@@ -1,9 +1,9 @@
-"""What of a guideline's text stays: the rules that all sites share, and a site's own, line by line.
+"""Which lines of a guideline stay, by rules for all sites and by rules of its site.
 
-A line is compared with a site's rules without case, marks of headings, numbers before it, and colons or dots after it:
+A line is compared with a site's rules without case, heading marks, numbers before it, and colons or dots after it:
 `## 4.2 Key recommendations:` is `key recommendations`. A rule that ends in `*` is the beginning of a heading. A bullet
-is never a heading, so a list of contents neither starts nor ends a text. What a line begins with, for `drop`, are whole
-words: `class` is no beginning of `Classification`.
+is never a heading, so a table of contents neither starts nor ends a text. `drop` compares whole words: no line
+`Classification` begins with `class`.
 """
 
 import re
@@ -13,17 +13,17 @@ from ingest.site import SiteCleaning
 from ingest.text.normalise import normalise
 
 PROSE = 10
-"""A line of more words than this is prose. Before the first one no heading stops the text: it is in the contents."""
+"""A line with more words than this is prose. Headings before any prose are in the contents and stop no text."""
 
 DEEPEST = 3
 ANY_LEVEL = 1_000
-"""A section skipped at this level ends at the next heading, whatever its own."""
+"""A section skipped at this level ends at the next heading, whatever its level."""
 
 PASSES = 8
-"""What was removed may have hidden another link or reference; nests deeper than this are nobody's text."""
+"""A removed link may have hidden another one. No text has them nested deeper than this."""
 
 GAP = "\x00"
-"""Stands where something was removed until blanks are tidied; normalise leaves none in a text."""
+"""Stands for what was removed, until blanks are tidied. No normalised text contains it."""
 
 HEADING = re.compile(r"(#+)[ \t]+(?=\S)")
 BULLET = "- "
@@ -33,10 +33,10 @@ IMAGE = re.compile(r"!\[([^\[\]\n]{0,300})\]\([^()\s]{0,2000}\)")
 LINK = re.compile(r"(?<!!)\[([^\[\]\n]{1,300})\]\((?:https?:|mailto:|/|#|\.)[^()\s]{0,2000}\)")
 URL = re.compile(r"(?:\b(?:https?|ftp)://|\bwww\.(?=\w))[^\s<>\"]*[^\s<>\"'.,;:!?()\[\]]/?", re.IGNORECASE)
 BRACKETS = re.compile(r"([\[\]])")
-# Letters of references are small and few: [18F] is an isotope, [24h] a time.
+# References have few letters, in lower case: [18F] is an isotope, [24h] a time.
 NUMBERS = re.compile(r"(?i:refs?\.? ?|references? )?\d{1,4}[a-c]?(?: ?[,;–—-] ?\d{1,4}[a-c]?)*")
-SAID = re.compile(r"edit|citation needed|clarification needed|note \d+|link|pdf|external link", re.IGNORECASE)
-# Brackets after these hold an interval, which is the finding and no reference.
+EDITORIAL = re.compile(r"edit|citation needed|clarification needed|note \d+|link|pdf|external link", re.IGNORECASE)
+# Brackets after these hold an interval, which is a finding and not a reference.
 INTERVAL = re.compile(r"(?:\bCI|\bIQR|\brange|\binterval|[=<>≤≥])[\s:,=]*$", re.IGNORECASE)
 UNIT = re.compile(
     r"(?:%|°[CF]?|(?:\b|/)(?:[mkµμn]?g|mcg|[dmµμ]?[lL]|[cmkµμ]?m[23²³]?|mm ?Hg|[mµμn]?mol|m?IU|kPa|m?Eq|min)(?:/\w+)*)"
@@ -47,7 +47,7 @@ VALUE = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
 HOLLOW = re.compile(rf"\([\s,;.:]*{GAP}[\s,;.:{GAP}]*\)")
 GAP_AT_END = re.compile(rf"(?: +|(?<!{GAP})){GAP}++(?=[\s.,;:!?)\]]|$)")
 
-# A plus or a minus in a cell is a result: of those only a border drawn as +---+---+ goes.
+# A plus or a minus in a cell is a result, so only a border such as +---+---+ is removed.
 RULE = re.compile(r"(?=[-=_*~|:\s]+$).*[-=_*~]{3}.*|[:\s]*\|[|:\s]*|\+(?:[-=]{3,}\+)+")
 LABEL = re.compile(
     r"(?:fig(?:ure)?|table|box|image|photo|video|chart)s?\.? ?(?:[a-z]?\d{1,3}(?:\.\d{1,2})*[a-z]?|[ivx]{1,4})?[.:]?"
@@ -59,19 +59,15 @@ LABEL = re.compile(
 LONELY = re.compile(r"[-*•]+|#+")
 
 
-def site_lines(text: str, rules: SiteCleaning) -> str:
-    """The text by the rules of section and line; raises nothing, and a second time changes nothing.
-
-    For all sites: URLs go, of a link its words stay; references in brackets (`[3]`, `[4–6, 9]`, `[edit]`) go. What may
-    be a finding stays: rows of numbers, isotopes (`[18F]FDG`), intervals (`95% CI [12, 45]`, `34 [22–45] years`). Lines
-    that are but a figure's or table's label, a rule of a table or a lonely mark go. The topmost headings get `#`, none
-    more than `###`. Characters, blanks and bullets are in normal form (ingest.text.normalise).
-    """
-    return site_pages([text], rules)
-
-
 def site_pages(pages: Iterable[str], rules: SiteCleaning) -> str:
-    """The text of a document of several pages, such as chapters: each starts and stops by itself."""
+    """The text of a document of several pages, such as chapters, after the rules for sections and lines. Idempotent.
+
+    Each page starts and stops by itself. For all sites, URLs are removed, but the words of a link stay. References in
+    brackets (`[3]`, `[4–6, 9]`, `[edit]`) are removed. Possible findings stay: rows of numbers, isotopes (`[18F]FDG`),
+    intervals (`95% CI [12, 45]`, `34 [22–45] years`). Lines that are only the label of a figure or table, a table's
+    border or a lone mark are removed. The topmost headings get `#`, the deepest `###`. The result is in normal form
+    (ingest.text.normalise).
+    """
     texts = ("\n".join(_kept(_tidied(normalise(page).split("\n")), rules)) for page in pages)
     return normalise("\n".join(_levelled("\n\n".join(texts).split("\n"))))
 
@@ -115,7 +111,7 @@ def _words(link: re.Match[str]) -> str:
 
 
 def _without_references(line: str) -> str:
-    """The line without innermost brackets that hold references. Linear: every piece is looked at once."""
+    """The line without innermost brackets that hold references. Linear, since it sees each piece once."""
     if "[" not in line:
         return line
     pieces: list[str] = []
@@ -132,14 +128,14 @@ def _without_references(line: str) -> str:
                 del pieces[start:]
                 piece = GAP
             else:
-                opened.clear()  # what is around these brackets holds more than a reference
+                opened.clear()  # the brackets around these hold more than a reference
         pieces.append(piece)
     return "".join(pieces)
 
 
 def _is_reference(inside: str, before: str, after: str) -> bool:
-    """A mark left in costs less than a finding taken out: what can be told from neither stays."""
-    if SAID.fullmatch(inside):
+    """Whether brackets surely hold a reference: a mark that stays costs less than a finding that is lost."""
+    if EDITORIAL.fullmatch(inside):
         return True
     return bool(NUMBERS.fullmatch(inside)) and not (
         after.isalpha() or INTERVAL.search(before) or _may_be_interval(inside, before)
@@ -147,7 +143,7 @@ def _is_reference(inside: str, before: str, after: str) -> bool:
 
 
 def _may_be_interval(inside: str, before: str) -> bool:
-    """Two numbers after a unit, or around a value before them. One number alone, as in `2010 [3]`, is a reference."""
+    """Two numbers after a unit, or around a value before them. A single number, as in `2010 [3]`, is a reference."""
     pair = PAIR.fullmatch(inside)
     if pair is None:
         return False
@@ -168,25 +164,25 @@ def _is_remains(line: str) -> bool:
 
 
 def _kept(lines: Iterable[str], rules: SiteCleaning) -> Iterator[str]:
-    """Lines from the start to the stop, without what is dropped and skipped."""
-    found = list(lines)
-    start = next((at for at, line in enumerate(found) if _is_one(line, rules.start_at)), 0) if rules.start_at else 0
-    half = sum(map(len, found[start:])) / 2
+    """The lines from start to stop, without dropped lines and skipped sections."""
+    every = list(lines)
+    start = next((at for at, line in enumerate(every) if _is_heading(line, rules.start_at)), 0)
+    half = sum(map(len, every[start:])) / 2
     dropped = _beginnings(rules.drop)
-    # Where most of the text is still to come, a closing heading is of its front matter and ends its own section alone.
+    # A closing heading in the first half belongs to the front matter and only ends its section.
     passed = 0
     prose = False
     skipping = 0
-    for line in found[start:]:
+    for line in every[start:]:
         level = _level(line)
-        closing = prose and _is_one(line, rules.stop_at)
+        closing = prose and _is_heading(line, rules.stop_at)
         if closing and passed >= half:
             return
         passed += len(line)
         if skipping and level and level <= skipping:
             skipping = 0
         if not skipping and level:
-            skipping = ANY_LEVEL if closing else level if _is_one(line, rules.skip) else 0
+            skipping = ANY_LEVEL if closing else level if _is_heading(line, rules.skip) else 0
         if closing or skipping or (dropped and dropped.match(_plain(line))):
             continue
         prose = prose or len(line.split()) > PROSE
@@ -194,34 +190,32 @@ def _kept(lines: Iterable[str], rules: SiteCleaning) -> Iterator[str]:
 
 
 def _beginnings(rules: tuple[str, ...]) -> re.Pattern[str] | None:
-    """What matches a plain line that begins with one of the rules, none of which ends within a word."""
+    """A pattern for plain lines that begin with a rule and do not go on within a word."""
     plain = map(_plain, rules)
     return re.compile("|".join(re.escape(rule) + r"\b" * rule[-1:].isalnum() for rule in plain)) if rules else None
 
 
 def _level(line: str) -> int:
-    """1 for the topmost heading; 0 for what is none."""
+    """The level of a heading, from 1; 0 for other lines."""
     mark = HEADING.match(line)
     return len(mark[1]) if mark else 0
 
 
 def _plain(line: str) -> str:
-    """A line as it is compared with beginnings: without case, marks and blanks."""
+    """A line without case, marks and outer blanks, to be compared with beginnings."""
     return HEADING.sub("", line.strip().removeprefix(BULLET), count=1).casefold()
 
 
-def _is_one(line: str, headings: tuple[str, ...]) -> bool:
-    """Whether a line is one of the headings."""
+def _is_heading(line: str, headings: tuple[str, ...]) -> bool:
+    """Whether a line is one of the headings, which may end in `*`."""
     if not headings or not line or line.startswith(BULLET):
         return False
     plain = _plain(line)
-    said = _unnumbered(plain)
+    title = _unnumbered(plain)
     for heading in headings:
-        wanted = heading.casefold().strip()
-        if wanted.endswith("*"):
-            if said.startswith(_unnumbered(wanted[:-1])):
-                return True
-        elif said == _unnumbered(wanted):
+        rule = heading.casefold().strip()
+        bare = _unnumbered(rule.removesuffix("*"))
+        if title.startswith(bare) if rule.endswith("*") else title == bare:
             return True
     return False
 
@@ -231,7 +225,7 @@ def _unnumbered(line: str) -> str:
 
 
 def _levelled(lines: list[str]) -> Iterator[str]:
-    """Headings from `#` on, none deeper than `###`."""
+    """The lines with headings from `#` to `###`."""
     top = min((level for level in map(_level, lines) if level), default=1)
     for line in lines:
         if level := _level(line):

@@ -1,4 +1,4 @@
-"""A page that is wanted, what came of it, and the reasons why a URL gave no page."""
+"""A request for a page, its answer, and the reasons why a URL gave no page."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,21 +31,21 @@ class Miss(StrEnum):
 
 
 PASSING = {Miss.RATE_LIMITED, Miss.SERVER_ERROR, Miss.CONNECTION, Miss.TIMEOUT, Miss.NOT_BUILT}
-"""What another time may end otherwise: tried again, in this run and the next."""
+"""Misses that may pass: the URL is tried again, in this run and the next."""
 
 UNREAD = {Miss.TOO_LARGE, Miss.BAD_ENCODING, Miss.CONNECTION, Miss.TIMEOUT}
-"""Whose body did not come whole, or cannot be read."""
+"""Misses of which the body is incomplete or cannot be read."""
 
 Truncated = Literal["length", "time", "disconnect", "unspecified"]
-"""Why a body is not whole, in the words of WARC-Truncated (ISO 28500, 5.13)."""
+"""Why a body is incomplete, in the words of WARC-Truncated (ISO 28500, 5.13)."""
 
 Want = Literal["html", "pdf", "list", "any"]
-"""`list` is an index that is no page: JSON, or the XML of a sitemap."""
+"""`list` is an index that is not a page: JSON, or the XML of a sitemap."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A page that is wanted. `private` allows addresses that are not public, for a site that is itself at one."""
+    """A request for a page. `private` allows addresses that are not public, for a site that has one."""
 
     url: str
     want: Want
@@ -59,12 +59,12 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of an Ask: a page (status 200), `unchanged` (304), a redirect's `location`, or a `miss`.
+    """The answer to an Ask: a page (status 200), `unchanged` (304), a redirect's `location`, or a `miss`.
 
-    Where a host answered there is a `status`, with whatever came of the body; `truncated` tells why that is not all.
-    `robots` is the answer of the host's robots.txt where this request had to ask for it first, `before` are all other
-    responses on the way to this one: to requests that were sent again, to a robots.txt's redirects, to the parts of a
-    page that a browser built.
+    If a host answered, there is a `status`, and as much of the body as came; `truncated` says why that is not all.
+    `robots` is the answer for the host's robots.txt, if this request had to ask for it first. `before` are all other
+    responses on the way: to requests that were retried, to redirects of robots.txt, and to the parts of a page that a
+    browser built.
     """
 
     url: str
@@ -88,7 +88,7 @@ class Answer:
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
     def as_miss(self, miss: Miss, evidence: str) -> "Answer":
-        """The same, as one that gave no page."""
+        """The same answer, as one that gave no page."""
         return replace(self, miss=miss, evidence=evidence.encode("utf-8", "backslashreplace").decode())
 
 

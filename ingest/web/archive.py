@@ -1,4 +1,4 @@
-"""A site's folder of the crawl: WARC files that grow record by record, and the log of fetches, safe from a kill."""
+"""The folder of a crawled site: WARC files that grow record by record, and the log of fetches. A kill loses nothing."""
 
 import asyncio
 import fcntl
@@ -19,19 +19,28 @@ from ingest.web.fetchlog import Fetch, FetchLog, Kind, superseded_file
 from ingest.web.payload import Payload, PayloadError, read_payload
 from ingest.web.warc import ASKED, DOCUMENT, KIND, OTHER, Record, read_records
 from lake.error import UserError
+from lake.files import replace
 
 SUFFIX = ".warc.gz"
 HOP = ("content-length", "transfer-encoding", "connection", "keep-alive", "set-cookie")
-"""Headers that do not hold for a body that is stored unpacked and in one piece, or are nobody's business."""
+"""Headers that do not hold for a body that is stored unpacked and in one piece, and those that are private."""
 
 REVISIT = "http://netpreserve.org/warc/1.1/revisit"
 
 HEADROOM = 4 * 2**20
-"""What a record may have beside its body."""
+"""Bytes that a record may have besides its body."""
+
+
+def packed_record(folder: Path, fetch: Fetch) -> bytes:
+    """The record of a page as it is in its WARC file."""
+    name, offset, end = fetch.place
+    with (folder / name).open("rb") as stream:
+        stream.seek(offset)
+        return stream.read(end - offset)
 
 
 class Volume:
-    """One WARC file, open for appending; who holds it is the only one who writes to it."""
+    """A WARC file, open for appending. Only its holder writes to it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,7 +51,7 @@ class Volume:
         return self._stream.tell()
 
     def append(self, data: bytes) -> tuple[int, int]:
-        """Offset and length of a whole record that is packed by itself."""
+        """Append a whole record that is packed by itself; returns its offset and length."""
         offset = self.size
         self._stream.write(data)
         self._stream.flush()
@@ -53,7 +62,7 @@ class Volume:
 
 
 class Archive:
-    """The folder of one site. Opening it recovers what a killed crawl left: nothing but whole records stays.
+    """The folder of a site. Opening it recovers what a killed crawl left: only whole records stay.
 
     Raises:
         UserError: another crawl has the folder open.
@@ -68,7 +77,7 @@ class Archive:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
-            raise UserError(f"{folder}: another crawl is at work here; wait for it or end it") from None
+            raise UserError(f"{folder}: another crawl is at work here; wait for it or stop it") from None
         self.log = FetchLog(folder / "fetches.jsonl")
         self._recover()
 
@@ -90,21 +99,21 @@ class Archive:
                 self._recover_tail(path, end)
 
     def _recover_tail(self, path: Path, end: int) -> None:
-        """Log the whole records behind the last that is logged, and cut off what is torn."""
+        """Log the whole records after the last logged one, and cut off what is torn."""
         with path.open("r+b") as stream:
-            for found in read_records(stream, self._max_bytes, end):
-                if not isinstance(found, Record) or found.end is None:
+            for record in read_records(stream, self._max_bytes, end):
+                if not isinstance(record, Record) or record.end is None:
                     break
-                payload = _payload(found, self._max_bytes)
+                payload = _payload(record, self._max_bytes)
                 if payload is not None:
-                    self.log.add(_recovered(path.name, found, found.end, payload))
-                end = found.end
+                    self.log.add(_recovered(path.name, record, record.end, payload))
+                end = record.end
             stream.truncate(end)
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
     def volume(self, prefix: str, room: int) -> Volume:
-        """A new file for records, or, where it is below `room` bytes, the newest that begins with `prefix`."""
+        """The newest file that begins with `prefix`, or a new one if that has `room` bytes or more."""
         names = sorted(self.folder.glob(f"{prefix}-[0-9]*{SUFFIX}"))
         if names and names[-1].stat().st_size < room:
             return Volume(names[-1])
@@ -112,13 +121,13 @@ class Archive:
         return Volume(self.folder / f"{prefix}-{number:05d}{SUFFIX}")
 
     async def store(self, volume: Volume, answer: Answer, url: str, kind: Kind, document: str | None = None) -> Fetch:
-        """Write a page that was asked for as `url` to a volume, then to the log."""
-        ours: dict[str, str] = {KIND: kind}
+        """Write a page that was requested as `url` to a volume, then to the log."""
+        warc_headers: dict[str, str] = {KIND: kind}
         if document is not None:
-            ours[DOCUMENT] = document
+            warc_headers[DOCUMENT] = document
         if answer.url != url:
-            ours[ASKED] = url
-        offset, length = volume.append(await asyncio.to_thread(_pack, answer, ours))
+            warc_headers[ASKED] = url
+        offset, length = volume.append(await asyncio.to_thread(_pack, answer, warc_headers))
         fetch = Fetch(
             url=url,
             kind=kind,
@@ -138,7 +147,7 @@ class Archive:
         return fetch
 
     async def store_other(self, volume: Volume, answer: Answer) -> dict[str, str | int]:
-        """Write a response that is no page, if a host answered; returns its place as a Fetch has it."""
+        """Write a response that is not a page, if a host answered; returns its place, as fields of Fetch."""
         if answer.status is None:
             return {}
         offset, length = volume.append(await asyncio.to_thread(_pack, answer, {KIND: OTHER}))
@@ -147,27 +156,27 @@ class Archive:
     async def store_miss(
         self, volume: Volume, answer: Answer, url: str, kind: Kind, document: str | None = None
     ) -> None:
-        """Write what came of a URL that gave no page, then the reason to the log."""
+        """Write the response for a URL that gave no page, then the reason to the log."""
         place = await self.store_other(volume, answer)
         self.log.add(Fetch.of_miss(answer, url, kind, document).model_copy(update=place))
 
     async def store_before(self, volume: Volume, answer: Answer) -> None:
-        """Write all that was received on the way to an answer; robots.txt has a line in the log as well."""
-        for one in answer.before:
-            await self.store_other(volume, one)
+        """Write everything that was received on the way to an answer. robots.txt gets a line in the log as well."""
+        for response in answer.before:
+            await self.store_other(volume, response)
         robots = answer.robots
         if robots is None:
             return
         if robots.miss is None and robots.status == 200:
             await self.store(volume, robots, robots.url, "robots")
         else:
-            told = robots.as_miss(robots.miss or Miss.NOT_FOUND, robots.evidence or f"status {robots.status}")
-            await self.store_miss(volume, told, robots.url, "robots")
+            miss = robots.as_miss(robots.miss or Miss.NOT_FOUND, robots.evidence or f"status {robots.status}")
+            await self.store_miss(volume, miss, robots.url, "robots")
 
     async def store_revisit(self, volume: Volume, answer: Answer, old: Fetch) -> None:
-        """Write that a page is the same as before, by its host's word (status 304) or by its bytes, and refer to it."""
+        """Write a reference to an old page that is unchanged, as its host says (status 304) or its bytes show."""
         page = self._record(old).headers
-        told = {
+        reference = {
             KIND: OTHER,
             "WARC-Profile": f"{REVISIT}/{'server-not-modified' if answer.unchanged else 'identical-payload-digest'}",
             "WARC-Refers-To": page.get("warc-record-id"),
@@ -175,16 +184,12 @@ class Archive:
             "WARC-Refers-To-Date": page["warc-date"],
             "WARC-Payload-Digest": page.get("warc-payload-digest"),
         }
-        ours = {name: value for name, value in told.items() if value is not None}
-        volume.append(await asyncio.to_thread(_pack, answer, ours, "revisit"))
+        warc_headers = {name: value for name, value in reference.items() if value is not None}
+        volume.append(await asyncio.to_thread(_pack, answer, warc_headers, "revisit"))
 
     def move(self, volume: Volume, fetch: Fetch) -> Fetch:
-        """Write the record of a page once more, so that the pages of its document stand together."""
-        name, offset, end = fetch.place
-        with (self.folder / name).open("rb") as stream:
-            stream.seek(offset)
-            data = stream.read(end - offset)
-        offset, length = volume.append(data)
+        """Write the record of a page again, so that the pages of its document are together."""
+        offset, length = volume.append(packed_record(self.folder, fetch))
         moved = fetch.model_copy(update={"warc": volume.path.name, "offset": offset, "length": length})
         self.log.add(moved)
         return moved
@@ -198,55 +203,46 @@ class Archive:
         return read_payload(self._record(fetch).block, self._max_bytes)
 
     def _record(self, fetch: Fetch) -> Record:
-        name, offset, end = fetch.place
-        with (self.folder / name).open("rb") as stream:
-            stream.seek(offset)
-            packed = io.BytesIO(stream.read(end - offset))
-        found = next(read_records(packed, self._max_bytes), None)
-        if not isinstance(found, Record):
+        record = next(read_records(io.BytesIO(packed_record(self.folder, fetch)), self._max_bytes), None)
+        if not isinstance(record, Record):
+            name, offset, _ = fetch.place
             raise UserError(f"{self.folder / name}: the record at {offset} is damaged; remove the file and crawl again")
-        return found
+        return record
 
     def write_superseded(self, volume: Volume) -> None:
-        """Beside each WARC, the records in it that later ones replace, for who reads it.
+        """Write, beside each WARC, which of its records later ones replace, for readers of the WARC.
 
-        A change of them is noted in `volume` as well, so that who goes by the content of WARC files sees that something
-        changed where a page only vanished.
+        A change of such a list is noted in `volume` too, else the WARC files would not show that a page is gone.
         """
         for name, offsets in self.log.superseded().items():
             path = superseded_file(self.folder / name)
-            data = json.dumps(offsets)
-            if path.exists() and path.read_text(encoding="utf-8") == data:
+            data = json.dumps(offsets).encode()
+            if path.exists() and path.read_bytes() == data:
                 continue
             buffer = io.BytesIO()
             writer: Any = WARCWriter(buffer, gzip=True, warc_version="1.1")
-            writer.write_record(writer.create_warcinfo_record(name, {"superseded": data}))
-            volume.append(
-                buffer.getvalue()
-            )  # first: a kill before the list is there leads to one note more, not to none
-            temporary = path.with_name(f".{path.name}")
-            temporary.write_text(data, encoding="utf-8")
-            temporary.replace(path)
+            writer.write_record(writer.create_warcinfo_record(name, {"superseded": data.decode()}))
+            volume.append(buffer.getvalue())  # first, for a kill in between then costs a second note, not the only one
+            replace(path, data)
 
     def last_documents(self) -> dict[str, str]:
-        """For each WARC, the document that its last record belongs to."""
+        """For each WARC, the document to which its last record belongs."""
         ends = self.log.ends()
-        found = {}
+        documents = {}
         for line in self.log:
             if line.kept and line.kind in ("document", "chapter") and line.place[2] == ends[line.place[0]]:
-                found[line.place[0]] = line.document or line.url
-        return found
+                documents[line.place[0]] = line.document or line.url
+        return documents
 
     def files(self) -> list[Path]:
         return sorted(self.folder.glob(f"*{SUFFIX}"))
 
 
 class Group:
-    """The pages of one document, which stand together in one volume.
+    """The pages of one document, which are together in one volume.
 
-    `taken` are URLs of its pages, to which no other of its pages may lead.
-
-    Pages that were kept before stay where they are, unless a new one comes among them: then all are written once more.
+    `taken` are the URLs of its pages, to which no other of its pages may lead. Pages that were kept before stay where
+    they are, unless a new page joins them: then all are written again.
     """
 
     def __init__(self, archive: Archive, volume: Volume, document: str) -> None:
@@ -270,7 +266,7 @@ class Group:
         return await self._archive.store(self._volume, answer, url, kind, self.document)
 
     def finish(self) -> None:
-        """A kill may have left some of the pages moved and others not."""
+        """Bring the pages together, for a kill may have left only some of them moved."""
         if not self._open and not self._together():
             self._move()
 
@@ -280,21 +276,21 @@ class Group:
 
     def _together(self) -> bool:
         places = [fetch.place for fetch in self._waiting]
-        return all(one[0] == two[0] and one[2] == two[1] for one, two in pairwise(places))
+        return all(place[0] == after[0] and place[2] == after[1] for place, after in pairwise(places))
 
     def _at_end(self) -> bool:
         last = self._waiting[-1].place if self._waiting else (self._volume.path.name, 0, self._volume.size)
         return (last[0], last[2]) == (self._volume.path.name, self._volume.size)
 
 
-def _pack(answer: Answer, ours: dict[str, str], kind: Literal["response", "revisit"] = "response") -> bytes:
+def _pack(answer: Answer, warc_headers: dict[str, str], kind: Literal["response", "revisit"] = "response") -> bytes:
     """A record, packed by itself; a revisit has no body."""
     headers = [(name, value) for name, value in answer.headers if name.lower() not in HOP]
     body = answer.body if kind == "response" else b""
     if kind == "response":
         headers.append(("Content-Length", str(len(body))))
     if answer.truncated is not None:
-        ours = {**ours, "WARC-Truncated": answer.truncated}
+        warc_headers = {**warc_headers, "WARC-Truncated": answer.truncated}
     buffer = io.BytesIO()
     writer: Any = WARCWriter(buffer, gzip=True, warc_version="1.1")
     date = answer.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -306,7 +302,7 @@ def _pack(answer: Answer, ours: dict[str, str], kind: Literal["response", "revis
         http_headers=StatusAndHeaders(
             f"{answer.status} {responses.get(answer.status or 0, '')}", headers, protocol="HTTP/1.1"
         ),
-        warc_headers_dict={"WARC-Date": date, **ours},
+        warc_headers_dict={"WARC-Date": date, **warc_headers},
     )
     writer.write_record(record)
     return buffer.getvalue()

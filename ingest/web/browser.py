@@ -1,7 +1,7 @@
 """Pages that need JavaScript, built by Chromium through Playwright (the extra `browser`).
 
-The browser builds and never fetches: every request that a page makes is answered by the crawler, so that robots.txt,
-rates and limits hold for scripts and data as for pages, and whatever slips by meets a proxy that is not there.
+The browser builds pages but fetches nothing. The crawler answers every request of a page, so that robots.txt, rates and
+limits hold for scripts and data too. A request that slipped past it would go to a proxy that does not exist.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lake.error import UserError
 
@@ -33,23 +33,23 @@ FLAGS = (
     "--webrtc-ip-handling-policy=disable_non_proxied_udp",
 )
 NEEDLESS = {"image", "media", "font", "stylesheet", "manifest", "other"}
-"""Kinds of requests that add no text."""
+"""Types of resources that add no text."""
 
 METHODS = {"GET", "HEAD", "POST"}
 SENT = ("accept", "content-type", "x-requested-with", "authorization", "cookie", "origin", "referer")
-"""Headers of a page's request that go on to the host; the others are the browser's own."""
+"""Headers of a page's request that are sent to the host. The others come from the browser."""
 
 DROPPED = ("content-encoding", "content-length", "transfer-encoding", "connection", "content-security-policy")
-"""Headers of an answer that do not hold for the unpacked body, or would keep the page from being built."""
+"""Headers of an answer that do not hold for the unpacked body, or would prevent the page from being built."""
 
 
 class BrowserError(Exception):
-    """A page was not built, and why."""
+    """A page could not be built."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a page asks for; `kind` is script, fetch, xhr, document …"""
+    """A request of a page; `kind` is script, fetch, xhr, document …"""
 
     url: str
     kind: str
@@ -60,7 +60,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What it is given."""
+    """The response to a request of a page."""
 
     status: int
     headers: dict[str, str]
@@ -71,9 +71,9 @@ Load = Callable[[Request], Awaitable[Loaded | None]]
 
 
 class Clock:
-    """The seconds that a page has to be built. They stand still while the page only waits for its requests' turn.
+    """Limits the seconds in which a page is built. The clock stops while the page only waits for its requests' turn.
 
-    A host at a slow rate makes all its pages wait, so a page that waits is not late. They run while the page's scripts
+    A host with a slow rate makes all its pages wait, and they must not time out for that. The clock runs while scripts
     work and while an answer is on its way.
     """
 
@@ -81,15 +81,14 @@ class Clock:
         self._left = seconds
         self._timeout = asyncio.timeout(None)
         self._over = False
-        self._asked = 0
-        self._sent = 0
+        self._requests = {"asked": 0, "sent": 0}
 
     @asynccontextmanager
     async def limit(self) -> AsyncIterator[None]:
-        """End the block when time is over.
+        """End the block when the time is up.
 
         Raises:
-            TimeoutError: it was.
+            TimeoutError: the time was up.
         """
         async with self._timeout:
             self._run_or_stand()
@@ -99,31 +98,21 @@ class Clock:
                 self._over = True
 
     @contextmanager
-    def asked(self) -> Iterator[None]:
-        """While the page has asked for something and does not have it."""
-        self._asked += 1
+    def counted(self, state: Literal["asked", "sent"]) -> Iterator[None]:
+        """Count a request of the page: `asked` until it is answered, `sent` while its host is answering."""
+        self._requests[state] += 1
         self._run_or_stand()
         try:
             yield
         finally:
-            self._asked -= 1
-            self._run_or_stand()
-
-    @contextmanager
-    def sent(self) -> Iterator[None]:
-        """While a request of the page is with its host."""
-        self._sent += 1
-        self._run_or_stand()
-        try:
-            yield
-        finally:
-            self._sent -= 1
+            self._requests[state] -= 1
             self._run_or_stand()
 
     def _run_or_stand(self) -> None:
         if self._over or self._timeout.expired():
             return  # requests outlive the page that asked for them
-        runs, until, now = bool(self._sent or not self._asked), self._timeout.when(), asyncio.get_running_loop().time()
+        runs = bool(self._requests["sent"] or not self._requests["asked"])
+        until, now = self._timeout.when(), asyncio.get_running_loop().time()
         if runs and until is None:
             self._timeout.reschedule(now + self._left)
         elif not runs and until is not None:
@@ -132,7 +121,7 @@ class Clock:
 
 
 def check_browser(executable: str) -> None:
-    """Raises UserError where Playwright or the browser is missing: to be called before work starts."""
+    """Raises UserError if Playwright or the browser is missing. To be called before work starts."""
     if importlib.util.find_spec("playwright") is None:
         raise UserError("a site of mode browser needs Playwright; install it: pip install 'gap-replay[browser]'")
     if shutil.which(executable) is None:
@@ -140,7 +129,7 @@ def check_browser(executable: str) -> None:
 
 
 class Browser:
-    """Chromium, started with the first page and used for all; pages share nothing."""
+    """Chromium, started for the first page and used for all. Pages share nothing."""
 
     def __init__(self, executable: str, user_agent: str) -> None:
         self._executable = executable
@@ -162,10 +151,10 @@ class Browser:
         return self._chromium
 
     async def build(self, url: str, first: Loaded, wait_for: str | None, load: Load) -> bytes:
-        """The HTML, as UTF-8, of the page at `url` once its scripts ran and `wait_for`, a CSS selector, is there.
+        """The HTML, as UTF-8, of the page at `url` once its scripts ran and the CSS selector `wait_for` matches.
 
-        `first` answers the page's own request, `load` every further one; where that gives None, the request fails.
-        It may take forever.
+        `first` answers the page's own request, `load` every further one. If `load` gives None, the request fails. There
+        is no time limit.
 
         Raises:
             BrowserError: the browser failed.
@@ -178,7 +167,7 @@ class Browser:
             try:
                 await context.route("**/*", lambda route: _answer(route, url, first, load))
                 page = await context.new_page()
-                page.set_default_timeout(0)  # Playwright's own clock would not stand still
+                page.set_default_timeout(0)  # Playwright's own clock would not stop
                 await page.goto(url, wait_until="domcontentloaded" if wait_for else "networkidle")
                 if wait_for:
                     await page.wait_for_selector(wait_for, state="attached")

@@ -1,7 +1,7 @@
-"""The crawl of one site: documents and chapters. It asks for pages through a function and knows no engine.
+"""The crawl of one site: documents and chapters. It gets pages from a function and knows no engine.
 
-All that a crawl knows stands in its folder, so one that was killed goes on where it was: a page in a WARC is not asked
-for again, and a page that is not is.
+Everything that a crawl knows is in its folder, so that a killed crawl resumes: only pages that no WARC holds are
+requested again.
 """
 
 import asyncio
@@ -32,16 +32,16 @@ GetPage = Callable[[Ask], Awaitable[Answer]]
 
 
 class CrawlSettings(FetchSettings):
-    """Which sites are fetched, to where, and how.
+    """Which sites are crawled, where their pages go, and how they are requested.
 
     Attributes:
-        sites: Tags of sites that come with the project, or paths of YAML files of one's own.
-        folder: Below the data folder; each site has its own in it.
-        fetchers: Ray actors that ask; a host belongs to exactly one.
-        concurrency: Documents of one site that are in work at a time.
-        limit: Documents of each site at the most.
-        fresh_hours: With --refresh, pages younger than this are not asked for again.
-        volume_mb: A WARC file over this size is closed after its last document.
+        sites: Tags of sites that come with the project, or paths of your own YAML files.
+        folder: A folder below the data folder, with a folder for each site.
+        fetchers: Ray actors that send requests; a host belongs to exactly one.
+        concurrency: Documents of a site that are fetched at a time.
+        limit: Documents of each site, at most.
+        fresh_hours: With --refresh, pages younger than this are not requested again.
+        volume_mb: A WARC file over this size is closed after its current document.
     """
 
     sites: tuple[str, ...] = Field(min_length=1)
@@ -66,11 +66,11 @@ class CrawlSettings(FetchSettings):
         tags = [bundled.tag(site) for site in sites]
         for name in tags:
             if tags.count(name) > 1:
-                raise ValueError(f"{name} is there twice; every site has a folder of its own")
+                raise ValueError(f"{name} is there twice; two sites cannot share a folder")
         return sites
 
     def chosen(self, names: Sequence[str] = ()) -> dict[str, Site]:
-        """The sites named, or all, by what `sites` calls them.
+        """The named sites, or all, by their names in `sites`.
 
         Raises:
             UserError: a site is not one of `sites`, or its file is missing or wrong.
@@ -86,7 +86,7 @@ class CrawlSettings(FetchSettings):
 class SiteCrawl:
     """One crawl of one site into its archive.
 
-    `fetch` gets a page, `told` hears how many documents were finished and how many more were found.
+    `fetch` gets a page. `progress` is called with how many more documents are finished, and how many more are listed.
     """
 
     def __init__(
@@ -96,17 +96,17 @@ class SiteCrawl:
         archive: Archive,
         fetch: GetPage,
         refresh: bool = False,
-        told: Callable[[int, int], None] = lambda done, found: None,
+        progress: Callable[[int, int], None] = lambda finished, listed: None,
     ) -> None:
         self._site = site
         self._settings = settings
         self._archive = archive
         self._fetch = fetch
         self._refresh = refresh
-        self._told = told
+        self._progress = progress
         self._log = archive.log
         named = [clean_url(url) or url for url in (*site.index.urls, *site.seeds)]
-        self._own = {domain(host_of(url)) for url in named}
+        self._domains = {domain(host_of(url)) for url in named}
         self._private = {origin(url) for url in named if names_private(host_of(url))}
         self._listing = Listing(site, archive, lambda url, want, links: self._get(url, "index", want, None, links))
         self._begun: dict[str, asyncio.Event] = {}
@@ -118,22 +118,22 @@ class SiteCrawl:
         """Fetch what is missing, and with `refresh` what is stale.
 
         Returns:
-            Figures for the manifest: documents listed now, how many each index page led to, requests, seconds; and as
-            `unasked` the rows of FETCH of all that is listed and was not asked for, over a limit or no URL.
+            Figures for the manifest: documents listed now, how many each index page led to, requests, seconds; and
+            `unasked`, the rows of FETCH for what is listed and was not requested: it is over a limit or not a URL.
         """
         started = time.monotonic()
         self._lists = [self._archive.volume("index", self._room)]
         listed = await self._listing.documents()
         await self._let_go(set(listed))
         documents = self._known(listed)
-        wanted = documents[: self._settings.limit]
-        self._told(0, len(wanted))
-        self._owner |= {url: url for url in wanted}
-        await self._lanes(wanted)
+        chosen = documents[: self._settings.limit]
+        self._progress(0, len(chosen))
+        self._owner |= {url: url for url in chosen}
+        await self._lanes(chosen)
         self._archive.write_superseded(self._pages())
         for volume in self._lists:
             volume.close()
-        why, over = f"crawl.limit is {self._settings.limit}", documents[len(wanted) :]
+        why, over = f"crawl.limit is {self._settings.limit}", documents[len(chosen) :]
         left = [Fetch.of_miss(missed(url, Miss.OVER_LIMIT, why), url, "document", url) for url in over]
         return {
             "listed": len(listed),
@@ -145,7 +145,7 @@ class SiteCrawl:
         }
 
     async def _let_go(self, listed: set[str]) -> None:
-        """Documents that an earlier crawl kept and `index.match` does not let in now are gone, with their chapters."""
+        """Mark documents of an earlier crawl that do not fit `index.match` any more as gone, with their chapters."""
         kept = [line for line in self._log if line.kept and line.kind in ("document", "chapter")]
         documents = {line.url for line in kept if line.kind == "document"} - listed
         gone = {url for url in documents if not self._listing.fits(url)}
@@ -156,8 +156,8 @@ class SiteCrawl:
                 await self._archive.store_miss(self._pages(), miss, line.url, line.kind, document)
 
     def _known(self, listed: list[str]) -> list[str]:
-        """Documents to get: those listed, then what an earlier crawl kept. Notes whose pages are kept."""
-        found = dict.fromkeys(listed)
+        """Documents to get: the listed ones, then those that an earlier crawl kept. Remembers whose pages are kept."""
+        documents = dict.fromkeys(listed)
         for line in self._log:
             if line.kept and line.kind in ("document", "chapter"):
                 document = line.document or line.url
@@ -165,15 +165,15 @@ class SiteCrawl:
                 if line.kind == "chapter":
                     self._chapters.setdefault(document, []).append(line.url)
                 elif line.url not in self._listing.led_to:
-                    found[line.url] = None
-        return list(found)
+                    documents[line.url] = None
+        return list(documents)
 
     @property
     def _room(self) -> int:
         return int(self._settings.volume_mb * 2**20)
 
     def _pages(self) -> Volume:
-        """The WARC file of all that is no page of a document. A full one stays open for what is on its way to it."""
+        """The WARC file for everything but the pages of documents. A full one stays open for responses on their way."""
         if self._lists[-1].size >= self._room:
             self._lists.append(self._archive.volume("index", self._room))
         return self._lists[-1]
@@ -181,9 +181,9 @@ class SiteCrawl:
     # Documents -------------------------------------------------------------------------------------------------------
 
     async def _lanes(self, documents: list[str]) -> None:
-        """Some documents at a time, each lane with a WARC file of its own, so that a document's pages stand together.
+        """Get some documents at a time. Each lane has its own WARC file, so that a document's pages stay together.
 
-        A lane that goes on with a file first finishes the document at its end.
+        A lane that continues a file first finishes the document at the file's end.
         """
         volumes = [self._archive.volume(f"lane{lane:02d}", self._room) for lane in range(self._settings.concurrency)]
         last = self._archive.last_documents()
@@ -202,14 +202,14 @@ class SiteCrawl:
             document = first or queue.popleft()
             first = None
             await self._document(document, volume)
-            self._told(1, 0)
+            self._progress(1, 0)
             if volume.size >= self._room:
                 volume.close()
                 volume = self._archive.volume(f"lane{lane:02d}", self._room)
         volume.close()
 
     async def _document(self, url: str, volume: Volume) -> None:
-        """Get a document's page, or its first one and its chapters."""
+        """Get a document's page, or its first page and its chapters."""
         self._begun[url] = asyncio.Event()
         try:
             await self._document_pages(Group(self._archive, volume, url), url)
@@ -217,12 +217,12 @@ class SiteCrawl:
             self._settle(url)
 
     async def _turn(self, document: str) -> None:
-        """Wait for documents that were begun before: a page to which two lead belongs to the first."""
+        """Wait for documents that were begun earlier: a page to which two documents lead belongs to the first."""
         while document in self._begun and (first := next(iter(self._begun))) != document:
             await self._begun[first].wait()
 
     def _settle(self, document: str) -> None:
-        """Let later documents have their turn: this one knows its pages."""
+        """Let later documents have their turn, for this one knows its pages."""
         if document in self._begun:
             self._begun.pop(document).set()
 
@@ -231,11 +231,11 @@ class SiteCrawl:
         first = await self._get(url, "document", "pdf" if site.mode == "pdf" else "html", group, site.wait_for)
         links: list[str] = []
         if first is not None and site.chapters is not None:
-            found = await self._listing.links(first, site.chapters)
-            self._listing.refuse(first, found, "chapter", url)
-            links = found.urls
+            refs = await self._listing.links(first, site.chapters)
+            self._listing.refuse(first, refs, "chapter", url)
+            links = refs.urls
             await self._turn(url)
-            # What is the first page, or belongs to another document, is no chapter of this one.
+            # The first page is no chapter, and neither is a page of another document.
             others = [link for link in links if link not in (url, first.final_url)]
             chapters = [link for link in others if self._owner.setdefault(link, url) == url]
             self._settle(url)
@@ -253,7 +253,7 @@ class SiteCrawl:
     # Pages -----------------------------------------------------------------------------------------------------------
 
     async def _get(self, url: str, kind: Kind, want: Want, group: Group | None, wait_for: str | None) -> Fetch | None:
-        """A page from the archive, or else from the web to the archive; None where there is none, which is logged."""
+        """A page from the archive, or else from the web to the archive; None if there is none, which is logged."""
         known = self._log.get(url)
         if known is not None and known.reason is Miss.GONE:
             known = self._back(url, kind, group)
@@ -274,8 +274,8 @@ class SiteCrawl:
             wait_for=wait_for if browser else None,
         )
         answer = await self._follow(ask, group)
-        searched = kind == "index" or (kind == "document" and self._site.chapters is not None)
-        if want == "html" and searched and answer.miss is None and (why := too_large(answer.body)) is not None:
+        has_links = kind == "index" or (kind == "document" and self._site.chapters is not None)
+        if want == "html" and has_links and answer.miss is None and (why := too_large(answer.body)) is not None:
             answer = answer.as_miss(Miss.TOO_LARGE, why)
         if answer.miss is not None:
             return await self._missed(answer, url, kind, group, old)
@@ -289,7 +289,7 @@ class SiteCrawl:
         return await group.store(answer, url, kind)
 
     def _back(self, url: str, kind: Kind, group: Group | None) -> Fetch | None:
-        """The page of a URL to which nothing led any more and something does again, if it is to be the same page."""
+        """The old page of a URL that was gone and is linked again, if its kind and its document are the same."""
         page = self._log.page(url)
         if page is None or (page.kind, page.document) != (kind, group.document if group is not None else None):
             return None
@@ -304,7 +304,7 @@ class SiteCrawl:
     async def _missed(
         self, answer: Answer, url: str, kind: Kind, group: Group | None, old: Fetch | None
     ) -> Fetch | None:
-        """An old page stays where its host only fails to give it now."""
+        """Log a miss. An old page stays if its host fails to give it only now."""
         if old is not None and answer.miss in PASSING:
             await self._archive.store_other(self._pages(), answer)
             kept = old.model_copy(update={"evidence": f"not refreshed: {answer.miss}: {answer.evidence}"})
@@ -315,9 +315,9 @@ class SiteCrawl:
         return None
 
     async def _follow(self, ask: Ask, group: Group | None) -> Answer:
-        """The answer at the end of redirects. Each is asked for like any page, by the host it leads to.
+        """The answer at the end of redirects. Each is requested like any page, under the rules of its host.
 
-        All responses before it are stored here, each redirect before it is followed.
+        Stores all responses before that answer, and each redirect before it is followed.
         """
         seen = [ask.url]
         while True:
@@ -326,7 +326,7 @@ class SiteCrawl:
             await self._archive.store_before(self._pages(), answer)
             if answer.location is None:
                 if answer.status == 304 and ask.etag is None and ask.last_modified is None:
-                    return answer.as_miss(Miss.REFUSED, "status 304, which was not asked for")
+                    return answer.as_miss(Miss.REFUSED, "status 304 to an unconditional request")
                 return answer
             target, way = answer.location, f"{' → '.join(seen)} → {answer.location}"
             if not ask.browser:
@@ -335,7 +335,7 @@ class SiteCrawl:
                 return answer.as_miss(Miss.REDIRECT_LOOP, way)
             if len(seen) > self._settings.max_redirects:
                 return answer.as_miss(Miss.TOO_MANY_REDIRECTS, way)
-            if domain(host_of(target)) not in self._own | {domain(host_of(ask.url))}:
+            if domain(host_of(target)) not in self._domains | {domain(host_of(ask.url))}:
                 return answer.as_miss(Miss.OFF_SITE, way)
             if group is not None:
                 await self._turn(group.document)

@@ -1,4 +1,4 @@
-"""What a crawl amounts to: a row a URL, and the manifest that adds them up."""
+"""The result of a crawl: a row per URL, and the manifest that adds them up."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from lake.step import Account
 
 
 def fetches(log: Iterable[Fetch], unasked: Iterable[Fetch]) -> list[Fetch]:
-    """The last that is known of every URL, sorted by URL, with those that were not asked for unless they are kept."""
+    """The last state of every URL, sorted by URL. URLs that were not requested are added unless their page is kept."""
     rows = {line.url: line for line in log}
     for row in unasked:
         if row.url not in rows or not rows[row.url].kept:
@@ -21,10 +21,10 @@ def fetches(log: Iterable[Fetch], unasked: Iterable[Fetch]) -> list[Fetch]:
 def manifest(
     tag: str, rows: list[Fetch], archive: Archive, figures: dict[str, Any], last: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Accounts of URLs by kind, `in` being kept and missed together, and the crawl's own figures.
+    """Accounts of URLs by kind, where `in` is kept and missed together, and the figures of the crawl.
 
-    `last` is the manifest that this one replaces. What a check found then is kept as `last_yield`, for the next check;
-    where it found faults, the last yield without any stays.
+    `last` is the manifest that this one replaces. The yield that its check saw is kept as `last_yield` for the next
+    check, unless the check saw faults: then `last_yield` stays as it was.
     """
     health = (last or {}).get("health")
     return {
@@ -41,8 +41,8 @@ def _accounts(rows: list[Fetch]) -> dict[str, dict[str, Any]]:
     kinds: dict[str, list[Fetch]] = {}
     for row in rows:
         kinds.setdefault(row.kind, []).append(row)
-    found = {}
-    for kind, own in sorted(kinds.items()):
-        missed = Counter(str(row.reason) for row in own if not row.kept)
-        found[kind] = Account.of(sum(row.kept for row in own), missed, len(own)).model_dump(by_alias=True)
-    return found
+    accounts = {}
+    for kind, members in sorted(kinds.items()):
+        missed = Counter(str(row.reason) for row in members if not row.kept)
+        accounts[kind] = Account.of(sum(row.kept for row in members), missed, len(members)).model_dump(by_alias=True)
+    return accounts

@@ -1,11 +1,10 @@
-"""One page politely: robots.txt first, the host's rate, retries with growing waits, a browser where it takes one."""
+"""Fetches a page politely: robots.txt first, at the host's rate, retries with growing waits, a browser if needed."""
 
 import asyncio
 import random
 import time
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Self
 
 from ingest.web.answer import PASSING, UNREAD, Answer, Ask, Want, missed
 from ingest.web.answer import Miss as Miss
@@ -17,14 +16,14 @@ from ingest.web.urls import clean_url, domain, host_of, origin
 
 ROBOTS_SECONDS = 24 * 3600.0
 CLOSED_SECONDS = 300.0
-"""How long what a robots.txt said holds, and how long a host stays closed whose robots.txt could not be read."""
+"""How long the rules of a robots.txt hold, and how long a host stays closed if its robots.txt could not be read."""
 
 MOST_SCRIPTS = 200
-"""That are held for the pages to come."""
+"""Scripts kept for further pages, at most."""
 
 MOST_PARTS = 200
-"""Requests of one page while it is built; further ones fail. A page that never stops to ask would never be late, for
-its clock stands still while it waits. Applications ask some tens of times; 200 take 17 minutes at a request in 5 s."""
+"""Requests of a page while it is built, at most; further ones fail. Without a limit, a page that keeps sending requests
+would never time out, for its clock stops while it waits. Applications send tens; at one in 5 s, 200 take 17 minutes."""
 
 ACCEPT: dict[Want, str] = {
     "html": "text/html, application/xhtml+xml, */*;q=0.1",
@@ -35,7 +34,7 @@ ACCEPT: dict[Want, str] = {
 
 
 class Fetcher:
-    """Asks hosts for pages. All requests to one host must go through one Fetcher, for it keeps the host's rate."""
+    """Requests pages. All requests to a host must go through the same Fetcher, for it keeps the host's rate."""
 
     def __init__(self, settings: FetchSettings) -> None:
         self._settings = settings
@@ -46,20 +45,14 @@ class Fetcher:
         self._shut: dict[str, Answer] = {}
         self._robots: dict[tuple[str, bool], tuple[float, asyncio.Task[tuple[Rules, Answer]]]] = {}
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         await self._browser.close()
         await self._client.close()
 
     async def fetch(self, ask: Ask) -> Answer:
-        """One page; a redirect is handed back, not followed. Raises nothing: what goes wrong is the answer's `miss`."""
+        """Get a page. A redirect is returned, not followed. Raises nothing: a failure is the answer's `miss`."""
         if clean_url(ask.url, fragment=ask.browser) != ask.url:
-            return missed(ask.url, Miss.BAD_URL, "not an absolute http or https URL in its one form")
+            return missed(ask.url, Miss.BAD_URL, "not an absolute http or https URL in its single form")
         before: list[Answer] = []
         answer, robots = await self._closed(ask, before)
         if answer is None:
@@ -74,7 +67,7 @@ class Fetcher:
         return gate
 
     async def _try(self, ask: Ask, before: list[Answer]) -> Answer:
-        """Ask until there is an answer that stays, at most `retries` times more; the others are added to `before`."""
+        """Send a request until its answer is final, with at most `retries` retries. Other answers go to `before`."""
         settings, gate = self._settings, self._gate(ask)
         chance = random.Random(f"{settings.seed} {ask.url}")
         message = Message(ask.url, ask.want, ask.private, _headers(ask))
@@ -87,17 +80,17 @@ class Fetcher:
                 wait = backoff(attempt, settings.backoff_seconds, settings.max_wait_seconds, chance)
                 if answer.wait is not None:
                     wait = max(wait, answer.wait)
-                    gate.pause(wait)  # the host speaks of itself, not of this page alone
+                    gate.pause(wait)  # the host means all requests, not only those for this page
                 await asyncio.sleep(wait)
         return replace(answer, evidence=f"{answer.evidence}, after {settings.retries + 1} requests")
 
     async def _exchange(self, message: Message, gate: Gate, clock: Clock | None = None) -> Answer:
-        """Send a message when it is its host's turn. A host that asks for too long a wait is not asked any more."""
+        """Send a message when its host is ready. A host that demands too long a wait gets no more requests."""
         host, most = host_of(message.url), self._settings.max_wait_seconds
         if host not in self._shut:
             async with gate.turn():
-                if host not in self._shut:  # it may have asked while others waited for their turn
-                    with nullcontext() if clock is None else clock.sent():
+                if host not in self._shut:  # that may have changed during the wait
+                    with nullcontext() if clock is None else clock.counted("sent"):
                         answer = await self._client.exchange(message)
                     if answer.miss not in PASSING or answer.wait is None or answer.wait <= most:
                         return answer
@@ -105,13 +98,13 @@ class Fetcher:
                     self._shut[host] = replace(answer, evidence=f"{answer.evidence}, {asked}")
                     return self._shut[host]
         shut = self._shut[host]
-        return missed(message.url, shut.miss or Miss.RATE_LIMITED, f"not asked for: {shut.url}: {shut.evidence}")
+        return missed(message.url, shut.miss or Miss.RATE_LIMITED, f"not requested: {shut.url}: {shut.evidence}")
 
     def _add(self, answer: Answer, before: list[Answer]) -> None:
-        """Remember a response, if one came. All together have no more bytes than one page may have: then only heads."""
+        """Add a response, if one came. Together they hold at most as many bytes as a page may have, then only heads."""
         if answer.status is None:
             return
-        room = max(0, self._settings.max_bytes - sum(len(one.body) for one in before))
+        room = max(0, self._settings.max_bytes - sum(len(earlier.body) for earlier in before))
         if len(answer.body) > room:
             answer = replace(answer, body=answer.body[:room], truncated=answer.truncated or "length")
         before.append(answer)
@@ -119,14 +112,14 @@ class Fetcher:
     # robots.txt ------------------------------------------------------------------------------------------------------
 
     async def _closed(self, ask: Ask, before: list[Answer]) -> tuple[Answer | None, Answer | None]:
-        """The answer that a URL gets without being asked for, if robots.txt keeps it closed; slows its host down.
+        """The answer for a URL that robots.txt closes, else None; sets the host's interval.
 
-        The second is what robots.txt itself answered, where this call was the one that asked.
+        The second value is the answer for robots.txt itself, if this call was the one that requested it.
         """
-        rules, told, first = await self._rules(ask, before)
-        robots = told if first else None
-        if told.miss is not None:
-            return missed(ask.url, told.miss, f"{told.url}: {told.evidence}"), robots
+        rules, source, first = await self._rules(ask, before)
+        robots = source if first else None
+        if source.miss is not None:
+            return missed(ask.url, source.miss, f"{source.url}: {source.evidence}"), robots
         if rules.closed is not None:
             return missed(ask.url, Miss.SERVER_ERROR, rules.closed), robots
         if (why := rules.forbids(ask.url)) is not None:
@@ -138,21 +131,21 @@ class Fetcher:
         return None, robots
 
     async def _rules(self, ask: Ask, before: list[Answer]) -> tuple[Rules, Answer, bool]:
-        """Rules of the URL's host, the answer they came from, and whether this call was the one that asked."""
+        """Rules of the URL's host, the answer they came from, and whether this call was the one that requested it."""
         key = (origin(ask.url), ask.private)
         known = self._robots.get(key)
         first = known is None or time.monotonic() > known[0]
         if known is None or first:
-            asking = Ask(f"{key[0]}/robots.txt", "any", ask.rate, ask.private)
-            known = (time.monotonic() + ROBOTS_SECONDS, asyncio.create_task(self._read_robots(asking, before)))
+            robots = Ask(f"{key[0]}/robots.txt", "any", ask.rate, ask.private)
+            known = (time.monotonic() + ROBOTS_SECONDS, asyncio.create_task(self._read_robots(robots, before)))
             self._robots[key] = known
-        rules, told = await asyncio.shield(known[1])
-        if first and (told.miss is not None or rules.closed is not None):
+        rules, answer = await asyncio.shield(known[1])
+        if first and (answer.miss is not None or rules.closed is not None):
             self._robots[key] = (time.monotonic() + CLOSED_SECONDS, known[1])
-        return rules, told, first
+        return rules, answer, first
 
     async def _read_robots(self, ask: Ask, before: list[Answer]) -> tuple[Rules, Answer]:
-        """Follows redirects within the domain: what another domain allows is not this one's to say."""
+        """Follows redirects within the domain, for another domain must not decide what this one allows."""
         for _ in range(MOST_HOPS + 1):
             answer = await self._try(ask, before)
             if answer.location is None:
@@ -168,16 +161,16 @@ class Fetcher:
     # JavaScript ------------------------------------------------------------------------------------------------------
 
     async def _build(self, ask: Ask, shell: Answer, before: list[Answer]) -> Answer:
-        """The page as a browser builds it from the HTML that came."""
-        seconds, asked = self._settings.total_seconds, 0
+        """The page as a browser builds it from its HTML."""
+        seconds, requests = self._settings.total_seconds, 0
         clock = Clock(seconds)
 
         async def load(request: Request) -> Loaded | None:
-            nonlocal asked
-            asked += 1
-            if asked > MOST_PARTS:
+            nonlocal requests
+            requests += 1
+            if requests > MOST_PARTS:
                 return None
-            with clock.asked():
+            with clock.counted("asked"):
                 return await self._load(request, ask, before, clock)
 
         self._add(shell, before)
@@ -189,7 +182,7 @@ class Fetcher:
             return missed(ask.url, Miss.NOT_BUILT, str(error))
         except TimeoutError:
             what = f"{ask.wait_for} did not appear" if ask.wait_for else "the page did not come to rest"
-            more = f"; it asked {asked:,} times, of which {MOST_PARTS} were answered" if asked > MOST_PARTS else ""
+            more = f"; {MOST_PARTS} of its {requests:,} requests were answered" if requests > MOST_PARTS else ""
             return missed(ask.url, Miss.NOT_BUILT, f"{what} within {seconds:g} s{more}")
         if len(html) > (most := self._settings.max_bytes):
             return missed(ask.url, Miss.TOO_LARGE, f"{len(html):,} bytes when built; max_bytes is {most:,}")
@@ -197,7 +190,7 @@ class Fetcher:
         return replace(shell, headers=(("Content-Type", "text/html; charset=utf-8"), *kept), body=html)
 
     async def _load(self, request: Request, ask: Ask, before: list[Answer], clock: Clock) -> Loaded | None:
-        """What a page asks for while it is built; a script is asked for once, since all pages of a site share it."""
+        """The answer to a request of a page that is built. A script is requested once, for pages share it."""
         if request.kind != "script" or request.method != "GET":
             return await self._ask_for(request, ask, before, clock)
         key = (request.url, origin(ask.url) if ask.private else None)
@@ -211,9 +204,9 @@ class Fetcher:
         return loaded
 
     async def _ask_for(self, request: Request, ask: Ask, before: list[Answer], clock: Clock) -> Loaded | None:
-        """A part of a page, under the rules of its host as well; None where the page may not have it.
+        """A part of a page, requested under the rules of its own host; None if the page may not have it.
 
-        The browser itself has no way to the network.
+        The browser itself cannot reach the network.
         """
         url = clean_url(request.url)
         for _ in range(self._settings.max_redirects + 1):
@@ -237,7 +230,7 @@ class Fetcher:
 
 
 def _elsewhere(ask: Ask, url: str) -> Ask:
-    """The same for another URL; a private address is allowed to the host that it was allowed to, and to no other."""
+    """The same request for another URL. A private address stays allowed for its origin alone."""
     return replace(ask, url=url, private=ask.private and origin(url) == origin(ask.url))
 
 

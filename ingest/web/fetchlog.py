@@ -1,7 +1,7 @@
-"""What became of every URL of a crawl: a log that is only appended to, and the table made from it."""
+"""What became of every URL of a crawl: an append-only log, and the table made from it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,34 +12,22 @@ from pydantic import ValidationError
 from ingest.web.answer import Answer, Miss
 from lake.config import Settings
 from lake.decision import EVIDENCE_CHARS
+from lake.files import replace
+from lake.schema import schema
 
 Kind = Literal["document", "chapter", "index", "robots"]
 
-FETCH = pa.schema(
-    [
-        pa.field("url", pa.string(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("document", pa.string()),
-        pa.field("kept", pa.bool_(), nullable=False),
-        pa.field("reason", pa.string()),
-        pa.field("evidence", pa.string()),
-        pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
-        pa.field("final_url", pa.string()),
-        pa.field("status", pa.int32()),
-        pa.field("etag", pa.string()),
-        pa.field("last_modified", pa.string()),
-        pa.field("sha256", pa.string()),
-        pa.field("warc", pa.string()),
-        pa.field("offset", pa.int64()),
-        pa.field("length", pa.int64()),
-    ]
+FETCH = schema(
+    "url string, kind string, document string?, kept bool, reason string?, evidence string?, at time, "
+    "final_url string?, status int32?, etag string?, last_modified string?, sha256 string?, warc string?, "
+    "offset int64?, length int64?"
 )
-"""A row a URL. Where it was not kept, `reason` is a Miss. `warc`, `offset` and `length` say where its record is: the
-page's, or that of the last response, where a host answered."""
+"""A row per URL. If no page was kept, `reason` is a Miss. `warc`, `offset` and `length` are the place of the page's
+record, or else of the last response, if a host answered."""
 
 
 class Fetch(Settings):
-    """One line of the log and one row of FETCH: the last that is known of a URL."""
+    """A line of the log and a row of FETCH: the state of a URL."""
 
     url: str
     kind: Kind
@@ -59,7 +47,7 @@ class Fetch(Settings):
 
     @classmethod
     def of_miss(cls, answer: Answer, url: str, kind: Kind, document: str | None) -> Self:
-        """The line of a URL that gave no page."""
+        """The line for a URL that gave no page."""
         return cls(
             url=url,
             kind=kind,
@@ -85,16 +73,19 @@ class Fetch(Settings):
 
 
 class FetchLog:
-    """The lines of one file. The last line of a URL counts; the places of all pages are known."""
+    """The log of a crawl, in one file. The last line of a URL counts; the places of all pages are known."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._damaged = False
+        self._load(self._lines())
+
+    def _load(self, lines: Iterable[Fetch]) -> None:
         self._last: dict[str, Fetch] = {}
         self._pages: dict[str, Fetch] = {}
         self._places: set[tuple[str, int, int]] = set()
         self._ends: dict[str, int] = {}
-        self._damaged = False
-        for line in self._lines():
+        for line in lines:
             self._take(line)
 
     def _lines(self) -> Iterator[Fetch]:
@@ -103,7 +94,7 @@ class FetchLog:
         for line in self._path.read_bytes().splitlines(keepends=True):
             try:
                 yield Fetch.model_validate_json(line if line.endswith(b"\n") else b"")
-            except ValidationError:  # torn: its page is found in its WARC, or asked for again
+            except ValidationError:  # torn: the page is recovered from its WARC, or requested again
                 self._damaged = True
 
     def _take(self, line: Fetch) -> None:
@@ -119,54 +110,53 @@ class FetchLog:
         return self._last.get(url)
 
     def page(self, url: str) -> Fetch | None:
-        """The last page that a URL gave, whatever became of it since."""
+        """The last page that a URL gave, whatever became of the URL since."""
         return self._pages.get(url)
 
     def __iter__(self) -> Iterator[Fetch]:
         return iter(self._last.values())
 
     def add(self, line: Fetch) -> None:
-        """Append a line; it is in the operating system's hands when this returns, so a killed process loses none."""
+        """Append a line. The operating system has it when this returns, so that a killed process loses none."""
         with self._path.open("ab") as stream:
-            stream.write(line.model_dump_json(exclude_none=True).encode("utf-8", "replace") + b"\n")
+            stream.write(_encoded(line))
         self._take(line)
 
     def mend(self, sizes: dict[str, int]) -> None:
-        """Forget lines that no WARC holds up, given the files' sizes. Only such a log is written anew, in one move."""
+        """Forget lines whose records are not in WARCs of these sizes. Only then the log is rewritten, atomically."""
         lines = list(self._lines())
         sound = [line for line in lines if line.warc is None or line.place[2] <= sizes.get(line.warc, 0)]
         if len(sound) == len(lines) and not self._damaged:
             return
-        temporary = self._path.with_name(f".{self._path.name}.new")
-        temporary.write_text("".join(f"{one.model_dump_json(exclude_none=True)}\n" for one in sound), encoding="utf-8")
-        temporary.replace(self._path)
-        self._last, self._pages, self._places, self._ends, self._damaged = {}, {}, set(), {}, False
-        for line in sound:
-            self._take(line)
+        replace(self._path, b"".join(map(_encoded, sound)))
+        self._damaged = False
+        self._load(sound)
 
     def ends(self) -> dict[str, int]:
-        """For every WARC, where its last record ends that the log knows."""
+        """For every WARC, where the last record that the log knows ends."""
         return dict(self._ends)
 
     def superseded(self) -> dict[str, list[int]]:
-        """For every WARC with such a list, now or before, the offsets of records that are not to be read any more."""
+        """For every WARC that has or had such records, the offsets of those that are not to be read any more."""
         current = {line.place for line in self if line.kept}
-        found: dict[str, list[int]] = {name: [] for name in sorted(self._ends) if self._superseded_file(name).exists()}
+        files = {name: superseded_file(self._path.with_name(name)) for name in sorted(self._ends)}
+        offsets: dict[str, list[int]] = {name: [] for name, file in files.items() if file.exists()}
         for name, offset, _ in sorted(self._places - current):
-            found.setdefault(name, []).append(offset)
-        return found
+            offsets.setdefault(name, []).append(offset)
+        return offsets
 
-    def _superseded_file(self, name: str) -> Path:
-        return superseded_file(self._path.with_name(name))
+
+def _encoded(line: Fetch) -> bytes:
+    return line.model_dump_json(exclude_none=True).encode("utf-8", "replace") + b"\n"
 
 
 def fetch_table(rows: list[Fetch]) -> pa.Table:
-    """Rows of FETCH, in the order given."""
+    """Rows of FETCH, in this order."""
     return pa.Table.from_pylist([row.row() for row in rows], FETCH)
 
 
 def superseded_file(warc: Path) -> Path:
-    """Beside a WARC, the list of offsets in it that are not to be read any more."""
+    """The file beside a WARC that lists the offsets of records not to be read any more."""
     return warc.with_name(f"{warc.name}.superseded.json")
 
 

@@ -1,4 +1,4 @@
-"""One HTTP exchange within limits of size and time. Nothing here waits for its turn: see ingest.web.fetch."""
+"""One HTTP exchange within limits of size and time. ingest.web.fetch decides when it is a host's turn."""
 
 import asyncio
 import re
@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from ingest.web.addresses import PrivateAddressError, PublicResolver, is_private
 from ingest.web.answer import Answer, Miss, Truncated, Want, missed
+from ingest.web.payload import HTML, PDF, UNKNOWN
 from ingest.web.politeness import retry_after
 from ingest.web.robots import AGENT
 from ingest.web.urls import clean_url, host_of
@@ -20,35 +21,35 @@ from lake.error import UserError
 
 CHUNK = 64 * 2**10
 ASIDE_BYTES = 2**20
-"""Of a body that is no page's and is only stored: of an error, a redirect, a file of the wrong type."""
+"""Stored bytes of a body that is not a page: an error, a redirect, a file of the wrong type."""
 
 PLAIN = ("", "identity")
 UNPACKED = ("gzip", "x-gzip", "deflate")
-UNKNOWN = ("application/octet-stream", "binary/octet-stream", "")
 TYPES: dict[Want, tuple[str, ...]] = {
-    "html": ("text/html", "application/xhtml+xml"),
-    "pdf": ("application/pdf", "application/x-pdf", *UNKNOWN),
+    "html": HTML,
+    "pdf": (*PDF, *UNKNOWN),
     "list": ("application/json", "text/json", "application/xml", "text/xml", "text/plain", "text/html", *UNKNOWN),
 }
-"""What a server may call the types wanted; a PDF is looked at as well, for many servers do not know it."""
+"""Media types that servers may use. The bytes of a PDF are checked as well, for many servers do not know its type."""
 
 
 class FetchSettings(Settings):
-    """How pages are asked for.
+    """How pages are requested.
 
     Attributes:
-        contact: An e-mail address or a URL that the user agent carries, so that an owner can complain. A config may
-            leave it to the command line; nothing is asked for without it.
-        per_host: Requests that one host answers at a time.
-        connect_seconds: To make a connection.
-        total_seconds: For a whole exchange: slow and endless bodies end here. And for a browser to build a page, its
-            waits for a turn apart.
-        max_bytes: Of one body, unpacked; of a longer one, which is no page, only the beginning is stored.
-        retries: After a passing failure: no connection, time over, status 429 or 5xx.
-        backoff_seconds: Before the first retry; doubled for each further one.
-        max_wait_seconds: The longest wait for a retry, a Retry-After and a crawl-delay; who asks for more is left out.
-        max_redirects: In a row.
-        seed: Of the jitter of retries.
+        contact: An e-mail address or a URL in the user agent, so that owners of sites can complain. A config may leave
+            it to the command line; nothing is requested without it.
+        per_host: Requests to a host at a time.
+        connect_seconds: Time to make a connection.
+        total_seconds: Time for a whole exchange, which ends slow and endless bodies; also for a browser to build a
+            page, without the time it waits for its host's turn.
+        max_bytes: Bytes of an unpacked body. A longer one is not a page, and only its beginning is stored.
+        retries: Retries after a passing failure: no connection, timeout, status 429 or 5xx.
+        backoff_seconds: Wait before the first retry; it doubles for each further one.
+        max_wait_seconds: The longest wait before a retry, by Retry-After or by crawl-delay. A host that demands more is
+            left out.
+        max_redirects: Redirects in a row.
+        seed: Seed of the jitter of retries.
         chromium: The browser's executable, for sites of mode browser.
     """
 
@@ -75,7 +76,7 @@ class FetchSettings(Settings):
 
     @property
     def user_agent(self) -> str:
-        """Raises UserError where there is no contact."""
+        """Raises UserError if there is no contact."""
         if self.contact is None:
             raise UserError(
                 "crawl.contact: give an e-mail address or a URL where the owners of sites reach you, as in "
@@ -86,7 +87,7 @@ class FetchSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A request as it is sent. Redirects are never followed; `private` allows addresses that are not public."""
+    """A request as it is sent. `private` allows addresses that are not public. Redirects are never followed."""
 
     url: str
     want: Want
@@ -97,7 +98,7 @@ class Message:
 
 
 class _CutError(Exception):
-    """A body was given up, and why."""
+    """A body was not received to its end."""
 
     def __init__(self, miss: Miss, evidence: str, truncated: Truncated) -> None:
         super().__init__(evidence)
@@ -106,11 +107,11 @@ class _CutError(Exception):
 
 
 FAULTS = (_CutError, aiohttp.ClientError, OSError, ValueError)
-"""What may go wrong in an exchange; a TimeoutError is an OSError."""
+"""Errors of an exchange; a TimeoutError is an OSError."""
 
 
 class Client:
-    """Connections, kept open between exchanges; made within a running event loop."""
+    """Connections that stay open between exchanges. To be used within a running event loop."""
 
     def __init__(self, settings: FetchSettings) -> None:
         self._settings = settings
@@ -121,7 +122,7 @@ class Client:
             await session.close()
 
     async def exchange(self, message: Message) -> Answer:
-        """Send a message. Raises nothing: what goes wrong is the answer's `miss`, beside what had come by then."""
+        """Send a message. Raises nothing: a failure is the answer's `miss`, with what came before it."""
         url = message.url
         if not message.private and is_private(host_of(url)):
             return missed(url, Miss.PRIVATE_ADDRESS, f"{host_of(url)} is a private address")
@@ -131,7 +132,7 @@ class Client:
             async with asyncio.timeout_at(until):
                 response = await self._request(message)
         except FAULTS as error:
-            miss, evidence, _ = _told(error, started)
+            miss, evidence, _ = _failure(error, started)
             return missed(url, miss, evidence)
         answer, body = Answer(url, datetime.now(UTC), response.status, _headers(response)), bytearray()
         try:
@@ -139,14 +140,14 @@ class Client:
                 answer = _judged(message, response, answer, self._settings.max_bytes)
                 await self._receive(response, body, answer)
         except FAULTS as error:
-            miss, evidence, truncated = _told(error, started)
+            miss, evidence, truncated = _failure(error, started)
             answer = replace(answer, truncated=truncated)
             if _is_page(answer):
                 answer = answer.as_miss(miss, evidence)
         finally:
-            response.close()  # else the rest of a body that was given up would still be received
+            response.close()  # else the rest of the body would still be received
         if message.want == "pdf" and _is_page(answer) and not answer.unchanged and b"%PDF-" not in body[:1024]:
-            answer = answer.as_miss(Miss.WRONG_TYPE, f"no PDF: it begins with {bytes(body[:40])!r}")
+            answer = answer.as_miss(Miss.WRONG_TYPE, f"not a PDF: it begins with {bytes(body[:40])!r}")
         if not _is_page(answer) and len(body) > ASIDE_BYTES:
             del body[ASIDE_BYTES:]
             answer = replace(answer, truncated=answer.truncated or "length")
@@ -184,7 +185,7 @@ class Client:
 
 
 def _headers(response: aiohttp.ClientResponse) -> tuple[tuple[str, str], ...]:
-    """Names and values, without the packing that is undone; what is not UTF-8 in them becomes a question mark."""
+    """Names and values, without the packing that is undone. What is not UTF-8 becomes a question mark."""
     undone = "content-encoding" if _coding(response) in UNPACKED else None
     items = [(name, value) for name, value in response.headers.items() if name.lower() != undone]
     return tuple((name, value.encode("utf-8", "replace").decode()) for name, value in items)
@@ -195,13 +196,13 @@ def _coding(response: aiohttp.ClientResponse) -> str:
 
 
 def _judged(message: Message, response: aiohttp.ClientResponse, answer: Answer, most: int) -> Answer:
-    """What a response is, as far as its head tells."""
+    """The answer as far as a response's head decides it."""
     status, want = response.status, message.want
     if status in (301, 302, 303, 307, 308):
-        given = response.headers.get("Location", "")
-        location = clean_url(given, message.url, fragment=True)
+        target = response.headers.get("Location", "")
+        location = clean_url(target, message.url, fragment=True)
         if location is None:
-            return answer.as_miss(Miss.BAD_URL, f"status {status} leads to {given!r:.200}")
+            return answer.as_miss(Miss.BAD_URL, f"status {status} leads to {target!r:.200}")
         return replace(answer, location=location)
     if status == 304:
         return answer
@@ -210,16 +211,16 @@ def _judged(message: Message, response: aiohttp.ClientResponse, answer: Answer, 
         return replace(answer.as_miss(_miss_of(status), f"status {status}"), wait=wait)
     kind = response.headers.get("Content-Type", "")
     if want in TYPES and kind.partition(";")[0].strip().lower() not in TYPES[want]:
-        return answer.as_miss(Miss.WRONG_TYPE, f"Content-Type {kind!r:.100}; {want} is wanted")
+        return answer.as_miss(Miss.WRONG_TYPE, f"Content-Type {kind!r:.100} instead of {want}")
     if (coding := _coding(response)) not in (*PLAIN, *UNPACKED):
-        return answer.as_miss(Miss.BAD_ENCODING, f"Content-Encoding {coding!r:.100} was not asked for")
+        return answer.as_miss(Miss.BAD_ENCODING, f"Content-Encoding {coding!r:.100} was not requested")
     if (response.content_length or 0) > most:
         return answer.as_miss(Miss.TOO_LARGE, f"Content-Length {response.content_length:,}; max_bytes is {most:,}")
     return answer
 
 
 def _is_page(answer: Answer) -> bool:
-    """Whether its body is wanted, so far."""
+    """Whether the answer is a page, as far as is known."""
     return answer.miss is None and answer.location is None
 
 
@@ -231,11 +232,11 @@ def _miss_of(status: int) -> Miss:
     return Miss.SERVER_ERROR if status >= 500 else Miss.REFUSED
 
 
-def _told(error: Exception, started: float) -> tuple[Miss, str, Truncated]:
-    """What an exchange that failed is called, the evidence, and what that is to a body that was on its way."""
+def _failure(error: Exception, started: float) -> tuple[Miss, str, Truncated]:
+    """The miss and the evidence of a failed exchange, and why a body that was on its way is truncated."""
     if isinstance(error, _CutError):
         return error.miss, str(error), error.truncated
-    if isinstance(error, TimeoutError):  # a time limit of aiohttp's own included
+    if isinstance(error, TimeoutError):  # including aiohttp's own
         return Miss.TIMEOUT, f"given up after {asyncio.get_running_loop().time() - started:.1f} s", "time"
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, PrivateAddressError):
@@ -245,9 +246,9 @@ def _told(error: Exception, started: float) -> tuple[Miss, str, Truncated]:
 
 
 async def _unpacked(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The body's bytes, never more than CHUNK at once, whatever a packed body would swell to.
+    """The body's bytes, at most CHUNK at once, however far a packed body would swell.
 
-    What is packed in a way that was not asked for stays packed.
+    A packing that was not requested is not undone.
     """
     coding = _coding(response)
     if coding not in UNPACKED:
@@ -255,15 +256,15 @@ async def _unpacked(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             yield piece
         return
     unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    got = False
+    empty = True
     try:
         async for packed in response.content.iter_chunked(CHUNK):
-            got = True
+            empty = False
             while packed and not unpack.eof:
                 yield unpack.decompress(packed, CHUNK)
                 packed = unpack.unconsumed_tail
         yield unpack.flush()
     except zlib.error as error:
         raise _CutError(Miss.BAD_ENCODING, f"Content-Encoding {coding}: {error}", "unspecified") from None
-    if got and not unpack.eof:
+    if not empty and not unpack.eof:
         raise _CutError(Miss.BAD_ENCODING, f"Content-Encoding {coding}: the body ends too early", "unspecified")

@@ -1,49 +1,47 @@
-"""Links of index pages: of HTML by CSS selectors, of a PDF by its link annotations."""
+"""Links of index pages: by CSS selectors in HTML, by regular expression in JSON or XML, by annotations in a PDF."""
 
 import string
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pypdfium2
 import pypdfium2.raw as pdfium
-import soupsieve
 from bs4 import BeautifulSoup
 
 from ingest.pages.charset import decode
-from ingest.site import Index, Site
-from ingest.web.urls import clean_url, is_web, told_url
+from ingest.site import Index
+from ingest.web.urls import clean_url, is_web, shown_url
 from lake.decision import Drop
-from lake.error import UserError
 
 LONGEST_URI = 4096
 MOST_BYTES = 10 * 2**20
 MOST_SIGNS = 400_000
-"""Of HTML whose links are wanted: bytes, and signs `<`, of which an element has one or two."""
+"""Bytes, and signs `<`, of HTML in which links are searched for. An element has one or two signs."""
 
 MOST_LINKS = 100_000
-"""Of one page; no honest index has more."""
+"""Of a page; no honest index has more."""
 
 MOST_REFUSED = 100
-"""Links of one page that are no URLs and are told one by one; further ones are only counted."""
+"""At most this many links of a page that are not URLs are listed; further ones are only counted."""
 
 PDFIUM = threading.Lock()
 """pdfium serves one thread at a time."""
 
 
 class Links:
-    """The links of one page.
+    """The links of a page.
 
     Attributes:
-        urls: What can be asked for, each once, in order.
-        refused: http and https links that `clean_url` refuses, as `told_url` shows them, at most MOST_REFUSED.
+        urls: Links that can be requested, each once, in order.
+        refused: http and https links that `clean_url` refuses, as `shown_url` gives them, at most MOST_REFUSED.
         refusals: How many such links there are.
     """
 
     def __init__(self, base: str, fragment: bool = False) -> None:
-        self._base = base
-        self._fragment = fragment
+        self._base, self._fragment = base, fragment
         self._urls: dict[str, None] = {}
-        self._refused: dict[str, None] = {}
+        self.refused: dict[str, None] = {}
         self.refusals = 0
 
     def add(self, link: str) -> None:
@@ -52,25 +50,22 @@ class Links:
             self._urls[url] = None
         elif is_web(link):
             self.refusals += 1
-            if len(self._refused) < MOST_REFUSED:
-                self._refused[told_url(link, self._base)] = None
+            if len(self.refused) < MOST_REFUSED:
+                self.refused[shown_url(link, self._base)] = None
 
     @property
     def urls(self) -> list[str]:
         return list(self._urls)[:MOST_LINKS]
 
-    @property
-    def refused(self) -> list[str]:
-        return list(self._refused)
-
 
 def index_urls(index: Index) -> Iterator[tuple[tuple[str, ...], str | None]]:
-    """Chains of index pages: of each only as many are visited as have new links. `{letter}` and `{page}` are filled.
+    """Chains of index pages, with `{letter}` and `{page}` filled in. A chain ends at a page without new links.
 
-    With each comes the page after its last, where only `paging.most` ends it.
+    With each chain comes the page after its last, if only `paging.most` ends it.
     """
     for url in index.urls:
-        for filled in (url.replace("{letter}", one) for one in string.ascii_lowercase) if "{letter}" in url else (url,):
+        for letter in string.ascii_lowercase if "{letter}" in url else ("",):
+            filled = url.replace("{letter}", letter)
             if index.paging is None or "{page}" not in filled:
                 yield (filled,), None
             else:
@@ -80,24 +75,8 @@ def index_urls(index: Index) -> Iterator[tuple[tuple[str, ...], str | None]]:
                 yield chain, filled.replace("{page}", str(after))
 
 
-def check_selectors(tag: str, site: Site) -> None:
-    """Raises UserError where a CSS selector of a site that the crawl uses is wrong."""
-    index = site.index
-    for key, selector in (
-        ("index.links", index.links),
-        ("index.next", index.next),
-        ("index.through", index.through),
-        ("chapters", site.chapters),
-    ):
-        try:
-            soupsieve.compile(selector or "a")
-        except soupsieve.SelectorSyntaxError as error:
-            first = str(error).split("\n", 1)[0]
-            raise UserError(f"{tag}: {key}: {selector!r} is not a CSS selector: {first}") from None
-
-
 def too_large(html: bytes) -> str | None:
-    """Why HTML is more than a parser should be given, or None."""
+    """Why HTML is too much for the parser of links; None if it is not."""
     if len(html) > MOST_BYTES:
         return f"{len(html):,} bytes; links are looked for in at most {MOST_BYTES:,}"
     signs = html.count(b"<")
@@ -105,52 +84,41 @@ def too_large(html: bytes) -> str | None:
 
 
 def html_links(html: bytes, charset: str | None, base: str, selector: str, fragment: bool = False) -> Links:
-    """What the elements that `selector` finds lead to, or the links within them."""
+    """The links of the elements that `selector` matches, or the links within them."""
     text = decode(html, charset)
     if isinstance(text, Drop):
         return Links(base)
     page = BeautifulSoup(text, "lxml")
-    given = page.find("base", href=True)
-    if given is not None:
-        base = clean_url(str(given["href"]), base) or base
-    found = Links(base, fragment)
+    declared = page.find("base", href=True)
+    if declared is not None:
+        base = clean_url(str(declared["href"]), base) or base
+    links = Links(base, fragment)
     for element in page.select(selector, limit=MOST_LINKS):
         for link in [element] if element.has_attr("href") else element.find_all(href=True):
-            found.add(str(link["href"]))
-    return found
+            links.add(str(link["href"]))
+    return links
 
 
 def listed_links(data: bytes, charset: str | None, base: str, index: Index, fragment: bool = False) -> Links:
-    """What the index's regular expression finds in JSON, XML or whatever text."""
-    text, found = decode(data, charset), Links(base, fragment)
+    """The links that the index's regular expression matches in JSON, XML or any other text."""
+    text, links = decode(data, charset), Links(base, fragment)
     if isinstance(text, str):
         for link in index.listed(text)[:MOST_LINKS]:
-            found.add(link)
-    return found
+            links.add(link)
+    return links
 
 
 def pdf_links(data: bytes, base: str) -> Links:
-    """A PDF's link annotations, in order of pages; none where it cannot be opened."""
-    with PDFIUM:
-        return _pdf_links(data, base)
-
-
-def _pdf_links(data: bytes, base: str) -> Links:
-    found = Links(base)
-    try:
-        document = pypdfium2.PdfDocument(data)
-    except pypdfium2.PdfiumError:
-        return found
-    with document:
+    """The link annotations of a PDF, in order of pages; none if it cannot be opened."""
+    links = Links(base)
+    with PDFIUM, suppress(pypdfium2.PdfiumError), pypdfium2.PdfDocument(data) as document:
         for number in range(len(document)):
-            try:
+            with suppress(pypdfium2.PdfiumError):
                 page = document[number]
-            except pypdfium2.PdfiumError:
-                continue
-            for uri in _annotations(document, page):
-                found.add(uri)
-            page.close()
-    return found
+                for uri in _annotations(document, page):
+                    links.add(uri)
+                page.close()
+    return links
 
 
 def _annotations(document: pypdfium2.PdfDocument, page: pypdfium2.PdfPage) -> Iterator[str]:

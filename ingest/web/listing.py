@@ -1,4 +1,4 @@
-"""Which documents a site's index pages list: by page, by letter, by links to the next, through pages between."""
+"""Which documents a site's index pages list: by page, by letter, by links to the next page, through pages between."""
 
 import asyncio
 import re
@@ -13,13 +13,13 @@ from ingest.web.links import Links, html_links, index_urls, listed_links, pdf_li
 from ingest.web.urls import LONGEST, clean_url
 
 MOST_NEXT = 1000
-"""Index pages that one leads on to, by `next` and `more`, itself included."""
+"""Index pages that an index URL leads to by `next` and `more`, itself included."""
 
 MOST_LOST = 3
-"""Pages of a paged index in a row that fail; then the rest is left."""
+"""After this many pages of a paged index fail in a row, the rest is left."""
 
 GetIndex = Callable[[str, Want, str], Awaitable[Fetch | None]]
-"""Gets an index page by its URL, what it is and the selector of its links; None where there is none."""
+"""Gets an index page by its URL, its type and the selector of its links; None if there is none."""
 
 
 class Listing:
@@ -27,8 +27,8 @@ class Listing:
 
     Attributes:
         led_to: How many documents each index page led to.
-        unasked: What index pages lead to and is not asked for, by URL: links that are no URLs (`bad_url`), and the
-            first index page over each bound (`over_limit`), where a list goes on.
+        unasked: What index pages lead to and is not requested: links that are not URLs (`bad_url`), and the first index
+            page over each bound (`over_limit`) of a list that goes on.
     """
 
     def __init__(self, site: Site, archive: Archive, get: GetIndex) -> None:
@@ -39,25 +39,24 @@ class Listing:
         self.unasked: list[Fetch] = []
 
     async def documents(self) -> list[str]:
-        """Documents in the order that index pages give, then seeds."""
-        found: dict[str, None] = {}
+        """Documents in the order of the index pages, then seeds."""
+        documents: dict[str, None] = {}
         for chain, after in index_urls(self._site.index):
             lost = 0
-            for given in chain:
-                new = [url for url in await self._listed_from(given) if url not in found]
-                found.update(dict.fromkeys(new))
-                page = self._archive.log.get(self._clean(given))
+            for start in chain:
+                new = [url for url in await self._listed_from(start) if url not in documents]
+                documents.update(dict.fromkeys(new))
+                page = self._archive.log.get(self._clean(start))
                 lost = lost + 1 if page is not None and page.reason in PASSING else 0
                 if lost == MOST_LOST or not (new or lost):
                     break
             else:
                 if after is not None:
-                    self._leave(
-                        self._clean(after), f"paging.most is {len(chain):,}, and the list had not ended at {given}"
-                    )
-        found.update((self._clean(url), None) for url in self._site.seeds)
+                    why = f"paging.most is {len(chain):,}, and the list had not ended at {start}"
+                    self._leave(self._clean(after), why)
+        documents.update((self._clean(url), None) for url in self._site.seeds)
         self.unasked = [row for row in self.unasked if row.url not in self.led_to]
-        return [url for url in found if url not in self.led_to]
+        return [url for url in documents if url not in self.led_to]
 
     def fits(self, url: str) -> bool:
         """Whether a URL may be a document's."""
@@ -65,17 +64,17 @@ class Listing:
         return match is None or re.search(match, url) is not None
 
     async def links(self, page: Fetch, selector: str) -> Links:
-        """What the elements of a page that a CSS selector finds lead to."""
+        """The links of the elements of a page that a CSS selector matches."""
         base, payload, browser = page.final_url or page.url, self._archive.read(page), self._site.mode == "browser"
         return await asyncio.to_thread(html_links, payload.body, payload.charset, base, selector, browser)
 
     def refuse(self, page: Fetch, links: Links, kind: Kind, document: str | None = None) -> None:
-        """Note those links of a page that are no URLs and would be wanted."""
-        said = f"{links.refusals:,} links are no URL of at most {LONGEST:,} characters to ask a host for, on {page.url}"
+        """Note those links of a page that lead to documents or index pages, but are not URLs."""
+        evidence = f"{links.refusals:,} links on {page.url} are not URLs of at most {LONGEST:,} characters"
         for url in links.refused:
-            own: Kind = "index" if kind == "document" and self._leads_on(url) else kind
-            if own != "document" or self.fits(url):
-                row = Fetch.of_miss(missed(url, Miss.BAD_URL, said), url, own, document)
+            link_kind: Kind = "index" if kind == "document" and self._leads_on(url) else kind
+            if link_kind != "document" or self.fits(url):
+                row = Fetch.of_miss(missed(url, Miss.BAD_URL, evidence), url, link_kind, document)
                 self.unasked.append(row.model_copy(update={"at": page.at}))
 
     def _leave(self, url: str, why: str) -> None:
@@ -89,10 +88,10 @@ class Listing:
     def _clean(self, url: str) -> str:
         return clean_url(url, fragment=self._site.mode == "browser") or url
 
-    async def _listed_from(self, given: str) -> list[str]:
-        """Documents on an index page and on those that it leads on to."""
-        index, found = self._site.index, dict[str, None]()
-        waiting = deque([self._clean(given)])
+    async def _listed_from(self, start: str) -> list[str]:
+        """Documents on an index page and on the further ones that it leads to."""
+        index, documents = self._site.index, dict[str, None]()
+        waiting = deque([self._clean(start)])
         known = set(waiting)
         while waiting:
             url = waiting.popleft()
@@ -101,43 +100,45 @@ class Listing:
                 continue
             links = await self._index_links(page)
             self.refuse(page, links, "document" if index.through is None else "index")
-            onward = [one for one in links.urls if self._leads_on(one)]
-            listed = [one for one in links.urls if not self._leads_on(one)]
+            onward = [link for link in links.urls if self._leads_on(link)]
+            listed = [link for link in links.urls if not self._leads_on(link)]
             if index.next is not None:
                 following = await self.links(page, index.next)
                 self.refuse(page, following, "index")
                 onward += following.urls[:1]
-            for one in onward:
-                if one not in known and len(known) == MOST_NEXT:
-                    self._leave(one, f"{given} leads to {MOST_NEXT:,} index pages, and the list had not ended at {url}")
+            for link in onward:
+                if link in known:
+                    continue
+                if len(known) == MOST_NEXT:
+                    why = f"{start} leads to {MOST_NEXT:,} index pages, and the list had not ended at {url}"
+                    self._leave(link, why)
                     break
-                if one not in known:
-                    known.add(one)
-                    waiting.append(one)
+                known.add(link)
+                waiting.append(link)
             if index.through is not None:
-                listed = await self._through([one for one in listed if one not in self.led_to], index.through)
-            found.update(dict.fromkeys(self._fit(url, listed)))
-        return list(found)
+                listed = await self._through([link for link in listed if link not in self.led_to], index.through)
+            documents.update(dict.fromkeys(self._fit(url, listed)))
+        return list(documents)
 
     async def _through(self, lists: list[str], selector: str) -> list[str]:
         """Documents on the pages between."""
-        found: list[str] = []
+        documents: list[str] = []
         for url in lists:
             page = await self._page(url, selector, "html")
             if page is not None:
                 links = await self.links(page, selector)
                 self.refuse(page, links, "document")
-                found += self._fit(url, links.urls)
-        return found
+                documents += self._fit(url, links.urls)
+        return documents
 
     def _fit(self, url: str, links: list[str]) -> list[str]:
-        """Those of an index page's links that are documents; counted."""
-        fit = [one for one in links if self.fits(one)]
-        self.led_to[url] = len(fit)
-        return fit
+        """The links of an index page that lead to documents; `led_to` counts them."""
+        documents = [link for link in links if self.fits(link)]
+        self.led_to[url] = len(documents)
+        return documents
 
     async def _page(self, url: str, links: str, want: Want) -> Fetch | None:
-        """An index page; one that a browser builds is there when it has `links`."""
+        """An index page. A browser waits until the page has `links`."""
         self.led_to[url] = 0
         return await self._get(url, want, links)
 

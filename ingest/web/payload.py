@@ -1,17 +1,22 @@
-"""The HTTP answer within a WARC record."""
+"""The HTTP answer in a WARC record."""
 
 import re
 import zlib
 from dataclasses import dataclass
 
 HEAD = 2 * 2**20
-"""The longest head of an answer."""
+"""Bytes that the head of an answer may have."""
+
+HTML = ("text/html", "application/xhtml+xml")
+PDF = ("application/pdf", "application/x-pdf")
+UNKNOWN = ("", "application/octet-stream", "binary/octet-stream")
+"""Media types of pages; many servers do not know that of a PDF."""
 
 CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:+-]{1,40})")
 
 
 class PayloadError(Exception):
-    """A block is no HTTP answer, or its body cannot be unpacked."""
+    """A block is not an HTTP answer, or its body cannot be unpacked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +31,14 @@ class Payload:
 
 
 def read_payload(block: bytes, max_bytes: int) -> Payload:
-    """Raises PayloadError, also where the body unpacks to more than `max_bytes`."""
+    """Raises PayloadError if the block is not an HTTP answer, or its body unpacks to more than `max_bytes`."""
     head, gap, body = block.partition(b"\r\n\r\n")
     if not gap:
         head, gap, body = block.partition(b"\n\n")
     status_line, _, rest = head.partition(b"\n")
     words = status_line.split(None, 2)
     if not gap or len(head) > HEAD or len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
-        raise PayloadError(f"no HTTP answer: it begins with {block[:40]!r}")
+        raise PayloadError(f"not an HTTP answer: it begins with {block[:40]!r}")
     headers: dict[str, str] = {}
     for line in rest.decode("latin-1").split("\n"):
         name, colon, value = line.partition(":")
@@ -48,7 +53,7 @@ def read_payload(block: bytes, max_bytes: int) -> Payload:
 
 
 def _dechunk(body: bytes) -> bytes:
-    """A chunked body in one piece; as it is where it was stored in one piece already, as some crawlers do."""
+    """A chunked body in one piece. Some crawlers store it in one piece already; then it stays as it is."""
     parts: list[bytes] = []
     place = 0
     while True:
@@ -69,19 +74,19 @@ def _dechunk(body: bytes) -> bytes:
 
 def _unpack(body: bytes, coding: str, max_bytes: int) -> bytes:
     if coding in ("", "identity") or (coding in ("gzip", "x-gzip") and not body.startswith(b"\x1f\x8b")):
-        return body  # some crawlers unpack and keep the header
+        return body  # some crawlers unpack the body and keep the header
     if coding not in ("gzip", "x-gzip", "deflate"):
-        raise PayloadError(f"Content-Encoding {coding!r:.60} is not read")
+        raise PayloadError(f"Content-Encoding {coding!r:.60} is not supported")
     for window in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):
         unpack = zlib.decompressobj(window)
         try:
-            found = unpack.decompress(body, max_bytes + 1)
+            unpacked = unpack.decompress(body, max_bytes + 1)
         except zlib.error as error:
             problem = str(error)
             continue
-        if len(found) > max_bytes:
+        if len(unpacked) > max_bytes:
             raise PayloadError(f"the body unpacks to more than {max_bytes:,} bytes")
         if not unpack.eof:
             raise PayloadError("the packed body ends too early")
-        return found
+        return unpacked
     raise PayloadError(f"Content-Encoding {coding}: {problem}")

@@ -1,4 +1,4 @@
-"""How often one host is asked: a rate, a number at a time, and waiting when it asks to wait."""
+"""How often a host is asked: at a rate, a few requests at a time, and later if it asks to wait."""
 
 import asyncio
 import random
@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 
 
 class Gate:
-    """Lets requests to one host through: none sooner than `interval` seconds after the one before, a few at a time."""
+    """Lets requests to one host through: `concurrency` at a time, and each `interval` seconds after the last."""
 
     def __init__(self, concurrency: int) -> None:
         self._places = asyncio.Semaphore(concurrency)
@@ -19,35 +19,31 @@ class Gate:
         self._next = 0.0
 
     def slow_to(self, interval: float) -> None:
-        """At least so many seconds between two requests from now on; never fewer than before."""
+        """Leave at least this many seconds between two requests from now on; never fewer than before."""
         self._interval = max(self._interval, interval)
 
     def pause(self, seconds: float) -> None:
-        """No request for so many seconds."""
+        """Let no request through for this many seconds."""
         self._next = max(self._next, time.monotonic() + seconds)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn, and hold one of the places while the block runs."""
+        """Wait for a turn, and hold a place while the block runs."""
         async with self._places:
-            await self.token()
+            async with self._queue:
+                while (wait := self._next - time.monotonic()) > 0:
+                    await asyncio.sleep(wait)
+                self._next = time.monotonic() + self._interval  # counts from when this request really starts
             yield
-
-    async def token(self) -> None:
-        """Wait until a request may start. The time counts from when the one before really started."""
-        async with self._queue:
-            while (wait := self._next - time.monotonic()) > 0:
-                await asyncio.sleep(wait)
-            self._next = time.monotonic() + self._interval
 
 
 def backoff(attempt: int, first: float, most: float, chance: random.Random) -> float:
-    """Seconds to wait after failed attempt 0, 1, …: doubled every time, up to `most`, less up to a half by chance."""
+    """Seconds to wait after failed attempt 0, 1, …: `first`, doubled up to `most`, then times 0.5 to 1 by chance."""
     return min(most, first * 2.0**attempt) * chance.uniform(0.5, 1)
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> float | None:
-    """Seconds that a Retry-After header asks for, given in seconds or as a date; None where it says nothing."""
+    """Seconds that a Retry-After header asks for, in seconds or as a date; None if it says neither."""
     if value is None:
         return None
     text = value.strip()

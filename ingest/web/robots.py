@@ -1,4 +1,4 @@
-"""robots.txt: what a host lets this crawler read, and how fast (RFC 9309)."""
+"""robots.txt: what a host allows this crawler to read, and how fast (RFC 9309)."""
 
 import math
 from dataclasses import dataclass
@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from protego import Protego
 
 AGENT = "gap-replay"
-"""The name that robots.txt files know this crawler by."""
+"""The name by which robots.txt files address this crawler."""
 
 MOST_BYTES = 500 * 2**10
-"""What is read of a robots.txt, as the RFC has it."""
+"""As much of a robots.txt is read as the RFC asks for."""
 
 MOST_HOPS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What one robots.txt says; without a `parsed` one, `closed` tells whether all is forbidden, and why."""
+    """The rules of a robots.txt. `closed` says why everything is forbidden. With neither, everything is allowed."""
 
     parsed: Protego | None = None
     closed: str | None = None
 
     def forbids(self, url: str) -> str | None:
-        """Why a URL may not be fetched; None where it may."""
+        """Why a URL must not be fetched; None if it may be."""
         if self.closed is not None:
             return self.closed
         if self.parsed is None or self.parsed.can_fetch(url, AGENT):
@@ -31,7 +31,7 @@ class Rules:
 
     @property
     def interval(self) -> float:
-        """Seconds it wants between two requests: the crawl-delay or the request-rate, whichever is slower."""
+        """Seconds to wait between two requests, by crawl-delay or request-rate, whichever is slower."""
         if self.parsed is None:
             return 0.0
         delay = self.parsed.crawl_delay(AGENT) or 0.0
@@ -42,7 +42,7 @@ class Rules:
 
 
 def rules_of(status: int, body: bytes) -> Rules:
-    """Rules of an answer: none where there is no such file (4xx), all closed where the host cannot tell (5xx)."""
+    """The rules in an answer. Without the file (4xx) everything is allowed; after a failure (5xx) nothing is."""
     if 200 <= status < 300:
         text = body[:MOST_BYTES].decode("utf-8", "replace").removeprefix("\ufeff")
         return Rules(parsed=Protego.parse(text))

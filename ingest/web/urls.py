@@ -1,4 +1,4 @@
-"""URLs: one form for each page, and which hosts belong to one site."""
+"""URLs: a single form for each page, and which hosts belong to a site."""
 
 import re
 import socket
@@ -7,26 +7,26 @@ from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 SCHEMES = {"http": 80, "https": 443}
 LONGEST = 2048
-"""Of a URL that is asked for."""
+"""Characters of a URL that may be requested."""
 
 SCHEME = re.compile(r"[\x00-\x20]*([A-Za-z][A-Za-z0-9+.-]*):")
 LONGEST_SCHEME = 100
 KEPT = "!#$%&'()*+,/:;=?@[]~"
-"""Signs that stay as they are in a path or a query; `%`, for what is quoted is not quoted again."""
+"""Characters that are not quoted in a path or a query. `%` is among them, so that nothing is quoted twice."""
 
 
 def clean_url(url: str, base: str = "", fragment: bool = False) -> str | None:
-    """An absolute http or https URL in one form; None for anything else.
+    """An absolute http or https URL in its single form; None for anything else.
 
-    Scheme and host in lower case, an address in its usual form, no port where it is the scheme's own, no name and
-    password, what is not ASCII quoted. Fragments go; with `fragment` one stays that is a route of a JavaScript page
-    (`#/…` or `#!…`).
+    Scheme and host are in lower case, an address is in its usual form, non-ASCII characters are quoted. The scheme's
+    default port, name and password are removed, and so is the fragment, unless `fragment` is set and it is a route of a
+    JavaScript page (`#/…` or `#!…`).
     """
     try:
         parts = urlsplit(urljoin(base, "".join(url.split("\n")).strip()))
         port = parts.port
         host = _address((parts.hostname or "").rstrip(".").encode("idna").decode("ascii"))
-    except ValueError:  # what is no URL, a port that is no number, a host that no name server could know
+    except ValueError:  # not a URL, a port that is not a number, or a host that no name server could know
         return None
     if parts.scheme not in SCHEMES or not host or host.startswith("."):
         return None
@@ -40,13 +40,13 @@ def clean_url(url: str, base: str = "", fragment: bool = False) -> str | None:
 
 
 def is_web(link: str) -> bool:
-    """Whether a link is one of http or https by its beginning, or a relative one: neither mailto: nor javascript: …"""
+    """Whether a link begins with http: or https:, or is relative, and so is not mailto:, javascript: …"""
     scheme = SCHEME.match(re.sub("[\t\r\n]", "", link[:LONGEST_SCHEME]))
     return scheme is None or scheme[1].lower() in SCHEMES
 
 
-def told_url(link: str, base: str = "") -> str:
-    """A link that is no URL as a table can show it: absolute if it can be, in ASCII, its middle cut out if too long."""
+def shown_url(link: str, base: str = "") -> str:
+    """A link that is not a URL, for a table: absolute if possible, in ASCII, without its middle if it is too long."""
     link = _cut(link)
     with suppress(ValueError):
         link = urljoin(base, link)
@@ -54,13 +54,13 @@ def told_url(link: str, base: str = "") -> str:
 
 
 def _cut(text: str) -> str:
-    """Beginning and end stay, since rules look at both."""
+    """Keep beginning and end, for rules look at both."""
     half = LONGEST // 2 - 2
     return text if len(text) <= LONGEST else f"{text[:half]}...{text[-half:]}"
 
 
 def _address(host: str) -> str:
-    """An IPv4 address that is written as one number, in hexadecimal or with parts left out, as the four that it is."""
+    """The usual form of an IPv4 address that is written as one number, in hexadecimal, or with parts left out."""
     if ":" in host or not host.rpartition(".")[2][:1].isdigit():
         return host
     try:
@@ -75,16 +75,16 @@ def host_of(url: str) -> str:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of a URL that `clean_url` gave: what one robots.txt speaks for."""
+    """Scheme, host and port of a URL that `clean_url` gave. A robots.txt applies to one origin."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def domain(host: str) -> str:
-    """What an owner registers, about: `nice.org.uk` of `www.nice.org.uk`, `cdc.gov` of `stacks.cdc.gov`.
+    """Roughly the name that an owner registers: `nice.org.uk` of `www.nice.org.uk`, `cdc.gov` of `stacks.cdc.gov`.
 
-    A guess without the list of public suffixes: three labels where the last two are short, as in `org.uk`, else two. An
-    address is its own domain.
+    This is a guess without the list of public suffixes: three labels if the last two are short, as in `org.uk`, else
+    two. An address is its own domain.
     """
     labels = host.split(".")
     if ":" in host or labels[-1].isdigit():

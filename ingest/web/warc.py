@@ -1,20 +1,20 @@
-"""WARC files, record by record, in bounded memory: whatever the bytes, a record is read or told to be broken."""
+"""WARC files, record by record, in bounded memory. Whatever the bytes are, a record is read or reported as broken."""
 
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from lake.decision import Drop, Reason
+from lake.decision import Drop, Reason, RecordError
 
 KIND = "WARC-Gap-Kind"
 DOCUMENT = "WARC-Gap-Document"
 ASKED = "WARC-Gap-Asked"
-"""Our own headers: what a page is (document, chapter, index, robots), the URL of the document that it belongs to, and
-the URL that was asked for where redirects led elsewhere."""
+"""Our own headers: the kind of a page (document, chapter, index, robots), the URL of its document, and the URL that was
+requested if redirects led elsewhere."""
 
 OTHER = "other"
-"""The kind of a response that is no page: a redirect, an error, what was refused, what had not changed."""
+"""The kind of a response that is not a page: a redirect, an error, a refused or an unchanged page."""
 
 CHUNK = 64 * 2**10
 GZIP = b"\x1f\x8b\x08"
@@ -22,14 +22,14 @@ VERSION = b"WARC/1."
 LONGEST_LINE = 16 * 2**10
 MOST_HEADERS = 500
 MOST_DAMAGE = 1000
-"""Damaged places after which the rest of a file is given up, so that no file can cost quadratic time."""
+"""After this many damaged places the rest of a file is skipped, so that no file takes quadratic time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A whole record: its headers by lower-case names, its block, and where it stands in the file.
+    """A whole record: its headers by lower-case names, its block, and its place in the file.
 
-    `end` is where the next record begins, known where each record is packed by itself.
+    `end` is where the next record begins. It is known only if each record is packed by itself.
     """
 
     headers: dict[str, str]
@@ -40,23 +40,22 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A place where a record should be and none can be read."""
+    """A place where a record should be, but none can be read."""
 
     offset: int
     drop: Drop
 
 
-class _DamageError(Exception):
-    """A record is not whole or not well formed; `packed` where the packing itself is broken."""
+class _DamageError(RecordError):
+    """A record is incomplete or malformed. `packed` says that the packing itself is broken."""
 
     def __init__(self, reason: Reason, what: str, packed: bool = False) -> None:
-        super().__init__(what)
-        self.reason = reason
+        super().__init__(reason, what)
         self.packed = packed
 
 
 class _Bytes:
-    """The unpacked bytes of a file. A record never runs on from one gzip member into the next."""
+    """The unpacked bytes of a file. No record continues from one gzip member into the next."""
 
     def __init__(self, stream: BinaryIO, packed: bool) -> None:
         self._stream = stream
@@ -66,10 +65,10 @@ class _Bytes:
         self._buffer = b""
         self._place = 0
         self.member = stream.tell()
-        """Where the gzip member begins, or, unpacked, the buffer."""
+        """Where the gzip member begins, or the buffer of an unpacked file."""
 
     def _fill(self) -> bool:
-        """Unpack some more of the member; False at its end."""
+        """Unpack more of the member; False at its end."""
         if not self._packed:
             self.member = self._stream.tell()
             self._buffer, self._place = self._stream.read(CHUNK), 0
@@ -89,7 +88,7 @@ class _Bytes:
         return False
 
     def next(self) -> bool:
-        """Whether there is more to read; moves to the next member where one is used up."""
+        """Whether there is more to read. Moves to the next member at the end of one."""
         while self._place == len(self._buffer) and not self._fill():
             if not self._packed:
                 return False
@@ -102,11 +101,11 @@ class _Bytes:
 
     @property
     def offset(self) -> int:
-        """Where a record begins: its gzip member, or its first byte."""
+        """Where a record begins: at its gzip member, or at its first byte."""
         return self.member if self._packed else self.member + self._place
 
     def take(self, size: int, keep: bool = True) -> bytes:
-        """Up to `size` bytes of the member, or nothing where they are only to be skipped; raises at its early end."""
+        """The next `size` bytes of the member; empty without `keep`. Raises _DamageError if the member ends early."""
         parts: list[bytes] = []
         while size:
             if self._place == len(self._buffer) and not self._fill():
@@ -135,34 +134,34 @@ class _Bytes:
         return b"".join(parts)
 
     def back(self, line: bytes) -> None:
-        """Put back the line that was read last."""
+        """Put back the last line that was read."""
         self._buffer = line + self._buffer[self._place :]
         if not self._packed:
             self.member += self._place - len(line)
         self._place = 0
 
     def end(self) -> int | None:
-        """Where the next member begins, if this one is used up."""
+        """Where the next member begins, if this member is at its end."""
         if not self._packed or self._place < len(self._buffer) or self._fill():
             return None
         return self._stream.tell() - len(self._raw)
 
     def seek_member(self) -> bool:
-        """Go on at the next place after the start of this member that looks like one; False where there is none."""
+        """Continue at the next place that looks like the start of a member; False if there is none."""
         self._stream.seek(self.member + 1)
         self._raw, self._inflate, self._buffer, self._place = b"", None, b"", 0
         seen = b""
         while more := self._stream.read(CHUNK):
             seen += more
-            found = seen.find(GZIP)
-            if found >= 0:
-                self._stream.seek(found - len(seen), 1)
+            place = seen.find(GZIP)
+            if place >= 0:
+                self._stream.seek(place - len(seen), 1)
                 return True
             seen = seen[-2:]
         return False
 
     def seek_line(self, start: int) -> bool:
-        """Go on at the next line after `start`, or from here on where gzip hides what was, that begins a record."""
+        """Continue at the next line that begins a record: after `start`, or in a packed file after this point."""
         if not self._packed:
             self._stream.seek(start + 1)
             self._buffer, self._place = b"", 0
@@ -175,9 +174,10 @@ class _Bytes:
 
 
 def read_records(stream: BinaryIO, max_bytes: int, offset: int = 0) -> Iterator[Record | Broken]:
-    """Every record from `offset` on, gzip or plain, and every place that is damaged, once.
+    """Every record from `offset` on, gzip or plain, and every damaged place, each once.
 
-    A record over `max_bytes` is skipped without being held. After damage it goes on at the next record that is whole.
+    A record over `max_bytes` is skipped without being held in memory. After damage, reading continues at the next whole
+    record.
     """
     stream.seek(offset)
     packed = stream.read(2) == GZIP[:2]
@@ -191,7 +191,7 @@ def read_records(stream: BinaryIO, max_bytes: int, offset: int = 0) -> Iterator[
             if not source.next():
                 return
             start = source.offset
-            found = _read(source, start, max_bytes)
+            record = _read(source, start, max_bytes)
         except _DamageError as damage:
             damages += 1
             if not healing:
@@ -200,14 +200,14 @@ def read_records(stream: BinaryIO, max_bytes: int, offset: int = 0) -> Iterator[
             if damages > MOST_DAMAGE or not _heal(source, start, damage.packed):
                 return
             continue
-        if found is None:
+        if record is None:
             continue
         healing = False
-        yield found
+        yield record
 
 
 def _heal(source: _Bytes, start: int, packing: bool) -> bool:
-    """Find the next record that may be whole; a wrong Content-Length of an unpacked one hides none behind it."""
+    """Find the next record that may be whole. In an unpacked file, a wrong Content-Length hides no record after it."""
     while True:
         try:
             return source.seek_member() if packing else source.seek_line(start)
@@ -216,7 +216,7 @@ def _heal(source: _Bytes, start: int, packing: bool) -> bool:
 
 
 def _read(source: _Bytes, start: int, max_bytes: int) -> Record | Broken | None:
-    """One record; None for blank lines between records."""
+    """A record; None for a blank line between records."""
     line = source.line()
     if not line.strip():
         return None

@@ -10,7 +10,7 @@ from dedup.settings import DedupSettings
 
 
 @given(st.floats(0.3, 1), st.floats(0.5, 0.9999), st.integers(64, 512))
-def test_the_recall_wanted_is_kept_with_the_most_rows_the_budget_allows(
+def test_the_recall_is_reached_with_the_most_rows_that_the_slots_allow(
     threshold: float, recall: float, slots: int
 ) -> None:
     cut = choose(threshold, recall, slots)
@@ -32,7 +32,7 @@ def test_the_curve() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"threshold": 0.1, "slots": 16}, "recall 0.999 at threshold 0.1 needs at least 66 slots, not 16"),
         ({"threshold": 1.2}, "less than or equal to 1"),
@@ -41,6 +41,6 @@ def test_the_curve() -> None:
         ({"prefer": ["papers", "papers"]}, "names a source twice"),
     ],
 )
-def test_wrong_settings_are_told(wrong: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_wrong_settings_are_refused(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         DedupSettings.model_validate(wrong)

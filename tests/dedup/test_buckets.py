@@ -15,8 +15,8 @@ ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(1, 3
 
 
 def entries(rows: list[tuple[int, int, int]]) -> pa.Table:
-    found = sorted((band, order, at, size, at * 2**58 % 2**63) for at, (band, order, size) in enumerate(rows))
-    return pa.Table.from_pylist([dict(zip(ENTRY.names, row, strict=True)) for row in found], schema=ENTRY)
+    ordered = sorted((band, order, at, size, at * 2**58 % 2**63) for at, (band, order, size) in enumerate(rows))
+    return pa.Table.from_pylist([dict(zip(ENTRY.names, row, strict=True)) for row in ordered], schema=ENTRY)
 
 
 def run(table: pa.Table, threshold: float, limit: int, cuts: list[int] | None = None, piece: int = 2**20) -> pa.Table:
@@ -25,8 +25,8 @@ def run(table: pa.Table, threshold: float, limit: int, cuts: list[int] | None = 
     return pa.Table.from_batches(candidates(batches, threshold, limit, piece), schema=CANDIDATE)
 
 
-def pairs(found: pa.Table) -> set[tuple[int, int]]:
-    return {(row["a"], row["b"]) for row in found.to_pylist() if row["a"] is not None}
+def pairs(output: pa.Table) -> set[tuple[int, int]]:
+    return {(row["a"], row["b"]) for row in output.to_pylist() if row["a"] is not None}
 
 
 @settings(deadline=None)
@@ -34,53 +34,52 @@ def pairs(found: pa.Table) -> set[tuple[int, int]]:
 def test_all_pairs_of_small_buckets(rows: list[tuple[int, int, int]], cuts: list[int], threshold: float) -> None:
     table = entries(rows)
     expected = {
-        (one["number"], other["number"])
-        for one, other in itertools.combinations(table.to_pylist(), 2)
-        if one["band"] == other["band"]
-        and min(one["size"], other["size"]) / max(one["size"], other["size"]) >= threshold
+        (a["number"], b["number"])
+        for a, b in itertools.combinations(table.to_pylist(), 2)
+        if a["band"] == b["band"] and min(a["size"], b["size"]) / max(a["size"], b["size"]) >= threshold
     }
-    found = run(table, threshold, 64, cuts)
-    assert pairs(found) == expected
-    assert found["crowd"].null_count == found.num_rows
+    output = run(table, threshold, 64, cuts)
+    assert pairs(output) == expected
+    assert output["crowd"].null_count == output.num_rows
 
 
 @settings(deadline=None)
 @given(ROWS, st.lists(st.integers(0, 100), max_size=4), st.integers(5, 12))
-def test_batches_do_not_matter_and_crowds_are_told(
+def test_batches_do_not_matter_and_crowds_are_counted(
     rows: list[tuple[int, int, int]], cuts: list[int], piece: int
 ) -> None:
     table = entries(rows)
-    found = run(table, 0.5, 3, cuts, piece)
-    assert sorted(map(str, found.to_pylist())) == sorted(map(str, run(table, 0.5, 3, None, piece).to_pylist()))
+    output = run(table, 0.5, 3, cuts, piece)
+    assert sorted(map(str, output.to_pylist())) == sorted(map(str, run(table, 0.5, 3, None, piece).to_pylist()))
     crowds = (
         [row for row in np.unique([row[0] for row in rows], return_counts=True)[1].tolist() if row > 3] if rows else []
     )
-    assert sorted(found["crowd"].drop_null().to_pylist()) == sorted(crowds)
+    assert sorted(output["crowd"].drop_null().to_pylist()) == sorted(crowds)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(100, 400), st.integers(50, 300))
-def test_a_crowd_of_likes_hangs_on_its_best(count: int, piece: int) -> None:
-    found = run(entries([(1, 1, 20 + at % 3) for at in range(count)]), 0.8, 16, None, max(piece, 40))
+def test_all_of_a_crowd_of_equals_are_linked_with_the_best(count: int, piece: int) -> None:
+    output = run(entries([(1, 1, 20 + at % 3) for at in range(count)]), 0.8, 16, None, max(piece, 40))
     reached, more = {0}, True
     while more:
-        grown = reached | {b for a, b in pairs(found) if a in reached}
+        grown = reached | {b for a, b in pairs(output) if a in reached}
         more, reached = grown != reached, grown
     assert len(reached) == count
-    assert found.num_rows < 40 * count
+    assert output.num_rows < 40 * count
 
 
 def test_pairs_in_a_crowd_are_found_beside_its_boilerplate() -> None:
-    """2,000 pages share 60 % of their shingles; 100 pairs of them are nine tenths alike."""
+    """2,000 pages share 60 % of their shingles, and 100 pairs of them share more."""
     random = np.random.default_rng(7)
     boilerplate = random.integers(0, 2**64 - 1, size=120, dtype=np.uint64)
     pages, planted = [], set()
     for page in range(2000):
-        own = random.integers(0, 2**64 - 1, size=80, dtype=np.uint64)
+        page_shingles = random.integers(0, 2**64 - 1, size=80, dtype=np.uint64)
         if page % 20 == 1:
-            own[:72] = pages[-1][120:192]
+            page_shingles[:72] = pages[-1][120:192]
             planted.add((page - 1, page))
-        pages.append(np.concatenate([boilerplate, own]))
+        pages.append(np.concatenate([boilerplate, page_shingles]))
     cut = choose(0.8, 0.999, 128)
     offsets = np.arange(2001) * 200
     keys, sketches = band_keys(signatures(offsets, np.concatenate(pages), cut.slots), cut)
@@ -89,7 +88,9 @@ def test_pairs_in_a_crowd_are_found_beside_its_boilerplate() -> None:
         for page in range(2000)
         for key, sketch in zip(keys[page].view(np.int64), sketches[page].view(np.int64), strict=True)
     )
-    found = run(pa.Table.from_pylist([dict(zip(ENTRY.names, row, strict=True)) for row in rows], schema=ENTRY), 0.8, 16)
-    assert found["crowd"].drop_null().to_pylist()
-    assert len(planted & pairs(found)) >= 99
-    assert found.num_rows < 40 * len(rows)
+    output = run(
+        pa.Table.from_pylist([dict(zip(ENTRY.names, row, strict=True)) for row in rows], schema=ENTRY), 0.8, 16
+    )
+    assert output["crowd"].drop_null().to_pylist()
+    assert len(planted & pairs(output)) >= 99
+    assert output.num_rows < 40 * len(rows)

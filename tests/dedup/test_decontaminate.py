@@ -1,4 +1,4 @@
-"""Questions are found where they are quoted, and not where they are nearly."""
+"""Questions are found where they are quoted, and not where a text only resembles them."""
 
 import re
 
@@ -16,7 +16,7 @@ SHORT = "What is the first choice for acute gout?"
 def hits(
     texts: list[str], questions: list[str], settings: DecontaminateSettings | None = None
 ) -> list[tuple[int, int, str, float, str]]:
-    asked = pa.table(
+    table = pa.table(
         {
             "benchmark": pa.array(["b"] * len(questions), pa.string()),
             "question": pa.array([str(number) for number in range(len(questions))], pa.string()),
@@ -30,8 +30,8 @@ def hits(
             "text": pa.array(texts, pa.string()),
         }
     )
-    found = pa.Table.from_batches(find([documents], asked, settings or DecontaminateSettings())).to_pylist()
-    return sorted((int(r["id"]), int(r["question"]), r["rule"], r["share"], r["span"]) for r in found)
+    rows = pa.Table.from_batches(find([documents], table, settings or DecontaminateSettings())).to_pylist()
+    return sorted((int(r["id"]), int(r["question"]), r["rule"], r["share"], r["span"]) for r in rows)
 
 
 def quote(first: int, last: int, mark: str = " ") -> str:
@@ -45,23 +45,22 @@ def test_a_run_of_13_words_is_found_whatever_its_layout() -> None:
 
 def test_a_shorter_question_is_found_whole() -> None:
     texts = [f"Q: {SHORT} A: rest", "what is the FIRST choice for acute-gout", "what is a first choice for acute gout"]
-    assert [(one[0], one[2:4]) for one in hits(texts, [SHORT])] == [(0, (RUN, 1.0)), (1, (RUN, 1.0))]
+    assert [(hit[0], hit[2:4]) for hit in hits(texts, [SHORT])] == [(0, (RUN, 1.0)), (1, (RUN, 1.0))]
 
 
 def test_four_fifths_of_the_8_grams_suffice_in_any_order() -> None:
     # 33 8-grams; runs of 12 words hold 5 each, and none is a run of 13.
     runs = [quote(first, first + 12) for first in (0, 5, 10, 15, 20, 25, 28)]
     enough, too_few = " . x ".join(runs[::-1]), " . x ".join(runs[:5])
-    (one,) = hits([enough, too_few], [LONG])
-    assert one[:3] == (0, 0, SHARE)
-    assert one[3] == 1.0
+    (hit,) = hits([enough, too_few], [LONG])
+    assert hit[:4] == (0, 0, SHARE, 1.0)
 
 
-def test_questions_of_few_words_are_searched_only_on_wish() -> None:
+def test_questions_of_few_words_are_searched_only_if_the_settings_say_so() -> None:
     question = "What causes gout?"
     assert hits(["so, what causes gout? Urate."], [question]) == []
-    wish = DecontaminateSettings(shortest=3)
-    assert hits(["so, what causes gout? Urate.", "what causes pain"], [question, LONG], wish) == [
+    settings = DecontaminateSettings(shortest=3)
+    assert hits(["so, what causes gout? Urate.", "what causes pain"], [question, LONG], settings) == [
         (0, 0, RUN, 1.0, "what causes gout")
     ]
 
@@ -72,9 +71,9 @@ def test_a_question_is_found_in_whatever_form_its_characters_are_written() -> No
     )
     plain = "at which pco2 in mm hg is non-invasive ventilation of benefit to which naïve patients"
     odd = "ＡＴ which pCO² in ㎜ Hg is non-invasive ventilation of bene\ufb01t to which nai\u0308ve patients"
-    found = hits([plain, odd, plain.replace("pco2", "pco3").replace("of", "for")], [question])
-    assert [one[:4] for one in found] == [(0, 0, RUN, 1.0), (1, 0, RUN, 1.0)]
-    assert found[1][4] == "AT which pCO2 in mm Hg is non-invasive ventilation of benefit to which naïve patients"
+    quotes = hits([plain, odd, plain.replace("pco2", "pco3").replace("of", "for")], [question])
+    assert [hit[:4] for hit in quotes] == [(0, 0, RUN, 1.0), (1, 0, RUN, 1.0)]
+    assert quotes[1][4] == "AT which pCO2 in mm Hg is non-invasive ventilation of benefit to which naïve patients"
 
 
 def test_nothing_to_search() -> None:
@@ -94,12 +93,12 @@ def test_rules_against_python(texts: list[list[str]], questions: list[list[str]]
     settings = DecontaminateSettings(run=6, gram=3, share=0.6, shortest=2)
     expected = []
     for number, text in enumerate(texts):
-        for asked, question in enumerate(questions):
+        for place, question in enumerate(questions):
             if len(question) < settings.shortest:
                 continue
             gram = min(settings.gram, len(question))
             grams = {tuple(question[at : at + gram]) for at in range(len(question) - gram + 1)}
-            found = {tuple(text[at : at + gram]) for at in range(len(text) - gram + 1)}
+            present = {tuple(text[at : at + gram]) for at in range(len(text) - gram + 1)}
             longest = max(
                 (
                     size
@@ -111,9 +110,9 @@ def test_rules_against_python(texts: list[list[str]], questions: list[list[str]]
                 ),
                 default=0,
             )
-            share = len(grams & found) / len(grams)
+            share = len(grams & present) / len(grams)
             whole = longest >= min(settings.run, len(question))
             if whole or share >= settings.share:
-                expected.append((number, asked, RUN if whole else SHARE, share, longest))
-    found_rows = hits([" ".join(text) for text in texts], [" ".join(one) for one in questions], settings)
-    assert [(*row[:4], len(re.findall(r"\w+", row[4]))) for row in found_rows] == expected
+                expected.append((number, place, RUN if whole else SHARE, share, longest))
+    rows = hits(list(map(" ".join, texts)), list(map(" ".join, questions)), settings)
+    assert [(*row[:4], len(re.findall(r"\w+", row[4]))) for row in rows] == expected

@@ -1,4 +1,4 @@
-"""An earlier corpus is compared with only where its signatures mean the same."""
+"""An earlier corpus is accepted only if its signatures can be compared."""
 
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,16 @@ from dedup.earlier import fingerprints
 from dedup.settings import DedupSettings
 from dedup.sign import SIGNATURES, SIGNED
 from lake.error import UserError
-from lake.step import Outcome, Step
+from lake.step import Body, Kind, Outcome, Step
 
 VERSION = 7
 
 
-def finished(lake: Path, name: str = "dedup", signatures: bool = True, **settings: Any) -> Step:
-    config = DedupSettings(keep_signatures=signatures, **settings).model_dump(mode="json")
-    step = Step(name, "spark", VERSION, config, str(lake))
+def finished(
+    lake: Path, kind: Kind = Kind.DEDUPLICATION, signatures: bool = True, **settings: Any
+) -> Step[DedupSettings]:
+    body = Body[DedupSettings](lambda _: Outcome(), kind, "spark", VERSION)
+    step = Step("dedup", body, DedupSettings(keep_signatures=signatures, **settings), str(lake))
     if signatures:
         step.output.write_part(SIGNATURES, 0, SIGNED.empty_table(), "web")
     step.complete(Outcome)
@@ -30,13 +32,13 @@ def refusal(folder: str, version: int = VERSION, **settings: Any) -> str:
     return str(caught.value)
 
 
-def test_finished_steps_are_told_by_their_fingerprints_in_order(tmp_path: Path) -> None:
-    # Fewer slots allowed, the same bands: signatures compare all the same.
-    one, other = finished(tmp_path / "a", slots=100), finished(tmp_path / "b", policy="transitive", recall=0.999)
+def test_finished_steps_give_their_fingerprints_in_order(tmp_path: Path) -> None:
+    # Signatures compare, since the bands are the same although fewer slots are allowed.
+    left, right = finished(tmp_path / "a", slots=100), finished(tmp_path / "b", policy="transitive", recall=0.999)
     assert fingerprints(DedupSettings(), VERSION) == []
-    earlier = DedupSettings(earlier=(other.output.root, one.output.root))
-    assert fingerprints(earlier, VERSION) == [other.fingerprint, one.fingerprint]
-    assert one.fingerprint != other.fingerprint
+    earlier = DedupSettings(earlier=(right.output.root, left.output.root))
+    assert fingerprints(earlier, VERSION) == [right.fingerprint, left.fingerprint]
+    assert left.fingerprint != right.fingerprint
 
 
 def test_a_folder_without_a_manifest_is_no_finished_step(tmp_path: Path) -> None:
@@ -47,21 +49,21 @@ def test_a_folder_without_a_manifest_is_no_finished_step(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", ["{", '{"step": "dedup"}'])
-def test_a_broken_manifest_is_told(tmp_path: Path, content: str) -> None:
+def test_a_broken_manifest_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
     assert "not a manifest: " in refusal(str(tmp_path))
 
 
-def test_a_place_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "Not a directory" in refusal(str(tmp_path / "file"))
     assert "Unrecognized filesystem type" in refusal("s3x://nowhere/dedup")
 
 
-def test_a_step_that_kept_no_signatures_or_is_another_one_is_refused(tmp_path: Path) -> None:
+def test_another_step_or_one_that_kept_no_signatures_is_refused(tmp_path: Path) -> None:
     kept_none = finished(tmp_path / "a", signatures=False)
     assert "dedup.keep_signatures=true" in refusal(kept_none.output.root)
-    assert "no signatures there" in refusal(finished(tmp_path / "b", name="clean").output.root)
+    assert "has no signatures" in refusal(finished(tmp_path / "b", Kind.CLEANER).output.root)
 
 
 def test_signatures_of_another_version_are_refused(tmp_path: Path) -> None:
@@ -69,12 +71,12 @@ def test_signatures_of_another_version_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("theirs", "said"),
+    ("earlier", "message"),
     [
         ({"ngram": 3}, "signed with ngram 3, not 5"),
         ({"scheme": "datasketch"}, "signed with scheme datasketch, not one_permutation"),
         ({"threshold": 0.5}, "signed with bands "),
     ],
 )
-def test_signatures_made_in_another_way_are_refused(tmp_path: Path, theirs: dict[str, Any], said: str) -> None:
-    assert said in refusal(finished(tmp_path, **theirs).output.root)
+def test_signatures_made_in_another_way_are_refused(tmp_path: Path, earlier: dict[str, Any], message: str) -> None:
+    assert message in refusal(finished(tmp_path, **earlier).output.root)

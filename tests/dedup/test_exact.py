@@ -1,4 +1,4 @@
-"""Identity keys: one work, one key, however it is written."""
+"""An id gives the same key in any notation."""
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +34,7 @@ def keys(**meta: str | int | None) -> list[str]:
         ("corpusid", 7, "corpusid:7"),
     ],
 )
-def test_one_key_however_written(kind: str, written: str | int, key: str) -> None:
+def test_any_notation_gives_the_same_key(kind: str, written: str | int, key: str) -> None:
     assert keys(**{kind: written}) == [key]
 
 
@@ -50,15 +50,14 @@ def test_one_key_however_written(kind: str, written: str | int, key: str) -> Non
         ("doi", "none"),
     ],
 )
-def test_what_is_no_id_gives_no_key(kind: str, written: str) -> None:
+def test_a_malformed_id_gives_no_key(kind: str, written: str) -> None:
     assert keys(**{kind: written}) == []
 
 
 def test_keys_of_many_documents_stay_with_them() -> None:
     blank = dict.fromkeys(field.name for field in META)
     rows = [blank | {"pmid": "1", "doi": "10.1000/a", "corpusid": 7}, blank, blank | {"pmcid": "PMC2"}, None]
-    found = id_keys(pa.array(rows, META))
-    assert found.to_pylist() == [["pmid:1", "doi:10.1000/a", "corpusid:7"], [], ["pmcid:2"], []]
+    assert id_keys(pa.array(rows, META)).to_pylist() == [["pmid:1", "doi:10.1000/a", "corpusid:7"], [], ["pmcid:2"], []]
     assert id_keys(pa.array([], META)).to_pylist() == []
 
 

@@ -1,4 +1,4 @@
-"""One row a document, whatever its text: long ones, odd ones, bytes that are no UTF-8."""
+"""Each document gives a row, whatever its text: long, odd or not UTF-8."""
 
 import hashlib
 from typing import Any
@@ -16,7 +16,7 @@ from dedup.sign import COLUMNS, SIGNED, sets, sign
 from lake.document import DOCUMENT, new_document
 
 PIECES = [b"word", b" ", b"\xce", b"\xa3", b"\xed\xa0\x80", b"\xf4", b"\x90", b"\xe0\x81", b"\xff", b"a", b"\xc4\xb0"]
-"""Words, halves of letters, a surrogate, and what never begins a letter."""
+"""Words, halves of letters, a surrogate, and bytes that never begin a letter."""
 
 
 def documents(texts: list[str]) -> pa.Table:
@@ -30,21 +30,21 @@ def signed(table: pa.Table, **chosen: Any) -> pa.Table:
 
 @pytest.mark.parametrize("scheme", ["one_permutation", "datasketch"])
 def test_slices_of_the_text_make_no_difference(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
-    """A text longer than a slice is one, and so are as many short ones as fit."""
+    """A long text is a slice of its own, and short texts share a slice."""
     texts = ["", "a b c d", "long " * 50, "x", "", "y z", "ü" * 8, "", "long word " * 40, "end"]
     table = documents(texts)
     whole = signed(table, scheme=scheme)
     assert len(list(sign(table.to_batches(), DedupSettings()))) == 1
     monkeypatch.setattr(dedup.sign, "SLICE_BYTES", 16)
-    found = list(sign(table.to_batches(), DedupSettings(scheme=scheme)))
-    assert [batch.num_rows for batch in found] == [2, 1, 3, 2, 1, 1]
-    assert pa.Table.from_batches(found).equals(whole)
-    # Batches that are themselves cut out of longer ones.
+    slices = list(sign(table.to_batches(), DedupSettings(scheme=scheme)))
+    assert [batch.num_rows for batch in slices] == [2, 1, 3, 2, 1, 1]
+    assert pa.Table.from_batches(slices).equals(whole)
+    # These batches are slices themselves.
     cut = [batch for begin in (0, 3, 7) for batch in table.slice(begin, 3 if begin == 7 else 4).to_batches()]
     assert sum(batch.num_rows for batch in sign(cut, DedupSettings())) == 11
 
 
-def test_every_document_has_a_number_of_its_own() -> None:
+def test_numbers_are_unique() -> None:
     ids = [hashlib.sha256(str(at).encode()).hexdigest()[:32] for at in range(50_000)]
     ids += [str(at) for at in range(10_000)] + [f"{at:032}" for at in range(1_000)] + ["", "a", "a\0", "\0a", "é" * 16]
     table = documents([""] * len(ids)).set_column(0, "id", pa.array(ids))
@@ -55,11 +55,11 @@ def test_every_document_has_a_number_of_its_own() -> None:
 
 
 def test_pages_without_words_are_alike_and_unlike_all_others() -> None:
-    found = signed(documents(["", " ", "— …", "\ufffd", "word", "Word!", "word word", "word " * 5, "word " * 900]))
-    assert found["size"].to_pylist() == [1] * 9
-    content, shingles = found["content"].to_pylist(), found["shingles"].to_pylist()
-    assert [content.index(one) for one in content] == [0, 0, 0, 0, 4, 4, 6, 7, 8]
-    assert [shingles.index(one) for one in shingles] == [0, 0, 0, 0, 4, 4, 6, 7, 7]
+    table = signed(documents(["", " ", "— …", "\ufffd", "word", "Word!", "word word", "word " * 5, "word " * 900]))
+    assert table["size"].to_pylist() == [1] * 9
+    content, shingles = table["content"].to_pylist(), table["shingles"].to_pylist()
+    assert list(map(content.index, content)) == [0, 0, 0, 0, 4, 4, 6, 7, 8]
+    assert list(map(shingles.index, shingles)) == [0, 0, 0, 0, 4, 4, 6, 7, 7]
 
 
 def test_a_lone_surrogate_never_enters_a_table_of_documents() -> None:
@@ -70,12 +70,12 @@ def test_a_lone_surrogate_never_enters_a_table_of_documents() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(PIECES), max_size=6).map(b"".join), min_size=1, max_size=6))
-def test_bytes_that_are_no_utf8_are_signed_as_replacement_characters(texts: list[bytes]) -> None:
-    """As a Parquet file may hold them, which nobody checks. What follows a text in memory does not count."""
+def test_bytes_that_are_not_utf8_are_signed_as_replacement_characters(texts: list[bytes]) -> None:
+    """A Parquet file may hold such bytes unchecked. The bytes after a text in memory do not count."""
     raw = pa.array(texts, pa.large_binary()).view(pa.large_string()).cast(pa.string(), safe=False)
     replaced = [text.decode("utf-8", "replace") for text in texts]
-    found, expected = shingle(raw, 2), shingle(pa.array(replaced), 2)
-    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+    actual, expected = shingle(raw, 2), shingle(pa.array(replaced), 2)
+    assert all(map(np.array_equal, actual, expected))
     table = documents(replaced)
     odd = signed(table.set_column(2, "text", raw), ngram=2)
     assert odd.drop_columns(["order"]).equals(signed(table, ngram=2).drop_columns(["order"]))

@@ -1,4 +1,4 @@
-"""The kernel's words are Python's, for all of Unicode."""
+"""The words of the kernel are those of Python, for all of Unicode."""
 
 import re
 
@@ -18,24 +18,22 @@ def words(text: str) -> list[str]:
 
 
 def spelled(text: str) -> list[bytes]:
-    """What `spell` writes, split where it says that the words are."""
+    """The words that `spell` writes, from the places that it gives."""
     data, places = text_buffers(pa.array([text], pa.large_string()))
     room = data.size // 2 + 1
     hashes, begins, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
-    # Past the room that is promised to be enough, nothing may be written.
+    # Nothing may be written after the room that is promised to be enough.
     out = np.full(2 * data.size + 9, 0xFF, np.uint8)
     count = scan(data, places[0], places[1], unicode_tables(), hashes, begins, ends)
     spell(data, places[0], places[1], unicode_tables(), count, begins, ends, out)
     assert np.all(out[2 * data.size :] == 0xFF)
-    found = [out[begins[at] : ends[at]].tobytes() for at in range(count)]
-    assert out.tobytes().startswith(b" ".join(found) + b"\xff")
-    return found
+    spelled_words = [out[begins[at] : ends[at]].tobytes() for at in range(count)]
+    assert out.tobytes().startswith(b" ".join(spelled_words) + b"\xff")
+    return spelled_words
 
 
 def check(text: str) -> None:
-    """The words of the text are spelled as Python does, hashed as its lowered words are, and different words to
-    different numbers.
-    """
+    """Words are spelled as in Python and hashed as in lower case, and different words have different hashes."""
     expected = words(text)
     assert spelled(text) == [word.encode() for word in expected]
     hashes = word_hashes(text)
@@ -66,7 +64,7 @@ def test_every_code_point_alone_and_around_a_sigma() -> None:
 @example(b"a\xe0\x81\x81b")
 @example(b"\xed\xa0\x80 \xf4\x90\x80\x80")
 @example("Σ".encode()[:1])
-def test_bytes_that_are_no_utf8_only_end_a_word(data: bytes) -> None:
+def test_bytes_that_are_not_utf8_only_end_a_word(data: bytes) -> None:
     texts = pa.array([data], pa.large_binary()).view(pa.large_string())
     raw, places = text_buffers(texts)
     none = np.empty(0, dtype=np.int64)
@@ -82,10 +80,10 @@ def test_places_of_words(text: str) -> None:
     room = data.size // 2 + 1
     out, begins, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
     count = scan(data, places[0], places[1], unicode_tables(), out, begins, ends)
-    found = [data[begins[at] : ends[at]].tobytes().decode() for at in range(count)]
-    # A sigma's form hangs on its neighbours, and what follows the i in a lowered dotted I is no part of the word.
-    lowered = [one.lower().replace("ς", "σ").removesuffix("\u0307") for one in found]
-    assert lowered == [one.replace("ς", "σ") for one in words(text)]
+    originals = [data[begins[at] : ends[at]].tobytes().decode() for at in range(count)]
+    # The form of a sigma depends on its neighbours, and the dot after the i of a dotted I is not part of the word.
+    lowered = [word.lower().replace("ς", "σ").removesuffix("\u0307") for word in originals]
+    assert lowered == [word.replace("ς", "σ") for word in words(text)]
 
 
 @settings(deadline=None)
@@ -112,6 +110,8 @@ def test_all_shapes_of_text_arrays() -> None:
         pa.array(["x", *texts, "y"]).slice(1, 5),
     ):
         data, places = text_buffers(array)
-        assert [data[places[at] : places[at + 1]].tobytes().decode() for at in range(5)] == [one or "" for one in texts]
+        assert [data[places[at] : places[at + 1]].tobytes().decode() for at in range(5)] == [
+            text or "" for text in texts
+        ]
     assert text_buffers(pa.array([], pa.string()))[1].tolist() == [0]
     assert text_buffers(pa.chunked_array([], pa.string()))[1].tolist() == [0]

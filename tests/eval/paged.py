@@ -1,31 +1,90 @@
-"""The manifests of a made-up run, and what its page says."""
+"""A made-up run, variations of it, and what its page says."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lxml.html
 
-from lake.step import Manifest
+from eval.report import render
+from eval.score import score
+from eval.summary import Run
+from lake.step import Manifest, folder_name
 
-FILE = Path(__file__).parents[1] / "manifests.json"
+WRITTEN = (Path(__file__).parents[1] / "manifests.json").read_text(encoding="utf-8")
 EVIL = "<script>alert('x')</script> & \"q\" \u202e\x00\ud800"
 
 
-def manifests(written: str | None = None) -> list[Manifest]:
-    return [Manifest.model_validate(one) for one in json.loads(written or FILE.read_text(encoding="utf-8"))]
+def run(written: str = WRITTEN, name: str = "demo") -> Run:
+    return Run(name, tuple(map(Manifest.model_validate, json.loads(written))))
 
 
-def changed(step: str, figures: dict[str, Any] | None = None, **fields: Any) -> list[Manifest]:
-    """The manifests with some figures or fields of one step replaced."""
-    return [
-        one.model_copy(update={"figures": one.figures | (figures or {}), **fields}) if one.step == step else one
-        for one in manifests()
-    ]
+def renamed(*names: str, evil: str = EVIL) -> Run:
+    """The run with a hostile text before these names wherever they are in its manifests; its own name is that text."""
+    written = WRITTEN
+    for name in names:
+        written = written.replace(f'"{name}"', f'"{json.dumps(evil)[1:-1]}{name}"')
+    return run(written, evil)
 
 
-def parsed(page: str) -> Any:
-    return lxml.html.document_fromstring(page)
+def updated(fields: Mapping[str, Mapping[str, Any]]) -> Run:
+    """The run with some fields of the manifests replaced, by step."""
+    return Run("demo", tuple(step.model_copy(update=fields.get(step.step, {})) for step in run().manifests))
+
+
+def changed(step: str, figures: dict[str, Any] | None = None, **fields: Any) -> Run:
+    """The run with some figures and fields of one step replaced."""
+    return updated({step: {"figures": run().steps[step].figures | (figures or {}), **fields}})
+
+
+def configured(step: str, figures: dict[str, Any] | None = None, **keys: Any) -> Run:
+    """The run with some figures and configuration keys of one step replaced."""
+    return changed(step, figures, config=run().steps[step].config | keys)
+
+
+def without(*names: str) -> Run:
+    return Run("demo", tuple(step for step in run().manifests if step.step not in names))
+
+
+def unanswered() -> Run:
+    """The run with one benchmark, of which no question was answered."""
+    benchmark = {name: run().steps["evaluate"].figures["benchmarks"][0][name] for name in ("benchmark", "title", "hub")}
+    return changed("evaluate", {"benchmarks": [score("", []) | benchmark]}, accounts={})
+
+
+def with_empty_source() -> Run:
+    """The run with a source `textbooks` that gave nothing to the mixture."""
+    *rows, total = run().steps["mix"].figures["mixture"]
+    empty = {name: 0 if isinstance(value, int) else 0.0 for name, value in rows[0].items()} | {"source": "textbooks"}
+    figures = {name: run().steps[name].figures | {"mixture": [*rows, empty, total]} for name in ("mix", "shard")}
+    return updated({name: {"figures": value} for name, value in figures.items()})
+
+
+def with_second_model() -> Run:
+    """The run with `pretrain-slow`, `export-slow` and `evaluate-slow`, of lower loss and other scores."""
+    first = run()
+    folders, copies = {}, []
+    for name in ("pretrain", "export", "evaluate"):
+        step = first.steps[name]
+        slow = step.model_copy(
+            update={
+                "step": f"{name}-slow",
+                "fingerprint": step.fingerprint[::-1],
+                "inputs": {role: folders.get(folder, folder) for role, folder in step.inputs.items()},
+                "figures": json.loads(json.dumps(step.figures)),
+            }
+        )
+        folders[step.folder] = folder_name(slow.step, slow.fingerprint)
+        copies.append(slow)
+    pretrain, _, evaluate = (step.figures for step in copies)
+    pretrain["validation"][-1]["losses"] = dict.fromkeys(pretrain["validation"][-1]["losses"], 2.5)
+    evaluate["benchmarks"][1] |= {"accuracy": 0.5, "low": 0.431, "high": 0.569}
+    return Run("demo", (*first.manifests, *copies))
+
+
+def page_of(run: Run) -> Any:
+    return lxml.html.document_fromstring(render(run))
 
 
 def words(element: Any) -> str:
@@ -33,13 +92,13 @@ def words(element: Any) -> str:
 
 
 def section(page: Any, name: str) -> Any:
-    (found,) = page.xpath(f"//section[@id='{name}']")
-    return found
+    (element,) = page.xpath(f"//section[@id='{name}']")
+    return element
 
 
 def cells(section: Any, caption: str) -> list[dict[str, str]]:
     """The rows of the one table whose caption begins so, by the heads of their columns."""
-    (table,) = (one for one in section.xpath(".//table") if words(one.xpath("caption")[0]).startswith(caption))
+    (table,) = (table for table in section.xpath(".//table") if words(table.xpath("caption")[0]).startswith(caption))
     (head,) = table.xpath("thead/tr")
-    names = [words(one) for one in head]
+    names = list(map(words, head))
     return [dict(zip(names, map(words, row), strict=True)) for row in table.xpath("tbody/tr | tfoot/tr")]

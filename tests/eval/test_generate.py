@@ -1,4 +1,4 @@
-"""Labels as tokens: what continues a prompt, with tokenizers that split, merge and frame their text."""
+"""Labels as tokens that continue a prompt, with tokenizers that split, merge and frame their text."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 
 from eval.generate import Tokens, branches, check_heads, choose_dtype, label_logprobs, label_tokens
 from lake.error import UserError
-from mixing.tokenizer import TokenizerSettings, train
+from mixing.tokenizer.build import TokenizerSettings, train
 
 STEM = "Answer:"
 LABELS = ("A", "B", "C", "D")
 
 
 def pieces(text: str, vocabulary: tuple[str, ...]) -> list[int]:
-    """Greedy longest match; a character that no entry begins is id 0."""
-    found = []
+    """Greedy longest match. A character that begins no entry is id 0."""
+    ids = []
     while text:
         match = max((entry for entry in vocabulary if text.startswith(entry)), key=len, default=text[0])
-        found.append(vocabulary.index(match) if match in vocabulary else 0)
+        ids.append(vocabulary.index(match) if match in vocabulary else 0)
         text = text[len(match) :]
-    return found
+    return ids
 
 
 def encoder(*vocabulary: str) -> Callable[[str], list[int]]:
@@ -52,7 +52,7 @@ def test_tokens_that_frame_a_sequence_are_no_part_of_a_label() -> None:
 
 
 @pytest.mark.parametrize(
-    ("vocabulary", "labels", "said"),
+    ("vocabulary", "labels", "message"),
     [
         (("Answer", ":", ": A", " B"), ("A", "B"), "merges “A” with “Answer:”"),
         (("Answer", ":", " "), ("é", "ü"), "cannot tell “ü” from another option"),
@@ -61,9 +61,9 @@ def test_tokens_that_frame_a_sequence_are_no_part_of_a_label() -> None:
     ],
 )
 def test_labels_that_cannot_be_told_apart_are_refused(
-    vocabulary: tuple[str, ...], labels: tuple[str, ...], said: str
+    vocabulary: tuple[str, ...], labels: tuple[str, ...], message: str
 ) -> None:
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         label_tokens(encoder(*vocabulary), STEM, labels)
 
 
@@ -77,9 +77,9 @@ def test_labels_of_a_trained_tokenizer_continue_its_prompts(vocab_size: int) -> 
     texts = ["Answer: A. The answer is yes, no or maybe. Which of A, B, C and D is right? A dose, a day."] * 9
     backend = train(texts, TokenizerSettings.model_validate({"train": {"vocab_size": vocab_size}})).backend
     labels = (*LABELS, "yes", "no", "maybe")
-    found = label_tokens(lambda text: backend.encode(text).ids, STEM, labels)
+    tokens_of = label_tokens(lambda text: backend.encode(text).ids, STEM, labels)
     prompt = "Question: Which?\nA. this\nB. that\nAnswer:"
-    for label, tokens in found.items():
+    for label, tokens in tokens_of.items():
         assert backend.encode(prompt).ids + list(tokens) == backend.encode(f"{prompt} {label}").ids
 
 
@@ -108,23 +108,23 @@ LABEL_SETS = st.dictionaries(
 
 
 @given(LABEL_SETS)
-def test_whatever_the_labels_all_that_is_needed_is_asked_and_no_more(labels: dict[str, Tokens]) -> None:
-    asked = branches(labels)
-    assert next(iter(asked)) == (), "the first request is the prompt itself, whose next token is kept as output"
+def test_the_requests_are_all_that_the_labels_need(labels: dict[str, Tokens]) -> None:
+    requests = branches(labels)
+    assert next(iter(requests)) == (), "the first request is the prompt itself, whose next token is kept as output"
     steps = {(tokens[:at], token) for tokens in labels.values() for at, token in enumerate(tokens)}
-    assert {(beginning, token) for beginning, following in asked.items() for token in following} == steps
-    known = {beginning: {token: -float(token + 1) for token in following} for beginning, following in asked.items()}
+    assert {(beginning, token) for beginning, following in requests.items() for token in following} == steps
+    known = {beginning: {token: -float(token + 1) for token in following} for beginning, following in requests.items()}
     assert label_logprobs(labels, known) == {
         label: -float(sum(token + 1 for token in tokens)) for label, tokens in labels.items()
     }
 
 
-def test_a_dtype_that_is_wanted_is_taken() -> None:
+def test_a_named_dtype_is_taken() -> None:
     assert choose_dtype("float16") == "float16"
     assert choose_dtype("auto") in {"float32", "bfloat16"}
 
 
-def test_heads_that_a_cpu_cannot_run_are_told() -> None:
+def test_heads_that_a_cpu_cannot_run_are_reported() -> None:
     check_heads({"hidden_size": 128, "num_attention_heads": 4})
     check_heads({"hidden_size": 128, "num_attention_heads": 8, "head_dim": 32})
     with pytest.raises(UserError, match=r"heads of 16 .* takes 32, 64, .* change heads"):

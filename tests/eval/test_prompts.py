@@ -1,4 +1,4 @@
-"""Prompts: never longer than the room there is, and never without the question and its options."""
+"""Prompts are never longer than their room and never without the question and its options."""
 
 import pytest
 from hypothesis import given, settings
@@ -18,22 +18,22 @@ CONTEXT = st.lists(st.tuples(WORD, st.sampled_from([" ", "\n", "  ", "\t"])), ma
 
 
 def by_bytes(text: str) -> list[int]:
-    """A token a byte: the longest prompts there can be."""
+    """A token per byte, which gives the longest prompts."""
     return list(text.encode())
 
 
 def by_words(text: str) -> list[int]:
-    """A token a word."""
+    """A token per word."""
     return [len(word) for word in text.split()]
 
 
 def by_odd_pieces(text: str) -> list[int]:
-    """A token count that now and then shrinks when text is added, as merging tokenizers' does."""
+    """A number of tokens that sometimes shrinks when text is added, as with tokenizers that merge."""
     return [0] * (len(text) // 3 + (7 if len(text) % 5 == 0 else 0))
 
 
 QUESTIONS = st.builds(
-    lambda text, options, context: Question("own", "1", text, dict(zip("ABCD", options, strict=False)), "A", context),
+    lambda text, options, context: Question("new", "1", text, dict(zip("ABCD", options, strict=False)), "A", context),
     SENTENCE,
     st.lists(SENTENCE, min_size=2, max_size=4),
     CONTEXT,
@@ -43,21 +43,21 @@ QUESTIONS = st.builds(
 @settings(deadline=None)
 @given(QUESTIONS, st.integers(0, 500), st.sampled_from([by_bytes, by_words, by_odd_pieces]))
 def test_a_prompt_never_exceeds_its_room_and_keeps_question_and_options(question, room, encode) -> None:  # type: ignore[no-untyped-def]
-    found = fit(TEMPLATE, question, encode, room)
+    prompt = fit(TEMPLATE, question, encode, room)
     whole = fill(TEMPLATE, question, question.context)
-    if isinstance(found, Drop):
-        assert found.reason is Reason.PROMPT_TOO_LONG
-        assert found.score == len(encode(whole)) > room
+    if isinstance(prompt, Drop):
+        assert prompt.reason is Reason.PROMPT_TOO_LONG
+        assert prompt.score == len(encode(whole)) > room
         return
-    assert len(found.tokens) <= room
-    assert found.tokens == encode(found.text)
-    assert found.cut == (found.text != whole)
-    assert found.cut == (len(encode(whole)) > room)
+    assert len(prompt.tokens) <= room
+    assert prompt.tokens == encode(prompt.text)
+    assert prompt.cut == (prompt.text != whole)
+    assert prompt.cut == (len(encode(whole)) > room)
     options = "\n".join(f"{label}. {text}" for label, text in question.options.items())
     tail = f"\n\nQuestion: {question.text}\n{options}\nAnswer:"
-    assert found.text.startswith("Abstract: ")
-    assert found.text.endswith(tail)
-    kept = found.text.removeprefix("Abstract: ").removesuffix(tail)
+    assert prompt.text.startswith("Abstract: ")
+    assert prompt.text.endswith(tail)
+    kept = prompt.text.removeprefix("Abstract: ").removesuffix(tail)
     assert question.context.startswith(kept)
     assert bool(kept) == bool(question.context)
     assert kept.split() == question.context.split()[: len(kept.split())], "whole words are left"
@@ -67,29 +67,29 @@ def test_a_prompt_never_exceeds_its_room_and_keeps_question_and_options(question
 @given(QUESTIONS, st.integers(0, 500), st.sampled_from([by_bytes, by_words]))
 def test_no_more_words_are_cut_than_needed(question: Question, room: int, encode) -> None:  # type: ignore[no-untyped-def]
     words = question.context.split()
-    question = Question("own", "1", question.text, question.options, "A", " ".join(words))
+    question = Question("new", "1", question.text, question.options, "A", " ".join(words))
     longest = max(
         (n for n in range(1, len(words) + 1) if len(encode(fill(TEMPLATE, question, " ".join(words[:n])))) <= room),
         default=0,
     )
-    found = fit(TEMPLATE, question, encode, room)
+    prompt = fit(TEMPLATE, question, encode, room)
     if words:
-        assert isinstance(found, Prompt) == bool(longest)
-    if isinstance(found, Prompt):
-        assert found.text == fill(TEMPLATE, question, " ".join(words[:longest]))
+        assert isinstance(prompt, Prompt) == bool(longest)
+    if isinstance(prompt, Prompt):
+        assert prompt.text == fill(TEMPLATE, question, " ".join(words[:longest]))
 
 
 def test_a_question_without_context_is_not_cut_but_dropped() -> None:
-    question = Question("own", "1", "Why so long?", {"A": "because", "B": "so"}, "A")
+    question = Question("new", "1", "Why so long?", {"A": "because", "B": "so"}, "A")
     template = "{question}\n{options}\nAnswer:"
     text = "Why so long?\nA. because\nB. so\nAnswer:"
     assert fit(template, question, by_bytes, len(text)) == Prompt(question, text, by_bytes(text), False)
-    found = fit(template, question, by_bytes, len(text) - 1)
-    assert found == Drop(Reason.PROMPT_TOO_LONG, "37 tokens, the model takes 36: Why so long?", 37.0)
+    drop = fit(template, question, by_bytes, len(text) - 1)
+    assert drop == Drop(Reason.PROMPT_TOO_LONG, "37 tokens, the model takes 36: Why so long?", 37.0)
 
 
 def test_braces_in_a_question_are_text() -> None:
-    question = Question("own", "1", "What is {context} of {x}?", {"A": "{0}", "B": "{"}, "A", "{question}")
+    question = Question("new", "1", "What is {context} of {x}?", {"A": "{0}", "B": "{"}, "A", "{question}")
     assert fill(TEMPLATE, question, question.context) == (
         "Abstract: {question}\n\nQuestion: What is {context} of {x}?\nA. {0}\nB. {\nAnswer:"
     )

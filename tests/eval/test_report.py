@@ -1,6 +1,5 @@
 """The page of a run: whole, harmless, the same for the same manifests, and true to them."""
 
-import json
 import re
 from collections import Counter
 from itertools import pairwise
@@ -10,15 +9,30 @@ import pytest
 
 from eval import charts, numbers, text
 from eval.ledger import ledger
-from eval.report import config, render
-from eval.summary import by_step, licences, validation_loss, verdict
-from lake.step import Account
-from tests.eval.paged import EVIL, FILE, changed, manifests, parsed, section, words
+from eval.report import render
+from eval.summary import Run, licences, validation_loss, verdict
+from lake.step import Account, Kind
+from tests.eval.paged import (
+    EVIL,
+    cells,
+    changed,
+    configured,
+    page_of,
+    renamed,
+    run,
+    section,
+    unanswered,
+    updated,
+    with_empty_source,
+    with_second_model,
+    without,
+    words,
+)
 
 
-@pytest.fixture(scope="module")
-def page() -> Any:
-    return parsed(render("demo", manifests()))
+@pytest.fixture(scope="module", params=[run, with_second_model], ids=["one model", "two models"])
+def page(request: pytest.FixtureRequest) -> Any:
+    return page_of(request.param())
 
 
 def test_the_page_is_whole_and_its_ids_are_unique(page: Any) -> None:
@@ -28,7 +42,7 @@ def test_the_page_is_whole_and_its_ids_are_unique(page: Any) -> None:
         assert link.removeprefix("#") in ids
     for named in page.xpath("//@aria-labelledby"):
         assert named in ids
-    assert {one.step for one in manifests()} <= ids.keys()
+    assert run().steps.keys() <= ids.keys()
 
 
 def test_the_page_loads_nothing_and_runs_nothing(page: Any) -> None:
@@ -40,7 +54,7 @@ def test_the_page_loads_nothing_and_runs_nothing(page: Any) -> None:
 
 
 def test_headings_go_down_one_level_at_a_time(page: Any) -> None:
-    levels = [int(one.tag[1]) for one in page.xpath("//h1 | //h2 | //h3 | //h4")]
+    levels = [int(heading.tag[1]) for heading in page.xpath("//h1 | //h2 | //h3 | //h4")]
     assert levels.count(1) == 1
     assert levels[0] == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
@@ -61,43 +75,42 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head(page: Any) -> None:
 
 
 def test_the_same_manifests_give_the_same_bytes() -> None:
-    assert render("demo", manifests()) == render("demo", manifests())
+    assert render(run()) == render(run())
 
 
 def test_the_accounts_of_every_step_are_in_its_section(page: Any) -> None:
-    for one in manifests():
-        if not one.total.entered:
+    for step in run().manifests:
+        if not step.total.entered:
             continue
         table = next(
             table
-            for table in section(page, one.step).xpath(".//table")
-            if words(table.xpath("caption")[0]).startswith((f"What {one.step} kept", "Questions asked"))
+            for table in section(page, step.step).xpath(".//table")
+            if words(table.xpath("caption")[0]).startswith((f"What {step.step} kept", "Questions asked"))
         )
         rows = {words(row[0]): [words(cell) for cell in row[1:]] for row in table.xpath(".//tr")}
-        columns = rows.pop(one.unit)
+        columns = rows.pop(step.unit)
         assert columns[0] == "all"
         for position, source in enumerate(columns):
-            account = one.total if source == "all" else one.accounts[source]
+            account = step.total if source == "all" else step.accounts[source]
             assert rows["in"][position] == f"{account.entered:,}"
             assert rows["= kept"][position] == f"{account.kept:,}"
-            for reason in one.total.dropped:
+            for reason in step.total.dropped:
                 assert rows[f"− {reason}"][position] == f"{account.dropped.get(reason, 0):,}"
 
 
 def test_the_headline_has_documents_tokens_parameters_loss_and_scores(page: Any) -> None:
-    (head,) = page.xpath("//header")
-    said = words(head)
+    header = words(page.xpath("//header")[0])
     for figure in ("167", "69.0 % of 242", "112 K", "1.48 M", "4.307", "from 8.528", "32.5 %", "20.1 % to 48.0 %"):
-        assert figure in said
+        assert figure in header
 
 
 def test_pdfs_that_grobid_did_not_read_are_on_the_page() -> None:
-    page = parsed(render("demo", changed("read", {"pdfs_without_grobid": {"guidelines": 4321}})))
-    assert "PDFs of guidelines that GROBID did not read 4,321" in words(section(page, "read"))
+    page = page_of(changed("read", {"pdfs_without_grobid": {"guidelines": 4321}}))
+    assert "PDFs of guidelines not read by GROBID 4,321" in words(section(page, "read"))
 
 
 def test_the_figures_of_the_manifests_are_on_the_page(page: Any) -> None:
-    steps = by_step(manifests())
+    steps = run().steps
     mix = words(section(page, "mixture"))
     for row in steps["mix"].figures["mixture"]:
         for name in ("train_documents", "validation_documents", "train_tokens", "validation_tokens"):
@@ -105,7 +118,9 @@ def test_the_figures_of_the_manifests_are_on_the_page(page: Any) -> None:
     dedup = words(section(page, "dedup"))
     assert "18 × 5" in dedup
     assert "174 documents have no duplicate" in dedup
-    assert "that are to be English, before others were dropped: en 227, es 1, fr 2." in words(section(page, "clean"))
+    assert "sources that must be English, before other languages were dropped: en 227, es 1, fr 2." in words(
+        section(page, "clean")
+    )
     assert "4,183 3,120 0 0.0 %" in words(section(page, "decontaminate"))
     pretrain = words(section(page, "pretrain"))
     for figure in ("1,475,712", "122,880", "861", "resumed", "abstracts 8.350 4.129 62.1"):
@@ -115,19 +130,18 @@ def test_the_figures_of_the_manifests_are_on_the_page(page: Any) -> None:
         assert figure in export
     assert "MedMCQA 200 49 24.5 % 19.1 % to 30.9 % 25.0 % 34.0 % 200 24.5 %" in words(section(page, "evaluate"))
     provenance = words(section(page, "provenance"))
-    for one in steps.values():
-        assert one.fingerprint in provenance
-        assert all(version in provenance for version in one.versions.values())
+    for step in steps.values():
+        assert step.fingerprint in provenance
+        assert all(version in provenance for version in step.versions.values())
+    assert "model: export, hits: decontaminate" in provenance
 
 
 def test_the_questions_found_are_on_the_page_by_benchmark_and_corpus() -> None:
-    of = {"questions": 1_273, "searched": 1_200, "hit": 300, "hit_by_source": {"papers": 251, "replay": 77}}
-    found = section(parsed(render("demo", changed("decontaminate", {"benchmarks": {"medqa": of}}))), "decontaminate")
-    (row,) = found.xpath(".//tr[th = 'medqa']")
-    (head,) = row.xpath("ancestor::table/thead/tr")
-    cells = {words(name): words(cell) for name, cell in zip(head, row, strict=True)}
-    assert cells.pop("benchmark") == "medqa"
-    assert cells == {
+    counts = {"questions": 1_273, "searched": 1_200, "hit": 300, "hit_by_source": {"papers": 251, "replay": 77}}
+    page = page_of(changed("decontaminate", {"benchmarks": {"medqa": counts}}))
+    (row,) = cells(section(page, "decontaminate"), "Questions found")
+    assert row == {
+        "benchmark": "medqa",
         "questions": "1,273",
         "searched for": "1,200",
         "found": "300",
@@ -140,11 +154,10 @@ def test_the_questions_found_are_on_the_page_by_benchmark_and_corpus() -> None:
 
 
 def test_the_page_has_scores_on_all_and_on_clean_questions() -> None:
-    (row,) = (r for r in by_step(manifests())["evaluate"].figures["benchmarks"] if r["title"] == "MedMCQA")
-    row = row | {"clean_questions": 150, "clean_accuracy": 0.3}
-    said = words(section(parsed(render("demo", changed("evaluate", {"benchmarks": [row]}))), "evaluate"))
-    assert "MedMCQA 200 49 24.5 % 19.1 % to 30.9 % 25.0 % 34.0 % 150 30.0 %" in said
-    assert "questions too short to be searched for (see decontaminate ) count as clean" in said
+    row = run().steps["evaluate"].figures["benchmarks"][1] | {"clean_questions": 150, "clean_accuracy": 0.3}
+    evaluate = words(section(page_of(changed("evaluate", {"benchmarks": [row]})), "evaluate"))
+    assert "MedMCQA 200 49 24.5 % 19.1 % to 30.9 % 25.0 % 34.0 % 150 30.0 %" in evaluate
+    assert "Questions too short to be searched for (see decontaminate ) count as clean" in evaluate
 
 
 def test_the_loss_curve_has_a_point_for_every_step(page: Any) -> None:
@@ -154,68 +167,104 @@ def test_the_loss_curve_has_a_point_for_every_step(page: Any) -> None:
     assert len(line.split("L")) == 60
 
 
+def test_two_models_stand_side_by_side() -> None:
+    page = page_of(with_second_model())
+    first, slow = cells(section(page, "models"), "Models")
+    assert first == {
+        "model": "pretrain",
+        "parameters": "1,475,712",
+        "tokens trained on": "122,880",
+        "validation loss": "4.307",
+        "Sample QA": "32.5 % (20.1 % to 48.0 %)",
+        "MedMCQA": "24.5 % (19.1 % to 30.9 %)",
+    }
+    assert (slow["model"], slow["validation loss"]) == ("pretrain-slow", "2.500")
+    assert slow["MedMCQA"] == "50.0 % (43.1 % to 56.9 %)"
+    (picture,) = section(page, "models").xpath(".//svg[@role='img']/@aria-label")
+    assert "MedMCQA: pretrain 24.5 %, chance 25.0 %; MedMCQA: pretrain-slow 50.0 %" in picture.replace("\u00a0", " ")
+    for name in ("pretrain", "export", "evaluate"):
+        assert page.xpath(f"//nav//a[@href='#{name}-slow']")
+        assert words(section(page, f"{name}-slow")).startswith(f"{name}-slow ")
+    assert "50.0 %" in words(section(page, "evaluate-slow"))
+    assert "50.0 %" not in words(section(page, "evaluate"))
+    assert "50.0 %" not in words(page.xpath("//header")[0])
+    assert not page_of(run()).xpath("//section[@id='models']")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("evaluate",), ("export", "evaluate"), ("pretrain", "export", "evaluate"), ("shard",), ("mix",), ("tokenizer",)],
+)
+def test_a_run_without_some_steps_has_a_page(names: tuple[str, ...]) -> None:
+    page = page_of(without(*names))
+    ids = set(page.xpath("//@id"))
+    assert not ids & set(names)
+    assert {link.removeprefix("#") for link in page.xpath("//a/@href")} <= ids
+    assert "Documents kept" in words(page.xpath("//header")[0])
+    assert "Documents left after each step" in words(section(page, "way"))
+
+
+def test_a_training_without_export_is_a_model_without_scores() -> None:
+    second = with_second_model()
+    second = Run("demo", tuple(step for step in second.manifests if step.step != "export-slow"))
+    first, slow = cells(section(page_of(second), "models"), "Models")
+    assert first["MedMCQA"] == "24.5 % (19.1 % to 30.9 %)"
+    assert slow["MedMCQA"] == "–"
+
+
+def test_the_funnel_is_the_longest_chain_of_steps_that_follow_one_another() -> None:
+    names = ["read", "clean", "dedup", "decontaminate", "mix", "shard"]
+    assert [step.step for step in run().funnel] == names
+    assert [step.step for step in with_second_model().funnel] == names
+    assert [step.step for step in without("mix").funnel] == names[:4]
+
+
+def test_a_step_of_a_kind_without_a_template_has_the_general_section() -> None:
+    accounts = {"chat": Account.of(40, {"empty": 2})}
+    page = page_of(changed("mix", kind=Kind.INSTRUCTIONS, unit="records", accounts=accounts, config={"pack": 512}))
+    (row, empty, kept) = cells(section(page, "mix"), "What mix kept and dropped")
+    assert [row["all"], empty["chat"], kept["chat"]] == ["42", "2", "40"]
+    assert "Configuration of mix pack: 512" in words(section(page, "mix"))
+
+
 def test_hostile_names_are_text_and_nothing_else() -> None:
-    evil = json.dumps(EVIL)[1:-1]
-    written = FILE.read_text(encoding="utf-8")
-    for name in ("guidelines", "MedMCQA", "medmcqa", "Apache-2.0", "near_duplicate", "sample-qa", "who", "en"):
-        written = written.replace(f'"{name}"', f'"{evil}{name}"')
-    made = render(EVIL, manifests(written))
-    assert "<script" not in made
-    made.encode("utf-8")
-    assert "\u202e" not in made
-    assert "\x00" not in made
-    page = parsed(made)
-    assert not page.xpath("//script")
-    assert words(page.xpath("//h1")[0]).startswith("<script>alert('x')</script> & \"q\"")
-    assert any("</script>" in label for label in page.xpath("//svg/@aria-label"))
+    names = ("guidelines", "MedMCQA", "medmcqa", "Apache-2.0", "near_duplicate", "sample-qa", "who", "en")
+    page = render(renamed(*names))
+    assert "<script" not in page
+    page.encode("utf-8")
+    assert "\u202e" not in page
+    assert "\x00" not in page
+    tree = page_of(renamed(*names))
+    assert not tree.xpath("//script")
+    assert words(tree.xpath("//h1")[0]).startswith("<script>alert('x')</script> & \"q\"")
+    assert any("</script>" in label for label in tree.xpath("//svg/@aria-label"))
 
 
-def test_only_known_keys_of_a_config_are_shown_and_no_password() -> None:
-    secret = {"threshold": 0.8, "hub_token": "hf_secret", "prefer": ["s3://user:hunter2@bucket/x"]}
-    (one,) = (one for one in changed("dedup", config=secret) if one.step == "dedup")
-    shown = config(one)
-    assert "threshold: 0.8" in shown
-    assert "s3://bucket/x" in shown
-    assert "# 1 more, not shown" in shown
-    assert "secret" not in shown
-    assert "hub_token" not in shown
-    assert "hunter2" not in shown
+def test_a_configuration_is_shown_whole_but_for_passwords() -> None:
+    page = page_of(configured("dedup", prefer=["s3://user:hunter2@bucket/x"], new_key=EVIL))
+    (shown,) = (words(element) for element in section(page, "dedup").xpath(".//pre"))
+    for line in ("threshold: 0.8", "bucket_limit: 64", "s3://bucket/x", "new_key: "):
+        assert line in shown
+    assert "hunter2" not in render(configured("dedup", prefer=["s3://user:hunter2@bucket/x"]))
+    assert "# no settings" in words(section(page_of(changed("read", config={})), "read"))
 
 
 def test_a_source_without_documents_is_in_the_mixture_and_in_no_account() -> None:
-    *rows, total = by_step(manifests())["mix"].figures["mixture"]
-    empty = {name: 0 if isinstance(value, int) else 0.0 for name, value in rows[0].items()} | {"source": "textbooks"}
-    figures = {"mixture": [*rows, empty, total]}
-    made = [
-        one.model_copy(update={"figures": one.figures | figures}) if one.step in ("mix", "shard") else one
-        for one in manifests()
-    ]
-    page = parsed(render("demo", made))
-    assert "textbooks 0 0 0 0 0.0 % 0.0 % 0.00" in words(section(page, "mixture"))
-    one = changed("read", accounts=manifests()[0].accounts | {"textbooks": Account()})[0]
-    assert ledger(one).columns == ["abstracts", "guidelines", "papers", "replay"]
+    assert "textbooks 0 0 0 0 0.0 % 0.0 % 0.00" in words(section(page_of(with_empty_source()), "mixture"))
+    read = run().steps["read"]
+    step = read.model_copy(update={"accounts": read.accounts | {"textbooks": Account()}})
+    assert ledger(step).columns == ["abstracts", "guidelines", "papers", "replay"]
 
 
 def test_a_benchmark_without_answers_has_dashes() -> None:
-    row: dict[str, Any] = {
-        "questions": 0,
-        "correct": 0,
-        "accuracy": None,
-        "low": 0.0,
-        "high": 1.0,
-        "chance": None,
-        "majority": None,
-    }
-    row |= {"clean_questions": 0, "clean_accuracy": None, "cut": 0, "predicted": {}}
-    rows = [by_step(manifests())["evaluate"].figures["benchmarks"][0] | row]
-    page = parsed(render("demo", changed("evaluate", {"benchmarks": rows}, accounts={})))
+    page = page_of(unanswered())
     assert "Sample QA – no question answered" in words(page.xpath("//header")[0])
     assert "Sample QA 0 0 – – – – 0 – 0 no question answered" in words(section(page, "evaluate"))
 
 
 @pytest.mark.parametrize("validation", [[], [{"step": 0, "losses": {}}]])
 def test_a_run_without_validation_says_so(validation: list[Any]) -> None:
-    page = parsed(render("demo", changed("pretrain", {"validation": validation})))
+    page = page_of(changed("pretrain", {"validation": validation}))
     assert "Validation loss – not measured" in words(page.xpath("//header")[0])
     assert "No validation loss was measured" in words(section(page, "pretrain"))
 
@@ -224,73 +273,73 @@ def test_losses_that_are_not_finite_leave_gaps_and_dashes() -> None:
     nan = float("nan")
     losses = [{"step": step, "loss": nan, "lr": 1e-3, "grad_norm": nan, "seconds": 1.0} for step in range(1, 9)]
     figures = {"losses": losses, "validation": [{"step": 0, "losses": {"papers": nan}}], "resumed_from": []}
-    pretrain = section(parsed(render("demo", changed("pretrain", figures))), "pretrain")
-    assert "papers – – –" in words(pretrain)
-    assert "nan" not in words(pretrain)
-    assert "no data" in words(pretrain)
+    pretrain = words(section(page_of(changed("pretrain", figures)), "pretrain"))
+    assert "papers – – –" in pretrain
+    assert "nan" not in pretrain
+    assert "no data" in pretrain
 
 
 def test_a_run_that_read_nothing_has_a_page() -> None:
-    empty = [one.model_copy(update={"accounts": {}}) for one in manifests()]
-    page = parsed(render("demo", empty))
+    page = page_of(updated({name: {"accounts": {}} for name in run().steps}))
     assert "Nothing was read." in words(section(page, "way"))
     assert "Nothing entered this step." in words(section(page, "dedup"))
 
 
 def test_a_corpus_without_duplicates_has_no_plot_of_clusters() -> None:
-    page = parsed(render("demo", changed("dedup", {"clusters_by_size": {"1": 5}})))
-    assert "No cluster of duplicates: 5 documents stand alone." in words(section(page, "dedup"))
+    page = page_of(changed("dedup", {"clusters_by_size": {"1": 5}}))
+    assert "There is no cluster of duplicates: all 5 documents are unique." in words(section(page, "dedup"))
 
 
 def test_the_page_says_how_many_documents_the_policies_differ_in() -> None:
     figures = {"only_transitive_removes": 1_234}
-    said = words(section(parsed(render("demo", changed("dedup", figures))), "dedup"))
-    assert "would remove 1,234 more" in said
-    (one,) = (one for one in manifests() if one.step == "dedup")
-    made = render("demo", changed("dedup", figures, config=one.config | {"policy": "transitive"}))
-    said = words(section(parsed(made), "dedup"))
-    assert "one document of every chain of near-duplicates stayed" in said
-    assert "would keep 1,234 more" in said
+    assert "would remove 1,234 more" in words(section(page_of(changed("dedup", figures)), "dedup"))
+    dedup = words(section(page_of(configured("dedup", figures, policy="transitive")), "dedup"))
+    assert "one document of every chain of near-duplicates stayed" in dedup
+    assert "would keep 1,234 more" in dedup
 
 
 def test_earlier_corpora_are_on_the_page_where_there_were_any(page: Any) -> None:
     assert "earlier corpora" not in words(section(page, "dedup"))
     figures = {"earlier": {"documents": 54_321, "removed_for": 1_234}}
-    said = words(section(parsed(render("demo", changed("dedup", figures))), "dedup"))
-    assert "documents of earlier corpora 54,321" in said
-    assert "removed for one of those 1,234" in said
+    dedup = words(section(page_of(changed("dedup", figures)), "dedup"))
+    assert "documents of earlier corpora 54,321" in dedup
+    assert "removed as their duplicates 1,234" in dedup
 
 
 def test_the_validation_loss_is_weighted_by_tokens() -> None:
-    steps = by_step(manifests())
-    last = steps["pretrain"].figures["validation"][-1]["losses"]
-    tokens = {row["source"]: row["validation_tokens"] for row in steps["mix"].figures["mixture"]}
-    wanted = sum(last[name] * tokens[name] for name in last) / sum(tokens[name] for name in last)
-    assert validation_loss(steps, -1) == pytest.approx(wanted)
-    unknown = by_step(changed("pretrain", {"validation": [{"step": 1, "losses": {"x": 2.0, "y": 4.0}}]}))
-    assert validation_loss(unknown, -1) == 3.0
+    first = run()
+    losses = first.steps["pretrain"].figures["validation"][-1]["losses"]
+    tokens = {row["source"]: row["validation_tokens"] for row in first.mixture}
+    mean = sum(losses[name] * tokens[name] for name in losses) / sum(tokens[name] for name in losses)
+    assert validation_loss(first, first.models[0], -1) == pytest.approx(mean)
+    unknown = changed("pretrain", {"validation": [{"step": 1, "losses": {"x": 2.0, "y": 4.0}}]})
+    assert validation_loss(unknown, unknown.models[0], -1) == 3.0
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
+    ("low", "high", "words"),
     [
         (0.26, 0.4, "above chance"),
         (0.1, 0.24, "below chance"),
         (0.2, 0.3, "not distinguishable from chance"),
     ],
 )
-def test_a_score_is_held_against_chance(low: float, high: float, said: str) -> None:
-    assert verdict({"accuracy": 0.3, "low": low, "high": high, "chance": 0.25}) == said
+def test_a_score_is_held_against_chance(low: float, high: float, words: str) -> None:
+    assert verdict({"accuracy": 0.3, "low": low, "high": high, "chance": 0.25}) == words
 
 
 def test_one_licence_counts_only_where_all_documents_are_free() -> None:
-    steps = by_step(manifests())
-    assert licences(steps).only is None
-    kept = {source: one.kept for source, one in steps["clean"].accounts.items()}
-    named = {"licenses": {source: {"MIT": count} for source, count in kept.items()}, "redistributable": kept}
-    assert licences(by_step(changed("clean", named))).only == "MIT"
-    named["redistributable"] = kept | {"papers": 0}
-    assert licences(by_step(changed("clean", named))).only is None
+    assert licences(run()).only is None
+    kept = {source: account.kept for source, account in run().steps["clean"].accounts.items()}
+    figures = {"licenses": {source: {"MIT": count} for source, count in kept.items()}, "redistributable": kept}
+    assert licences(changed("clean", figures)).only == "MIT"
+    assert licences(changed("clean", figures | {"redistributable": kept | {"papers": 0}})).only is None
+
+
+def test_a_bar_of_shares_fills_its_share_of_the_track(page: Any) -> None:
+    (picture,) = page.xpath("//svg[starts-with(@aria-label, 'Share of the training tokens')]")
+    widths = picture.xpath("rect[not(@class='track')]/@width")
+    assert widths == ["27.59%", "35.05%", "36.35%", "1.01%"]
 
 
 def test_very_long_curves_are_thinned_and_end_where_they_end() -> None:
@@ -306,25 +355,26 @@ def test_very_long_curves_are_thinned_and_end_where_they_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "wanted"),
+    ("low", "high", "expected"),
     [(0, 60, [0, 20, 40, 60]), (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (4.1, 8.6, [4, 5, 6, 7, 8, 9]), (2, 2, None)],
 )
-def test_ticks_are_round_and_cover_the_values(low: float, high: float, wanted: list[float] | None) -> None:
-    found = charts.ticks(low, high)
-    assert found[0] <= low
-    assert found[-1] >= high
-    assert len(found) >= 2
-    if wanted:
-        assert found == pytest.approx(wanted)
+def test_ticks_are_round_and_cover_the_values(low: float, high: float, expected: list[float] | None) -> None:
+    ticks = charts.ticks(low, high)
+    assert ticks[0] <= low
+    assert ticks[-1] >= high
+    assert len(ticks) >= 2
+    if expected:
+        assert ticks == pytest.approx(expected)
 
 
 def test_numbers_are_written_as_people_read_them() -> None:
     written = [numbers.compact(value) for value in (0, 999, 999_600, 1_475_712, 46.7e9, None, float("nan"))]
-    assert [one.replace("\u00a0", " ") for one in written] == ["0", "999", "1 M", "1.48 M", "46.7 B", "–", "–"]
+    assert [text.replace("\u00a0", " ") for text in written] == ["0", "999", "1 M", "1.48 M", "46.7 B", "–", "–"]
+    sizes = [numbers.size(value) for value in (812, 912_345.6, 999_999, None)]
+    assert [text.replace("\u00a0", " ") for text in sizes] == ["812 bytes", "912 kB", "1 MB", "–"]
     assert numbers.duration(59.94) == "59.9 s"
     assert numbers.duration(316.2) == "5 min 16 s"
     assert numbers.duration(50_580) == "14 h 3 min"
-    assert numbers.size(912_345) == "912.3 kB"
     assert numbers.perplexity(1e6) == "–"
 
 

@@ -1,4 +1,4 @@
-"""Scores: the interval against known values, ties, and what is counted."""
+"""Scores: intervals against published values, ties, and counts."""
 
 import math
 
@@ -30,7 +30,7 @@ def test_wilson_holds_the_share_and_is_the_same_from_both_sides(questions: int, 
     assert wilson(questions - correct, questions) == pytest.approx((1 - high, 1 - low), abs=1e-9)
 
 
-def test_of_no_question_nothing_is_known() -> None:
+def test_without_questions_there_is_no_score() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
     row = score("none", [])
     assert (row["questions"], row["accuracy"], row["chance"], row["majority"], row["clean_accuracy"]) == (
@@ -42,19 +42,19 @@ def test_of_no_question_nothing_is_known() -> None:
     )
 
 
-def test_of_equal_log_probabilities_the_first_label_is_taken() -> None:
+def test_the_first_of_equally_likely_labels_is_taken() -> None:
     assert prediction({"A": -2.0, "B": -1.0, "C": -1.0}) == "B"
     assert prediction({"B": -1.0, "A": -1.0}) == "B"
     assert prediction({"A": -math.inf, "B": -math.inf}) == "A"
 
 
-def answer(id_: str, right: str, said: str, options: str = "ABCD", cut: bool = False) -> dict[str, object]:
+def answer(id_: str, right: str, chosen: str, options: str = "ABCD", cut: bool = False) -> dict[str, object]:
     return {
         "id": id_,
         "options": [(label, label) for label in options],
         "answer": right,
-        "prediction": said,
-        "correct": right == said,
+        "prediction": chosen,
+        "correct": right == chosen,
         "cut": cut,
     }
 
@@ -66,10 +66,10 @@ def test_a_benchmark_is_scored_whole_and_without_the_quoted_questions() -> None:
         answer("3", "B", "B", options="AB"),
         answer("4", "C", "A"),
     ]
-    row = score("own", answers, ["1", "4", "unknown", "1"])
+    row = score("new", answers, ["1", "4", "unknown", "1"])
     low, high = wilson(2, 4)
     assert row == {
-        "benchmark": "own",
+        "benchmark": "new",
         "questions": 4,
         "correct": 2,
         "accuracy": 0.5,

@@ -10,6 +10,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,11 +48,11 @@ def app(web: Any, method: str = "GET", body: str = "undefined") -> None:
 
 
 def build(web: Any, *urls: str, wait_for: str | None = "main p", rate: float = 50, **changes: Any) -> list[Answer]:
-    given = {"contact": "a@example.org", "retries": 0, "total_seconds": 20} | changes
+    values = {"contact": "a@example.org", "retries": 0, "total_seconds": 20} | changes
     asks = [Ask(f"{web.url}{url}", "html", rate, private=True, browser=True, wait_for=wait_for) for url in urls]
 
     async def work() -> list[Answer]:
-        async with Fetcher(FetchSettings.model_validate(given)) as fetcher:
+        async with aclosing(Fetcher(FetchSettings.model_validate(values))) as fetcher:
             return await asyncio.gather(*map(fetcher.fetch, asks))
 
     return asyncio.run(work())
@@ -69,7 +70,7 @@ def test_a_page_is_what_its_scripts_make_of_it(web: Any) -> None:
     assert {path.partition("?")[0] for path in web.paths()} == {"/app", "/app.js", "/data.json"}
     assert web.paths().count("/app.js") == 1
     # Every response that the pages were built from comes with one of them.
-    parts = [one.url for page in (plain, routed) for one in page.before]
+    parts = [part.url for page in (plain, routed) for part in page.before]
     assert Counter(url.removeprefix(web.url).partition("#")[0] for url in parts) == Counter(web.paths())
     assert {headers["User-Agent"] for _, _, headers in web.asked} == {"gap-replay/0.1 (+a@example.org)"}
 
@@ -119,7 +120,7 @@ def test_a_page_of_a_public_site_reaches_nothing_inside(web: Any) -> None:
     web.page("/page", tries)
 
     async def work() -> Answer:
-        async with Fetcher(FetchSettings(contact="a@example.org", retries=0, total_seconds=5)) as fetcher:
+        async with aclosing(Fetcher(FetchSettings(contact="a@example.org", retries=0, total_seconds=5))) as fetcher:
             shell = await fetcher._try(Ask(f"{web.url}/page", "html", 50, private=True), [])
             web.asked.clear()
             return await fetcher._build(Ask(shell.url, "html", 50, private=False, browser=True), shell, [])
@@ -202,11 +203,11 @@ class Jumping:
 
 @pytest.fixture
 def jumping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Jumping]:
-    found = Jumping()
+    world = Jumping()
     with monkeypatch.context() as patched:
-        patched.setattr(time, "monotonic", lambda: found.now)
-        patched.setattr(Client, "exchange", lambda _, message: found.exchange(message))
-        yield found
+        patched.setattr(time, "monotonic", lambda: world.now)
+        patched.setattr(Client, "exchange", lambda _, message: world.exchange(message))
+        yield world
 
 
 def play(
@@ -223,11 +224,13 @@ def play(
         return b"<main>built</main>"
 
     monkeypatch.setattr(Browser, "build", build)
-    given = FetchSettings.model_validate({"contact": "a@example.org", "retries": 0, "total_seconds": 120} | changes)
+    fetch_settings = FetchSettings.model_validate(
+        {"contact": "a@example.org", "retries": 0, "total_seconds": 120} | changes
+    )
     asks = [Ask(f"{APP_URL}#/page/{n}", "html", SLOW, browser=True, wait_for="main") for n in range(count)]
 
     async def work() -> list[Answer]:
-        async with Fetcher(given) as fetcher:
+        async with aclosing(Fetcher(fetch_settings)) as fetcher:
             return await asyncio.gather(*map(fetcher.fetch, asks))
 
     with asyncio.Runner(loop_factory=jumping.loop) as runner:
@@ -248,7 +251,7 @@ def test_pages_that_wait_for_their_turn_are_built_at_whatever_rate(
             assert await get(load, f"data/{route}/{n}")
 
     pages = play(jumping, monkeypatch, page, 4)
-    assert [one.body for one in pages] == [b"<main>built</main>"] * 4, pages[-1].evidence
+    assert [answer.body for answer in pages] == [b"<main>built</main>"] * 4, pages[-1].evidence
     moments = [moment for moment, _ in jumping.sent]
     assert len(moments) == 1 + 4 + 5 + 4 * 10
     assert moments == pytest.approx([1000 + n / SLOW for n in range(len(moments))])
@@ -262,8 +265,8 @@ def test_a_page_that_rests_without_what_is_waited_for_is_late_when_its_seconds_a
         await get(load, "data")
         await asyncio.Event().wait()
 
-    (one,) = play(jumping, monkeypatch, page)
-    assert (one.miss, one.evidence) == (Miss.NOT_BUILT, "main did not appear within 120 s")
+    (answer,) = play(jumping, monkeypatch, page)
+    assert (answer.miss, answer.evidence) == (Miss.NOT_BUILT, "main did not appear within 120 s")
     # robots.txt and the page have had their turns; 100 s later data has it at once, and takes 0.5 of the seconds left.
     assert jumping.now == pytest.approx(1000 + 1 / SLOW + 0.5 + 120)
 
@@ -273,8 +276,8 @@ def test_a_host_that_does_not_answer_makes_a_page_late(jumping: Jumping, monkeyp
         await asyncio.gather(*(get(load, f"data/{n}") for n in range(20)))
 
     jumping.takes = lambda url: 1000.0 if "/data/" in url else 0.5
-    (one,) = play(jumping, monkeypatch, page)
-    assert one.miss == Miss.NOT_BUILT
+    (answer,) = play(jumping, monkeypatch, page)
+    assert answer.miss == Miss.NOT_BUILT
     assert jumping.now < 1000 + 2 / SLOW + 0.5 + 121
 
 
@@ -287,10 +290,10 @@ def test_a_page_that_never_stops_to_ask_ends(jumping: Jumping, monkeypatch: pyte
             await asyncio.sleep(0.1)
 
     jumping.takes = lambda url: 0.1
-    (one,) = play(jumping, monkeypatch, page)
-    assert one.miss == Miss.NOT_BUILT
-    assert one.evidence.startswith("main did not appear within 120 s; it asked ")
-    assert one.evidence.endswith(f" times, of which {MOST_PARTS} were answered")
+    (answer,) = play(jumping, monkeypatch, page)
+    assert answer.miss == Miss.NOT_BUILT
+    assert answer.evidence.startswith(f"main did not appear within 120 s; {MOST_PARTS} of its ")
+    assert answer.evidence.endswith(" requests were answered")
     assert Counter(answered)[True] == MOST_PARTS
     assert len(jumping.sent) == 2 + MOST_PARTS
 
@@ -309,7 +312,7 @@ def test_an_error_of_the_browser_and_a_page_that_asks_after_its_end_are_no_troub
     async def wait(_: Fetcher) -> None:
         assert await asyncio.gather(*late) == [True, True]
 
-    monkeypatch.setattr(Fetcher, "close", wait)
+    monkeypatch.setattr(Fetcher, "aclose", wait)
     good, bad = play(jumping, monkeypatch, page, 2)
     assert good.miss is None
     assert (bad.miss, bad.evidence) == (Miss.NOT_BUILT, "it fell over")

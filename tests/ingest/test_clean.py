@@ -55,7 +55,7 @@ def test_length_is_told_with_what_was_wanted() -> None:
     )
     assert drop.drop is not None
     assert drop.drop.reason is Reason.TOO_SHORT
-    assert drop.drop.evidence == "words=48 of 0, lines of more than 10 words=2 of 3"
+    assert drop.drop.evidence == "words=48 of 0, lines with more than 10 words=2 of 3"
     assert drop.drop.score == 48.0
     assert drop.lang is None
     assert reason(f"{LINE}\n{ANOTHER}\n{THIRD}", source="guidelines", settings=settings) is None

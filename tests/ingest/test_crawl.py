@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -41,33 +42,33 @@ def site(index: dict[str, Any] | None = None, **more: Any) -> Site:
 
 
 def settings(**changes: Any) -> CrawlSettings:
-    given = {"contact": "a@example.org", "sites": ["test"], "retries": 1, "backoff_seconds": 0.01, "fresh_hours": 0}
-    return CrawlSettings.model_validate(given | {"total_seconds": 5, "max_bytes": 2**20} | changes)
+    values = {"contact": "a@example.org", "sites": ["test"], "retries": 1, "backoff_seconds": 0.01, "fresh_hours": 0}
+    return CrawlSettings.model_validate(values | {"total_seconds": 5, "max_bytes": 2**20} | changes)
 
 
-def crawl(folder: Path, one: Site, refresh: bool = False, **changes: Any) -> dict[str, Fetch]:
+def crawl(folder: Path, site_settings: Site, refresh: bool = False, **changes: Any) -> dict[str, Fetch]:
     """Rows of the table of fetches by path, after a crawl in this process."""
-    return crawl_told(folder, one, refresh, **changes)[0]
+    return crawl_summary(folder, site_settings, refresh, **changes)[0]
 
 
-def crawl_told(
-    folder: Path, one: Site, refresh: bool = False, **changes: Any
+def crawl_summary(
+    folder: Path, site_settings: Site, refresh: bool = False, **changes: Any
 ) -> tuple[dict[str, Fetch], dict[str, Any]]:
     """The same, and the manifest."""
-    given = settings(**changes)
+    crawl_settings = settings(**changes)
 
     async def work() -> tuple[list[Fetch], dict[str, Any]]:
-        with Archive(folder, given.max_bytes) as archive:
-            async with Fetcher(given) as fetcher:
-                figures = await SiteCrawl(one, given, archive, fetcher.fetch, refresh).run()
+        with Archive(folder, crawl_settings.max_bytes) as archive:
+            async with aclosing(Fetcher(crawl_settings)) as fetcher:
+                figures = await SiteCrawl(site_settings, crawl_settings, archive, fetcher.fetch, refresh).run()
             rows = fetches(archive.log, figures.pop("unasked"))
             return rows, manifest("test", rows, archive, figures, None)
 
-    rows, told = asyncio.run(work())
-    assert fetch_table(rows).num_rows == sum(account["in"] for account in told["accounts"].values())
-    for account in told["accounts"].values():
+    rows, summary = asyncio.run(work())
+    assert fetch_table(rows).num_rows == sum(account["in"] for account in summary["accounts"].values())
+    for account in summary["accounts"].values():
         assert account["in"] == account["kept"] + sum(account["dropped"].values())
-    return {row.url.split("/", 3)[-1]: row for row in rows}, told
+    return {row.url.split("/", 3)[-1]: row for row in rows}, summary
 
 
 def kept(rows: dict[str, Fetch], *kinds: str) -> set[str]:
@@ -80,34 +81,34 @@ def missed(rows: dict[str, Fetch]) -> dict[str, Miss | None]:
 
 def records(folder: Path) -> list[tuple[str, str, str, bytes]]:
     """File, kind, document's path or URL's, and body of every page's record that is to be read."""
-    found = []
+    pages = []
     for path in sorted(folder.glob("*.warc.gz")):
         replaced = read_superseded(path)
         with path.open("rb") as stream:
-            for one in read_records(stream, 2**24):
-                assert isinstance(one, Record)
-                page = one.headers["warc-type"] == "response" and one.headers["warc-gap-kind"] != "other"
-                if page and one.offset not in replaced:
-                    url = one.headers.get("warc-gap-document", one.headers["warc-target-uri"])
-                    body = read_payload(one.block, 2**24).body
-                    found.append((path.name, one.headers["warc-gap-kind"], url.split("/", 3)[3], body))
-    return found
+            for record in read_records(stream, 2**24):
+                assert isinstance(record, Record)
+                page = record.headers["warc-type"] == "response" and record.headers["warc-gap-kind"] != "other"
+                if page and record.offset not in replaced:
+                    url = record.headers.get("warc-gap-document", record.headers["warc-target-uri"])
+                    body = read_payload(record.block, 2**24).body
+                    pages.append((path.name, record.headers["warc-gap-kind"], url.split("/", 3)[3], body))
+    return pages
 
 
 def answers(folder: Path) -> dict[str, list[ArcWarcRecord]]:
     """By path, in the order of the files, every record of a response as other readers of WARC find it."""
-    found: dict[str, list[ArcWarcRecord]] = {}
+    responses: dict[str, list[ArcWarcRecord]] = {}
     for path in sorted(folder.glob("*.warc.gz")):
         with path.open("rb") as stream:
-            for one in ArchiveIterator(stream, check_digests="raise"):
-                if one.rec_type != "warcinfo":
-                    one.body = one.content_stream().read()
-                    found.setdefault(one.rec_headers["WARC-Target-URI"].split("/", 3)[3], []).append(one)
-    return found
+            for record in ArchiveIterator(stream, check_digests="raise"):
+                if record.rec_type != "warcinfo":
+                    record.body = record.content_stream().read()
+                    responses.setdefault(record.rec_headers["WARC-Target-URI"].split("/", 3)[3], []).append(record)
+    return responses
 
 
-def statuses(found: list[ArcWarcRecord]) -> list[int]:
-    return [int(one.http_headers.get_statuscode()) for one in found]
+def statuses(responses: list[ArcWarcRecord]) -> list[int]:
+    return [int(record.http_headers.get_statuscode()) for record in responses]
 
 
 def links(*paths: str, kind: str = "a") -> str:
@@ -267,10 +268,10 @@ def test_every_url_that_gives_no_page_is_there_under_its_reason(web: Any, tmp_pa
     assert not [path for path in web.paths() if path.startswith("/private")]
     assert sum(path.stat().st_size for path in tmp_path.glob("*.warc.gz")) < 100_000
     # Every response is there: of each request one record, but of the host that did not answer.
-    found = answers(tmp_path)
+    responses = answers(tmp_path)
     asked = Counter(path[1:] for path in web.paths(robots=True) if path != "/slow")
-    assert Counter({path: len(one) for path, one in found.items()}) == asked
-    assert all(one.rec_type == "response" for several in found.values() for one in several)
+    assert Counter({path: len(several) for path, several in responses.items()}) == asked
+    assert all(record.rec_type == "response" for several in responses.values() for record in several)
     expected_statuses = {
         "robots.txt": [200],
         "list": [200],
@@ -289,23 +290,23 @@ def test_every_url_that_gives_no_page_is_there_under_its_reason(web: Any, tmp_pa
         "moved": [302],
         "moved-here": [200],
     }
-    assert {path: statuses(found[path]) for path in expected_statuses} == expected_statuses
-    assert found["404"][0].body == b"no such page"
-    assert found["moved"][0].http_headers["Location"] == "/moved-here"
-    assert (found["image"][0].body, found["image"][0].http_headers["Content-Type"]) == (b"x", "image/png")
-    assert found["robots.txt"][0].body.startswith(b"User-agent: gap-replay")
-    cut = {path: one.rec_headers["WARC-Truncated"] for path in found for one in found[path]}
+    assert {path: statuses(responses[path]) for path in expected_statuses} == expected_statuses
+    assert responses["404"][0].body == b"no such page"
+    assert responses["moved"][0].http_headers["Location"] == "/moved-here"
+    assert (responses["image"][0].body, responses["image"][0].http_headers["Content-Type"]) == (b"x", "image/png")
+    assert responses["robots.txt"][0].body.startswith(b"User-agent: gap-replay")
+    cut = {path: record.rec_headers["WARC-Truncated"] for path in responses for record in responses[path]}
     assert {path: why for path, why in cut.items() if why} == {"huge": "length", "endless": "time"}
-    assert found["huge"][0].body == b"x" * 2**20
-    assert {one.rec_headers["WARC-Gap-Kind"] for path in expected for one in found.get(path, ())} == {"other"}
+    assert responses["huge"][0].body == b"x" * 2**20
+    assert {record.rec_headers["WARC-Gap-Kind"] for path in expected for record in responses.get(path, ())} == {"other"}
     assert {document for _, kind, document, _ in records(tmp_path) if kind == "document"} == good
     # The row of each URL says where the record of its last response is.
     for row in (rows["404"], rows["429"], rows["huge"], rows["loop"], rows["moved"]):
         assert row.warc is not None
         with (tmp_path / row.warc).open("rb") as stream:
-            one = next(read_records(stream, 2**24, row.offset or 0))
-        assert isinstance(one, Record)
-        assert read_payload(one.block, 2**24).status == row.status
+            record = next(read_records(stream, 2**24, row.offset or 0))
+        assert isinstance(record, Record)
+        assert read_payload(record.block, 2**24).status == row.status
     # A second run asks again for what may have passed, and for nothing else.
     web.asked.clear()
     crawl(tmp_path, site(index), total_seconds=0.7, retries=0)
@@ -411,16 +412,16 @@ def test_documents_that_are_listed_now_are_counted_whatever_was_kept_or_left_out
     documents(web, "/a", "/b", "/c", "/d")
     web.page("/list", links("/a", "/b", "/c", "/more", "/list"))
     web.page("/more", links("/a", "/missing"))
-    one = site({"urls": [f"{web.url}/list", f"{web.url}/more"]}, seeds=[f"{web.url}/a", f"{web.url}/d"])
-    rows, told = crawl_told(tmp_path, one, limit=2)
+    listing_site = site({"urls": [f"{web.url}/list", f"{web.url}/more"]}, seeds=[f"{web.url}/a", f"{web.url}/d"])
+    rows, summary = crawl_summary(tmp_path, listing_site, limit=2)
     assert kept(rows) == {"a", "b"}
-    assert told["listed"] == len(("a", "b", "c", "missing", "d"))
-    assert crawl_told(tmp_path, one)[1]["listed"] == 5
+    assert summary["listed"] == len(("a", "b", "c", "missing", "d"))
+    assert crawl_summary(tmp_path, listing_site)[1]["listed"] == 5
     web.page("/list", links("/b"))
     web.page("/more", "nothing")
-    rows, told = crawl_told(tmp_path, one, refresh=True)
+    rows, summary = crawl_summary(tmp_path, listing_site, refresh=True)
     assert kept(rows) == {"a", "b", "c", "d"}
-    assert told["listed"] == len(("b", "a", "d"))
+    assert summary["listed"] == len(("b", "a", "d"))
 
 
 # What is not asked for -----------------------------------------------------------------------------------------------
@@ -436,10 +437,10 @@ def test_a_paged_list_that_goes_on_over_its_bound_is_told_with_the_next_page(web
         paging = {"first": 0, "step": 10, "most": most}
         return site({"urls": [f"{web.url}/list?page={{page}}"], "paging": paging})
 
-    rows, told = crawl_told(tmp_path, paged(2))
+    rows, summary = crawl_summary(tmp_path, paged(2))
     assert (kept(rows), missed(rows)) == ({"d0", "d1", "d2", "d3"}, {"list?page=20": Miss.OVER_LIMIT})
     assert rows["list?page=20"].evidence == f"paging.most is 2, and the list had not ended at {web.url}/list?page=10"
-    assert told["accounts"]["index"] == {"in": 3, "kept": 2, "dropped": {"over_limit": 1}}
+    assert summary["accounts"]["index"] == {"in": 3, "kept": 2, "dropped": {"over_limit": 1}}
     # It was not asked for, and is once the bound allows it.
     assert "/list?page=20" not in web.paths()
     rows = crawl(tmp_path, paged(9))
@@ -470,7 +471,7 @@ def test_next_pages_over_the_bound_are_told_and_a_list_that_ends_there_is_not(
     assert (kept(rows), missed(rows)) == ({"d0", "d1"}, {"part2.xml": Miss.OVER_LIMIT})
 
 
-def test_links_that_are_no_urls_are_told_with_their_page(web: Any, tmp_path: Path) -> None:
+def test_links_that_are_not_urls_are_noted_with_their_page(web: Any, tmp_path: Path) -> None:
     documents(web, "/d1", "/d2")
     long = f"/{'x' * 2**19}"
     others = ("mailto:a@b.c", "javascript:void(0)", "ftp://a.org/d", "#top")
@@ -478,7 +479,7 @@ def test_links_that_are_no_urls_are_told_with_their_page(web: Any, tmp_path: Pat
         "/list", f"<ul>{links('/d1', long, 'http://a..b/d', *others)}</ul><a class=next href='http://[::1'>next</a>"
     )
     index = {"urls": [f"{web.url}/list"], "links": "ul a", "next": "a.next"}
-    rows, told = crawl_told(tmp_path / "list", site(index))
+    rows, summary = crawl_summary(tmp_path / "list", site(index))
     refused = [row for row in rows.values() if row.reason == Miss.BAD_URL]
     assert sorted((row.kind, row.url[:20]) for row in refused) == [
         ("document", f"{web.url}/xxxxxxxxxxx"[:20]),
@@ -486,11 +487,9 @@ def test_links_that_are_no_urls_are_told_with_their_page(web: Any, tmp_path: Pat
         ("index", "http://[::1"),
     ]
     assert max(len(row.url) for row in refused) <= 2048
-    assert rows["d"].evidence is not None
-    assert rows["d"].evidence.startswith("2 links are no URL ")
-    assert rows["d"].evidence.endswith(f" on {web.url}/list")
-    assert (kept(rows), told["listed"], told["index"]) == ({"d1"}, 1, {f"{web.url}/list": 2})
-    assert told["accounts"]["document"]["dropped"] == {"bad_url": 2}
+    assert rows["d"].evidence == f"2 links on {web.url}/list are not URLs of at most 2,048 characters"
+    assert (kept(rows), summary["listed"], summary["index"]) == ({"d1"}, 1, {f"{web.url}/list": 2})
+    assert summary["accounts"]["document"]["dropped"] == {"bad_url": 2}
     # Those that the site's rule would not take are no documents; what only stands between is an index page.
     assert "d" not in crawl(tmp_path / "match", site(index | {"match": "/d[0-9]"}))
     web.page("/between", links("/d2", "http://a..b/e"))
@@ -530,23 +529,23 @@ def chaptered(web: Any, count: int = 6) -> Site:
 
 def groups(folder: Path) -> list[tuple[str, list[str]]]:
     """Documents with their pages in the order of the files: a run of records is a document."""
-    found: list[tuple[str, list[str]]] = []
+    documents: list[tuple[str, list[str]]] = []
     place = None
     for file, kind, document, body in records(folder):
         if kind not in ("document", "chapter"):
             continue
         if kind == "document" or place != (file, document):
-            found.append((document, []))
+            documents.append((document, []))
         place = (file, document)
-        found[-1][1].append(body.decode())
-    return found
+        documents[-1][1].append(body.decode())
+    return documents
 
 
 def whole(web: Any, folder: Path, count: int = 6) -> None:
     """Every document is there once, its pages together and in order."""
-    found = groups(folder)
-    assert sorted(document for document, _ in found) == [f"d{n}" for n in range(count)]
-    for document, bodies in found:
+    documents = groups(folder)
+    assert sorted(document for document, _ in documents) == [f"d{n}" for n in range(count)]
+    for document, bodies in documents:
         assert [body.split("</h1>")[0] for body in bodies] == [
             f"<h1>{document}",
             f"<h1>/{document}/c1",
@@ -564,22 +563,22 @@ def test_records_of_a_document_stand_together_whatever_is_under_way(web: Any, tm
 
 
 def test_a_finished_crawl_asks_for_nothing(web: Any, tmp_path: Path) -> None:
-    one = chaptered(web)
-    before = crawl(tmp_path, one)
+    guide = chaptered(web)
+    before = crawl(tmp_path, guide)
     web.asked.clear()
-    assert crawl(tmp_path, one) == before
+    assert crawl(tmp_path, guide) == before
     assert web.asked == []
 
 
 def test_chapters_that_failed_come_to_their_place_later(web: Any, tmp_path: Path) -> None:
-    one = chaptered(web, 2)
+    guide = chaptered(web, 2)
     good = web.pages["/d0/c1"]
     web.status("/d0/c1", 500)
-    rows = crawl(tmp_path, one, concurrency=1, retries=0)
+    rows = crawl(tmp_path, guide, concurrency=1, retries=0)
     assert missed(rows) == {"d0/c1": Miss.SERVER_ERROR}
     web.pages["/d0/c1"] = good
     web.asked.clear()
-    rows = crawl(tmp_path, one, concurrency=1)
+    rows = crawl(tmp_path, guide, concurrency=1)
     assert web.paths() == ["/d0/c1"]
     assert missed(rows) == {}
     whole(web, tmp_path, 2)
@@ -588,15 +587,15 @@ def test_chapters_that_failed_come_to_their_place_later(web: Any, tmp_path: Path
 @pytest.mark.parametrize("seed", range(12))
 def test_what_a_kill_tore_off_is_fetched_again_and_nothing_else(web: Any, tmp_path: Path, seed: int) -> None:
     """The files are cut where a kill, or a machine that lost its power, may have left them."""
-    one = chaptered(web, 4)
-    crawl(tmp_path, one, concurrency=2)
+    guide = chaptered(web, 4)
+    crawl(tmp_path, guide, concurrency=2)
     chance = random.Random(seed)
     for path in tmp_path.glob("lane*.warc.gz"):
         cut(path, chance)
     cut(tmp_path / "fetches.jsonl", chance)
     there = {url for _, _, url in urls_in(tmp_path)}
     web.asked.clear()
-    rows = crawl(tmp_path, one, concurrency=2)
+    rows = crawl(tmp_path, guide, concurrency=2)
     asked = Counter(web.paths())
     assert max(asked.values(), default=1) == 1
     assert there.isdisjoint(path[1:] for path in asked)
@@ -611,16 +610,16 @@ def cut(path: Path, chance: random.Random) -> None:
 
 def urls_in(folder: Path) -> list[tuple[str, str, str]]:
     """File, kind and path of every whole record up to the first that is not."""
-    found = []
+    pages = []
     for path in sorted(folder.glob("*.warc.gz")):
         with path.open("rb") as stream:
-            for one in read_records(stream, 2**24):
-                if not isinstance(one, Record):
+            for record in read_records(stream, 2**24):
+                if not isinstance(record, Record):
                     break
-                headers = one.headers
+                headers = record.headers
                 url = headers.get("warc-gap-asked", headers["warc-target-uri"])
-                found.append((path.name, headers["warc-gap-kind"], url.split("/", 3)[3]))
-    return found
+                pages.append((path.name, headers["warc-gap-kind"], url.split("/", 3)[3]))
+    return pages
 
 
 def logged_in(folder: Path) -> set[str]:
@@ -631,6 +630,7 @@ def logged_in(folder: Path) -> set[str]:
 
 SCRIPT = """
 import asyncio, json, sys
+from contextlib import aclosing
 from pathlib import Path
 from ingest.web.archive import Archive
 from ingest.web.crawl import CrawlSettings, SiteCrawl
@@ -642,7 +642,7 @@ settings = CrawlSettings.model_validate_json(settings)
 
 async def work():
     with Archive(Path(folder), settings.max_bytes) as archive:
-        async with Fetcher(settings) as fetcher:
+        async with aclosing(Fetcher(settings)) as fetcher:
             await SiteCrawl(Site.model_validate_json(site), settings, archive, fetcher.fetch).run()
 
 asyncio.run(work())
@@ -651,12 +651,12 @@ asyncio.run(work())
 
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_anywhere_it_fetches_no_page_twice_and_loses_none(web: Any, tmp_path: Path, seed: int) -> None:
-    one = chaptered(web, 8)
+    guide = chaptered(web, 8)
     web.redirect("/moved", "/gone")
     web.page("/list", links("/moved", *(f"/d{n}" for n in range(8)), "/missing"))
     chance = random.Random(seed)
-    given = settings(concurrency=3)
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path), one.model_dump_json(), given.model_dump_json()]
+    crawl_settings = settings(concurrency=3)
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path), guide.model_dump_json(), crawl_settings.model_dump_json()]
     kills = 0
     while True:
         there = {path for _, kind, path in urls_in(tmp_path) if kind != "other"}
@@ -670,12 +670,12 @@ def test_killed_anywhere_it_fetches_no_page_twice_and_loses_none(web: Any, tmp_p
             time.sleep(chance.random() * 0.03)
             os.kill(process.pid, signal.SIGKILL)
             kills += 1
-        _, said = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
         assert there.isdisjoint(path[1:] for path in web.paths()), "a page in a WARC was asked for again"
         assert logged.isdisjoint(path[1:] for path in web.paths()), "a URL that gave no page was asked for again"
         if process.returncode == 0:
             break
-        assert process.returncode == -signal.SIGKILL, said
+        assert process.returncode == -signal.SIGKILL, errors
     assert kills >= 3
     whole(web, tmp_path, 8)
     pages = Counter(path for _, kind, path in urls_in(tmp_path) if kind != "other")
@@ -691,27 +691,27 @@ def test_responses_that_are_no_pages_are_whole_after_a_kill(web: Any, tmp_path: 
     documents(web, "/a")
     for n in range(9):
         web.redirect(f"/m{n}", f"/gone{n}")
-    one = site({}, seeds=[f"{web.url}/{name}" for name in ("a", *(f"m{n}" for n in range(9)))])
-    before = crawl(tmp_path, one, concurrency=1)
+    seeded = site({}, seeds=[f"{web.url}/{name}" for name in ("a", *(f"m{n}" for n in range(9)))])
+    before = crawl(tmp_path, seeded, concurrency=1)
     index = tmp_path / "index-00000.warc.gz"
     os.truncate(index, random.Random(seed).randrange(index.stat().st_size))
     left = {row.url for row in before.values() if not row.kept and row.place[2] <= index.stat().st_size}
     web.asked.clear()
-    rows = crawl(tmp_path, one, concurrency=1)
+    rows = crawl(tmp_path, seeded, concurrency=1)
     assert left.isdisjoint(f"{web.url}{path}" for path in web.paths())
     assert missed(rows) == missed(before)
     assert {f"gone{n}" for n in range(9)} <= answers(tmp_path).keys()
     assert all(record.headers["warc-gap-kind"] for record in whole_records(index))
     web.asked.clear()
-    assert crawl(tmp_path, one) == rows
+    assert crawl(tmp_path, seeded) == rows
     assert web.asked == []
 
 
 def whole_records(path: Path) -> list[Record]:
     with path.open("rb") as stream:
-        found = list(read_records(stream, 2**24))
-    assert all(isinstance(one, Record) for one in found)
-    return [one for one in found if isinstance(one, Record)]
+        records = list(read_records(stream, 2**24))
+    assert all(isinstance(record, Record) for record in records)
+    return [record for record in records if isinstance(record, Record)]
 
 
 def test_two_crawls_do_not_write_to_one_folder(tmp_path: Path) -> None:
@@ -736,13 +736,13 @@ def conditional(web: Any, path: str, body: str, tag: str) -> None:
 def revisit(same: ArcWarcRecord, page: ArcWarcRecord) -> tuple[str, int]:
     """Profile and status of a revisit record that refers to a page as ISO 28500 wants it."""
     assert (same.rec_type, page.rec_type, same.body) == ("revisit", "response", b"")
-    told, first = same.rec_headers, page.rec_headers
-    assert told["WARC-Refers-To"] == first["WARC-Record-ID"]
-    assert told["WARC-Refers-To-Target-URI"] == first["WARC-Target-URI"]
-    assert told["WARC-Refers-To-Date"] == first["WARC-Date"]
-    assert told["WARC-Payload-Digest"] == first["WARC-Payload-Digest"]
-    assert told["WARC-Date"] > first["WARC-Date"]
-    profile = told["WARC-Profile"].removeprefix("http://netpreserve.org/warc/1.1/revisit/")
+    second, first = same.rec_headers, page.rec_headers
+    assert second["WARC-Refers-To"] == first["WARC-Record-ID"]
+    assert second["WARC-Refers-To-Target-URI"] == first["WARC-Target-URI"]
+    assert second["WARC-Refers-To-Date"] == first["WARC-Date"]
+    assert second["WARC-Payload-Digest"] == first["WARC-Payload-Digest"]
+    assert second["WARC-Date"] > first["WARC-Date"]
+    profile = second["WARC-Profile"].removeprefix("http://netpreserve.org/warc/1.1/revisit/")
     return profile, int(same.http_headers.get_statuscode())
 
 
@@ -750,15 +750,15 @@ def test_a_refresh_fetches_what_changed_and_drops_what_is_gone(web: Any, tmp_pat
     for name in "abcd":
         conditional(web, f"/{name}", f"old {name}", f'"{name}1"')
     web.page("/list", links("/a", "/b", "/c", "/d"))
-    one = site({"urls": [f"{web.url}/list"]})
-    before = crawl(tmp_path, one)
+    listing_site = site({"urls": [f"{web.url}/list"]})
+    before = crawl(tmp_path, listing_site)
     conditional(web, "/b", "new b", '"b2"')
     web.status("/c", 404)
     web.status("/d", 500)
     documents(web, "/e")
     web.page("/list", links("/a", "/b", "/c", "/d", "/e"))
     web.asked.clear()
-    rows = crawl(tmp_path, one, refresh=True, retries=0)
+    rows = crawl(tmp_path, listing_site, refresh=True, retries=0)
     assert kept(rows) == {"a", "b", "d", "e"}
     assert missed(rows) == {"c": Miss.NOT_FOUND}
     assert {path: headers.get("If-None-Match") for _, path, headers in web.asked if path in ("/a", "/b")} == {
@@ -767,9 +767,9 @@ def test_a_refresh_fetches_what_changed_and_drops_what_is_gone(web: Any, tmp_pat
     }
     assert rows["a"].place == before["a"].place
     assert rows["a"].at > before["a"].at
-    found = answers(tmp_path)
-    assert (statuses(found["c"]), statuses(found["d"])) == ([404, 200], [500, 200])
-    assert revisit(*found["a"]) == ("server-not-modified", 304)
+    responses = answers(tmp_path)
+    assert (statuses(responses["c"]), statuses(responses["d"])) == ([404, 200], [500, 200])
+    assert revisit(*responses["a"]) == ("server-not-modified", 304)
     assert rows["d"].evidence == "not refreshed: server_error: status 500, after 1 requests"
     bodies = {document: body.decode() for _, kind, document, body in records(tmp_path) if kind == "document"}
     assert {name: bodies[name] for name in "abd"} == {"a": "old a", "b": "new b", "d": "old d"}
@@ -779,42 +779,42 @@ def test_a_refresh_fetches_what_changed_and_drops_what_is_gone(web: Any, tmp_pat
 def test_fresh_pages_are_not_asked_for_and_a_page_without_tags_is_compared(web: Any, tmp_path: Path) -> None:
     web.page("/a", "same")
     web.page("/list", links("/a"))
-    one = site({"urls": [f"{web.url}/list"]})
-    before = crawl(tmp_path, one)
+    listing_site = site({"urls": [f"{web.url}/list"]})
+    before = crawl(tmp_path, listing_site)
     web.asked.clear()
-    assert crawl(tmp_path, one, refresh=True, fresh_hours=1) == before
+    assert crawl(tmp_path, listing_site, refresh=True, fresh_hours=1) == before
     assert web.asked == []
-    rows = crawl(tmp_path, one, refresh=True)
+    rows = crawl(tmp_path, listing_site, refresh=True)
     assert web.paths() == ["/list", "/a"]
     assert rows["a"].place == before["a"].place
     # The date that it refers to is that of the page, however often it was found to be the same.
-    crawl(tmp_path, one, refresh=True)
+    crawl(tmp_path, listing_site, refresh=True)
     *same, page = answers(tmp_path)["a"]
     assert [revisit(two, page) for two in same] == [("identical-payload-digest", 200)] * 2
 
 
 def test_a_document_of_which_a_chapter_changed_is_written_whole(web: Any, tmp_path: Path) -> None:
-    one = chaptered(web, 3)
-    crawl(tmp_path, one, concurrency=1)
+    guide = chaptered(web, 3)
+    crawl(tmp_path, guide, concurrency=1)
     web.page("/d1/c2", "<h1>/d1/c2</h1>changed")
     web.page("/d2", f"<h1>d2</h1><nav>{links('/d2', '/d2/c2')}</nav>")
-    rows = crawl(tmp_path, one, refresh=True, concurrency=1)
-    found = {document: [body.split("</h1>") for body in bodies] for document, bodies in groups(tmp_path)}
+    rows = crawl(tmp_path, guide, refresh=True, concurrency=1)
+    documents = {document: [body.split("</h1>") for body in bodies] for document, bodies in groups(tmp_path)}
     assert len(groups(tmp_path)) == 3
-    assert [head for head, *_ in found["d1"]] == ["<h1>d1", "<h1>/d1/c1", "<h1>/d1/c2"]
-    assert found["d1"][2][1] == "changed"
-    assert [head for head, *_ in found["d2"]] == ["<h1>d2", "<h1>/d2/c2"]
+    assert [head for head, *_ in documents["d1"]] == ["<h1>d1", "<h1>/d1/c1", "<h1>/d1/c2"]
+    assert documents["d1"][2][1] == "changed"
+    assert [head for head, *_ in documents["d2"]] == ["<h1>d2", "<h1>/d2/c2"]
     assert missed(rows) == {"d2/c1": Miss.GONE}
 
 
 def test_a_refresh_drops_what_may_not_be_had_any_more(web: Any, tmp_path: Path) -> None:
     documents(web, "/a", "/b", "/c", "/d")
-    one = site({}, seeds=[f"{web.url}/{name}" for name in "abcd"])
-    assert kept(crawl(tmp_path, one)) == set("abcd")
+    seeded = site({}, seeds=[f"{web.url}/{name}" for name in "abcd"])
+    assert kept(crawl(tmp_path, seeded)) == set("abcd")
     web.page("/robots.txt", "User-agent: *\nDisallow: /a", "text/plain")
     web.redirect("/b", "/d")
     web.status("/c", 503)
-    rows = crawl(tmp_path, one, refresh=True, retries=0)
+    rows = crawl(tmp_path, seeded, refresh=True, retries=0)
     assert kept(rows) == {"c", "d"}
     assert missed(rows) == {"a": Miss.ROBOTS, "b": Miss.SAME_PAGE}
 
@@ -828,10 +828,10 @@ def test_a_mended_rule_takes_out_what_the_wrong_one_fetched(web: Any, tmp_path: 
     rows = crawl(tmp_path, site(wrong, seeds=seeds))
     before = {path: rows[path].place for path in rows if rows[path].kept}
     web.asked.clear()
-    rows, told = crawl_told(tmp_path, site(mended, seeds=seeds))
+    rows, summary = crawl_summary(tmp_path, site(mended, seeds=seeds))
     assert (kept(rows), missed(rows)) == ({"d1", "d2", "seed"}, {"junk1": Miss.GONE, "junk2": Miss.GONE})
     assert rows["junk1"].evidence == f"{web.url}/junk1 does not fit index.match '/d[0-9]'"
-    assert told["accounts"]["document"] == {"in": 5, "kept": 3, "dropped": {"gone": 2}}
+    assert summary["accounts"]["document"] == {"in": 5, "kept": 3, "dropped": {"gone": 2}}
     assert {path for _, kind, path, _ in records(tmp_path) if kind == "document"} == {"d1", "d2", "seed"}
     assert crawl(tmp_path, site(mended, seeds=seeds)) == rows
     # A rule that was too narrow brings back what stands in the WARC files, without a request.
@@ -843,15 +843,15 @@ def test_a_mended_rule_takes_out_what_the_wrong_one_fetched(web: Any, tmp_path: 
 
 
 def test_chapters_go_and_come_back_with_their_document(web: Any, tmp_path: Path) -> None:
-    one = chaptered(web, 4)
-    crawl(tmp_path, one, concurrency=2)
-    narrow = one.model_copy(update={"index": one.index.model_copy(update={"match": "/d[01]"})})
+    guide = chaptered(web, 4)
+    crawl(tmp_path, guide, concurrency=2)
+    narrow = guide.model_copy(update={"index": guide.index.model_copy(update={"match": "/d[01]"})})
     web.asked.clear()
     rows = crawl(tmp_path, narrow, concurrency=2)
     assert kept(rows, "document", "chapter") == {f"d{n}{end}" for n in (0, 1) for end in ("", "/c1", "/c2")}
     assert set(missed(rows).values()) == {Miss.GONE}
     whole(web, tmp_path, 2)
-    crawl(tmp_path, one, concurrency=2)
+    crawl(tmp_path, guide, concurrency=2)
     whole(web, tmp_path, 4)
     assert web.asked == []
 
@@ -861,11 +861,12 @@ def test_a_page_that_goes_as_a_chapter_and_comes_as_a_document_is_one(web: Any, 
     web.page("/junk", f"<nav>{links('/d1')}</nav>")
     web.redirect("/d2", "/junk")
     web.page("/list", links("/junk"))
-    given: dict[str, Any] = {"mode": "chapters", "chapters": "nav a"}
-    assert kept(crawl(tmp_path, site({"urls": [f"{web.url}/list"]}, **given)), "document", "chapter") == {"junk", "d1"}
+    chapters: dict[str, Any] = {"mode": "chapters", "chapters": "nav a"}
+    listed = {"urls": [f"{web.url}/list"]}
+    assert kept(crawl(tmp_path, site(listed, **chapters)), "document", "chapter") == {"junk", "d1"}
     web.page("/list", links("/junk", "/d1", "/d2"))
     index = {"urls": [f"{web.url}/list"], "match": "/d[0-9]"}
-    rows = crawl(tmp_path, site(index, **given), refresh=True)
+    rows = crawl(tmp_path, site(index, **chapters), refresh=True)
     assert kept(rows) == {"d1", "d2"}
     assert {path: row.document for path, row in rows.items() if row.kind == "document" and row.kept} == {
         "d1": f"{web.url}/d1",
@@ -881,15 +882,15 @@ def test_wrong_settings_are_refused(change: dict[str, Any]) -> None:
 
 def test_a_page_that_only_vanished_changes_a_file_for_who_goes_by_their_content(web: Any, tmp_path: Path) -> None:
     documents(web, "/a", "/b")
-    one = site({}, seeds=[f"{web.url}/a", f"{web.url}/b"])
-    crawl(tmp_path, one)
+    seeded = site({}, seeds=[f"{web.url}/a", f"{web.url}/b"])
+    crawl(tmp_path, seeded)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.warc.gz")}
     web.status("/b", 404)
-    assert kept(crawl(tmp_path, one, refresh=True)) == {"a"}
+    assert kept(crawl(tmp_path, seeded, refresh=True)) == {"a"}
     after = {path.name: path.read_bytes() for path in tmp_path.glob("*.warc.gz")}
     assert before != after
     assert [document for _, _, document, _ in records(tmp_path)] == ["a"]
-    assert kept(crawl(tmp_path, one)) == {"a"}
+    assert kept(crawl(tmp_path, seeded)) == {"a"}
     assert after == {path.name: path.read_bytes() for path in tmp_path.glob("*.warc.gz")}
 
 
@@ -897,26 +898,26 @@ def test_a_kill_while_a_page_vanishes_leaves_changed_files(
     web: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     documents(web, "/a", "/b")
-    one = site({}, seeds=[f"{web.url}/a", f"{web.url}/b"])
-    crawl(tmp_path, one)
+    seeded = site({}, seeds=[f"{web.url}/a", f"{web.url}/b"])
+    crawl(tmp_path, seeded)
     web.status("/b", 404)
     sizes: list[int] = []
 
     def killed(path: Path, target: Path) -> Path:
-        sizes.append(sum(b"superseded" in gzip.decompress(one.read_bytes()) for one in tmp_path.glob("*.warc.gz")))
+        sizes.append(sum(b"superseded" in gzip.decompress(warc.read_bytes()) for warc in tmp_path.glob("*.warc.gz")))
         raise OSError("killed")
 
     monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(OSError, match="killed"):
-        crawl(tmp_path, one, refresh=True)
+        crawl(tmp_path, seeded, refresh=True)
     assert sizes == [1]
 
 
 def test_a_file_that_was_removed_is_fetched_again(web: Any, tmp_path: Path) -> None:
-    one = chaptered(web, 4)
-    crawl(tmp_path, one, concurrency=1, volume_mb=0.0001)
+    guide = chaptered(web, 4)
+    crawl(tmp_path, guide, concurrency=1, volume_mb=0.0001)
     sorted(tmp_path.glob("lane*.warc.gz"))[1].unlink()
     web.asked.clear()
-    crawl(tmp_path, one, concurrency=1, volume_mb=0.0001)
+    crawl(tmp_path, guide, concurrency=1, volume_mb=0.0001)
     assert len(web.paths()) == 3
     whole(web, tmp_path, 4)

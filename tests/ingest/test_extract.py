@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from ingest.pages import extract as module
 from ingest.pages.extract import extract
-from ingest.pages.page import Page
+from ingest.pages.page import Page, PageNote
 from lake.decision import Drop, Reason
-from lake.error import UserError
 
 PROSE = [
     "Give 40 mg of prednisolone once a day for five days, and review the patient on the third day of treatment.",
@@ -28,15 +27,15 @@ def page(body: str, head: str = "") -> bytes:
 
 
 def text(html: bytes, content: str | None = None, charset: str | None = None) -> str:
-    found = extract(html, content, charset=charset)
-    assert isinstance(found, Page), found
-    return found.text
+    page_or_drop = extract(html, content, charset=charset)
+    assert isinstance(page_or_drop, Page), page_or_drop
+    return page_or_drop.text
 
 
 def reason(html: bytes, content: str | None = None) -> tuple[Reason, str]:
-    found = extract(html, content)
-    assert isinstance(found, Drop), found
-    return found.reason, found.evidence
+    page_or_drop = extract(html, content)
+    assert isinstance(page_or_drop, Drop), page_or_drop
+    return page_or_drop.reason, page_or_drop.evidence
 
 
 def test_structure_is_kept() -> None:
@@ -81,17 +80,17 @@ def test_a_page_whose_names_all_look_suspect_is_read_nevertheless() -> None:
 
 def test_sections_that_a_click_opens_stay() -> None:
     panels = "".join(
-        f"<h2>Step {n}</h2><div class=panel hidden><p>{one}</p><p>{one}</p></div>" for n, one in enumerate(PROSE)
+        f"<h2>Step {n}</h2><div class=panel hidden><p>{line}</p><p>{line}</p></div>" for n, line in enumerate(PROSE)
     )
-    found = text(page(f"<main>{panels}</main>"))
-    assert [f"## Step {n}\n\n{one}\n\n{one}" in found for n, one in enumerate(PROSE)] == [True] * 5
+    content_text = text(page(f"<main>{panels}</main>"))
+    assert [f"## Step {n}\n\n{line}\n\n{line}" in content_text for n, line in enumerate(PROSE)] == [True] * 5
 
 
 @pytest.mark.parametrize("name", ["recommendations", "recommendation-box", "guideline-recommendations", "recommended"])
 def test_recommendations_are_the_core_of_a_guideline(name: str) -> None:
     advice = f"<section class={name}><h2>Recommendations</h2><p>{PROSE[0]}</p><p>{PROSE[1]}</p></section>"
-    found = text(page(f"<main><h1>Iron</h1>{ARTICLE.replace('the', 'any') * 4}{advice}{ARTICLE}</main>"))
-    assert f"## Recommendations\n\n{PROSE[0]}\n\n{PROSE[1]}" in found
+    content_text = text(page(f"<main><h1>Iron</h1>{ARTICLE.replace('the', 'any') * 4}{advice}{ARTICLE}</main>"))
+    assert f"## Recommendations\n\n{PROSE[0]}\n\n{PROSE[1]}" in content_text
 
 
 @pytest.mark.parametrize("name", ["recommended-articles", "block--recommended_stories", "recommendedPosts"])
@@ -114,8 +113,8 @@ def test_recommended_articles_go(name: str) -> None:
 )
 def test_a_raised_number_after_a_digit_is_its_power(html: str, shown: str, content: str | None) -> None:
     html = f"<p>Counts per litre of blood in all of the patients who came to the ward: {html} and no more.</p>"
-    found = text(page(f"<article>{ARTICLE}{html}</article>"), content)
-    assert f"who came to the ward: {shown} and no more." in found
+    content_text = text(page(f"<article>{ARTICLE}{html}</article>"), content)
+    assert f"who came to the ward: {shown} and no more." in content_text
 
 
 def test_an_article_in_two_bodies_is_whole() -> None:
@@ -136,15 +135,15 @@ def test_headings_without_content_go() -> None:
 
 def test_a_table_for_the_layout_is_no_table() -> None:
     body = f"<table><tr><td><ul>{MENU}</ul></td><td>{ARTICLE}</td></tr><tr><td></td><td>{ARTICLE}</td></tr></table>"
-    found = text(page(body))
-    assert " | " not in found
-    assert found.count(PROSE[0]) == 2
+    content_text = text(page(body))
+    assert " | " not in content_text
+    assert content_text.count(PROSE[0]) == 2
 
 
 def test_a_table_in_a_figure_stays() -> None:
     table = "<table><tr><th>Age</th><th>Dose</th></tr><tr><td>2 to 5</td><td>2.5 mg</td></tr></table>"
-    found = text(page(f"<article>{ARTICLE}<figure class=wp-block-table>{table}</figure>{ARTICLE}</article>"))
-    assert "Age | Dose\n2 to 5 | 2.5 mg" in found
+    content_text = text(page(f"<article>{ARTICLE}<figure class=wp-block-table>{table}</figure>{ARTICLE}</article>"))
+    assert "Age | Dose\n2 to 5 | 2.5 mg" in content_text
 
 
 def test_a_selector_takes_its_elements_whole_and_in_order() -> None:
@@ -159,16 +158,17 @@ def test_a_selector_takes_its_elements_whole_and_in_order() -> None:
 
 def test_a_page_without_content_says_why() -> None:
     assert reason(page(ARTICLE), "div.gone") == (Reason.NO_CONTENT, "content: div.gone matches nothing")
-    assert reason(page("<i></i>" * 201), "i")[1] == "content: i matches 201 elements; at most 200 are joined"
+    assert reason(page("<i></i>" * 201), "i")[1] == "content: i matches more than 200 elements"
     assert reason(page(f"<div id=a></div>{ARTICLE}"), "#a") == (Reason.NO_CONTENT, "content: #a is empty")
     assert reason(page("<script>x</script>")) == (Reason.NO_CONTENT, "no main content in 5 elements")
     assert reason(b"")[0] is Reason.NO_CONTENT
     assert reason(b"<!-- -->")[0] is Reason.NO_CONTENT
 
 
-def test_a_selector_that_is_no_css_is_the_users_to_mend() -> None:
-    with pytest.raises(UserError, match=r"'div\[' is no CSS selector"):
-        extract(page(ARTICLE), "div[")
+def test_a_selector_sees_the_page_as_browsers_repair_it() -> None:
+    stray = "<table><p id=b>Stray</p><tr><td>a<td>b<tr><td>c<td>d</table>One</br>two"
+    assert text(page(f"<div id=a>{stray}</div>"), "#a") == "Stray\n\na | b\nc | d\n\nOne\ntwo"
+    assert text(page(f"<div id=a>{stray}</div>"), "#a > p:not(table p)") == "Stray"
 
 
 @pytest.mark.parametrize(
@@ -183,32 +183,32 @@ def test_a_selector_that_is_no_css_is_the_users_to_mend() -> None:
     ],
 )
 def test_the_title_is_the_heading_that_the_page_is_named_by(head: str, body: str, title: str | None) -> None:
-    found = extract(page(body + ARTICLE, head))
-    assert isinstance(found, Page)
-    assert found.title == title
+    extracted = extract(page(body + ARTICLE, head))
+    assert isinstance(extracted, Page)
+    assert extracted.title == title
 
 
 def test_only_the_first_names_and_headings_are_compared() -> None:
     most = module.MOST_NAMES
     names = "<meta property='og:title' content='Other'>" * most + "<meta property='og:title' content='Late'>"
     for headings, title in (("<h1>Sites</h1><h1>Late</h1>", "Other"), ("<h1>Sites</h1><h1>The</h1>", "The")):
-        found = extract(page(headings + ARTICLE, f"{names}<title>The page</title>"))
-        assert isinstance(found, Page)
-        assert found.title == title
-    found = extract(page("<h1>Sites</h1>" * most + "<h1>The page</h1>" + ARTICLE, "<title>The page</title>"))
-    assert isinstance(found, Page)
-    assert found.title == "The page"
-    found = extract(page("<h1>Sites</h1>" * most + "<h1>Late</h1>" + ARTICLE, "<title>Late | Society</title>"))
-    assert isinstance(found, Page)
-    assert found.title == "Late | Society"
+        extracted = extract(page(headings + ARTICLE, f"{names}<title>The page</title>"))
+        assert isinstance(extracted, Page)
+        assert extracted.title == title
+    extracted = extract(page("<h1>Sites</h1>" * most + "<h1>The page</h1>" + ARTICLE, "<title>The page</title>"))
+    assert isinstance(extracted, Page)
+    assert extracted.title == "The page"
+    extracted = extract(page("<h1>Sites</h1>" * most + "<h1>Late</h1>" + ARTICLE, "<title>Late | Society</title>"))
+    assert isinstance(extracted, Page)
+    assert extracted.title == "Late | Society"
 
 
-def test_a_title_selector_that_finds_nothing_is_told() -> None:
+def test_a_title_selector_that_matches_nothing_is_noted() -> None:
     html = page(f"<h1>Heading</h1><p class=t> The  title </p>{ARTICLE}")
     assert extract(html, "body", ".t") == Page("The title", "# Heading\n\nThe title\n\n" + "\n\n".join(PROSE))
-    found = extract(html, "body", ".u")
-    assert isinstance(found, Page)
-    assert (found.title, found.note) == ("Heading", "title: .u matches nothing")
+    extracted = extract(html, "body", ".u")
+    assert isinstance(extracted, Page)
+    assert (extracted.title, extracted.notes) == ("Heading", (PageNote("title", ".u matches nothing"),))
 
 
 WORDS = "Fièvre élevée chez l’enfant – Übelkeit, Größe"
@@ -278,9 +278,9 @@ def test_hostile_pages_take_time_in_proportion_to_their_size(name: str) -> None:
 
 def test_text_below_the_deepest_level_is_not_lost() -> None:
     html = page("<div>" * 230 + ARTICLE + "<script>no text</script>" + "</div>" * 230)
-    found = text(html, "body")
-    assert [one in found for one in PROSE] == [True] * 5
-    assert "no text" not in found
+    whole = text(html, "body")
+    assert [line in whole for line in PROSE] == [True] * 5
+    assert "no text" not in whole
 
 
 TAG_NAMES = (
@@ -289,7 +289,7 @@ TAG_NAMES = (
 )
 TAGS = st.sampled_from(TAG_NAMES.split("|"))
 PIECES = st.one_of(
-    TAGS.map(lambda tag: f"<{tag}>".encode()), st.sampled_from([one.encode() for one in PROSE]), st.binary()
+    TAGS.map(lambda tag: f"<{tag}>".encode()), st.sampled_from([line.encode() for line in PROSE]), st.binary()
 )
 
 
@@ -300,13 +300,13 @@ PIECES = st.one_of(
     st.none() | st.text(max_size=12),
 )
 def test_no_bytes_raise(html: bytes, content: str | None, charset: str | None) -> None:
-    found = extract(html, content, "h1", charset)
-    if isinstance(found, Page):
-        assert found.text.strip() == found.text != ""
-        found.text.encode()
+    extracted = extract(html, content, "h1", charset)
+    if isinstance(extracted, Page):
+        assert extracted.text.strip() == extracted.text != ""
+        extracted.text.encode()
     else:
-        assert found.reason in (Reason.NO_CONTENT, Reason.UNDECODABLE)
-        assert found.evidence
+        assert extracted.reason in (Reason.NO_CONTENT, Reason.UNDECODABLE)
+        assert extracted.evidence
 
 
 def test_powers_in_what_trafilatura_reads() -> None:

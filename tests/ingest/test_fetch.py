@@ -6,6 +6,7 @@ import random
 import threading
 import time
 import zlib
+from contextlib import aclosing
 from itertools import pairwise
 from typing import Any
 
@@ -22,8 +23,8 @@ FAST = 50.0
 
 
 def settings(**changes: Any) -> FetchSettings:
-    given = {"contact": "crawl@example.org", "retries": 2, "backoff_seconds": 0.02, "total_seconds": 10} | changes
-    return FetchSettings.model_validate(given)
+    values = {"contact": "crawl@example.org", "retries": 2, "backoff_seconds": 0.02, "total_seconds": 10} | changes
+    return FetchSettings.model_validate(values)
 
 
 def fetch(web: Any, *paths: str, rate: float = FAST, want: str = "html", **changes: Any) -> list[Answer]:
@@ -34,7 +35,7 @@ def fetch(web: Any, *paths: str, rate: float = FAST, want: str = "html", **chang
 
 def run(asks: list[Ask], **changes: Any) -> list[Answer]:
     async def work() -> list[Answer]:
-        async with Fetcher(settings(**changes)) as fetcher:
+        async with aclosing(Fetcher(settings(**changes))) as fetcher:
             return await asyncio.gather(*map(fetcher.fetch, asks))
 
     return asyncio.run(work())
@@ -76,7 +77,7 @@ def test_what_robots_txt_forbids_is_not_asked_for(web: Any) -> None:
     assert second.miss == Miss.ROBOTS
     assert "disallows" in second.evidence
     assert web.paths(robots=True) == ["/robots.txt", "/a"]
-    assert [one.robots is not None for one in (first, second)].count(True) == 1
+    assert [answer.robots is not None for answer in (first, second)].count(True) == 1
 
 
 @pytest.mark.parametrize(("status", "miss"), [(404, None), (403, None), (500, Miss.SERVER_ERROR)])
@@ -116,7 +117,7 @@ def test_a_crawl_delay_slows_the_host_and_one_too_long_closes_it(web: Any) -> No
     web.page("/robots.txt", "User-agent: *\nCrawl-delay: 0.3", "text/plain")
     for n in range(4):
         web.page(f"/{n}", "a")
-    assert all(one.miss is None for one in fetch(web, "/0", "/1", "/2", "/3"))
+    assert all(answer.miss is None for answer in fetch(web, "/0", "/1", "/2", "/3"))
     times = [moment for moment, path, _ in web.asked if path != "/robots.txt"]
     assert times[-1] - times[0] >= 3 * 0.3 * 0.95
     (answer,) = fetch(web, "/0", max_wait_seconds=0.2)
@@ -199,7 +200,7 @@ def test_retry_after_holds_the_whole_host(web: Any) -> None:
     web.status("/a", 429, 200, Retry_After="1")
     web.page("/b", "b")
     asks = [Ask(f"{web.url}/{name}", "html", 4.0, private=True) for name in "ab"]
-    assert all(one.miss is None for one in run(asks, per_host=1))
+    assert all(answer.miss is None for answer in run(asks, per_host=1))
     times = {}
     for moment, path, _ in web.asked:
         times.setdefault(path, []).append(moment)
@@ -221,7 +222,7 @@ def test_a_host_that_asks_for_too_long_a_wait_is_not_asked_any_more(web: Any) ->
     asks = [Ask(f"{web.url}/{name}", "html", FAST, private=True) for name in "ab"]
     _, second = run(asks, per_host=1)
     assert second.miss == Miss.SERVER_ERROR
-    assert second.evidence.startswith(f"not asked for: {web.url}/a: status 503, Retry-After 3600 s")
+    assert second.evidence.startswith(f"not requested: {web.url}/a: status 503, Retry-After 3600 s")
     assert web.paths() == ["/a"]
 
 
@@ -291,16 +292,16 @@ def test_a_body_over_the_limit_is_cut_off_early(web: Any) -> None:
             request.wfile.write(b"x" * 2**20)
             sent.append(request.path)
 
-    web.pages["/told"] = lambda request: huge(request, True)
-    web.pages["/untold"] = lambda request: huge(request, False)
-    told, untold = fetch(web, "/told", "/untold", max_bytes=2**20)
-    assert told.miss == untold.miss == Miss.TOO_LARGE
-    assert told.evidence == "Content-Length 209,715,200; max_bytes is 1,048,576"
-    assert untold.evidence.startswith("cut off after 1,")
-    assert told.body == untold.body == b"x" * 2**20
-    assert told.truncated == untold.truncated == "length"
+    web.pages["/announced"] = lambda request: huge(request, True)
+    web.pages["/unannounced"] = lambda request: huge(request, False)
+    announced, unannounced = fetch(web, "/announced", "/unannounced", max_bytes=2**20)
+    assert announced.miss == unannounced.miss == Miss.TOO_LARGE
+    assert announced.evidence == "Content-Length 209,715,200; max_bytes is 1,048,576"
+    assert unannounced.evidence.startswith("cut off after 1,")
+    assert announced.body == unannounced.body == b"x" * 2**20
+    assert announced.truncated == unannounced.truncated == "length"
     assert len(sent) < 100
-    assert sorted(web.paths()) == ["/told", "/untold"]
+    assert sorted(web.paths()) == ["/announced", "/unannounced"]
 
 
 def test_a_packed_bomb_is_cut_off_at_the_limit(web: Any) -> None:
@@ -321,7 +322,7 @@ def test_packed_bodies_are_unpacked(web: Any) -> None:
     web.pages["/gzip"] = packed(gzip.compress(text), "gzip")
     web.pages["/deflate"] = packed(zlib.compress(text), "deflate")
     web.pages["/identity"] = packed(text, "identity")
-    assert [one.body == text for one in fetch(web, "/gzip", "/deflate", "/identity")] == [True] * 3
+    assert [answer.body == text for answer in fetch(web, "/gzip", "/deflate", "/identity")] == [True] * 3
 
 
 def test_a_body_that_cannot_be_unpacked_is_told(web: Any) -> None:
@@ -329,7 +330,7 @@ def test_a_body_that_cannot_be_unpacked_is_told(web: Any) -> None:
     web.pages["/torn"] = packed(gzip.compress(b"text" + random.Random(1).randbytes(200_000))[:-20], "gzip")
     web.pages["/no"] = packed(b"text", "gzip")
     br, torn, no = fetch(web, "/br", "/torn", "/no")
-    assert [one.miss for one in (br, torn, no)] == [Miss.BAD_ENCODING] * 3
+    assert [answer.miss for answer in (br, torn, no)] == [Miss.BAD_ENCODING] * 3
     # What cannot be unpacked stays as it came, under its header; else there is what could be unpacked.
     assert (br.body, br.truncated, br.header("content-encoding")) == (b"text", None, "br")
     assert (torn.body[:4], torn.truncated, torn.header("content-encoding")) == (b"text", "unspecified", None)
@@ -359,8 +360,8 @@ def test_slow_and_endless_bodies_end(web: Any) -> None:
     assert slow.miss == endless.miss == Miss.TIMEOUT
     assert "given up after 0.5 s, after 2 requests" in endless.evidence
     assert (slow.status, slow.before) == (None, ())
-    for one in (endless, *endless.before):
-        assert (one.status, one.body[:1], one.truncated) == (200, b"x", "time")
+    for answer in (endless, *endless.before):
+        assert (answer.status, answer.body[:1], answer.truncated) == (200, b"x", "time")
     assert time.monotonic() - started < 30
     deadline = time.monotonic() + 10
     while web.hung_up.count("/endless") < 2:
@@ -405,14 +406,18 @@ def test_of_what_is_no_page_the_beginning_is_kept(web: Any) -> None:
     web.page("/type", large, "image/png")
     web.page("/page", large)
     *others, page = fetch(web, "/404", "/302", "/type", "/page")
-    assert [(len(one.body), one.truncated) for one in others] == [(2**20, "length")] * 3
+    assert [(len(other.body), other.truncated) for other in others] == [(2**20, "length")] * 3
     assert (len(page.body), page.truncated) == (len(large), None)
 
 
 def test_responses_before_the_last_have_no_more_bytes_than_a_page_may_have(web: Any) -> None:
     web.pages["/a"] = lambda request: request.answer(500, b"x" * 1500)
     (answer,) = fetch(web, "/a", retries=3, max_bytes=2000)
-    assert [(len(one.body), one.truncated) for one in answer.before] == [(1500, None), (500, "length"), (0, "length")]
+    assert [(len(part.body), part.truncated) for part in answer.before] == [
+        (1500, None),
+        (500, "length"),
+        (0, "length"),
+    ]
     assert (len(answer.body), answer.truncated) == (1500, None)
 
 
@@ -421,8 +426,8 @@ def test_responses_before_the_last_come_with_it(web: Any) -> None:
     web.page("/rules", "User-agent: *", "text/plain")
     web.status("/a", 429, 500, 200)
     (answer,) = fetch(web, "/a")
-    told = [(one.url.removeprefix(web.url), one.status) for one in answer.before]
-    assert told == [("/robots.txt", 301), ("/a", 429), ("/a", 500)]
+    seen = [(earlier.url.removeprefix(web.url), earlier.status) for earlier in answer.before]
+    assert seen == [("/robots.txt", 301), ("/a", 429), ("/a", 500)]
     assert answer.robots is not None
     assert (answer.robots.url, answer.robots.status) == (f"{web.url}/rules", 200)
 

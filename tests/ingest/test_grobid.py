@@ -99,9 +99,9 @@ def pdf() -> bytes:
     return out.getvalue()
 
 
-def drop(found: Page | Drop) -> Drop:
-    assert isinstance(found, Drop), found
-    return found
+def drop(result: Page | Drop) -> Drop:
+    assert isinstance(result, Drop), result
+    return result
 
 
 def tei(inner: str, before: str = "") -> bytes:
@@ -152,8 +152,8 @@ def test_hostile_malformed_and_empty_xml_is_refused(data: bytes, reason: Reason)
 
 
 def test_sections_as_deep_as_the_parser_allows_are_read() -> None:
-    found = tei_text(tei("<div>" * 240 + "<p>deep</p>" + "</div>" * 240))
-    assert found == Page(None, "deep")
+    page = tei_text(tei("<div>" * 240 + "<p>deep</p>" + "</div>" * 240))
+    assert page == Page(None, "deep")
 
 
 def test_a_busy_server_is_asked_again(web: Any, pdf: bytes) -> None:
@@ -201,21 +201,21 @@ def test_pdfium_reads_what_grobid_does_not_and_it_is_told_why(
     web: Any, pdf: bytes, status: int, body: str, why: str
 ) -> None:
     web.status(PATH, status, body=body)
-    found = grobid_or_pdf_text(pdf, web.url)
-    assert isinstance(found, Page)
-    assert found.text == "Read by pdfium, as ever."
-    assert found.note is None
-    assert found.fallback is not None
-    assert why in found.fallback
+    result = grobid_or_pdf_text(pdf, web.url)
+    assert isinstance(result, Page)
+    assert result.text == "Read by pdfium, as ever."
+    assert result.notes == ()
+    assert result.fallback is not None
+    assert why in result.fallback
 
 
 def test_a_pdf_that_nobody_reads_is_dropped_with_both_reasons() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        found = drop(grobid_or_pdf_text(b"%PDF-1.4 no", url))
-    assert found.reason == Reason.MALFORMED_PDF
-    assert f"not read by GROBID: {url}: " in found.evidence
+        result = drop(grobid_or_pdf_text(b"%PDF-1.4 no", url))
+    assert result.reason == Reason.MALFORMED_PDF
+    assert f"not read by GROBID: {url}: " in result.evidence
 
 
 def warc(path: Path, body: bytes) -> Path:
@@ -239,10 +239,10 @@ def test_a_warc_input_with_a_server_has_its_pdfs_read_there(
 ) -> None:
     web.status(PATH, status, body=TEI)
     path = warc(tmp_path / "a.warc", pdf)
-    *told, found = read_warc(path, path.name, given_input(grobid=f"{web.url}/"))
-    assert told == [Fallback("https://example.org/a.pdf", f"{web.url}: status 500")] * (status == 500)
-    assert not isinstance(found, Rejected | Metadata | Unsampled | Fallback), found
-    assert (found["title"], len(web.sent)) == (title, 1)
+    *fallbacks, document = read_warc(path, path.name, given_input(grobid=f"{web.url}/"))
+    assert fallbacks == [Fallback("https://example.org/a.pdf", f"{web.url}: status 500")] * (status == 500)
+    assert not isinstance(document, Rejected | Metadata | Unsampled | Fallback), document
+    assert (document["title"], len(web.sent)) == (title, 1)
     [plain] = read_warc(path, path.name, given_input())
     assert not isinstance(plain, Rejected | Metadata | Unsampled | Fallback), plain
     assert (plain["text"], len(web.sent)) == ("Read by pdfium, as ever.", 1)

@@ -36,17 +36,17 @@ def crawl(*words: int, shown: bool = True, fetched: int | None = None) -> Yield:
 GOOD = crawl(*[500] * 10)
 
 
-def symptoms(found: Yield, last: Yield | None = None, **changes: Any) -> list[Symptom]:
-    return [fault.symptom for fault in health(site(**changes), found, last)]
+def symptoms(now: Yield, last: Yield | None = None, **changes: Any) -> list[Symptom]:
+    return [fault.symptom for fault in health(site(**changes), now, last)]
 
 
-def only(found: Yield, last: Yield | None = None, **changes: Any) -> Fault:
-    (fault,) = health(site(**changes), found, last)
+def only(now: Yield, last: Yield | None = None, **changes: Any) -> Fault:
+    (fault,) = health(site(**changes), now, last)
     return fault
 
 
 @pytest.mark.parametrize(
-    ("found", "last"),
+    ("now", "last"),
     [
         (GOOD, None),
         (GOOD, GOOD),
@@ -56,20 +56,20 @@ def only(found: Yield, last: Yield | None = None, **changes: Any) -> Fault:
         (crawl(*[500] * 3, fetched=10), GOOD),
     ],
 )
-def test_a_good_crawl_has_no_fault(found: Yield, last: Yield | None) -> None:
-    assert health(site(), found, last) == []
+def test_a_good_crawl_has_no_fault(now: Yield, last: Yield | None) -> None:
+    assert health(site(), now, last) == []
 
 
 def test_finding_nothing_names_the_index_and_the_rules() -> None:
     fault = only(Yield.of("example", [], index="https://example.org/list?page=1"), GOOD)
     assert fault.symptom is Symptom.NOTHING
     assert str(fault) == (
-        "example: found_nothing: no page came of index.links `ul.guides a` and index.match `/guide/`; see "
-        "https://example.org/list?page=1; open it in a browser and mend the rule in the site's YAML, or read in the "
+        "example: found_nothing: index.links `ul.guides a` and index.match `/guide/` gave no page; see "
+        "https://example.org/list?page=1; open it in a browser and correct the rule in the site's YAML, or see in the "
         "table fetches why its URLs failed"
     )
     json = site(index={"urls": [INDEX], "find": '"url":"([^"]+)"'})
-    assert health(json, Yield.of("example", []))[0].said == 'no page came of index.find `"url":"([^"]+)"`'
+    assert health(json, Yield.of("example", []))[0].message == 'index.find `"url":"([^"]+)"` gave no page'
     seeded = health(site(index={}, seeds=["https://example.org/a"]), Yield.of("example", []))
     assert (seeded[0].symptom, seeded[0].page) == (Symptom.NOTHING, "https://example.org/a")
 
@@ -100,7 +100,7 @@ def test_chapters_or_a_title_that_no_document_has_are_a_fault(name: str, do: str
     changes: dict[str, Any] = {name: ".gone"} | ({"mode": "chapters"} if name == "chapters" else {})
     fault = only(noted(name, empty=1), **changes)
     assert (fault.symptom, fault.page) == (Symptom.NEVER, f"{INDEX}/0")
-    assert fault.said == f"{name} `.gone` matches nothing in any of 10 documents with text"
+    assert fault.message == f"{name} `.gone` matches nothing in any of 10 documents with text"
     assert fault.do.endswith(do)
     assert symptoms(noted(name, without=1), **changes) == []
     assert symptoms(noted(), **changes) == []
@@ -112,16 +112,16 @@ def test_notes_are_counted_by_what_they_tell_with_a_page() -> None:
         Look("a", 1, notes=("scanned pages",)),
         Look("0", 0, notes=("title",)),
     ]
-    found = Yield.of("example", looks)
-    assert found.notes == {"scanned pages": 2, "title": 1}
-    assert found.noted_at == {"scanned pages": "a", "title": "b"}
-    assert Yield.model_validate(found.model_dump(mode="json")) == found
+    total = Yield.of("example", looks)
+    assert total.notes == {"scanned pages": 2, "title": 1}
+    assert total.noted_at == {"scanned pages": "a", "title": "b"}
+    assert Yield.model_validate(total.model_dump(mode="json")) == total
 
 
 def test_documents_without_text_are_a_fault_from_a_share_on() -> None:
     fault = only(crawl(*[500] * 8, 0, 0))
     assert (fault.symptom, fault.page) == (Symptom.EMPTY, "https://example.org/guide/8")
-    assert fault.said == "2 of 10 documents have no text, 10% may"
+    assert fault.message == "2 of 10 documents have no text, 10% are allowed"
     assert symptoms(crawl(*[500] * 8, 0, 0), expect=SITE["expect"] | {"empty": 0.3}) == []
     assert symptoms(crawl(*[500] * 10, 0, 0), crawl(*[500] * 10, 0, 0)) == []
     assert symptoms(crawl(500, 500, 0), expect={"documents": 3, "words": 1500}) == []
@@ -131,35 +131,35 @@ def test_documents_without_text_are_a_fault_from_a_share_on() -> None:
 def test_far_fewer_documents_than_expected_are_a_fault() -> None:
     fault = only(crawl(*[500] * 4))
     assert (fault.symptom, fault.page) == (Symptom.FEWER, INDEX)
-    assert fault.said == "4 documents, about 10 are expected"
+    assert fault.message == "4 documents; about 10 are expected"
     assert symptoms(crawl(*[500] * 4), expect=SITE["expect"] | {"at_least": 0.3}) == []
 
 
 def test_a_sharp_fall_against_the_last_crawl_is_a_fault() -> None:
     fault = only(GOOD, crawl(*[500] * 20))
-    assert fault.said == "10 documents, the last crawl had 20"
+    assert fault.message == "10 documents; the last crawl had 20"
     assert fault.symptom is Symptom.FALL
-    assert only(GOOD, crawl(*[700] * 10)).said == "500 words a document, at the last crawl 700"
+    assert only(GOOD, crawl(*[700] * 10)).message == "500 words per document; the last crawl had 700"
     assert symptoms(crawl(*[500] * 16), crawl(*[500] * 20)) == []
 
 
 def test_far_shorter_documents_than_expected_are_a_fault() -> None:
     fault = only(crawl(*[200] * 10))
     assert fault.symptom is Symptom.SHORTER
-    assert fault.said == "200 words a document, about 500 are expected"
+    assert fault.message == "200 words per document; about 500 are expected"
 
 
 def test_a_sample_is_reckoned_up_to_the_whole() -> None:
-    found = crawl(400, 600, 0, 500, fetched=40)
-    assert (found.fetched, found.looked, found.documents, found.words) == (40, 4, 30, 15_000)
-    assert (found.empty, found.empty_at) == (1, "https://example.org/guide/2")
-    assert found.empty_share == 0.25
-    assert found.words_each == 500
+    total = crawl(400, 600, 0, 500, fetched=40)
+    assert (total.fetched, total.looked, total.documents, total.words) == (40, 4, 30, 15_000)
+    assert (total.empty, total.empty_at) == (1, "https://example.org/guide/2")
+    assert total.empty_share == 0.25
+    assert total.words_each == 500
 
 
 def test_pages_that_cannot_be_read_back_are_told() -> None:
     fault = only(Yield.of("example", [], fetched=7))
-    assert (fault.symptom, fault.said) == (Symptom.NOTHING, "none of 7 fetched pages could be read")
+    assert (fault.symptom, fault.message) == (Symptom.NOTHING, "none of 7 fetched pages could be read")
 
 
 def test_a_yield_keeps_its_form_in_a_manifest() -> None:
@@ -179,11 +179,11 @@ def listing(**links: int) -> Yield:
     return GOOD.model_copy(update={"links": {f"{INDEX}/{name}": count for name, count in links.items()}})
 
 
-def test_an_index_that_leads_nowhere_is_told_whatever_was_kept() -> None:
+def test_an_index_that_leads_nowhere_is_a_fault_whatever_was_kept() -> None:
     fault = only(listing(a=0, b=0))
     assert (fault.symptom, fault.page) == (Symptom.INDEX, f"{INDEX}/a")
-    assert fault.said == "none of 2 index pages leads to a document"
-    assert "mend index" in fault.do
+    assert fault.message == "none of 2 index pages leads to a document"
+    assert "correct index" in fault.do
 
 
 def test_an_index_page_that_led_somewhere_at_the_last_crawl_is_told() -> None:
@@ -196,7 +196,7 @@ def test_an_index_page_that_led_somewhere_at_the_last_crawl_is_told() -> None:
 def test_an_index_page_that_could_not_be_read_is_told() -> None:
     fault = only(listing(a=5, b=0).model_copy(update={"unread": (f"{INDEX}/b",)}), listing(a=5, b=5))
     assert (fault.symptom, fault.page) == (Symptom.INDEX, f"{INDEX}/b")
-    assert fault.said == "1 index pages could not be read"
+    assert fault.message == "1 index pages could not be read"
 
 
 def test_documents_that_nothing_lists_any_more_do_not_count() -> None:

@@ -144,7 +144,7 @@ def test_a_format_or_split_that_is_not_there_is_told_in_one_line(data: Path) -> 
 
 def test_a_missing_package_is_told_before_anything_is_read(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"format: hub: the package datasets is not installed; pip install datasets"):
+    with pytest.raises(UserError, match=r"source replay: the package datasets is not installed; pip install datasets"):
         raw_files(settings(), str(data))
 
 

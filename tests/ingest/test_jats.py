@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from ingest.records import Rejected
-from ingest.sources.jats import JatsInput, parse_paper, read_jats
+from ingest.sources.jats import JatsInput, parse_paper
 from lake.decision import Reason
 from lake.document import DOCUMENT, Document, document_id
 
@@ -162,9 +162,12 @@ def test_a_paper_without_a_body_is_dropped(xml: str) -> None:
 def test_an_article_in_an_envelope_is_read_and_a_set_of_them_refused() -> None:
     one = article()
     assert parse(f"<set>{one}</set>")["text"] == "Words."
-    assert rejected(f"<set>{one}{one}</set>") == (Reason.WRONG_TYPE, "<set> with 2 articles; a file is one <article>")
+    assert rejected(f"<set>{one}{one}</set>") == (
+        Reason.WRONG_TYPE,
+        "<set> with 2 articles; a file must be one <article>",
+    )
     page = "<html><body><p>Words.</p></body></html>"
-    assert rejected(page) == (Reason.WRONG_TYPE, "<html> with 0 articles; a file is one <article>")
+    assert rejected(page) == (Reason.WRONG_TYPE, "<html> with 0 articles; a file must be one <article>")
 
 
 def test_the_namespace_of_an_article_does_not_matter() -> None:
@@ -236,7 +239,7 @@ def test_plain_and_gzip_files_hold_one_record(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(article())
     (tmp_path / "a.xml.gz").write_bytes(gzip.compress(article().encode()))
     for name in ("a.xml", "a.xml.gz"):
-        (made,) = read_jats(tmp_path / name, name, SETTINGS)
+        (made,) = SETTINGS.read(tmp_path / name, name)
         assert not isinstance(made, Rejected)
         assert (made["text"], made["id"]) == ("Words.", document_id("papers", name))
 
@@ -244,7 +247,7 @@ def test_plain_and_gzip_files_hold_one_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [gzip.compress(article().encode())[:-5], b"plain"])
 def test_a_truncated_gzip_is_counted(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.xml.gz").write_bytes(content)
-    (found,) = read_jats(tmp_path / "a.xml.gz", "a.xml.gz", SETTINGS)
+    (found,) = SETTINGS.read(tmp_path / "a.xml.gz", "a.xml.gz")
     assert isinstance(found, Rejected)
     assert (found.native, found.drop.reason) == ("a.xml.gz", Reason.TRUNCATED_FILE)
 
@@ -252,7 +255,7 @@ def test_a_truncated_gzip_is_counted(tmp_path: Path, content: bytes) -> None:
 def test_a_gzip_bomb_is_read_no_further_than_the_limit(tmp_path: Path) -> None:
     (tmp_path / "a.xml.gz").write_bytes(gzip.compress(b"<a>" + b" " * 50_000_000))
     tracemalloc.start()
-    (found,) = read_jats(tmp_path / "a.xml.gz", "a.xml.gz", SETTINGS.model_copy(update={"max_bytes": 1_000}))
+    (found,) = SETTINGS.model_copy(update={"max_bytes": 1_000}).read(tmp_path / "a.xml.gz", "a.xml.gz")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10_000_000

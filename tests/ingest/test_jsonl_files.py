@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.records import Rejected
-from ingest.sources.jsonl import JsonlInput, read_jsonl
+from ingest.sources.jsonl import JsonlInput
 from lake.document import DOCUMENT, Document, document_id
 
 
 def read(path: Path, content: bytes, **more: Any) -> list[Document | Rejected]:
     path.write_bytes(content)
     config: dict[str, Any] = {"format": "jsonl", "source": "guidelines", "paths": ("*",)} | more
-    return list(read_jsonl(path, f"folder/{path.name}", JsonlInput.model_validate(config)))
+    return list(JsonlInput.model_validate(config).read(path, f"folder/{path.name}"))
 
 
 def natives(records: list[Document | Rejected]) -> list[str]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.text.marks import MARK, break_marks, without_marks
-from mixing.tokenizer import FORMAT_TOKENS
+from lake.marks import FORMAT_TOKENS
 
 PIECES = st.lists(st.sampled_from([*FORMAT_TOKENS, "[", "]", "/", " ", "\n", "fig", "word", "[fi", "g]"]), max_size=30)
 

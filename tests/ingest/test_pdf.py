@@ -64,20 +64,20 @@ def written(content: bytes, letter: bytes = b"41", title: bytes = b"") -> bytes:
         b"<< /Length %d >> stream\n%s\nendstream" % (len(letters), letters),
         b"<< /Title <%s> >>" % title,
     ]
-    body = b"".join(b"%d 0 obj %s endobj\n" % one for one in enumerate(objects, 1))
+    body = b"".join(b"%d 0 obj %s endobj\n" % numbered for numbered in enumerate(objects, 1))
     return b"%PDF-1.4\n" + body + b"trailer << /Root 1 0 R /Info 7 0 R >>\n"
 
 
 def read(data: bytes) -> Page:
-    found = pdf_text(data)
-    assert isinstance(found, Page), found
-    return found
+    result = pdf_text(data)
+    assert isinstance(result, Page), result
+    return result
 
 
 def drop(data: bytes, **bounds: float) -> Drop:
-    found = pdf_text(data, **bounds)  # type: ignore[arg-type]
-    assert isinstance(found, Drop), found
-    return found
+    result = pdf_text(data, **bounds)  # type: ignore[arg-type]
+    assert isinstance(result, Drop), result
+    return result
 
 
 def test_headings_paragraphs_and_items() -> None:
@@ -90,10 +90,10 @@ def test_headings_paragraphs_and_items() -> None:
         (60, 575, 10, "• Salbutamol 2.5 mg"),
         (60, 563, 10, "• Ipratropium"),
     ]
-    found = read(make([page]))
-    assert found.title == "Acute asthma"
-    assert found.note is None
-    assert found.text == (
+    guideline = read(make([page]))
+    assert guideline.title == "Acute asthma"
+    assert guideline.notes == ()
+    assert guideline.text == (
         f"# Acute asthma\n\n## Oxygen\n\n{LEFT}\n\n{RIGHT}\n\n## Drugs\n\n- Salbutamol 2.5 mg\n- Ipratropium"
     )
 
@@ -101,7 +101,7 @@ def test_headings_paragraphs_and_items() -> None:
 @pytest.mark.parametrize("rows_first", [False, True])
 def test_columns_are_read_one_after_the_other(rows_first: bool) -> None:
     left, right = column(60, 700, LEFT * 2), column(310, 700, RIGHT * 2)
-    texts = [one for row in zip(left, right, strict=False) for one in row] if rows_first else left + right
+    texts = [line for row in zip(left, right, strict=False) for line in row] if rows_first else left + right
     shown = read(make([[(60, 760, 18, "A heading over both of the columns of the page"), *texts]])).text
     head, first, *_ = shown.split("\n\n")
     assert head == "# A heading over both of the columns of the page"
@@ -168,7 +168,7 @@ def test_scanned_pages_are_recognised() -> None:
         "2 of 2 pages are images, 0 characters of text",
     )
     mixed = read(make([column(60, 700, LEFT), None, column(60, 700, RIGHT)]))
-    assert mixed.note == "scanned pages: 1 of 3, without text: 2"
+    assert mixed.notes == (("scanned pages", "1 of 3, without text: 2"),)
     assert LEFT.split()[0] in mixed.text
     assert RIGHT.split()[0] in mixed.text
 
@@ -208,9 +208,9 @@ def test_text_on_a_turned_page_reads_level() -> None:
     [(b"D835DEFD", "\U0001d6fd"), (b"D835", "\ufffd"), (b"DC00", "\ufffd"), (b"03B2", "\u03b2")],
 )
 def test_a_letter_that_a_font_maps_beyond_16_bits_is_one(letter: bytes, shown: str) -> None:
-    found = read(written(b"/F 20 Tf (A title AA) Tj 0 -30 Td /F 10 Tf (A word and more words of text.) Tj", letter))
-    assert found.title == f"{shown} title {shown}{shown}"
-    assert found.text == f"# {found.title}\n\n{shown} word and more words of text."
+    guideline = read(written(b"/F 20 Tf (A title AA) Tj 0 -30 Td /F 10 Tf (A word and more words of text.) Tj", letter))
+    assert guideline.title == f"{shown} title {shown}{shown}"
+    assert guideline.text == f"# {guideline.title}\n\n{shown} word and more words of text."
 
 
 @given(st.text() | st.text(st.characters(min_codepoint=0xD700, max_codepoint=0x10100, exclude_categories=())))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.clean import CleanSettings, clean_document
-from ingest.text.quality import DEFAULTS, LineRule, QualitySettings, Rule, keep_lines, rules, verdict
+from ingest.text.quality import DEFAULTS, LineRule, Measure, QualitySettings, keep_lines, measures, verdict
 from ingest.text.repetition import ngrams, repeats
 from lake.config import load
 from lake.decision import Reason
@@ -34,7 +34,8 @@ Go to hospital if convulsions last longer than five minutes."""
 
 
 def measured(text: str, rule: str, **settings: Any) -> float:
-    return next(one.value for one in rules(text, QualitySettings.model_validate(settings)) if one.name == rule)
+    every = measures(text, QualitySettings.model_validate(settings))
+    return next(measure.value for measure in every if measure.name == rule)
 
 
 def test_prose_breaks_no_rule() -> None:
@@ -90,12 +91,12 @@ def test_ngrams_are_told_with_the_words() -> None:
     drop = verdict(spam, QualitySettings.model_validate({"top_ngrams": {4: 0.16}}))
     assert drop is not None
     assert drop.reason is Reason.TOP_NGRAM
-    assert drop.evidence.startswith("top_4_gram=0.2")
+    assert drop.evidence.startswith("top_ngrams.4=0.2")
     assert drop.evidence.endswith(": Buy cheap pills online.")
     drop = verdict(f"{spam} {PROSE}", QualitySettings.model_validate({"top_ngrams": None}))
     assert drop is not None
     assert drop.reason is Reason.DUPLICATE_NGRAMS
-    assert drop.evidence.startswith("duplicate_5_grams=0.4")
+    assert drop.evidence.startswith("duplicate_ngrams.5=0.4")
 
 
 def test_every_rule_can_be_switched_off() -> None:
@@ -109,7 +110,7 @@ def test_a_papers_format_distorts_nothing() -> None:
     lines = PROSE.split("\n")
     paper = "\n\n".join(["# Results", *(f"{line[:-1]} {cited} {cited}." for line in lines), "## More # of it"])
     assert verdict(paper, ALL) is None
-    assert [one.name for one in rules(paper, ALL)] == [one.name for one in rules(PROSE, ALL)]
+    assert [one.name for one in measures(paper, ALL)] == [one.name for one in measures(PROSE, ALL)]
     assert measured(paper, "terminal_lines") == 1
     assert measured(paper, "hashes") == pytest.approx(1 / len(f"{PROSE} Results More # of it".split()))
 
@@ -184,10 +185,10 @@ def test_stopping_early_misses_no_broken_rule(words: list[str], data: st.DataObj
     shares = st.dictionaries(st.integers(2, 10), st.floats(0, 1), max_size=4)
     tops, duplicates = data.draw(shares), data.draw(shares)
     on = OFF.model_copy(update={"top_ngrams": tops, "duplicate_ngrams": duplicates})
-    told = [rule.name for rule in rules(" ".join(words), on) if rule.drop is not None]
+    told = [measure.name for measure in measures(" ".join(words), on) if measure.drop is not None]
     every = list(ngrams(words))
-    expected = {f"top_{one.n}_gram" for one in every if one.top > tops.get(one.n, 1)}
-    expected |= {f"duplicate_{one.n}_grams" for one in every if one.repeats > duplicates.get(one.n, 1)}
+    expected = {f"top_ngrams.{one.n}" for one in every if one.top > tops.get(one.n, 1)}
+    expected |= {f"duplicate_ngrams.{one.n}" for one in every if one.repeats > duplicates.get(one.n, 1)}
     assert set(told) == expected
 
 
@@ -273,11 +274,11 @@ def test_wrong_settings_are_told_in_one_line(tmp_path: Path, given: str, said: s
     | st.text()
 )
 def test_no_text_raises_and_shares_are_shares(text: str) -> None:
-    for rule in rules(text, ALL):
-        assert isinstance(rule, Rule)
-        assert rule.value >= 0
-        if rule.name.endswith(("lines", "characters", "grams", "gram", "alphabetic_words")):
-            assert rule.value <= 1
+    for measure in measures(text, ALL):
+        assert isinstance(measure, Measure)
+        assert measure.value >= 0
+        if "ngrams" in measure.name or measure.name.endswith(("lines", "characters", "alphabetic_words")):
+            assert measure.value <= 1
     kept, taken = keep_lines(text, LINE_RULES)
     assert filled(kept) + sum(taken.values()) == filled(text)
     assert keep_lines(kept, LINE_RULES) == (kept, {})

@@ -9,7 +9,7 @@ import pytest
 from lxml import etree
 
 from ingest.records import Rejected
-from ingest.sources.jats import JatsInput, read_jats
+from ingest.sources.jats import JatsInput
 from ingest.sources.jats_text import PaperText
 from lake.document import DOCUMENT, Document
 
@@ -23,7 +23,7 @@ def papers(shared_data: Path) -> dict[str, tuple[etree._Element, Document]]:
     """XML and document by file name."""
     found = {}
     for path in sorted((shared_data / "papers").iterdir()):
-        (made,) = read_jats(path, f"papers/{path.name}", SETTINGS)
+        (made,) = SETTINGS.read(path, f"papers/{path.name}")
         assert not isinstance(made, Rejected), made.drop
         parser = etree.XMLParser(load_dtd=False, remove_comments=True, remove_pis=True)
         found[path.name] = (etree.parse(path, parser).getroot(), made)

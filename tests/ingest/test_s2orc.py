@@ -11,7 +11,7 @@ import pytest
 
 from ingest.metadata import METADATA
 from ingest.records import Metadata, Records, Rejected, Unsampled
-from ingest.sources.s2orc import S2Input, parse_s2, read_s2
+from ingest.sources.s2orc import S2Input, parse_s2
 from lake.decision import Reason
 from lake.document import DOCUMENT, Document, document_id
 from tests.ingest.marked import content, record
@@ -198,12 +198,12 @@ def test_papers_out_of_pubmed_are_counted(tmp_path: Path) -> None:
     outside = PAPER | {"externalids": {"DOI": "10.1/x"}}
     path = tmp_path / "part.gz"
     path.write_bytes(gzip.compress(b"\n".join(json.dumps(one).encode() for one in (outside, outside, PAPER, outside))))
-    found = list(read_s2(path, path.name, settings("papers")))
+    found = list(settings("papers").read(path, path.name))
     assert [one.count if isinstance(one, Unsampled) else type(one) for one in found] == [2, Metadata, 1]
 
 
 def read(path: Path, **more: Any) -> Records:
-    return read_s2(path, path.name, settings("s2orc", **more))
+    return settings("s2orc", **more).read(path, path.name)
 
 
 def test_a_part_is_streamed_and_its_broken_end_told(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from ingest.records import Rejected
 from ingest.sources.jats import JatsInput, parse_paper
-from ingest.sources.s2orc_spans import AnnotationError
 from ingest.sources.s2orc_text import S2Paper
+from lake.decision import RecordError
 from tests.ingest.marked import content
 
 JATS = """<article xmlns:xlink="http://www.w3.org/1999/xlink"><front><article-meta>
@@ -232,7 +232,7 @@ def test_offsets_may_be_strings_and_lists_need_not_be_strings() -> None:
     ],
 )
 def test_what_is_no_span_of_the_text_is_told(given: str) -> None:
-    with pytest.raises(AnnotationError, match="bibref: "):
+    with pytest.raises(RecordError, match="bibref: "):
         S2Paper("Salt.", {"bibref": given})
 
 

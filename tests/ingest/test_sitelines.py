@@ -4,8 +4,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ingest.site import SiteCleaning, known_sites, load_site
-from ingest.text.sitelines import site_lines, site_pages
+from ingest.site import SITES, SiteCleaning, load_site
+from ingest.text.sitelines import site_pages
+from lake import bundled
 
 NONE = SiteCleaning()
 RULES = SiteCleaning(
@@ -37,6 +38,10 @@ PIECES = st.sampled_from(
     ]
 )
 ANY = st.one_of(st.text(st.characters(categories=None)), st.lists(PIECES, max_size=30).map("".join))
+
+
+def site_lines(text: str, rules: SiteCleaning) -> str:
+    return site_pages([text], rules)
 
 
 def plain(text: str) -> str:
@@ -169,7 +174,7 @@ def test_a_rule_to_drop_ends_with_a_word(rule: str, line: str, goes: bool) -> No
     assert site_lines(f"{PROSE}\n{line}", SiteCleaning(drop=(rule,))) == (PROSE if goes else f"{PROSE}\n{line}")
 
 
-@pytest.mark.parametrize("tag", known_sites())
+@pytest.mark.parametrize("tag", bundled.names(SITES))
 def test_the_rules_of_a_site_drop_no_recommendation(tag: str) -> None:
     lines = [
         "Classification of heart failure is by NYHA class.",
@@ -184,7 +189,7 @@ def test_the_rules_of_a_site_drop_no_recommendation(tag: str) -> None:
     assert site_lines(text, load_site(tag).clean) == text
 
 
-@pytest.mark.parametrize("tag", known_sites())
+@pytest.mark.parametrize("tag", bundled.names(SITES))
 @pytest.mark.parametrize("mark", ["## ", ""])
 def test_a_closing_heading_at_the_front_of_a_book_costs_no_book(tag: str, mark: str) -> None:
     rules = load_site(tag).clean

@@ -12,7 +12,7 @@ import pytest
 
 from ingest.inputs import ReadSettings, records, units
 from ingest.records import Rejected
-from ingest.sources.jats import JatsInput, read_jats
+from ingest.sources.jats import JatsInput
 from ingest.sources.tar import BLOCK, LONGEST_PADDING, BrokenArchiveError, Member, members
 from lake.decision import Reason
 from lake.document import document_id
@@ -46,7 +46,7 @@ def write(tmp_path: Path, data: bytes, name: str = "a.tar.gz") -> Path:
 
 
 def read(path: Path) -> list[Any]:
-    return list(read_jats(path, path.name, SETTINGS))
+    return list(SETTINGS.read(path, path.name))
 
 
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])

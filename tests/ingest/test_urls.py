@@ -13,7 +13,7 @@ from ingest.web.addresses import is_private
 from ingest.web.links import MOST_REFUSED, Links, html_links, index_urls, pdf_links, too_large
 from ingest.web.politeness import backoff, retry_after
 from ingest.web.robots import rules_of
-from ingest.web.urls import LONGEST, clean_url, domain, is_web, told_url
+from ingest.web.urls import LONGEST, clean_url, domain, is_web, shown_url
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_any_link_is_one_url_or_told_or_of_another_kind(text: str) -> None:
 
 @given(LINKS)
 def test_what_is_told_of_a_link_is_short_and_can_be_stored(text: str) -> None:
-    told = told_url(text, "http://base.org/a")
-    assert len(told) <= LONGEST
-    assert told.isascii()
-    assert not set(told) & set(" \t\r\n\x00")
+    shown = shown_url(text, "http://base.org/a")
+    assert len(shown) <= LONGEST
+    assert shown.isascii()
+    assert not set(shown) & set(" \t\r\n\x00")
 
 
 @pytest.mark.parametrize("link", ["mailto:a@b.c", "JavaScript:x", " \tjava\nscript:x", "tel:1", "data:,x", "ftp://a/"])
@@ -96,9 +96,9 @@ def test_of_links_that_are_no_urls_a_hundred_are_told_and_all_are_counted() -> N
 
 
 def test_beginning_and_end_of_a_long_link_are_told() -> None:
-    told = told_url(f"/d/{'x' * 2**20}.pdf", "http://base.org/")
-    assert told.startswith("http://base.org/d/xxx")
-    assert told.endswith("xxx.pdf")
+    shown = shown_url(f"/d/{'x' * 2**20}.pdf", "http://base.org/")
+    assert shown.startswith("http://base.org/d/xxx")
+    assert shown.endswith("xxx.pdf")
 
 
 def test_hosts_of_one_owner_are_one_domain() -> None:
@@ -159,8 +159,8 @@ def test_index_pages_are_filled_in() -> None:
     "html", [b"", b"\x00\xff" * 1000, b"<div>" * 50_000 + b"<a href=/x>", b"<a href='http://[::1'>", b"<base href=':'>"]
 )
 def test_links_of_hostile_pages_are_found_or_not_but_raise_nothing(html: bytes) -> None:
-    found = html_links(html, "no-such-charset", "http://a.org/", "a, div a[href]")
-    assert found.urls in ([], ["http://a.org/x"])
+    links = html_links(html, "no-such-charset", "http://a.org/", "a, div a[href]")
+    assert links.urls in ([], ["http://a.org/x"])
 
 
 def test_html_that_a_parser_would_choke_on_is_refused() -> None:

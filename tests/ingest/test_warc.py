@@ -15,14 +15,17 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from ingest.inputs import ReadSettings, records, units
+from ingest.inputs import ReadSettings, records, rule_files, units
 from ingest.pages.page import Page
-from ingest.pages.pdf import _note
+from ingest.pages.pdf import _notes
 from ingest.records import Note, Rejected
 from ingest.sources.warc import WarcInput, read_warc
 from ingest.web.answer import Answer
 from ingest.web.archive import Archive, Group
+from ingest.web.crawl import CrawlSettings
+from ingest.web.fetchlog import superseded_file
 from ingest.web.warc import Broken, read_records
 from lake.decision import Reason
 from lake.document import DOCUMENT, Document
@@ -52,17 +55,17 @@ def site(tmp_path: Path) -> str:
     return str(path)
 
 
-def given_input(site: str, **changes: Any) -> WarcInput:
-    given = {"format": "warc", "source": "guidelines", "paths": ["*"], "site": site}
-    return WarcInput.model_validate(given | changes)
+def warc_input(site: str, **changes: Any) -> WarcInput:
+    return WarcInput.model_validate({"format": "warc", "source": "guidelines", "paths": ["*"], "site": site} | changes)
 
 
 def read(path: Path, site: str, **changes: Any) -> list[Document | Rejected]:
-    return [one for one in read_warc(path, path.name, given_input(site, **changes)) if isinstance(one, dict | Rejected)]
+    records = read_warc(path, path.name, warc_input(site, **changes))
+    return [record for record in records if isinstance(record, dict | Rejected)]
 
 
 def notes(path: Path, site: str) -> list[Note]:
-    return [one for one in read_warc(path, path.name, given_input(site)) if isinstance(one, Note)]
+    return [record for record in read_warc(path, path.name, warc_input(site)) if isinstance(record, Note)]
 
 
 def changed(site: str, **changes: Any) -> str:
@@ -96,22 +99,22 @@ def html(
     return kind, document or url, url, body, "text/html; charset=utf-8"
 
 
-def only(found: list[Document | Rejected]) -> Document:
-    (one,) = found
-    assert not isinstance(one, Rejected), one.drop
-    return one
+def only(results: list[Document | Rejected]) -> Document:
+    (result,) = results
+    assert not isinstance(result, Rejected), result.drop
+    return result
 
 
-def reasons(found: list[Document | Rejected]) -> list[str]:
-    return [one.drop.reason.value if isinstance(one, Rejected) else "kept" for one in found]
+def reasons(results: list[Document | Rejected]) -> list[str]:
+    return [result.drop.reason.value if isinstance(result, Rejected) else "kept" for result in results]
 
 
 def record(url: str, body: bytes, head: str = "HTTP/1.1 200 OK\r\nContent-Type: text/html", **headers: str) -> bytes:
     """A record as any crawler may write it."""
     block = head.encode() + b"\r\n\r\n" + body
-    given = {"WARC-Type": "response", "WARC-Target-URI": url, "Content-Length": str(len(block))}
-    given |= {name.replace("_", "-"): value for name, value in headers.items()}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+    warc_headers = {"WARC-Type": "response", "WARC-Target-URI": url, "Content-Length": str(len(block))}
+    warc_headers |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in warc_headers.items())
     return f"WARC/1.0\r\n{lines}\r\n".encode() + block + b"\r\n\r\n"
 
 
@@ -120,16 +123,16 @@ def record(url: str, body: bytes, head: str = "HTTP/1.1 200 OK\r\nContent-Type: 
 
 def test_a_page_becomes_a_document_with_all_that_is_known_of_it(tmp_path: Path, site: str) -> None:
     body = page("Fever", after="<h2>References</h2><p>One study, which said so at length some years ago.</p>")
-    found = only(read(store(tmp_path / "c", html("https://example.org/fever", body)), site))
-    assert found["title"] == "Fever"
-    assert PROSE in found["text"]
-    assert "Menu" not in found["text"]
-    assert "One study" not in found["text"]
-    assert found["url"] == "https://example.org/fever"
-    assert found["meta"]["site"] == "mysite"
-    assert (found["source"], found["license"], found["redistributable"]) == ("guidelines", "CC-BY-4.0", True)
-    assert found["fetched_at"] == WHEN
-    pa.Table.from_pylist([found], DOCUMENT)
+    document = only(read(store(tmp_path / "c", html("https://example.org/fever", body)), site))
+    assert document["title"] == "Fever"
+    assert PROSE in document["text"]
+    assert "Menu" not in document["text"]
+    assert "One study" not in document["text"]
+    assert document["url"] == "https://example.org/fever"
+    assert document["meta"]["site"] == "mysite"
+    assert (document["source"], document["license"], document["redistributable"]) == ("guidelines", "CC-BY-4.0", True)
+    assert document["fetched_at"] == WHEN
+    pa.Table.from_pylist([document], DOCUMENT)
 
 
 def test_chapters_are_one_document_in_order_under_their_headings(tmp_path: Path, site: str) -> None:
@@ -153,26 +156,26 @@ def test_each_lost_chapter_of_a_document_that_is_kept_is_told(tmp_path: Path, si
     renamed = page("Lost").replace(b"main>", b"article>")
     chapters = [html(f"{url}/c{n}", renamed if n > 1 else page("Kept"), "chapter", url) for n in range(1, 4)]
     path = store(tmp_path / "c", html(url, page("Guideline")), *chapters, html("https://example.org/x", page("Other")))
-    found = read(path, site)
-    assert reasons(found) == ["no_content", "no_content", "kept", "kept"]
-    assert [one.drop.evidence for one in found if isinstance(one, Rejected)] == [
+    results = read(path, site)
+    assert reasons(results) == ["no_content", "no_content", "kept", "kept"]
+    assert [result.drop.evidence for result in results if isinstance(result, Rejected)] == [
         f"{url}/c2: of {url}: content: main matches nothing",
         f"{url}/c3: of {url}: content: main matches nothing",
     ]
-    assert len({one.native for one in found if isinstance(one, Rejected)}) == 2
-    assert "# Kept" in found[2]["text"]  # type: ignore[index]
+    assert len({result.native for result in results if isinstance(result, Rejected)}) == 2
+    assert "# Kept" in results[2]["text"]  # type: ignore[index]
 
 
 def test_every_page_of_a_document_that_gives_nothing_is_told_once(tmp_path: Path, site: str) -> None:
     url = "https://example.org/ng1"
     pages = [html(url, b"<html></html>"), html(f"{url}/c1", b"<html></html>", "chapter", url)]
-    found = read(store(tmp_path / "c", *pages), site)
-    assert reasons(found) == ["no_content", "no_content"]
-    assert found[0].drop.evidence.startswith(f"{url}: content: ")  # type: ignore[union-attr]
+    results = read(store(tmp_path / "c", *pages), site)
+    assert reasons(results) == ["no_content", "no_content"]
+    assert results[0].drop.evidence.startswith(f"{url}: content: ")  # type: ignore[union-attr]
     # What rules leave nothing of is one document that is dropped.
     stopped = html(url, page("Fever")), html(f"{url}/c1", page("Care"), "chapter", url)
-    found = read(store(tmp_path / "d", *stopped), changed(site, clean={"drop": ["Fever", "Care", "Give"]}))
-    assert [one.drop.evidence for one in found if isinstance(one, Rejected)] == [
+    results = read(store(tmp_path / "d", *stopped), changed(site, clean={"drop": ["Fever", "Care", "Give"]}))
+    assert [result.drop.evidence for result in results if isinstance(result, Rejected)] == [
         f"{url}: the site's rules left nothing"
     ]
 
@@ -205,8 +208,8 @@ def test_what_a_page_of_a_kept_document_lacks_is_noted_once(tmp_path: Path, site
 def test_scanned_and_broken_pages_of_a_kept_pdf_are_notes(
     tmp_path: Path, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = _note(9, [2, 5], [7])
-    monkeypatch.setattr("ingest.sources.warc.pdf_text", lambda _: Page("Fever", PROSE, said))
+    lacking = Page("Fever", PROSE, _notes(9, [2, 5], [7]))
+    monkeypatch.setattr("ingest.sources.warc.pdf_text", lambda _: lacking)
     url = "https://example.org/a.pdf"
     assert notes(store(tmp_path / "c", ("document", url, url, b"%PDF-1.4", "application/pdf")), site) == [
         Note(url, "scanned pages", "2 of 9, without text: 2, 5"),
@@ -236,9 +239,9 @@ def test_a_page_without_content_is_a_counted_drop(tmp_path: Path, site: str) -> 
         html("https://example.org/b", b"<html><main>  </main></html>"),
         html("https://example.org/c", b""),
     )
-    found = read(path, site)
-    assert reasons(found) == ["no_content"] * 3
-    assert all("https://example.org/" in one.drop.evidence for one in found if isinstance(one, Rejected))
+    results = read(path, site)
+    assert reasons(results) == ["no_content"] * 3
+    assert all("https://example.org/" in result.drop.evidence for result in results if isinstance(result, Rejected))
 
 
 def test_pdfs_are_read_and_other_types_are_no_pages(tmp_path: Path, site: str) -> None:
@@ -248,9 +251,9 @@ def test_pdfs_are_read_and_other_types_are_no_pages(tmp_path: Path, site: str) -
         ("document", "https://example.org/b.pdf", "https://example.org/b.pdf", b"%PDF-1.4 no", "application/pdf"),
         ("document", "https://example.org/c.png", "https://example.org/c.png", b"\x89PNG", "image/png"),
     )
-    found = read(path, site)
-    assert reasons(found) == ["kept", "malformed_pdf", "not_a_page"]
-    assert PROSE in found[0]["text"]  # type: ignore[index]
+    results = read(path, site)
+    assert reasons(results) == ["kept", "malformed_pdf", "not_a_page"]
+    assert PROSE in results[0]["text"]  # type: ignore[index]
 
 
 def pdf(text: str) -> bytes:
@@ -269,15 +272,28 @@ def pdf(text: str) -> bytes:
     return "\n".join(parts).encode()
 
 
-def test_it_is_an_input_of_the_step_read(tmp_path: Path, site: str) -> None:
-    store(tmp_path / "data" / "crawl" / "mysite", html("https://example.org/a", page("Fever")))
-    one = {"format": "warc", "source": "guidelines", "paths": ["crawl/mysite/*.warc.gz"], "site": site}
-    read_settings = ReadSettings.model_validate({"inputs": [one]})
-    (unit,) = units(read_settings, str(tmp_path / "data"))
-    assert [row["title"] for row in records(unit, read_settings, str(tmp_path / "data"))] == ["Fever"]  # type: ignore[index]
+def test_a_site_is_added_by_one_file_that_the_crawl_and_the_step_read_take(tmp_path: Path, site: str) -> None:
+    """`site` is the file that a developer writes; the archive is what `gap crawl` makes of it."""
+    data = tmp_path / "data"
+    crawl = CrawlSettings(sites=(site,))
+    assert [known.name for known in crawl.chosen(["mysite"]).values()] == ["A site"]
+    path = store(data / crawl.folder / "mysite", html("https://example.org/a", page("Fever")))
+    superseded_file(path).write_text("[]", encoding="utf-8")
+    settings = ReadSettings.model_validate({"inputs": [{"format": "warc", "source": "guidelines", "site": site}]})
+    assert settings.inputs[0].paths == ("crawl/mysite/*.warc.gz",)
+    assert rule_files(settings) == [Path(site)]
+    (unit,) = units(settings, str(data))
+    assert unit.files == (path,)
+    assert [row["title"] for row in records(unit, settings, str(data))] == ["Fever"]  # type: ignore[index]
 
 
-def test_an_unknown_site_is_told(tmp_path: Path) -> None:
+def test_paths_that_are_set_are_kept(site: str) -> None:
+    assert warc_input(site, paths=["own/*.warc"]).paths == ("own/*.warc",)
+    with pytest.raises(ValidationError, match="site"):
+        WarcInput.model_validate({"format": "warc", "source": "guidelines"})
+
+
+def test_an_unknown_site_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "a.warc").write_bytes(b"")
     with pytest.raises(UserError, match="no such site"):
         read(tmp_path / "a.warc", "nowhere")
@@ -298,14 +314,14 @@ def test_other_crawlers_files_are_read_however_they_are_packed(tmp_path: Path, s
     ]
     data = {
         "plain": b"".join,
-        "each": lambda one: b"".join(map(gzip.compress, one)),
-        "whole": lambda one: gzip.compress(b"".join(one)),
+        "each": lambda records: b"".join(map(gzip.compress, records)),
+        "whole": lambda records: gzip.compress(b"".join(records)),
     }
     path = tmp_path / "a.warc.gz"
     path.write_bytes(data[packing](parts))
-    found = read(path, site)
-    assert reasons(found) == ["kept", "kept", "not_a_page", "kept"]
-    first, second, _, fourth = found
+    results = read(path, site)
+    assert reasons(results) == ["kept", "kept", "not_a_page", "kept"]
+    first, second, _, fourth = results
     assert first["fetched_at"] == datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)  # type: ignore[index]
     assert second["url"] == "https://example.org/b"  # type: ignore[index]
     assert fourth["title"] == "Fourth"  # type: ignore[index]
@@ -339,14 +355,14 @@ def test_a_torn_last_record_is_told_and_costs_no_other(tmp_path: Path, site: str
     path = store(tmp_path / "c", *(html(f"https://example.org/{n}", page(f"Page {n}")) for n in range(3)))
     data = path.read_bytes()
     path.write_bytes(data[:-40])
-    found = read(path, site)
-    assert sorted(reasons(found)) == ["kept", "kept", "truncated_file"]
+    results = read(path, site)
+    assert sorted(reasons(results)) == ["kept", "kept", "truncated_file"]
 
 
 def test_a_damaged_record_in_the_middle_costs_no_other(tmp_path: Path, site: str) -> None:
     path = store(tmp_path / "c", *(html(f"https://example.org/{n}", page(f"Page {n}")) for n in range(5)))
     with path.open("rb") as stream:
-        offset = [one.offset for one in read_records(stream, 2**20)][2]
+        offset = [record.offset for record in read_records(stream, 2**20)][2]
     data = bytearray(path.read_bytes())
     data[offset + 60 : offset + 90] = bytes(30)
     path.write_bytes(data)
@@ -360,9 +376,9 @@ def test_a_wrong_content_length_costs_one_record(tmp_path: Path, site: str, leng
     parts[1] = record("https://a.org/1", page("Page 1"), Content_Length=length)
     path = tmp_path / "a.warc"
     path.write_bytes(b"".join(map(gzip.compress, parts)) if packed else b"".join(parts))
-    found = reasons(read(path, site, max_bytes=10**9))
-    assert found.count("kept") == 2
-    assert len(found) > 2
+    outcomes = reasons(read(path, site, max_bytes=10**9))
+    assert outcomes.count("kept") == 2
+    assert len(outcomes) > 2
 
 
 def test_a_record_over_the_limit_is_told_without_being_held(tmp_path: Path, site: str) -> None:
@@ -374,10 +390,10 @@ def test_a_record_over_the_limit_is_told_without_being_held(tmp_path: Path, site
     with path.open("ab") as stream:
         stream.write(gzip.compress(record("https://a.org/1", page("Fever"))))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = read(path, site, max_bytes=2**20)
-    assert reasons(found) == ["too_large", "kept"]
-    assert isinstance(found[0], Rejected)
-    assert found[0].drop.score == 300 * 2**20
+    results = read(path, site, max_bytes=2**20)
+    assert reasons(results) == ["too_large", "kept"]
+    assert isinstance(results[0], Rejected)
+    assert results[0].drop.score == 300 * 2**20
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 100 * 2**20
 
 
@@ -404,13 +420,13 @@ def test_a_record_over_the_limit_is_told_without_being_held(tmp_path: Path, site
 def test_hostile_files_raise_nothing(tmp_path: Path, site: str, data: bytes) -> None:
     path = tmp_path / "a.warc.gz"
     path.write_bytes(data)
-    assert all(isinstance(one, Rejected) and one.drop.evidence for one in read(path, site))
+    assert all(isinstance(result, Rejected) and result.drop.evidence for result in read(path, site))
 
 
 def test_a_file_is_given_up_after_a_thousand_damages_not_searched_forever(tmp_path: Path) -> None:
     torn = gzip.compress(random.Random(1).randbytes(200_000))[:-9]
     data = io.BytesIO(torn * 3 + b"\x1f\x8b\x08" * 3000)
-    assert [type(one) for one in read_records(data, 2**20)] == [Broken]
+    assert [type(result) for result in read_records(data, 2**20)] == [Broken]
 
 
 WHOLE = [record(f"https://a.org/{n}", page(f"Page {n}"), WARC_Date="2020-01-02T03:04:05Z") for n in range(4)]
@@ -434,13 +450,13 @@ def test_mutated_files_raise_nothing_and_every_result_has_its_form(
         data = mutated(data, place, new, length)
     path = tmp_path / "a.warc.gz"
     path.write_bytes(data)
-    found = read(path, site)
-    documents = [one for one in found if not isinstance(one, Rejected)]
+    results = read(path, site)
+    documents = [result for result in results if not isinstance(result, Rejected)]
     pa.Table.from_pylist(documents, DOCUMENT)
-    for one in found:
-        if isinstance(one, Rejected):
-            assert one.drop.reason in Reason
-            assert one.native.startswith("a.warc.gz:")
+    for result in results:
+        if isinstance(result, Rejected):
+            assert result.drop.reason in Reason
+            assert result.native.startswith("a.warc.gz:")
 
 
 def mutated(data: bytes, place: int, new: bytes, length: int) -> bytes:

@@ -11,8 +11,7 @@ from ingest.clean import CleanSettings
 from ingest.inputs import ReadSettings
 from lake.decision import Reason
 from lake.document import document_id
-from lake.step import Step
-from tests.jobs.sharded import Before, clean_step, mix_step, tokenizer_step
+from tests.reasons import CLEAN, READ
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,49 +28,31 @@ def demo() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def sample_inputs(demo: dict[str, Any]) -> ReadSettings:
-    """The demo's settings, but with loose papers in two parts."""
-    for one in demo["read"]["inputs"]:
-        if one["format"] == "jats":
-            one["files_per_part"] = 7
-        if one["format"] == "warc":
-            one["site"] = str(ROOT / one["site"])
+    """The settings of the demo, but with loose papers in two parts."""
+    for raw_input in demo["read"]["inputs"]:
+        if raw_input["format"] == "jats":
+            raw_input["files_per_part"] = 7
+        if raw_input["format"] == "warc":
+            raw_input["site"] = str(ROOT / raw_input["site"])
     return ReadSettings.model_validate(demo["read"])
 
 
 @pytest.fixture(scope="session")
 def sample_cleaning(demo: dict[str, Any]) -> CleanSettings:
-    """The demo's settings, but with several parts a source."""
+    """The settings of the demo, but with several parts a source."""
     return CleanSettings.model_validate(demo["clean"] | {"part_mb": 0.02})
 
 
 @pytest.fixture(scope="session")
 def planted(samples: str) -> dict[str, dict[str, str]]:
-    """By `read` and `clean`: the reasons that sample records leave for, by document id."""
-    order = list(Reason)
-    read = set(order[: order.index(Reason.REPEATED_ID)])
-    clean = set(order[order.index(Reason.REPEATED_ID) : order.index(Reason.EXACT_DUPLICATE)])
-    found: dict[str, dict[str, str]] = {"read": {}, "clean": {}}
+    """By step and document id, the reasons for which `read` and `clean` drop sample records."""
+    by_step: dict[str, dict[str, str]] = {"read": {}, "clean": {}}
     for source, natives in json.loads(Path(samples, "expected.json").read_text(encoding="utf-8")).items():
         for native, reason in natives.items():
-            # A full text says itself that it has no PubMed id, an abstract's metadata are joined later.
-            said = source == "papers" and reason == Reason.NO_PUBMED_ID
-            if reason in read or said:
-                found["read"][document_id(source, native)] = reason
-            elif reason in clean:
-                found["clean"][document_id(source, native)] = reason
-    return found
-
-
-@pytest.fixture(scope="session")
-def before(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Before:
-    """The finished steps that the shard step reads."""
-    root = tmp_path_factory.mktemp("before")
-    clean = clean_step(root)
-    counted = tokenizer_step(root, clean)
-    return Before(clean, counted, mix_step(root, counted))
-
-
-@pytest.fixture(scope="session")
-def shard_step(before: Before, tmp_path_factory: pytest.TempPathFactory) -> Step:
-    """A finished shard step; copy its folder before you change it."""
-    return before.sharded(tmp_path_factory.mktemp("shard"))
+            # A full text says itself that it has no PubMed id. The metadata of an abstract are joined later.
+            at_join = source == "abstracts" and reason == Reason.NO_PUBMED_ID
+            if reason in READ and not at_join:
+                by_step["read"][document_id(source, native)] = reason
+            elif reason in CLEAN:
+                by_step["clean"][document_id(source, native)] = reason
+    return by_step

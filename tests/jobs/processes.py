@@ -7,9 +7,10 @@ import psutil
 
 def ray_workers(title: str) -> list[psutil.Process]:
     """Those below this process whose title begins so. Other runs on the machine have workers of the same titles."""
-    found = []
-    for one in psutil.Process().children(recursive=True):
+    workers: dict[int, psutil.Process] = {}
+    for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # it has ended
-            if one.name().startswith(title):
-                found.append(one)
-    return found
+            # While a worker starts a program, it has a child with its own title.
+            if process.name().startswith(title) and process.ppid() not in workers:
+                workers[process.pid] = process
+    return list(workers.values())

@@ -1,4 +1,4 @@
-"""The crawl on Ray: every site in its folder with table and manifest, one actor a host, going on after a kill."""
+"""The crawl on Ray: each site has its folder with table and manifest, one actor asks a host, a killed crawl goes on."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Step
 from ray_jobs.crawl import crawl
-from ray_jobs.read import read
+from ray_jobs.read import READ
 
 pytestmark = pytest.mark.engine
 
@@ -34,7 +34,7 @@ RATE = 20.0
 
 
 def site(folder: Path, tag: str, **more: Any) -> str:
-    given = {
+    keys = {
         "name": tag,
         "audience": "doctor",
         "license": "CC0-1.0",
@@ -45,13 +45,13 @@ def site(folder: Path, tag: str, **more: Any) -> str:
         "checked": "a test",
     }
     path = folder / f"{tag}.yaml"
-    path.write_text(yaml.safe_dump(given | more), encoding="utf-8")
+    path.write_text(yaml.safe_dump(keys | more), encoding="utf-8")
     return str(path)
 
 
 def settings(*sites: str, **more: Any) -> CrawlSettings:
-    given = {"contact": "a@example.org", "sites": sites, "retries": 1, "backoff_seconds": 0.01, "max_bytes": 2**20}
-    return CrawlSettings.model_validate(given | more)
+    keys = {"contact": "a@example.org", "sites": sites, "retries": 1, "backoff_seconds": 0.01, "max_bytes": 2**20}
+    return CrawlSettings.model_validate(keys | more)
 
 
 def document(title: str) -> str:
@@ -79,22 +79,22 @@ def two_sites(web: Any, folder: Path) -> list[str]:
 
 
 def texts(data: Path, path: str) -> dict[str, str]:
-    """Texts by title of all that the step read makes of a site's WARC files."""
-    found = {}
+    """Text by title of each document that the readers find in the WARC files of a site."""
+    by_title = {}
     tag = Path(path).stem
     for warc in sorted((data / "crawl" / tag).glob("*.warc.gz")):
-        given = WarcInput(format="warc", source="guidelines", paths=("*",), site=path)
-        for one in read_warc(warc, warc.name, given):
-            assert not isinstance(one, Rejected), one.drop
-            found[one["title"]] = one["text"]
-    return found
+        pages = WarcInput(format="warc", source="guidelines", paths=("*",), site=path)
+        for document in read_warc(warc, warc.name, pages):
+            assert not isinstance(document, Rejected), document.drop
+            by_title[document["title"]] = document["text"]
+    return by_title
 
 
 def test_sites_are_crawled_to_warc_table_and_manifest(ray_cluster: None, web: Any, tmp_path: Path) -> None:
     paths = two_sites(web, tmp_path)
     manifests = crawl(settings(*paths), str(tmp_path))
     assert list(manifests) == ["paged", "chaptered"]
-    # The third page of the index is where the site ends; `gone` is linked to and missing.
+    # The site has no third page of its index, and no page `gone`, to which it links.
     assert manifests["paged"]["accounts"]["document"] == {"in": 7, "kept": 6, "dropped": {"not_found": 1}}
     assert manifests["paged"]["accounts"]["index"] == {"in": 3, "kept": 2, "dropped": {"not_found": 1}}
     assert manifests["chaptered"]["accounts"]["document"] == {"in": 2, "kept": 2, "dropped": {}}
@@ -108,7 +108,7 @@ def test_sites_are_crawled_to_warc_table_and_manifest(ray_cluster: None, web: An
     chaptered = texts(tmp_path, paths[1])
     assert set(chaptered) == {"Guideline 1", "Guideline 2"}
     assert chaptered["Guideline 1"].index("Chapter 1 x") < chaptered["Guideline 1"].index("Chapter 1 y")
-    # Two sites and several actors, but one host: one robots.txt, one rate.
+    # There are two sites and several actors but one host, so one robots.txt and one rate.
     assert Counter(web.paths(robots=True))["/robots.txt"] == 1
     times = [moment for moment, _, _ in web.asked]
     assert times[-1] - times[0] >= (len(times) - 1) / RATE * 0.95
@@ -129,9 +129,9 @@ def test_the_step_read_takes_what_was_crawled(ray_cluster: None, web: Any, tmp_p
         {"format": "warc", "source": "guidelines", "paths": [f"crawl/{Path(path).stem}/*.warc.gz"], "site": path}
         for path in paths
     ]
-    given = ReadSettings.model_validate({"inputs": inputs})
-    step = Step("read", "ray", 1, {}, str(tmp_path / "lake"))
-    step.complete(lambda: read(step, given, str(tmp_path)))
+    reading = ReadSettings.model_validate({"inputs": inputs})
+    step = Step("read", READ, reading, str(tmp_path / "lake"), extra={"data": str(tmp_path)})
+    step.run()
     assert step.manifest().accounts["guidelines"].kept == 8
     assert step.manifest().total.dropped == {}
 
@@ -141,7 +141,7 @@ def test_a_site_that_needs_javascript_is_built_by_a_browser(ray_cluster: None, w
     routes = "".join(f"<a href='#/guideline/{n}'>x</a>" for n in (1, 2))
     script = f"""
     const route = location.hash.split("/")[2];
-    fetch("/data?" + (route || "all")).then(one => one.text()).then(text => {{
+    fetch("/data?" + (route || "all")).then(answer => answer.text()).then(text => {{
       document.body.innerHTML = route ? "<main><h1>" + text + "</h1><p>" + text + ": {PROSE}</p></main>" : "{routes}";
     }});"""
     web.page("/app", f"<html><body><p>Loading</p><script>{script}</script></body></html>")
@@ -151,33 +151,37 @@ def test_a_site_that_needs_javascript_is_built_by_a_browser(ray_cluster: None, w
     path = site(tmp_path, "app", mode="browser", index=index, wait_for="main h1", content="main")
     manifests = crawl(settings(path, chromium=CHROMIUM), str(tmp_path))
     assert manifests["app"]["accounts"]["document"] == {"in": 2, "kept": 2, "dropped": {}}
-    found = texts(tmp_path, path)
-    assert set(found) == {"Guideline 1", "Guideline 2"}
-    assert PROSE in found["Guideline 2"]
+    by_title = texts(tmp_path, path)
+    assert set(by_title) == {"Guideline 1", "Guideline 2"}
+    assert PROSE in by_title["Guideline 2"]
 
 
 @pytest.mark.parametrize(
-    ("change", "more", "said"),
+    ("change", "more", "message"),
     [
         ({"mode": "browser"}, {"chromium": "/no/chromium"}, "/no/chromium: no such browser"),
-        ({"index": {"urls": ["http://127.0.0.1/"], "links": "a[["}}, {}, r"one: index.links: 'a\[\[' is not a CSS"),
+        (
+            {"index": {"urls": ["http://127.0.0.1/"], "links": "a[["}},
+            {},
+            r"clinic\.yaml: index\.links: 'a\[\[' is not a CSS",
+        ),
         ({"rate": 0}, {}, "rate"),
     ],
 )
-def test_what_is_wrong_is_told_before_work_starts(
-    tmp_path: Path, change: dict[str, Any], more: dict[str, Any], said: str
+def test_a_fault_is_an_error_before_work_starts(
+    tmp_path: Path, change: dict[str, Any], more: dict[str, Any], message: str
 ) -> None:
-    path = site(tmp_path, "one", **({"seeds": ["http://127.0.0.1:9/"]} | change))
-    with pytest.raises(UserError, match=said) as told:
+    path = site(tmp_path, "clinic", **({"seeds": ["http://127.0.0.1:9/"]} | change))
+    with pytest.raises(UserError, match=message) as error:
         crawl(settings(path, **more), str(tmp_path))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     assert not (tmp_path / "crawl").exists()
 
 
-def test_a_site_that_is_not_in_the_config_is_told(tmp_path: Path) -> None:
-    path = site(tmp_path, "one", seeds=["http://127.0.0.1:9/"])
-    with pytest.raises(UserError, match=r"^two: not in crawl\.sites of the config, which has one"):
-        crawl(settings(path), str(tmp_path), ["two"])
+def test_a_site_outside_the_config_is_an_error(tmp_path: Path) -> None:
+    path = site(tmp_path, "clinic", seeds=["http://127.0.0.1:9/"])
+    with pytest.raises(UserError, match=r"^other: not in crawl\.sites of the config, which has clinic"):
+        crawl(settings(path), str(tmp_path), ["other"])
 
 
 SCRIPT = """
@@ -203,20 +207,20 @@ def test_killed_with_all_its_workers_it_goes_on_where_it_was(web: Any, tmp_path:
         if kill_at is not None:
             assert process.poll() is None, process.communicate()
             os.killpg(process.pid, signal.SIGKILL)
-        _, said = process.communicate(timeout=120)
+        _, stderr = process.communicate(timeout=120)
         assert stored.isdisjoint(web.paths()), "a page that was stored was asked for again"
         stored = logged(tmp_path, web.url)
-    assert process.returncode == 0, said
+    assert process.returncode == 0, stderr
     assert len(texts(tmp_path, paths[0])) == 6
     assert len(texts(tmp_path, paths[1])) == 2
 
 
 def logged(data: Path, url: str) -> set[str]:
-    """Paths of the pages that whole lines of the logs tell to be stored."""
-    found = set()
+    """Paths of the pages that the logs say are stored. A killed crawl may leave half a line, which does not count."""
+    paths = set()
     for log in data.glob("crawl/*/fetches.jsonl"):
         for line in log.read_bytes().splitlines(keepends=True):
-            one = json.loads(line) if line.endswith(b"\n") else {"kept": False}
-            if one["kept"] and one["kind"] != "robots":
-                found.add(one["url"].removeprefix(url))
-    return found
+            fetch = json.loads(line) if line.endswith(b"\n") else {"kept": False}
+            if fetch["kept"] and fetch["kind"] != "robots":
+                paths.add(fetch["url"].removeprefix(url))
+    return paths

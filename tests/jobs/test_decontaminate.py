@@ -1,26 +1,40 @@
-"""Contaminated documents are dropped with what they quote, and no other."""
+"""Documents that quote a question are dropped with what they quote, and no others."""
+
+import json
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
+from benchmarks.steps import stand_in
 from dedup.decontaminate import DecontaminateSettings
+from eval.questions import EvaluateSettings
 from lake.decision import DECISION, Drop, Reason, decision
 from lake.document import DOCUMENT, document_id, new_document
 from lake.step import Step
-from spark_jobs.decontaminate import decontaminate
+from spark_jobs.decontaminate import DECONTAMINATE, decontaminate
+from tests.jobs.outputs import rows
 
 pytestmark = pytest.mark.engine
 
 LONG = "A woman of 54 years has had pain in both wrists for six weeks. Which test confirms the diagnosis?"
 OTHER = "Which vitamin is made in the skin when it is exposed to sunlight?"
-QUESTIONS = pa.table(
-    {
-        "benchmark": ["medqa", "medqa", "mmlu", "mmlu"],
-        "question": ["1", "2", "1", "2"],
-        "text": [LONG, OTHER, f"{LONG} Choose one.", "Name a vitamin."],
-    }
-)
+QUESTIONS = {
+    "medqa": {"1": LONG, "2": OTHER},
+    "mmlu": {"1": f"{LONG} Choose one.", "2": "Name a vitamin."},
+}
+TASK = """
+title: A benchmark
+hub: none
+license: CC0-1.0
+files: [{name}.jsonl]
+format: jsonl
+fields: {{id: id, question: q, answer: a}}
+options: ["yes", "no"]
+prompt: "{{question}}\\nAnswer:"
+"""
 TEXTS = {
     ("papers", "quote"): f"Exam corner. {LONG.upper()} The answer is below.",
     ("papers", "near"): LONG.replace("54", "55").replace("six", "seven").replace("confirms", "shows"),
@@ -31,42 +45,58 @@ TEXTS = {
 }
 
 
+def step_of(
+    data: Path, clean: Step[Any], dedup: Step[Any], questions: dict[str, dict[str, str]]
+) -> Step[DecontaminateSettings]:
+    """The step with these questions by benchmark and id."""
+    for name, texts in questions.items():
+        lines = [json.dumps({"id": id_, "q": text, "a": "yes"}) for id_, text in texts.items()]
+        (data / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        (data / f"{name}.yaml").write_text(TASK.format(name=name), encoding="utf-8")
+    asked = EvaluateSettings.model_validate(
+        {"benchmarks": [{"task": str(data / f"{name}.yaml")} for name in questions]}
+    )
+    inputs, given = {"documents": clean, "kept": dedup}, {"asked": asked, "data": str(data)}
+    return Step("decontaminate", DECONTAMINATE, DecontaminateSettings(), str(data), inputs, extra=given)
+
+
 @pytest.fixture(scope="module")
-def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Step, Step]:
-    lake = str(tmp_path_factory.mktemp("lake"))
-    clean = Step("clean", "spark", 1, {}, lake)
-    dedup = Step("dedup", "spark", 1, {}, lake, (clean,))
+def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Step[Any], Step[Any]]:
+    lake = tmp_path_factory.mktemp("lake")
+    clean = stand_in("clean", lake)
+    dedup = stand_in("dedup", lake, {"documents": clean})
     for source in ("papers", "abstracts", "web"):
-        rows = [new_document(source, native, text) for (of, native), text in TEXTS.items() if of == source]
-        clean.output.write_part("documents", 0, pa.Table.from_pylist(rows, schema=DOCUMENT), source)
-    gone = Drop(Reason.NEAR_DUPLICATE, "survivor=x kind=near", 0.9)
+        documents = [new_document(source, native, text) for (of, native), text in TEXTS.items() if of == source]
+        clean.output.write_part("documents", 0, pa.Table.from_pylist(documents, schema=DOCUMENT), source)
+    drop = Drop(Reason.NEAR_DUPLICATE, "", 0.9, "near", survivor="x")
     verdicts = [
-        decision("dedup", document_id(source, native), source, gone if native == "gone" else None)
+        decision("dedup", document_id(source, native), source, drop if native == "gone" else None)
         for source, native in TEXTS
     ]
     dedup.output.write_part("decisions", 0, pa.Table.from_pylist(verdicts, schema=DECISION))
     return clean, dedup
 
 
-def test_decisions_hits_and_figures(steps: tuple[Step, Step], spark: SparkSession) -> None:
-    clean, _ = steps
-    step = Step("decontaminate", "spark", 1, {}, clean.lake, steps)
-    outcome = decontaminate(step, DecontaminateSettings(), spark, QUESTIONS)
-    decisions = {row["id"]: row for row in step.output.scan("decisions").to_table().to_pylist()}
+def test_decisions_hits_and_figures(steps: tuple[Step[Any], Step[Any]], spark: SparkSession, tmp_path: Path) -> None:
+    step = step_of(tmp_path, *steps, QUESTIONS)
+    outcome = decontaminate(step, **step.extra)
+    decisions = {row["id"]: row for row in rows(step, "decisions")}
     names = {document_id(source, native): (source, native) for source, native in TEXTS}
-    assert {names[one] for one in decisions} == TEXTS.keys() - {("abstracts", "gone")}
-    dropped = {names[one]: row for one, row in decisions.items() if not row["keep"]}
+    assert {names[id_] for id_ in decisions} == TEXTS.keys() - {("abstracts", "gone")}
+    dropped = {names[id_]: row for id_, row in decisions.items() if not row["keep"]}
     assert dropped.keys() == {("papers", "quote"), ("papers", "both"), ("web", "quote")}
     assert {row["reason"] for row in dropped.values()} == {"contaminated"}
-    assert dropped["web", "quote"]["evidence"] == f'benchmark=medqa question=2 rule=run span="{OTHER[:-1]}"'
-    assert dropped["papers", "quote"]["evidence"].startswith('benchmark=medqa question=1 rule=run span="A WOMAN OF 54')
+    assert {row["rule"] for row in dropped.values()} == {"run"}
+    assert dropped["web", "quote"]["evidence"] == f'It quotes question 2 of medqa: "{OTHER[:-1]}"'
+    assert dropped["papers", "quote"]["evidence"].startswith('It quotes question 1 of medqa: "A WOMAN OF 54')
     assert dropped["papers", "quote"]["score"] == 1.0
-    assert decisions[document_id("papers", "near")]["evidence"] is None
+    near = decisions[document_id("papers", "near")]
+    assert list(near) == DECISION.names
+    assert all(near[name] is None for name in DECISION.names[4:])
 
-    hits = step.output.scan("hits").to_table().to_pylist()
-    found = {(row["benchmark"], row["question"], names[row["id"]]) for row in hits}
-    assert len(hits) == len(found)
-    assert found == {
+    hits = [(row["benchmark"], row["question"], names[row["id"]]) for row in rows(step, "hits")]
+    assert len(hits) == len(set(hits))
+    assert set(hits) == {
         ("medqa", "1", ("papers", "quote")),
         ("medqa", "1", ("papers", "both")),
         ("medqa", "2", ("papers", "both")),
@@ -82,10 +112,9 @@ def test_decisions_hits_and_figures(steps: tuple[Step, Step], spark: SparkSessio
     }
 
 
-def test_without_questions_all_stay(steps: tuple[Step, Step], spark: SparkSession) -> None:
-    clean, _ = steps
-    step = Step("decontaminate", "spark", 1, {"none": True}, clean.lake, steps)
-    outcome = decontaminate(step, DecontaminateSettings(), spark, QUESTIONS.slice(0, 0))
-    assert sum(one.kept for one in outcome.accounts.values()) == len(TEXTS) - 1
+def test_without_questions_all_stay(steps: tuple[Step[Any], Step[Any]], spark: SparkSession, tmp_path: Path) -> None:
+    step = step_of(tmp_path, *steps, {"empty": {}})
+    outcome = decontaminate(step, **step.extra)
+    assert sum(account.kept for account in outcome.accounts.values()) == len(TEXTS) - 1
     assert step.output.scan("hits").count_rows() == 0
     assert outcome.figures == {"benchmarks": {}}

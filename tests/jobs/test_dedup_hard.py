@@ -9,13 +9,14 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from benchmarks.steps import stand_in
 from dedup.cluster import components as reference_components
 from dedup.cluster import star
 from dedup.settings import DedupSettings
 from lake.document import DOCUMENT, document_id, new_document
 from lake.step import Outcome, Step
 from spark_jobs.components import AT_ONCE, components
-from spark_jobs.dedup import _stars, dedup
+from spark_jobs.dedup import DEDUP, _stars, dedup
 
 pytestmark = pytest.mark.engine
 
@@ -24,33 +25,36 @@ LONGEST = 6_600_000
 """Words of the page of 50 MB."""
 
 
-def run(lake: Path, rows: list[dict[str, Any]], settings: DedupSettings, spark: SparkSession) -> tuple[Step, Outcome]:
-    clean = Step("clean", "spark", 1, {}, str(lake))
+def run(lake: Path, documents: list[dict[str, Any]], settings: DedupSettings) -> tuple[Step[DedupSettings], Outcome]:
+    clean = stand_in("clean", lake)
     parts = 3
     for part in range(parts):
-        clean.output.write_part("documents", part, pa.Table.from_pylist(rows[part::parts], schema=DOCUMENT), "web")
-    step = Step("dedup", "spark", 1, settings.model_dump(mode="json"), clean.lake, (clean,))
-    return step, dedup(step, settings, spark)
+        table = pa.Table.from_pylist(documents[part::parts], schema=DOCUMENT)
+        clean.output.write_part("documents", part, table, "web")
+    step = Step("dedup", DEDUP, settings, clean.lake, {"documents": clean})
+    return step, dedup(step)
 
 
-def decisions(step: Step) -> dict[str, tuple[str, str, float] | None]:
-    """Reason, evidence and score of what goes, None for what stays."""
+Verdict = tuple[str, str, float] | None
+
+
+def decisions(step: Step[Any]) -> dict[str, Verdict]:
+    """The rule, survivor and score of each dropped document, None for the others."""
     rows = step.output.scan("decisions").to_table().to_pylist()
-    return {row["id"]: None if row["keep"] else (row["reason"], row["evidence"], row["score"]) for row in rows}
+    return {row["id"]: None if row["keep"] else (row["rule"], row["survivor"], row["score"]) for row in rows}
 
 
 def test_odd_pages(tmp_path: Path, spark: SparkSession) -> None:
     rows: list[dict[str, Any]] = []
-    expected: dict[str, tuple[str, str, float] | None] = {}
+    expected: dict[str, Verdict] = {}
 
     def add(name: str, text: str, survivor: str | None = None, kind: str = "exact", score: float = 1.0) -> str:
         rows.append(new_document("web", name, text))
-        stays = document_id("web", survivor) if survivor else None
-        said = f"survivor={stays} kind={kind}"
-        expected[rows[-1]["id"]] = (f"{kind}_duplicate", said, score) if stays else None
+        survivor_id = document_id("web", survivor) if survivor else None
+        expected[rows[-1]["id"]] = (kind, survivor_id, score) if survivor_id else None
         return name
 
-    # Of equals the least id stays.
+    # The least id of equals stays.
     identical = sorted((f"same {at}" for at in range(IDENTICAL)), key=lambda name: document_id("web", name))
     page = " ".join(f"line{at}" for at in range(200))
     for at, name in enumerate(identical):
@@ -66,12 +70,12 @@ def test_odd_pages(tmp_path: Path, spark: SparkSession) -> None:
     add("dashes", "— … —")
     for name, text in (("empty", ""), ("empty again", ""), ("blank", " \n"), ("lost", "\ufffd")):
         add(name, text, "dashes")
-    # Pages of one word are copies where the word is the same, and like no other page.
+    # Pages of a single word are copies where the word is the same, and like no other page.
     add("word!", "Word!")
     add("word", "word", "word!")
     add("other", "other")
     add("other twice", "other other")
-    # One word again and again: up to the length of a shingle each length is a page of its own, then all are alike.
+    # A word repeated: pages shorter than a shingle differ by their length, longer pages are all alike.
     add("again 900", "again " * 900)
     for count in (1, 2, 3, 4):
         add(f"again {count}", "again " * count)
@@ -83,7 +87,7 @@ def test_odd_pages(tmp_path: Path, spark: SparkSession) -> None:
     add("whole", "one two three four five six", "mark")
     add("cut", "one two three four five si\ufffd")
     random.Random(1).shuffle(rows)
-    step, outcome = run(tmp_path, rows, DedupSettings(), spark)
+    step, outcome = run(tmp_path, rows, DedupSettings())
     assert decisions(step) == expected
     assert outcome.figures["crowded_buckets"]["buckets"] == 0
     assert outcome.figures["candidates"] < 20
@@ -98,10 +102,10 @@ def test_of_equally_preferred_near_copies_the_least_id_stays(tmp_path: Path, spa
         pages = [new_document("web", f"{size} {at}", " ".join([*body, f"{at:05}"])) for at in range(size)]
         rows += pages
         best.append(min(page["id"] for page in pages))
-    step, _ = run(tmp_path, rows, DedupSettings(bucket_limit=16), spark)
-    found = decisions(step)
-    assert sorted(one for one, drop in found.items() if drop is None) == sorted(best)
-    assert all(drop is None or drop[1].partition(" ")[0].removeprefix("survivor=") in best for drop in found.values())
+    step, _ = run(tmp_path, rows, DedupSettings(bucket_limit=16))
+    verdicts = decisions(step)
+    assert sorted(id_ for id_, drop in verdicts.items() if drop is None) == sorted(best)
+    assert all(drop is None or drop[1] in best for drop in verdicts.values())
 
 
 def test_of_a_crowd_around_the_threshold_none_stays_that_is_near_one_that_does(
@@ -116,15 +120,18 @@ def test_of_a_crowd_around_the_threshold_none_stays_that_is_near_one_that_does(
             words[place] = f"x{chance.randrange(10**9)}"
         rows.append(new_document("web", str(at), " ".join(words)))
     settings = DedupSettings(bucket_limit=16)
-    step, outcome = run(tmp_path, rows, settings, spark)
+    step, outcome = run(tmp_path, rows, settings)
     assert outcome.figures["crowded_buckets"]["buckets"] > 0
     shingles = {row["id"]: set(zip(*(row["text"].split()[at:] for at in range(5)), strict=False)) for row in rows}
     kept: list[str] = []
     for row in sorted(rows, key=lambda row: (-len(row["text"]), row["id"])):
-        own = shingles[row["id"]]
-        if not any(len(own & shingles[one]) / len(own | shingles[one]) >= settings.threshold for one in kept):
+        shingles_of_row = shingles[row["id"]]
+        if not any(
+            len(shingles_of_row & shingles[id_]) / len(shingles_of_row | shingles[id_]) >= settings.threshold
+            for id_ in kept
+        ):
             kept.append(row["id"])
-    assert {one for one, drop in decisions(step).items() if drop is None} == set(kept)
+    assert {id_ for id_, drop in decisions(step).items() if drop is None} == set(kept)
 
 
 def every_graph() -> dict[str, list[tuple[str, str]]]:
@@ -151,24 +158,24 @@ def test_components_of_all_graphs_on_five_nodes(spark: SparkSession, at_once: in
     expected = reference_components(edges)
     chance = random.Random(seed)
     turned = [chance.choice([(a, b), (b, a)]) for a, b in edges] + chance.sample(edges, 500)
-    found = components(frame(spark, turned, "a string not null, b string not null", parts, seed), at_once).collect()
-    assert len(found) == len(expected)
-    assert {row["id"]: row["cluster"] for row in found} == expected
+    clusters = components(frame(spark, turned, "a string not null, b string not null", parts, seed), at_once).collect()
+    assert len(clusters) == len(expected)
+    assert {row["id"]: row["cluster"] for row in clusters} == expected
 
 
-def stays(nodes: list[str], edges: set[tuple[str, str]]) -> dict[str, str]:
-    """By the rule's own words: take the nodes by preference; one that is next to none that stays stays, any other goes
-    for the most preferred that does.
+def survivors(nodes: list[str], edges: set[tuple[str, str]]) -> dict[str, str]:
+    """By dropped node, its survivor. Take the nodes by preference: a node is kept unless a kept node is next to it, and
+    the most preferred of these is its survivor.
     """
     kept: list[str] = []
-    gone: dict[str, str] = {}
+    dropped: dict[str, str] = {}
     for node in nodes:
-        beside = [one for one in kept if (one, node) in edges]
+        beside = [neighbour for neighbour in kept if (neighbour, node) in edges]
         if beside:
-            gone[node] = beside[0]
+            dropped[node] = beside[0]
         else:
             kept.append(node)
-    return gone
+    return dropped
 
 
 @pytest.mark.parametrize(("parts", "seed"), [(1, 1), (3, 2), (6, 3)])
@@ -179,18 +186,18 @@ def test_stars_of_all_graphs_on_five_nodes(spark: SparkSession, parts: int, seed
     ordered: list[tuple[str, str, int]] = []
     expected: dict[str, tuple[str, float]] = {}
     for name, graph in every_graph().items():
-        order = {f"{name}{node}": chance.randrange(3) for node in "abcde"}
-        nodes = sorted(order, key=lambda one: (order[one], one))
+        order = {f"{name}{letter}": chance.randrange(3) for letter in "abcde"}
+        nodes = sorted(order, key=lambda node: (order[node], node))
         turned = {(min(edge, key=nodes.index), max(edge, key=nodes.index)): chance.random() for edge in graph}
         near += [(*edge, jaccard) for edge, jaccard in turned.items()]
-        ordered += [(one, cluster, order[one]) for one, cluster in reference_components(graph).items()]
-        gone = stays(nodes, set(turned))
-        expected |= {one: (survivor, turned[survivor, one]) for one, survivor in gone.items()}
+        ordered += [(node, cluster, order[node]) for node, cluster in reference_components(graph).items()]
+        dropped = survivors(nodes, set(turned))
+        expected |= {node: (survivor, turned[survivor, node]) for node, survivor in dropped.items()}
         by_preference = sorted(turned, key=lambda edge: nodes.index(edge[0]))
-        assert {one: best for one, best, _ in star((*edge, turned[edge]) for edge in by_preference)} == gone
-    found = _stars(
+        assert {node: best for node, best, _ in star((*edge, turned[edge]) for edge in by_preference)} == dropped
+    stars = _stars(
         frame(spark, near, "a string, b string, jaccard double", parts, seed),
         frame(spark, ordered, "id string, cluster string, `order` long", parts, seed),
     ).collect()
-    assert len(found) == len(expected)
-    assert {row["id"]: (row["survivor"], row["jaccard"]) for row in found} == expected
+    assert len(stars) == len(expected)
+    assert {row["id"]: (row["survivor"], row["jaccard"]) for row in stars} == expected

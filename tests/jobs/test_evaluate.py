@@ -1,4 +1,4 @@
-"""Evaluate with vLLM in a Ray actor: every question accounted for, the answers those of transformers, and resumed."""
+"""Evaluate: each question is accounted for, the answers are those of transformers, and a killed step resumes."""
 
 import json
 import math
@@ -6,6 +6,7 @@ import shutil
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from benchmarks.steps import stand_in
 from dedup.decontaminate import HIT
 from eval.generate import label_tokens
-from eval.questions import EvaluateSettings, load_questions
+from eval.questions import EvaluateSettings
 from eval.score import wilson
 from lake.error import UserError
 from lake.step import Manifest, Step
-from mixing.tokenizer import Tokenizer, TokenizerSettings, train
-from ray_jobs.evaluate import ANSWER, PART, evaluate
+from mixing.tokenizer.build import TokenizerSettings, train
+from mixing.tokenizer.tokenizer import Tokenizer
+from ray_jobs.evaluate import ANSWER, EVALUATE, PART
+from tests.jobs.outputs import has_decisions, rows
 from tests.jobs.processes import ray_workers
 
 pytestmark = pytest.mark.engine
@@ -46,12 +50,12 @@ prompt: "Abstract: {context}\\n\\nQuestion: {question}\\nAnswer:"
 """
 
 
-def export_step(root: Path) -> Step:
+def export_step(root: Path) -> Step[Any]:
     """A random Llama with heavy weights, so that its answers differ, and a small tokenizer, as export leaves them."""
     import torch
     import transformers
 
-    step = Step("export", "torch", 1, {}, str(root))
+    step = stand_in("export", root)
     folder = step.output.local("model")
     tokenizer = train(SENTENCES * 5, TokenizerSettings.model_validate({"train": {"vocab_size": 400}}))
     torch.manual_seed(5)
@@ -75,8 +79,8 @@ def export_step(root: Path) -> Step:
     return step
 
 
-def decontaminate_step(root: Path) -> Step:
-    step = Step("decontaminate", "spark", 1, {}, str(root))
+def decontaminate_step(root: Path) -> Step[Any]:
+    step = stand_in("decontaminate", root)
     hit = {"source": "web", "rule": "run", "share": 1.0, "span": "…"}
     rows = [
         {"benchmark": "sample-qa", "question": "qa-001", "id": "x"} | hit,
@@ -106,26 +110,17 @@ class Room:
     """A lake with a model, and the questions to ask it."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.inputs = (export_step(root), decontaminate_step(root))
-        self.data = data_folder(root)
-        self.settings = EvaluateSettings.model_validate(
-            {
-                "benchmarks": [{"task": "sample-qa"}, {"task": str(self.data / "generated.yaml")}],
-                "dtype": "float32",
-            }
-        )
-        self.step = Step("evaluate", "ray + vllm", 1, {}, str(root), self.inputs)
+        data = data_folder(root)
+        tasks = {"benchmarks": [{"task": "sample-qa"}, {"task": str(data / "generated.yaml")}], "dtype": "float32"}
+        inputs = {"model": export_step(root), "hits": decontaminate_step(root)}
+        settings = EvaluateSettings.model_validate(tasks)
+        self.step = Step("evaluate", EVALUATE, settings, str(root), inputs, extra={"data": str(data)})
+        self.model = self.step.input("model").output.local("model")
 
-    def run(self, settings: EvaluateSettings | None = None) -> Manifest:
-        """Evaluate as the pipeline does, forgetting that it was done."""
+    def run(self) -> Manifest:
+        """Evaluate as if it had not been done."""
         self.step.output.local("manifest.json").unlink(missing_ok=True)
-        questions = load_questions(self.settings, str(self.data))
-        return self.step.complete(lambda: evaluate(self.step, settings or self.settings, questions))
-
-    def table(self, name: str) -> list[dict[str, Any]]:
-        parts = self.step.output.parts(name)
-        return [row for part in parts for row in self.step.output.read_part(name, part).to_pylist()]
+        return self.step.run()
 
     def bytes(self) -> dict[str, bytes]:
         return {part: self.step.output.read_bytes("answers", part) for part in self.step.output.parts("answers")}
@@ -149,7 +144,8 @@ def test_every_question_is_accounted_for(room: Room) -> None:
     assert (sample.entered, sample.kept) == (42, 40)
     assert sample.dropped == {"malformed_question": 1, "prompt_too_long": 1}
     assert (generated.entered, generated.kept) == (GENERATED, GENERATED)
-    decisions = room.table("decisions")
+    assert has_decisions(room.step)
+    decisions = rows(room.step, "decisions")
     assert [row["id"] for row in decisions if row["source"] == "generated"] == [f"g-{n}" for n in range(GENERATED)]
     dropped = {row["id"]: row for row in decisions if not row["keep"]}
     assert {id_: row["reason"] for id_, row in dropped.items()} == {
@@ -160,12 +156,12 @@ def test_every_question_is_accounted_for(room: Room) -> None:
     assert dropped["qa-042"]["score"] > LENGTH
     assert {row["step"] for row in decisions} == {"evaluate"}
     kept = [(row["source"], row["id"]) for row in decisions if row["keep"]]
-    assert [(row["benchmark"], row["id"]) for row in room.table("answers")] == kept
+    assert [(row["benchmark"], row["id"]) for row in rows(room.step, "answers")] == kept
 
 
-def test_answers_hold_what_was_asked_and_said(room: Room) -> None:
-    tokenizer = Tokenizer.load(room.inputs[0].output.local("model"))
-    answers = room.table("answers")
+def test_answers_hold_the_prompt_and_the_output(room: Room) -> None:
+    tokenizer = Tokenizer.load(room.model)
+    answers = rows(room.step, "answers")
     first = room.step.output.read_part("answers", room.step.output.parts("answers")[0])
     assert first.select(ANSWER.names).schema == ANSWER
     for row in answers:
@@ -189,7 +185,9 @@ def test_scores_are_those_of_the_answers(room: Room) -> None:
     assert (generated["questions"], generated["clean_questions"], generated["majority"]) == (GENERATED, GENERATED, 0.5)
     assert generated["cut"] == len(range(3, GENERATED, LONG))
     for row in (sample, generated):
-        right = sum(one["correct"] for one in room.table("answers") if one["benchmark"] == row["benchmark"])
+        right = sum(
+            answer["correct"] for answer in rows(room.step, "answers") if answer["benchmark"] == row["benchmark"]
+        )
         assert row["correct"] == right
         assert row["accuracy"] == right / row["questions"]
         assert (row["low"], row["high"]) == wilson(right, row["questions"])
@@ -202,7 +200,7 @@ def test_vllm_and_transformers_agree(room: Room) -> None:
     import torch
     import transformers
 
-    folder = room.inputs[0].output.local("model")
+    folder = room.model
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
 
@@ -216,15 +214,15 @@ def test_vllm_and_transformers_agree(room: Room) -> None:
 
     same: Counter[bool] = Counter()
     several = 0
-    for row in room.table("answers"):
-        prompt, said = tuple(encode(row["prompt"])), dict(row["logprobs"])
-        labels = label_tokens(encode, "Answer:", list(said))
+    for row in rows(room.step, "answers"):
+        prompt, logprobs = tuple(encode(row["prompt"])), dict(row["logprobs"])
+        labels = label_tokens(encode, "Answer:", list(logprobs))
         several += any(len(tokens) > 1 for tokens in labels.values())
         expected = {
             label: math.fsum(float(following(prompt + tokens[:at])[token]) for at, token in enumerate(tokens))
             for label, tokens in labels.items()
         }
-        assert said == pytest.approx(expected, abs=1e-3)
+        assert logprobs == pytest.approx(expected, abs=1e-3)
         same[max(expected, key=expected.__getitem__) == row["prediction"]] += 1
         assert row["output"] in (tokenizer.decode([int(following(prompt).argmax())]), "", "\ufffd")
     assert same.total() >= 100
@@ -235,7 +233,7 @@ def test_vllm_and_transformers_agree(room: Room) -> None:
 def test_only_what_is_missing_is_asked_again(room: Room) -> None:
     before, manifest = room.bytes(), room.step.manifest()
     assert len(before) == math.ceil((40 + GENERATED) / PART) > 1
-    weights = room.inputs[0].output.local("model", "model.safetensors")
+    weights = room.model / "model.safetensors"
     away = weights.rename(weights.with_suffix(".away"))
     try:
         again = room.run()
@@ -266,13 +264,12 @@ def test_no_engine_outlives_the_step(room: Room) -> None:
 
 
 def test_more_tokens_than_the_model_takes_are_refused(room: Room) -> None:
-    settings = room.settings.model_copy(update={"max_length": LENGTH + 1})
+    longer = room.step.settings.model_copy(update={"max_length": LENGTH + 1})
     with pytest.raises(UserError, match=f"evaluate.max_length: {LENGTH + 1} tokens, the model takes {LENGTH}"):
-        evaluate(room.step, settings, [])
+        replace(room.step, settings=longer).run()
 
 
-def test_a_model_folder_that_is_not_whole_is_told(room: Room, tmp_path: Path) -> None:
-    export = Step("export", "torch", 1, {}, str(tmp_path))
-    step = Step("evaluate", "ray + vllm", 1, {}, str(tmp_path), (export, room.inputs[1]))
+def test_a_model_without_its_config_is_an_error(room: Room, tmp_path: Path) -> None:
+    inputs = {**room.step.inputs, "model": stand_in("export", tmp_path)}
     with pytest.raises(UserError, match=r"config\.json: not there; .*run export again"):
-        evaluate(step, room.settings, [])
+        replace(room.step, lake=str(tmp_path), inputs=inputs).run()

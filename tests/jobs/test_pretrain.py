@@ -1,4 +1,4 @@
-"""Pretraining on Ray Train, and export: layouts agree, a killed run ends alike, the export is what was trained."""
+"""Pretraining on Ray Train, and export: layouts agree, a killed run loses nothing, the export is the trained model."""
 
 import json
 import shutil
@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.steps import stand_in
 from lake.step import Manifest, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, write
-from mixing.tokenizer import FOLDER, Tokenizer, TokenizerSettings, train
-from ray_jobs.export import export
-from ray_jobs.pretrain import pretrain
+from mixing.tokenizer.build import TokenizerSettings, train
+from mixing.tokenizer.tokenizer import FOLDER, Tokenizer
+from ray_jobs.export import EXPORT
+from ray_jobs.pretrain import PRETRAIN
 from tests.jobs.processes import ray_workers
-from train.checkpoint import read_state
-from train.convert import ExportSettings, ParityError
-from train.recipe import Recipe
+from train.convert import ParityError
+from train.history import read_state
+from train.recipe import ExportSettings, Recipe
 
 pytestmark = pytest.mark.engine
 
@@ -52,28 +54,40 @@ def sentences(chance: np.random.Generator) -> str:
 
 @dataclass(frozen=True)
 class Before:
-    tokenizer: Step
-    shard: Step
+    """The finished steps that training and export read."""
 
-    def pretrain(self, root: Path, given: Recipe) -> Step:
-        return Step("pretrain", "ray train", 1, given.model_dump(mode="json"), str(root), (self.tokenizer, self.shard))
+    tokenizer: Step[Any]
+    shards: Step[Any]
 
-    def trained(self, root: Path, given: Recipe) -> Step:
-        step = self.pretrain(root, given)
-        step.complete(lambda: pretrain(step, given, SEED))
+    @property
+    def inputs(self) -> dict[str, Step[Any]]:
+        return {"tokenizer": self.tokenizer, "shards": self.shards}
+
+    def pretrain(self, root: Path, settings: Recipe) -> Step[Recipe]:
+        return Step("pretrain", PRETRAIN, settings, str(root), self.inputs, seed=SEED)
+
+    def trained(self, root: Path, settings: Recipe) -> Step[Recipe]:
+        step = self.pretrain(root, settings)
+        step.run()
+        return step
+
+    def exported(self, trained: Step[Recipe], root: Path, **settings: Any) -> Step[ExportSettings]:
+        inputs = {**self.inputs, "trained": trained}
+        step = Step("export", EXPORT, ExportSettings(**settings), str(root), inputs)
+        step.run()
         return step
 
 
 @pytest.fixture(scope="module")
 def before(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Before:
-    root = str(tmp_path_factory.mktemp("before"))
+    root = tmp_path_factory.mktemp("before")
     chance = np.random.default_rng(3)
     texts = [sentences(chance) for _ in range(300)]
     made = train(texts, TokenizerSettings.model_validate({"train": {"vocab_size": 350}}))
-    tokenizer = Step("tokenizer", "ray", 1, {}, root)
+    tokenizer = stand_in("tokenizer", root)
     made.save(tokenizer.output.local(FOLDER))
     tokenizer.complete(Outcome)
-    shard = Step("shard", "ray", 1, {}, root, (tokenizer,))
+    shards = stand_in("shard", root, {"tokenizer": tokenizer})
     rows = []
     for split, source, chosen in (
         ("train", "papers", texts[:150]),
@@ -82,20 +96,15 @@ def before(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Befor
         # Less than a sequence: its one sequence is padded, and the padding must not count.
         ("validation", "abstracts", texts[:1]),
     ):
-        one = write(
-            shard.output.local(FOLDER_OF_SHARDS),
-            f"{split}-{source}-00000",
-            iter(made.encode(chosen)),
-            made.vocab_size,
-            made.eod,
-        )
-        rows.append({"split": split, "source": source, "name": one.name, "tokens": one.tokens})
-    shard.complete(lambda: Outcome(figures={"shards": rows}))
-    return Before(tokenizer, shard)
+        folder, name = shards.output.local(FOLDER_OF_SHARDS), f"{split}-{source}-00000"
+        written = write(folder, name, iter(made.encode(chosen)), made.vocab_size, made.eod)
+        rows.append({"split": split, "source": source, "name": name, "tokens": written.tokens})
+    shards.complete(lambda: Outcome(figures={"shards": rows}))
+    return Before(tokenizer, shards)
 
 
 @pytest.fixture(scope="module")
-def whole(before: Before, tmp_path_factory: pytest.TempPathFactory) -> Step:
+def whole(before: Before, tmp_path_factory: pytest.TempPathFactory) -> Step[Recipe]:
     """An undisturbed run with tensor parallelism."""
     return before.trained(tmp_path_factory.mktemp("whole"), recipe(tensor=2))
 
@@ -104,18 +113,18 @@ def losses(manifest: Manifest) -> list[float]:
     return [row["loss"] for row in manifest.figures["losses"]]
 
 
-def test_loss_falls_and_every_step_is_told(whole: Step) -> None:
+def test_loss_falls_and_each_step_has_its_row(whole: Step[Recipe]) -> None:
     figures = whole.manifest().figures
-    found = losses(whole.manifest())
+    by_step = losses(whole.manifest())
     assert [row["step"] for row in figures["losses"]] == list(range(1, STEPS + 1))
-    assert found[0] == pytest.approx(np.log(384), abs=0.5)
-    assert np.mean(found[-5:]) < found[0] - 2
+    assert by_step[0] == pytest.approx(np.log(384), abs=0.5)
+    assert np.mean(by_step[-5:]) < by_step[0] - 2
     assert max(row["lr"] for row in figures["losses"]) == figures["losses"][4]["lr"] == pytest.approx(3e-3)
     assert figures["tokens"] == STEPS * 8 * 48
     assert figures["resumed_from"] == []
 
 
-def test_validation_is_told_by_source_and_falls(whole: Step) -> None:
+def test_validation_loss_of_each_source_falls(whole: Step[Recipe]) -> None:
     rows = whole.manifest().figures["validation"]
     assert [row["step"] for row in rows] == [0, 20, 40, 60]
     assert all(set(row["losses"]) == {"papers", "abstracts"} for row in rows)
@@ -124,23 +133,22 @@ def test_validation_is_told_by_source_and_falls(whole: Step) -> None:
 
 
 @pytest.mark.parametrize(("tensor", "data"), [(1, 1), (1, 2)])
-def test_layouts_agree(whole: Step, before: Before, tmp_path: Path, tensor: int, data: int) -> None:
+def test_layouts_agree(whole: Step[Recipe], before: Before, tmp_path: Path, tensor: int, data: int) -> None:
     other = before.trained(tmp_path, recipe(tensor, data)).manifest()
     assert losses(other)[:10] == pytest.approx(losses(whole.manifest())[:10], abs=1e-4)
-    last, same = (one.figures["validation"][-1]["losses"] for one in (other, whole.manifest()))
+    last, same = (manifest.figures["validation"][-1]["losses"] for manifest in (other, whole.manifest()))
     assert last == pytest.approx(same, abs=1e-2)
 
 
 def test_a_worker_killed_in_training_is_replaced_and_the_losses_are_the_same(
-    whole: Step, before: Before, tmp_path: Path
+    whole: Step[Recipe], before: Before, tmp_path: Path
 ) -> None:
-    given = recipe(tensor=2)
-    step = before.pretrain(tmp_path, given)
+    step = before.pretrain(tmp_path, recipe(tensor=2))
     over = threading.Event()
     with ThreadPoolExecutor() as pool:
         killed = pool.submit(_kill_a_worker_after, step.output.local("progress.json"), 15, over)
         try:
-            step.complete(lambda: pretrain(step, given, SEED))
+            step.run()
         finally:
             over.set()
     assert killed.result()
@@ -149,7 +157,7 @@ def test_a_worker_killed_in_training_is_replaced_and_the_losses_are_the_same(
 
 
 def _kill_a_worker_after(progress: Path, steps: int, over: threading.Event) -> bool:
-    """Kill one as soon as so many steps are done; whether they were before it was over."""
+    """Kill a worker as soon as so many steps are done. Returns False if the training is over before."""
     while not over.wait(0.01):
         if progress.is_file() and json.loads(progress.read_text())["step"] >= steps:
             ray_workers("ray::RayTrainWorker")[0].kill()
@@ -157,14 +165,15 @@ def _kill_a_worker_after(progress: Path, steps: int, over: threading.Event) -> b
     return False
 
 
-def test_a_run_that_lost_its_last_steps_ends_with_the_same_weights(whole: Step, before: Before, tmp_path: Path) -> None:
-    given = recipe(tensor=2)
-    step = before.pretrain(tmp_path, given)
+def test_a_run_that_lost_its_last_steps_ends_with_the_same_weights(
+    whole: Step[Recipe], before: Before, tmp_path: Path
+) -> None:
+    step = before.pretrain(tmp_path, recipe(tensor=2))
     shutil.copytree(whole.output.local(), step.output.local())
     step.output.local("manifest.json").unlink()
     shutil.rmtree(step.output.local("checkpoints", f"step-{STEPS:08d}"))
     (step.output.local("checkpoints") / f".step-{STEPS:08d}").mkdir()
-    step.complete(lambda: pretrain(step, given, SEED))
+    step.run()
     assert step.manifest().figures["resumed_from"] == [STEPS - 10]
     assert losses(step.manifest()) == losses(whole.manifest())
     assert len(list(step.output.local("checkpoints").iterdir())) == 2
@@ -172,18 +181,12 @@ def test_a_run_that_lost_its_last_steps_ends_with_the_same_weights(whole: Step, 
     assert state["validation"] == whole.manifest().figures["validation"]
 
 
-def exporting(before: Before, whole: Step, root: Path, **settings: Any) -> Step:
-    step = Step("export", "ray + torch", 1, settings, str(root), (before.tokenizer, before.shard, whole))
-    step.complete(lambda: export(step, ExportSettings(**settings), recipe(tensor=2)))
-    return step
-
-
 @pytest.fixture(scope="module")
-def exported(before: Before, whole: Step, tmp_path_factory: pytest.TempPathFactory) -> Step:
-    return exporting(before, whole, tmp_path_factory.mktemp("export"))
+def exported(before: Before, whole: Step[Recipe], tmp_path_factory: pytest.TempPathFactory) -> Step[ExportSettings]:
+    return before.exported(whole, tmp_path_factory.mktemp("export"))
 
 
-def test_the_export_is_a_model_that_transformers_loads(exported: Step, whole: Step) -> None:
+def test_the_export_is_a_model_that_transformers_loads(exported: Step[ExportSettings], whole: Step[Recipe]) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = exported.output.local("model")
@@ -194,15 +197,16 @@ def test_the_export_is_a_model_that_transformers_loads(exported: Step, whole: St
     assert figures["parameters"] == whole.manifest().figures["parameters"] == model.num_parameters()
     assert len(tokenizer) == model.config.vocab_size == figures["vocab_size"]
     assert set(figures["files"]) == {path.name for path in folder.iterdir()}
-    said = tokenizer.decode(model.generate(**tokenizer("a dose of the drug", return_tensors="pt"), max_new_tokens=8)[0])
-    assert len(set(said.split()) & set(WORDS)) >= 5
+    prompt = tokenizer("a dose of the drug", return_tensors="pt")
+    text = tokenizer.decode(model.generate(**prompt, max_new_tokens=8)[0])
+    assert len(set(text.split()) & set(WORDS)) >= 5
 
 
 def test_a_model_that_differs_by_more_than_the_tolerance_is_not_exported(
-    before: Before, whole: Step, tmp_path: Path
+    before: Before, whole: Step[Recipe], tmp_path: Path
 ) -> None:
     with pytest.raises(ParityError, match=r"logits differ by up to .* more than export\.tolerance"):
-        exporting(before, whole, tmp_path, tolerance=1e-12)
+        before.exported(whole, tmp_path, tolerance=1e-12)
     (folder,) = tmp_path.iterdir()
     assert not (folder / "model").exists()
     assert not (folder / "manifest.json").exists()
@@ -211,10 +215,8 @@ def test_a_model_that_differs_by_more_than_the_tolerance_is_not_exported(
 def test_tied_weights_and_another_precision_are_exported(before: Before, tmp_path: Path) -> None:
     shape = recipe().model.model_copy(update={"tied": True})
     small = {"steps": 3, "sequence": 16, "batch": {"total": 2, "micro": 2}, "optimizer": {"lr": 1e-3}}
-    given = recipe(model=shape, precision="bfloat16", **small)
-    trained = before.trained(tmp_path, given)
-    step = Step("export", "ray + torch", 1, {}, str(tmp_path), (before.tokenizer, before.shard, trained))
-    step.complete(lambda: export(step, ExportSettings(), given))
+    trained = before.trained(tmp_path, recipe(model=shape, precision="bfloat16", **small))
+    step = before.exported(trained, tmp_path)
     figures = step.manifest().figures
     assert figures["config"]["tie_word_embeddings"]
     assert figures["config"]["dtype"] == "bfloat16"

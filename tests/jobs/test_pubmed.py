@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from benchmarks.steps import stand_in
 from dedup.settings import DedupSettings
 from ingest.clean import CleanSettings
 from ingest.inputs import ReadSettings, units
@@ -18,9 +19,10 @@ from lake.decision import Reason
 from lake.document import document_id
 from lake.step import Outcome, Step, account
 from ray_jobs.read import UnitReader, unsampled
-from spark_jobs.clean import clean
-from spark_jobs.dedup import dedup
+from spark_jobs.clean import CLEAN
+from spark_jobs.dedup import DEDUP
 from tests.ingest.marked import record
+from tests.jobs.outputs import content, rows
 
 pytestmark = pytest.mark.engine
 
@@ -38,7 +40,7 @@ def lines(*rows: dict[str, Any] | bytes) -> bytes:
 
 def citation(pmid: int, text: str, *types: str, version: int = 1) -> str:
     abstract = f"<Abstract><AbstractText>{text}</AbstractText></Abstract>" if text else ""
-    kinds = "".join(f"<PublicationType>{one}</PublicationType>" for one in types)
+    kinds = "".join(f"<PublicationType>{kind}</PublicationType>" for kind in types)
     return (
         f'<PubmedArticle><MedlineCitation><PMID Version="{version}">{pmid}</PMID><Article><ArticleTitle>T{pmid}'
         f"</ArticleTitle>{abstract}<PublicationTypeList>{kinds}</PublicationTypeList></Article><MeshHeadingList>"
@@ -99,12 +101,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         "paper.xml": JATS.encode(),
     }
-    for name, content in files.items():
-        (root / name).write_bytes(content)
+    for name, packed in files.items():
+        (root / name).write_bytes(packed)
     return root
 
 
-INPUTS = [
+INPUTS: list[dict[str, Any]] = [
     {"format": "s2orc", "dataset": "papers", "source": "papers", "paths": ["papers-*"]},
     {"format": "s2orc", "dataset": "s2orc", "source": "papers", "paths": ["s2orc-*"]},
     {"format": "s2orc", "dataset": "abstracts", "source": "abstracts", "paths": ["abstracts-*"]},
@@ -114,40 +116,36 @@ INPUTS = [
 ]
 
 
-def read(lake: Path, data: Path) -> Step:
-    settings = ReadSettings.model_validate({"inputs": INPUTS})
-    step = Step("read", "ray", 1, {}, str(lake))
+def read(lake: Path, data: Path, inputs: list[dict[str, Any]] = INPUTS) -> Step[Any]:
+    settings = ReadSettings.model_validate({"inputs": inputs})
+    step = stand_in("read", lake)
     reader = UnitReader(step.output, "read", settings, str(data))
-    counted = [row for unit in units(settings, str(data)) for row in reader.read(unit)]
-    step.complete(lambda: Outcome(account(counted), {"unsampled": unsampled(step.output)}))
+    verdicts = [row for unit in units(settings, str(data)) for row in reader.read(unit)]
+    step.complete(lambda: Outcome(account(verdicts), {"unsampled": unsampled(step.output)}))
     return step
 
 
-def cleaned(lake: Path, before: Step, spark: SparkSession, settings: CleanSettings) -> Step:
-    step = Step("clean", "spark", 1, settings.model_dump(mode="json"), str(lake), (before,), follows="read")
-    step.complete(lambda: clean(step, settings, spark))
+def cleaned(lake: Path, before: Step[Any], settings: CleanSettings) -> Step[CleanSettings]:
+    step = Step("clean", CLEAN, settings, str(lake), {"documents": before}, "documents")
+    step.run()
     return step
 
 
 @pytest.fixture(scope="module")
-def before(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Step:
+def before(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Step[Any]:
     return read(tmp_path_factory.mktemp("read"), data)
 
 
 @pytest.fixture(scope="module")
-def step(before: Step, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Step:
-    return cleaned(tmp_path_factory.mktemp("clean"), before, spark, CleanSettings(part_mb=0.001))
+def step(before: Step[Any], spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Step[CleanSettings]:
+    return cleaned(tmp_path_factory.mktemp("clean"), before, CleanSettings(part_mb=0.001))
 
 
-def rows(step: Step, table: str) -> list[dict[str, Any]]:
-    return step.output.scan(table).to_table().to_pylist()
-
-
-def documents(step: Step) -> dict[str, dict[str, Any]]:
+def documents(step: Step[Any]) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in rows(step, "documents")}
 
 
-def test_read_accounts_for_every_record_and_keeps_what_is_told(before: Step) -> None:
+def test_read_accounts_for_every_record_and_keeps_metadata(before: Step[Any]) -> None:
     accounts = before.manifest().accounts
     assert accounts["papers"].dropped == {"no_pubmed_id": 1, "malformed_json": 1}
     assert accounts["papers"].kept == 3
@@ -155,13 +153,13 @@ def test_read_accounts_for_every_record_and_keeps_what_is_told(before: Step) -> 
     assert accounts["abstracts"].kept == 4 + 5 + 2
     # Paper 3 has no PubMed id.
     assert before.manifest().figures["unsampled"] == {"papers": 1}
-    told = Counter((row["origin"], row["deleted"]) for row in rows(before, "metadata"))
-    assert told == {("s2", False): 5, ("medline", False): 3 + 1, ("medline", True): 2}
+    metadata = Counter((row["origin"], row["deleted"]) for row in rows(before, "metadata"))
+    assert metadata == {("s2", False): 5, ("medline", False): 3 + 1, ("medline", True): 2}
 
 
-def test_documents_go_for_their_reasons_and_no_other(step: Step) -> None:
-    gone = Counter((row["source"], row["reason"]) for row in rows(step, "decisions") if not row["keep"])
-    assert gone == {
+def test_documents_are_dropped_for_their_reasons_and_no_other(step: Step[Any]) -> None:
+    dropped = Counter((row["source"], row["reason"]) for row in rows(step, "decisions") if not row["keep"])
+    assert dropped == {
         ("papers", Reason.NO_PUBMED_ID): 1,
         ("abstracts", Reason.NO_PUBMED_ID): 2,
         # The first text of 400, 600 whose last version has none, and the first of 610, which came back.
@@ -170,31 +168,31 @@ def test_documents_go_for_their_reasons_and_no_other(step: Step) -> None:
     }
     kept = {row["id"] for row in rows(step, "decisions") if row["keep"]}
     native = {"papers": ("1", "paper.xml", "700"), "abstracts": ("1", "2", "400", "610", "900")}
-    expected = {document_id(source, one) for source, names in native.items() for one in names}
+    expected = {document_id(source, name) for source, names in native.items() for name in names}
     assert kept == expected - {document_id("papers", "paper.xml")}
     evidence = {row["reason"]: row["evidence"] for row in rows(step, "decisions")}
     assert "medline24n0002.xml.gz" in evidence["deleted_citation"]
 
 
-def test_the_last_version_of_a_citation_stays(step: Step) -> None:
+def test_the_last_version_of_a_citation_stays(step: Step[Any]) -> None:
     assert documents(step)[document_id("abstracts", "400")]["text"].endswith("second")
     assert documents(step)[document_id("abstracts", "610")]["text"].endswith("again")
 
 
-def test_full_texts_and_abstracts_are_completed(step: Step) -> None:
-    found = documents(step)
-    full = found[document_id("papers", "1")]
+def test_full_texts_and_abstracts_are_completed(step: Step[Any]) -> None:
+    by_id = documents(step)
+    full = by_id[document_id("papers", "1")]
     assert full["text"].startswith("Salt\n\n# A\n\nThe patient")
     assert (full["license"], full["redistributable"]) == ("CC-BY", True)
     assert (full["meta"]["pmid"], full["meta"]["citations"]) == ("100", 9)
     assert full["meta"]["publication_types"] == ["Retracted Publication"]
-    abstract = found[document_id("abstracts", "2")]
+    abstract = by_id[document_id("abstracts", "2")]
     assert abstract["text"].startswith("Title 2\n\nThe patient")
     assert (abstract["meta"]["pmid"], abstract["meta"]["mesh"]) == ("200", ["Thirst"])
     assert abstract["meta"]["publication_types"] == ["Review"]
 
 
-def test_a_paper_of_another_source_is_told_of_by_its_pmid_and_keeps_its_text(step: Step) -> None:
+def test_a_paper_of_another_source_gets_metadata_by_its_pmid_and_keeps_its_text(step: Step[Any]) -> None:
     paper = documents(step)[document_id("papers", "700")]
     assert paper["text"] == f"J\n\n{TEXT}"
     assert paper["meta"]["publication_types"] == ["Letter"]
@@ -205,8 +203,8 @@ def test_a_paper_of_another_source_is_told_of_by_its_pmid_and_keeps_its_text(ste
 
 
 @pytest.mark.parametrize("partitions", ["1", "5"])
-def test_partitions_change_no_byte_and_a_killed_join_is_taken_up(
-    step: Step, before: Step, spark: SparkSession, tmp_path: Path, partitions: str
+def test_partitions_change_no_byte_and_a_killed_join_resumes(
+    step: Step[Any], before: Step[Any], spark: SparkSession, tmp_path: Path, partitions: str
 ) -> None:
     root = tmp_path / step.output.local().name
     shutil.copytree(step.output.local(), root)
@@ -214,22 +212,17 @@ def test_partitions_change_no_byte_and_a_killed_join_is_taken_up(
     shutil.rmtree(root / "tally")
     (root / "manifest.json").unlink()
     (root / "known" / Output.part_name(0, "abstracts")).unlink()
-    was = spark.conf.get("spark.sql.shuffle.partitions")
+    setting = spark.conf.get("spark.sql.shuffle.partitions")
     spark.conf.set("spark.sql.shuffle.partitions", partitions)
     try:
-        again = cleaned(tmp_path, before, spark, CleanSettings(part_mb=0.001))
+        again = cleaned(tmp_path, before, CleanSettings(part_mb=0.001))
     finally:
-        spark.conf.set("spark.sql.shuffle.partitions", str(was))
-
-    def content(of: Step) -> dict[str, bytes]:
-        root = of.output.local()
-        return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.parquet"))}
-
+        spark.conf.set("spark.sql.shuffle.partitions", str(setting))
     assert len(step.output.parts("known")) > 4
     assert content(again) == content(step)
 
 
-def test_an_abstract_goes_only_for_a_full_text_that_stays(spark: SparkSession, tmp_path: Path) -> None:
+def test_an_abstract_is_dropped_only_for_a_full_text_that_is_kept(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     short = record("<title>Salt</title><paragraph>Too short to stay.</paragraph>", 2)
     (tmp_path / "data" / "s2orc-0.gz").write_bytes(lines(record(BODY, 1, externalids=None), short))
@@ -241,17 +234,13 @@ def test_an_abstract_goes_only_for_a_full_text_that_stays(spark: SparkSession, t
     )
     abstracts = [{"corpusid": 1, "abstract": TEXT}, {"corpusid": 2, "abstract": other}]
     (tmp_path / "data" / "abstracts-0.gz").write_bytes(lines(*abstracts))
-    settings = ReadSettings.model_validate({"inputs": INPUTS[:3]})
-    before = Step("read", "ray", 1, {}, str(tmp_path))
-    reader = UnitReader(before.output, "read", settings, str(tmp_path / "data"))
-    counted = [row for unit in units(settings, str(tmp_path / "data")) for row in reader.read(unit)]
-    before.complete(lambda: Outcome(account(counted)))
-    step = cleaned(tmp_path, before, spark, CleanSettings())
+    before = read(tmp_path, tmp_path / "data", INPUTS[:3])
+    step = cleaned(tmp_path, before, CleanSettings())
     assert step.manifest().accounts["papers"].dropped == {"too_short": 1}
     assert step.manifest().accounts["abstracts"].kept == 2
-    told = DedupSettings(prefer=("papers", "abstracts"))
-    after = Step("dedup", "spark", 1, told.model_dump(mode="json"), str(tmp_path), (step,))
-    after.complete(lambda: dedup(after, told, spark))
+    settings = DedupSettings(prefer=("papers", "abstracts"))
+    after = Step("dedup", DEDUP, settings, str(tmp_path), {"documents": step}, "documents")
+    after.run()
     kept = {row["id"] for row in rows(after, "decisions") if row["keep"]}
     assert kept == {document_id("papers", "1"), document_id("abstracts", "2")}
     assert after.manifest().accounts["abstracts"].dropped == {"id_duplicate": 1}

@@ -12,67 +12,61 @@ import pytest
 
 from ingest.inputs import ReadSettings, units
 from lake.dataset import Output
-from lake.decision import DECISION, Reason
+from lake.decision import DECISION
 from lake.document import DOCUMENT, document_id
 from lake.error import UserError
 from lake.step import Account, Step
 from ray_jobs import read as job
 from ray_jobs.cluster import RaySettings, start
-from ray_jobs.read import UnitReader, read
+from ray_jobs.read import READ, UnitReader
+from tests import reasons
+from tests.jobs.outputs import content, has_decisions, rows
 
 pytestmark = pytest.mark.engine
 
-READ = {reason.value for reason in list(Reason)[: list(Reason).index(Reason.REPEATED_ID)]} | {Reason.NO_PUBMED_ID.value}
 
-
-def read_step(lake: Path, settings: ReadSettings, data: str) -> Step:
-    step = Step("read", "ray", 1, settings.model_dump(mode="json"), str(lake))
-    step.complete(lambda: read(step, settings, data))
+def read_step(lake: Path, settings: ReadSettings, data: str) -> Step[ReadSettings]:
+    step = Step("read", READ, settings, str(lake), extra={"data": data})
+    step.run()
     return step
 
 
 @pytest.fixture(scope="module")
 def step(
     ray_cluster: None, tmp_path_factory: pytest.TempPathFactory, sample_inputs: ReadSettings, samples: str
-) -> Step:
+) -> Step[ReadSettings]:
     return read_step(tmp_path_factory.mktemp("lake"), sample_inputs, samples)
 
 
-def content(step: Step) -> dict[str, bytes]:
-    root = step.output.local()
-    files = sorted(path for path in root.rglob("*") if path.is_file() and path.name != "manifest.json")
-    return {str(path.relative_to(root)): path.read_bytes() for path in files}
-
-
-def test_every_planted_record_leaves_for_its_reason_and_no_other(
-    step: Step, planted: dict[str, dict[str, str]]
+def test_each_planted_record_is_dropped_for_its_reason_and_no_other(
+    step: Step[ReadSettings], planted: dict[str, dict[str, str]]
 ) -> None:
-    rows = step.output.scan("decisions").to_table().to_pylist()
-    assert {row["id"]: row["reason"] for row in rows if not row["keep"]} == planted["read"]
-    assert set(planted["read"].values()) == READ
-    assert all(row["evidence"] for row in rows if not row["keep"])
-    assert {row["step"] for row in rows} == {"read"}
+    decisions = rows(step, "decisions")
+    assert {row["id"]: row["reason"] for row in decisions if not row["keep"]} == planted["read"]
+    assert set(planted["read"].values()) == reasons.READ
+    assert all(row["evidence"] for row in decisions if not row["keep"])
+    assert {row["step"] for row in decisions} == {"read"}
 
 
-def test_every_record_has_one_decision_and_every_kept_one_a_document(step: Step) -> None:
-    rows = step.output.scan("decisions").to_table().to_pylist()
-    documents = step.output.scan("documents").to_table().to_pylist()
-    kept = sorted((row["id"], row["source"]) for row in rows if row["keep"])
+def test_every_record_has_one_decision_and_every_kept_one_a_document(step: Step[ReadSettings]) -> None:
+    decisions, documents = rows(step, "decisions"), rows(step, "documents")
+    kept = sorted((row["id"], row["source"]) for row in decisions if row["keep"])
     assert kept == sorted((row["id"], row["source"]) for row in documents)
     total = step.manifest().total
-    assert (total.entered, total.kept) == (len(rows), len(documents))
+    assert (total.entered, total.kept) == (len(decisions), len(documents))
     assert total.entered == 249
-    gone = ("hostile_xml", "malformed_annotation", "malformed_xml", "no_body", "no_pubmed_id")
-    assert step.manifest().accounts["papers"].dropped == dict.fromkeys(gone, 1)
+    once = ("hostile_xml", "malformed_annotation", "malformed_xml", "no_body", "no_pubmed_id")
+    assert step.manifest().accounts["papers"].dropped == dict.fromkeys(once, 1)
 
 
-def test_tables_have_their_schema_and_figures_count_the_files(step: Step, samples: str) -> None:
+def test_tables_have_their_schema_and_figures_count_the_files(step: Step[ReadSettings], samples: str) -> None:
     # Of the first seven loose papers by name, which follow the archive, three are rejected.
-    for table, schema, rows in (("documents", DOCUMENT, 4), ("decisions", DECISION, 7)):
+    for table, schema, count in (("documents", DOCUMENT, 4), ("decisions", DECISION, 7)):
         assert set(step.output.scan(table).schema.names) == set(schema.names)
         name = step.output.parts(table, "papers")[1]
         stored = step.output.read_part(table, name, schema.names)
-        assert stored.cast(schema).num_rows == rows
+        assert stored.cast(schema).num_rows == count
+    assert has_decisions(step)
     figures = step.manifest().figures
     assert figures["files_by_source"] == {"abstracts": 3, "guidelines": 6, "papers": 13, "replay": 1}
     folders = ("abstracts", "guidelines", "papers", "replay", "s2")
@@ -82,14 +76,14 @@ def test_tables_have_their_schema_and_figures_count_the_files(step: Step, sample
     assert figures["files"] == 23
 
 
-def test_a_unit_is_a_part(step: Step, sample_inputs: ReadSettings, samples: str) -> None:
-    places = [(one.part, sample_inputs.inputs[one.input].source) for one in units(sample_inputs, samples)]
+def test_a_unit_is_a_part(step: Step[ReadSettings], sample_inputs: ReadSettings, samples: str) -> None:
+    places = [(unit.part, sample_inputs.inputs[unit.input].source) for unit in units(sample_inputs, samples)]
     for table in ("documents", "decisions"):
         assert sorted(Output.part_place(name) for name in step.output.parts(table)) == sorted(places)
 
 
 def test_killed_it_resumes_with_the_parts_that_lack_decisions(
-    step: Step, sample_inputs: ReadSettings, samples: str, tmp_path: Path
+    step: Step[ReadSettings], sample_inputs: ReadSettings, samples: str, tmp_path: Path
 ) -> None:
     root = tmp_path / step.output.local().name
     shutil.copytree(step.output.local(), root)
@@ -112,18 +106,19 @@ def test_pdfs_that_grobid_did_not_read_are_counted_and_named(ray_cluster: None, 
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         server = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        given: dict[str, Any] = {"format": "warc", "source": "guidelines", "paths": ["crawl/example-agency/*.warc"]}
-        given |= {"site": str(Path(samples, "sites", "example-agency.yaml"))}
-        alone, asked = (
-            read_step(tmp_path, ReadSettings.model_validate({"inputs": [given | more]}), samples)
+        pages: dict[str, Any] = {"format": "warc", "source": "guidelines", "paths": ["crawl/example-agency/*.warc"]}
+        pages |= {"site": str(Path(samples, "sites", "example-agency.yaml"))}
+        alone, with_grobid = (
+            read_step(tmp_path, ReadSettings.model_validate({"inputs": [pages | more]}), samples)
             for more in ({}, {"grobid": server})
         )
-    documents, told = (asked.output.scan(table).to_table().to_pylist() for table in ("documents", "fallbacks"))
-    assert documents == alone.output.scan("documents").to_table().to_pylist()
+    documents = rows(with_grobid, "documents")
+    assert documents == rows(alone, "documents")
     assert documents
-    assert [(one["source"], one["document"]) for one in told] == [("guidelines", one["url"]) for one in documents]
-    assert all(one["why"].startswith(f"{server}: ") for one in told)
-    assert asked.manifest().figures["pdfs_without_grobid"] == {"guidelines": len(documents)}
+    fallbacks = rows(with_grobid, "fallbacks")
+    assert [(row["source"], row["document"]) for row in fallbacks] == [("guidelines", row["url"]) for row in documents]
+    assert all(row["why"].startswith(f"{server}: ") for row in fallbacks)
+    assert with_grobid.manifest().figures["pdfs_without_grobid"] == {"guidelines": len(documents)}
     assert alone.manifest().figures["pdfs_without_grobid"] == {}
 
 
@@ -131,15 +126,16 @@ def test_what_kept_pages_lack_is_counted_with_an_example(ray_cluster: None, samp
     plain = Path(samples, "sites", "example-clinic.yaml").read_text(encoding="utf-8")
     site = tmp_path / "example-clinic.yaml"
     site.write_text(plain.replace("title: article.guideline h1", "title: h1.gone"), encoding="utf-8")
-    given: dict[str, Any] = {"format": "warc", "source": "guidelines", "paths": ["crawl/example-clinic/*.warc"]}
+    pages: dict[str, Any] = {"format": "warc", "source": "guidelines", "paths": ["crawl/example-clinic/*.warc"]}
     well, ill = (
-        read_step(tmp_path, ReadSettings.model_validate({"inputs": [given | {"site": one}]}), samples)
-        for one in (str(Path(samples, "sites", "example-clinic.yaml")), str(site))
+        read_step(tmp_path, ReadSettings.model_validate({"inputs": [pages | {"site": file}]}), samples)
+        for file in (str(Path(samples, "sites", "example-clinic.yaml")), str(site))
     )
-    urls = sorted(ill.output.scan("documents").to_table()["url"].to_pylist())
-    rows = ill.output.scan("notes").to_table().select(["document", "what", "details", "source"]).to_pylist()
-    assert sorted(row["document"] for row in rows) == urls
-    assert {tuple(row.values())[1:] for row in rows} == {("title", "h1.gone matches nothing", "guidelines")}
+    urls = sorted(row["url"] for row in rows(ill, "documents"))
+    notes = rows(ill, "notes")
+    assert sorted(note["document"] for note in notes) == urls
+    texts = {(note["what"], note["details"], note["source"]) for note in notes}
+    assert texts == {("title", "h1.gone matches nothing", "guidelines")}
     figure = {"guidelines": {"title": {"documents": len(urls), "example": urls[0]}}}
     assert ill.manifest().figures["notes"] == figure
     assert ill.manifest().accounts == well.manifest().accounts
@@ -153,7 +149,7 @@ def test_memory_holds_a_batch_and_row_groups_are_batches(
 
     monkeypatch.setattr(job, "BATCH_ROWS", 10)
     reader = UnitReader(Output(str(tmp_path)), "read", sample_inputs, samples)
-    unit = next(one for one in units(sample_inputs, samples) if one.files[0].name == "pubmed26n0001.xml.gz")
+    unit = next(unit for unit in units(sample_inputs, samples) if unit.files[0].name == "pubmed26n0001.xml.gz")
     assert sum(row["count"] for row in reader.read(unit)) == 62
     groups = pq.ParquetFile(reader.output.local("decisions", Output.part_name(unit.part, "abstracts"))).metadata
     assert [groups.row_group(n).num_rows for n in range(groups.num_row_groups)] == [10] * 6 + [2]
@@ -192,8 +188,8 @@ def test_bad_records_raise_nothing(ray_cluster: None, tmp_path: Path) -> None:
     ]
     (data / "bad.jsonl").write_bytes(b"\n".join(lines))
     fields = {name: name for name in ("text", "title", "url", "citations", "fetched_at", "mesh")}
-    one = {"format": "jsonl", "source": "web", "paths": ["*"], "fields": fields}
-    step = read_step(tmp_path, ReadSettings.model_validate({"inputs": [one]}), str(data))
+    raw = {"format": "jsonl", "source": "web", "paths": ["*"], "fields": fields}
+    step = read_step(tmp_path, ReadSettings.model_validate({"inputs": [raw]}), str(data))
     assert (step.manifest().total.entered, step.manifest().total.kept) == (12, 2)
 
 
@@ -211,7 +207,9 @@ def test_a_file_that_cannot_be_read_is_one_line_from_the_worker(ray_cluster: Non
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
-def test_one_cpu_writes_the_same_bytes(step: Step, sample_inputs: ReadSettings, samples: str, tmp_path: Path) -> None:
+def test_one_cpu_writes_the_same_bytes(
+    step: Step[ReadSettings], sample_inputs: ReadSettings, samples: str, tmp_path: Path
+) -> None:
     import ray
 
     ray.shutdown()
@@ -227,8 +225,8 @@ def test_rows_that_repeat_a_record_are_all_counted(ray_cluster: None, tmp_path: 
     data = tmp_path / "data"
     data.mkdir()
     (data / "a.jsonl").write_bytes(b'{"id": 1, "text": "a"}\n' * 3)
-    one = {"format": "jsonl", "source": "web", "paths": ["*"], "fields": {"id": "id", "text": "text"}}
-    step = read_step(tmp_path, ReadSettings.model_validate({"inputs": [one]}), str(data))
+    raw = {"format": "jsonl", "source": "web", "paths": ["*"], "fields": {"id": "id", "text": "text"}}
+    step = read_step(tmp_path, ReadSettings.model_validate({"inputs": [raw]}), str(data))
     assert step.manifest().accounts == {"web": Account.of(3)}
     decisions: pa.Table = step.output.scan("decisions").to_table()
     assert decisions["id"].to_pylist() == [document_id("web", "1")] * 3
@@ -243,9 +241,9 @@ def test_what_a_sample_passes_over_is_counted_and_no_decision(ray_cluster: None,
     (data / "all.json").write_text("".join(lines), encoding="utf-8")
     steps = []
     for paths in (["*.jsonl"], ["all.json"]):
-        one = {"format": "redpajama", "source": "replay", "paths": paths, "keep": 0.05}
+        sampled = {"format": "redpajama", "source": "replay", "paths": paths, "keep": 0.05}
         plain = {"format": "jsonl", "source": "web", "paths": ["b.jsonl"], "limit": 3}
-        settings = ReadSettings.model_validate({"inputs": [one, plain]})
+        settings = ReadSettings.model_validate({"inputs": [sampled, plain]})
         steps.append(read_step(tmp_path / paths[0].strip("*."), settings, str(data)))
     accounts = steps[0].manifest().accounts
     drawn = accounts["replay"].entered

@@ -76,7 +76,7 @@ def test_a_folder_that_can_be_written_is_made_and_stays_empty(tmp_path: Path) ->
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "lake"):
-        with pytest.raises(UserError, match=rf"^disk: {folder} cannot be written: .*; set disk= to a folder that can$"):
+        with pytest.raises(UserError, match=rf"^disk: {folder} cannot be written: .*; set disk= to a writable folder$"):
             Output(str(folder)).check_writable("disk")
 
 

@@ -108,7 +108,7 @@ def test_a_truncated_file_is_counted_behind_what_was_readable(tmp_path: Path, su
     assert told(whole) == LINES.splitlines()[: len(whole)]
     assert isinstance(drop, Drop)
     assert (drop.reason, native) == (Reason.TRUNCATED_FILE, f"folder/a{suffix}:{len(whole) + 1}")
-    assert drop.evidence.startswith(f"{native}: nothing readable from here on: ")
+    assert drop.evidence.startswith(f"{native}: nothing is readable from here on: ")
     # Of a gzip stream that lacks only its check sum, every line was readable.
     if suffix == ".gz":
         assert (cut >= 0) == (len(whole) < 400)

@@ -1,4 +1,4 @@
-"""Shards are Megatron's, byte for byte; every corruption is told."""
+"""Shards are Megatron's, byte for byte, and every corruption is an error."""
 
 import hashlib
 import struct
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from lake.dataset import Output
 from lake.error import UserError
 from mixing import shards
-from mixing.shards import check_index, pack_index, read_tokens, verify, write
-from mixing.tokenizer import Tokenizer, TokenizerSettings, TrainSettings, train
+from mixing.shards import index_bytes, read_index, read_tokens, verify_shard, write
+from mixing.tokenizer.tokenizer import Tokenizer
 
 VOCABULARY, EOD = 1000, 999
 
@@ -26,24 +26,19 @@ def documents(*lengths: int, high: int = EOD) -> list[np.ndarray]:
     return [random.integers(0, high, length) for length in lengths]
 
 
-@pytest.fixture(scope="module")
-def made() -> Tokenizer:
-    return train(["a short text of words"] * 9, TokenizerSettings(train=TrainSettings(vocab_size=400)))
-
-
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=8))
 @settings(max_examples=100, deadline=None)
-def test_any_text_comes_back_from_a_shard(made: Tokenizer, texts: list[str]) -> None:
+def test_any_text_comes_back_from_a_shard(trained: Tokenizer, texts: list[str]) -> None:
     with TemporaryDirectory() as folder:
-        written = write(Path(folder), "s", made.encode(texts), made.vocab_size, made.eod)
+        written = write(Path(folder), "s", trained.encode(texts), trained.vocab_size, trained.eod)
         prefix = Path(folder, "s")
-        found = verify(prefix, made.vocab_size, made.eod)
-        assert (written.documents, written.tokens) == (len(texts), found.tokens)
+        index = verify_shard(prefix, trained.vocab_size, trained.eod)
+        assert (written.documents, written.tokens) == (len(texts), index.tokens)
         offset = 0
-        for text, length in zip(texts, found.lengths.tolist(), strict=True):
+        for text, length in zip(texts, index.lengths.tolist(), strict=True):
             *ids, end = read_tokens(Output(str(prefix.parent)), prefix.name, offset, length)
-            assert made.decode(ids) == text
-            assert end == made.eod
+            assert trained.decode(ids) == text
+            assert end == trained.eod
             offset += length
 
 
@@ -53,23 +48,23 @@ def test_bytes_are_megatrons(tmp_path: Path, vocabulary: int) -> None:
     from megatron.core.datasets.indexed_dataset import DType, IndexedDataset, IndexedDatasetBuilder
 
     eod = vocabulary - 1
-    given_ids = documents(1, 7, 300, 2, high=eod)
-    write(tmp_path, "ours", given_ids, vocabulary, eod)
+    token_ids = documents(1, 7, 300, 2, high=eod)
+    write(tmp_path, "ours", token_ids, vocabulary, eod)
     builder = IndexedDatasetBuilder(str(tmp_path / "theirs.bin"), dtype=DType.optimal_dtype(vocabulary))
-    for ids in given_ids:
+    for ids in token_ids:
         builder.add_document(torch.tensor([*ids.tolist(), eod]), [len(ids) + 1])
     builder.finalize(str(tmp_path / "theirs.idx"))
     for kind in ("bin", "idx"):
         assert (tmp_path / f"ours.{kind}").read_bytes() == (tmp_path / f"theirs.{kind}").read_bytes()
     theirs = IndexedDataset(str(tmp_path / "ours"))
-    assert [one.tolist() for one in theirs[0:4]] == [[*ids.tolist(), eod] for ids in given_ids]
+    assert [ids.tolist() for ids in theirs[0:4]] == [[*ids.tolist(), eod] for ids in token_ids]
 
 
-def test_what_was_written_is_told(tmp_path: Path) -> None:
-    found = write(tmp_path, "s", documents(3, 4), VOCABULARY, EOD)
-    assert (found.name, found.documents, found.tokens) == ("s", 2, 9)
-    assert found.bin_sha256 == hashlib.sha256((tmp_path / "s.bin").read_bytes()).hexdigest()
-    assert found.idx_sha256 == hashlib.sha256((tmp_path / "s.idx").read_bytes()).hexdigest()
+def test_the_result_describes_the_files(tmp_path: Path) -> None:
+    shard = write(tmp_path, "s", documents(3, 4), VOCABULARY, EOD)
+    assert (shard.name, shard.documents, shard.tokens) == ("s", 2, 9)
+    assert shard.bin_sha256 == hashlib.sha256((tmp_path / "s.bin").read_bytes()).hexdigest()
+    assert shard.idx_sha256 == hashlib.sha256((tmp_path / "s.idx").read_bytes()).hexdigest()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.bin", "s.idx"]
 
 
@@ -79,9 +74,9 @@ def test_a_wrong_document_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: list[int], block: int
 ) -> None:
     monkeypatch.setattr(shards, "WRITTEN_AT_ONCE", block)
-    given_ids = [np.array([1]), np.array([2, 3]), np.array(wrong, dtype=np.int64), np.array([4])]
+    token_ids = [np.array([1]), np.array([2, 3]), np.array(wrong, dtype=np.int64), np.array([4])]
     with pytest.raises(ValueError, match="s: document 2 has"):
-        write(tmp_path, "s", given_ids, VOCABULARY, EOD)
+        write(tmp_path, "s", token_ids, VOCABULARY, EOD)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -91,24 +86,24 @@ def test_a_wrong_document_leaves_no_file(
     st.sampled_from([np.uint16, np.int32, np.uint32, np.int64]),
 )
 @settings(max_examples=100, deadline=None)
-def test_blocks_leave_no_trace(given_ids: list[list[int]], block: int, kind: type[np.integer]) -> None:
+def test_blocks_leave_no_trace(token_ids: list[list[int]], block: int, kind: type[np.integer]) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "WRITTEN_AT_ONCE", block)
-        found = write(Path(folder), "s", (np.array(one, kind) for one in given_ids), VOCABULARY, EOD)
-        expected = np.array([token for one in given_ids for token in (*one, EOD)], np.uint16).tobytes()
+        shard = write(Path(folder), "s", (np.array(ids, kind) for ids in token_ids), VOCABULARY, EOD)
+        expected = np.array([token for ids in token_ids for token in (*ids, EOD)], np.uint16).tobytes()
         assert Path(folder, "s.bin").read_bytes() == expected
-        assert Path(folder, "s.idx").read_bytes() == pack_index([len(one) + 1 for one in given_ids], np.uint16)
-        assert (found.documents, found.tokens) == (len(given_ids), len(expected) // 2)
-        assert found.bin_sha256 == hashlib.sha256(expected).hexdigest()
+        assert Path(folder, "s.idx").read_bytes() == index_bytes([len(ids) + 1 for ids in token_ids], np.uint16)
+        assert (shard.documents, shard.tokens) == (len(token_ids), len(expected) // 2)
+        assert shard.bin_sha256 == hashlib.sha256(expected).hexdigest()
 
 
 def test_memory_holds_a_block_and_not_the_shard(tmp_path: Path) -> None:
     def peak(count: int) -> int:
         tracemalloc.start()
         write(tmp_path, "s", (np.full(1000, 7, np.uint16) for _ in range(count)), VOCABULARY, EOD)
-        _, found = tracemalloc.get_traced_memory()
+        _, size = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        return found
+        return size
 
     assert peak(8_000) < 1.5 * peak(1_000)
 
@@ -154,13 +149,13 @@ CORRUPTIONS = {
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_every_corruption_is_told(tmp_path: Path, name: str) -> None:
+def test_every_corruption_is_an_error(tmp_path: Path, name: str) -> None:
     corrupt, message = CORRUPTIONS[name]
     write(tmp_path, "s", documents(3, 4, 5), VOCABULARY, EOD)
-    verify(tmp_path / "s", VOCABULARY, EOD)
+    verify_shard(tmp_path / "s", VOCABULARY, EOD)
     corrupt(tmp_path)
     with pytest.raises(UserError, match=message) as raised:
-        verify(tmp_path / "s", VOCABULARY, EOD)
+        verify_shard(tmp_path / "s", VOCABULARY, EOD)
     assert "\n" not in str(raised.value)
 
 
@@ -174,21 +169,21 @@ def test_no_byte_of_an_index_can_change_unseen(at: int, value: int) -> None:
             return
         overwrite("s.idx", at, bytes([value]))(Path(folder))
         with pytest.raises(UserError):
-            check_index(Path(folder, "s"))
+            read_index(Path(folder, "s"))
 
 
-def test_a_shard_of_a_larger_vocabulary_is_told(tmp_path: Path) -> None:
+def test_a_shard_of_a_larger_vocabulary_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, "s", documents(3), VOCABULARY, EOD)
     with pytest.raises(UserError, match="uint16 tokens, where a vocabulary of 70000 takes int32"):
-        verify(tmp_path / "s", 70_000, EOD)
+        verify_shard(tmp_path / "s", 70_000, EOD)
 
 
 def test_names_with_dots_stay_whole(tmp_path: Path) -> None:
     write(tmp_path, "train-v1.5-00000", documents(3), VOCABULARY, EOD)
-    assert check_index(tmp_path / "train-v1.5-00000").tokens == 4
+    assert read_index(tmp_path / "train-v1.5-00000").tokens == 4
 
 
-def test_reading_past_the_end_is_told(tmp_path: Path) -> None:
+def test_reading_past_the_end_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, "s", documents(3), VOCABULARY, EOD)
     with pytest.raises(UserError, match="tokens 2 to 5 of 4"):
         read_tokens(Output(str(tmp_path)), "s", 2, 3)

@@ -1,4 +1,4 @@
-"""Places of documents in shards: every copy has one, evenly, in an order that parts and neighbours do not change."""
+"""Every copy of a document has a place in a shard, and parts and neighbours do not change it."""
 
 import numpy as np
 import pytest
@@ -42,11 +42,11 @@ def test_more_shards_than_parts_can_be_named_are_refused() -> None:
     assert PART.search(Output.part_name(MOST_SHARDS - 1))
     assert not PART.search(Output.part_name(MOST_SHARDS))
     assert Layout.of({TRAIN: 99_999, VALIDATION: 1}, 1).total == MOST_SHARDS
-    with pytest.raises(UserError, match=r"shard\.tokens: 1 make 100,001 shards .* set it to 2 or more"):
+    with pytest.raises(UserError, match=r"shard\.tokens: 1 makes 100,001 shards .* set it to 2 or more"):
         Layout.of({TRAIN: 100_000, VALIDATION: 1}, 1)
-    with pytest.raises(UserError, match=r"set it to (\d+) or more") as told:
+    with pytest.raises(UserError, match=r"set it to (\d+) or more") as raised:
         Layout.of({TRAIN: 46_700_000_001, VALIDATION: 1_400_000_001}, 100)
-    enough = int(str(told.value).split("set it to ")[1].split()[0])
+    enough = int(str(raised.value).split("set it to ")[1].split()[0])
     assert Layout.of({TRAIN: 46_700_000_001, VALIDATION: 1_400_000_001}, enough).total <= MOST_SHARDS
 
 

@@ -1,4 +1,4 @@
-"""Scores of papers after table 10 of the MEDITRON paper, and the counts of copies they come to."""
+"""Scores of papers after table 10 of the MEDITRON paper, and the counts of copies that follow."""
 
 import math
 from pathlib import Path
@@ -38,9 +38,9 @@ def scored(settings: Upsampling | None = None, **paper: object) -> Scored:
     ],
 )
 def test_a_publication_type_has_its_score(score: float, types: tuple[str, ...]) -> None:
-    for one in types:
-        assert scored(types=["Journal Article", one]).score == score
-        assert (one in TYPES) == (score > 0)
+    for kind in types:
+        assert scored(types=["Journal Article", kind]).score == score
+        assert (kind in TYPES) == (score > 0)
 
 
 def test_no_other_type_scores() -> None:
@@ -57,7 +57,7 @@ def test_no_other_type_scores() -> None:
         ({"types": ["Meta-Analysis"], "mesh": ["Humans", "Animals"]}, "MeSH Animals"),
     ],
 )
-def test_what_is_filtered_out_names_its_category(paper: dict[str, object], category: str) -> None:
+def test_a_filtered_paper_names_its_category(paper: dict[str, object], category: str) -> None:
     assert scored(**paper) == Scored(0.0, (category,), filtered_out=True)
 
 
@@ -70,7 +70,7 @@ def test_what_is_filtered_out_names_its_category(paper: dict[str, object], categ
         {"mesh": ["Preprint"]},
     ],
 )
-def test_what_only_looks_like_it_stays(paper: dict[str, object]) -> None:
+def test_similar_names_are_not_filtered_out(paper: dict[str, object]) -> None:
     assert not scored(**paper).filtered_out
 
 
@@ -101,9 +101,9 @@ def test_a_reviewed_journal_scores_one(journal: str) -> None:
     ],
 )
 def test_age_scores_at_the_reference_date(published: str | None, score: float, category: str) -> None:
-    found = scored(types=["Guideline"], published=published)
-    assert found.score == 1 + score
-    assert found.categories == ("Guideline", category, "citations unknown")
+    paper = scored(types=["Guideline"], published=published)
+    assert paper.score == 1 + score
+    assert paper.categories == ("Guideline", category, "citations unknown")
 
 
 @pytest.mark.parametrize(
@@ -118,16 +118,16 @@ def test_age_scores_at_the_reference_date(published: str | None, score: float, c
     ],
 )
 def test_citations_score_among_papers_of_the_year(citations: int | None, score: float, category: str) -> None:
-    found = scored(types=["Guideline"], published="1990-05", citations=citations)
-    assert found.score == 1 + score
-    assert found.categories == ("Guideline", "age old", category)
+    paper = scored(types=["Guideline"], published="1990-05", citations=citations)
+    assert paper.score == 1 + score
+    assert paper.categories == ("Guideline", "age old", category)
 
 
 def test_citations_of_a_year_without_bounds_are_unknown() -> None:
     assert "citations unknown" in scored(types=["Guideline"], published="1991", citations=500).categories
 
 
-def test_where_most_papers_are_never_cited_only_those_that_are_score() -> None:
+def test_where_most_papers_have_no_citation_any_citation_scores() -> None:
     assert scored(types=["Guideline"], published="2022", citations=0).score == 1 + 1
     assert scored(types=["Guideline"], published="2022", citations=1).score == 1 + 1 + 1
 
@@ -141,23 +141,23 @@ def test_age_and_citations_count_only_beside_another_category() -> None:
 
 
 def test_scores_add_up() -> None:
-    found = scored(
+    paper = scored(
         types=["Randomized Controlled Trial", "Clinical Trial, Phase III", "Comment", "randomized controlled trial"],
         mesh=["Humans"],
         journal="BMJ",
         published="2015-03",
         citations=5,
     )
-    assert found.score == 2.9, "0.5 + 0.6 + 0.1 + 1 + 0.2 + 0.5"
+    assert paper.score == 2.9, "0.5 + 0.6 + 0.1 + 1 + 0.2 + 0.5"
 
 
 @given(st.lists(st.sampled_from(sorted(TYPES)), unique=True), st.randoms())
 def test_order_case_and_punctuation_do_not_matter(types: list[str], random: object) -> None:
-    other = [one.upper().replace(",", " –") for one in types]
+    other = [kind.upper().replace(",", " –") for kind in types]
     random.shuffle(other)  # type: ignore[attr-defined]
-    found = scored(types=types, published="2020", citations=1)
-    assert found == scored(types=other, published="2020", citations=1)
-    assert math.isclose(found.score, sum(TYPES[one] for one in types) + bool(types), abs_tol=1e-9)
+    paper = scored(types=types, published="2020", citations=1)
+    assert paper == scored(types=other, published="2020", citations=1)
+    assert math.isclose(paper.score, sum(TYPES[kind] for kind in types) + bool(types), abs_tol=1e-9)
 
 
 # Counts ---------------------------------------------------------------------------------------------------------------
@@ -184,11 +184,11 @@ def test_counts_have_the_mean_of_one_plus_the_score(score: float) -> None:
 
 
 def test_a_higher_score_never_gives_fewer() -> None:
-    found = [counts(IDS[:500], [Scored(score / 10, ())] * 500) for score in range(40)]
-    assert (np.diff(found, axis=0) >= 0).all()
+    rising = [counts(IDS[:500], [Scored(score / 10, ())] * 500) for score in range(40)]
+    assert (np.diff(rising, axis=0) >= 0).all()
 
 
-def test_chance_is_apart_from_that_of_the_split_and_the_order() -> None:
+def test_counts_do_not_depend_on_split_and_order() -> None:
     more = counts(IDS, [Scored(0.5, ())] * len(IDS)) == 2
     low = stable_hash(IDS, "mix:40") < 1 << 62
     assert abs((more & low).mean() - 0.25) < 0.012
@@ -228,19 +228,21 @@ def test_other_scores_replace_the_table() -> None:
         {"citations": {"top": 0.6}},
     ],
 )
-def test_a_setting_that_makes_no_sense_is_told(wrong: dict[str, object]) -> None:
+def test_a_setting_that_makes_no_sense_is_an_error(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Upsampling.model_validate(wrong)
 
 
-def test_a_list_of_journals_of_ones_own(tmp_path: Path) -> None:
+def test_a_file_of_journals(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("journals: [Annals of Invented Medicine]\n", encoding="utf-8")
-    mine = Upsampling.model_validate({"journals": str(file)})
-    assert mine.journals == ("Annals of Invented Medicine",), "the names are part of the config, so of the fingerprint"
-    assert scored(mine, journal="annals of invented medicine.").score == 1
-    assert scored(mine, journal="BMJ").score == 0
-    assert Upsampling.model_validate(mine.model_dump(mode="json")) == mine
+    settings = Upsampling.model_validate({"journals": str(file)})
+    assert settings.journals == ("Annals of Invented Medicine",), (
+        "the names are part of the config, so of the fingerprint"
+    )
+    assert scored(settings, journal="annals of invented medicine.").score == 1
+    assert scored(settings, journal="BMJ").score == 0
+    assert Upsampling.model_validate(settings.model_dump(mode="json")) == settings
     file.write_text("journal: [BMJ]\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"mine\.yaml: .*journals"):
         Upsampling.model_validate({"journals": str(file)})
@@ -264,4 +266,4 @@ def test_a_name_is_known_by_its_words(name: str, words: str) -> None:
 
 def test_the_year_of_a_date() -> None:
     dates = ("2012", "2012-07", "2012-07-19", "12", "", None)
-    assert [year_of(one) for one in dates] == ["2012", "2012", "2012", None, None, None]
+    assert [year_of(date) for date in dates] == ["2012", "2012", "2012", None, None, None]

@@ -1,4 +1,4 @@
-"""Which worker sees which sequence: the same ones a step for every number of workers, wherever the shards are."""
+"""A step sees the same sequences with any number of workers, wherever the shards are."""
 
 from pathlib import Path
 
@@ -16,16 +16,16 @@ from train.recipe import Batch
 
 
 class Numbered:
-    """A sequence whose every field is its own number."""
+    """Sequences in which every field holds the sequence's number."""
 
     def __getitem__(self, index: int) -> Tensors:
         return {name: torch.tensor([index]) for name in FIELDS}
 
 
 def seen(step: int, batch: Batch, ranks: int) -> list[int]:
-    batches = [one for rank in range(ranks) for one in micro_batches(Numbered(), step, batch, rank, ranks)]
-    assert all(one["tokens"].shape == (batch.micro, 1) for one in batches)
-    return [int(index) for one in batches for index in one["tokens"]]
+    batches = [micro for rank in range(ranks) for micro in micro_batches(Numbered(), step, batch, rank, ranks)]
+    assert all(micro["tokens"].shape == (batch.micro, 1) for micro in batches)
+    return [int(index) for micro in batches for index in micro["tokens"]]
 
 
 @given(st.integers(0, 50), st.integers(1, 4), st.integers(1, 4), st.sampled_from([1, 2, 4]))
@@ -40,15 +40,15 @@ def test_shards_are_grouped_by_source_within_a_split() -> None:
         for split in ("train", "validation")
         for source in ("papers", "abstracts")
     ]
-    found = Shards.of(Output("/lake"), rows, "train").prefixes
-    assert found == {"abstracts": [("/lake/train-abstracts", 7)], "papers": [("/lake/train-papers", 7)]}
+    prefixes = Shards.of(Output("/lake"), rows, "train").prefixes
+    assert prefixes == {"abstracts": [("/lake/train-abstracts", 7)], "papers": [("/lake/train-papers", 7)]}
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_steps_do_not_overlap(ranks: int) -> None:
     batch = Batch(total=8, micro=2)
-    every = np.concatenate([seen(step, batch, ranks) for step in range(5)])
-    assert every.tolist() == list(range(40))
+    sequences = np.concatenate([seen(step, batch, ranks) for step in range(5)])
+    assert sequences.tolist() == list(range(40))
 
 
 VOCABULARY = Vocabulary(100, 98, 99, "made here")
@@ -82,6 +82,6 @@ def test_two_ranks_open_the_one_shard_of_a_bucket(tmp_path: Path, monkeypatch: p
 
 def _hold_out(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    found = validation_data(HELD_OUT, 3, 16, VOCABULARY, Path(folder, "cache"), 1)["papers"]
-    assert [len(one["tokens"]) for one in found] == [16] * 3
+    papers = validation_data(HELD_OUT, 3, 16, VOCABULARY, Path(folder, "cache"), 1)["papers"]
+    assert [len(sequence["tokens"]) for sequence in papers] == [16] * 3
     dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""One worker's run, without Ray: what a killed run left behind does not end it."""
+"""One worker trains without Ray, and files that a killed run left do not stop it."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,9 +10,10 @@ import torch.distributed as dist
 
 from lake.dataset import Output
 from mixing.shards import write
-from train.checkpoint import folder_of, read_state
+from train.checkpoint import folder_of
 from train.data import Shards, Vocabulary
-from train.loop import CACHE, CHECKPOINTS, Job, train
+from train.history import CHECKPOINTS, read_state
+from train.loop import CACHE, Job, train
 from train.recipe import Recipe
 
 STEPS = 4
@@ -32,7 +33,7 @@ VOCABULARY = Vocabulary(100, 98, 99, "made here")
 
 @pytest.fixture
 def alone() -> Iterator[None]:
-    """A process group of this process."""
+    """A process group of this process alone."""
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     yield
     dist.destroy_process_group()
@@ -40,25 +41,25 @@ def alone() -> Iterator[None]:
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    folder, chance = Output(str(tmp_path / "shards")), np.random.default_rng(1)
+    folder, rng = Output(str(tmp_path / "shards")), np.random.default_rng(1)
     rows = []
     for split, name in (("train", "one"), ("train", "two"), ("validation", "held")):
-        documents = (chance.integers(0, 98, size) for size in chance.integers(5, 60, 20))
+        documents = (rng.integers(0, 98, size) for size in rng.integers(5, 60, 20))
         shard = write(tmp_path / "shards", name, documents, VOCABULARY.vocab_size, VOCABULARY.eod)
         rows.append({"split": split, "source": "papers", "name": name, "tokens": shard.tokens})
     both = (Shards.of(folder, rows, split) for split in ("train", "validation"))
     return Job(RECIPE, 1, VOCABULARY, *both, tmp_path / "run")
 
 
-def told(job: Job) -> tuple[list[float], list[dict[str, object]]]:
+def losses(job: Job) -> tuple[list[float], list[dict[str, object]]]:
     state = read_state(folder_of(job.folder / CHECKPOINTS, STEPS))
     return [row["loss"] for row in state["losses"]], state["validation"]
 
 
-def test_indexes_that_a_kill_cut_are_built_anew(alone: None, job: Job) -> None:
+def test_indexes_cut_by_a_kill_are_rebuilt(alone: None, job: Job) -> None:
     job.folder.mkdir()
     train(job)
-    whole = told(job)
+    whole = losses(job)
     assert len(whole[0]) == STEPS
     shutil.rmtree(job.folder / CHECKPOINTS)
     indexes = sorted((job.folder / CACHE).glob("*_index.npy"))
@@ -67,5 +68,5 @@ def test_indexes_that_a_kill_cut_are_built_anew(alone: None, job: Job) -> None:
     for path, data in zip(indexes, before, strict=True):
         path.write_bytes(data[: len(data) // 2])
     train(job)
-    assert told(job) == whole
+    assert losses(job) == whole
     assert [path.read_bytes() for path in indexes] == before

@@ -1,4 +1,4 @@
-"""The recipe: published model sizes, and combinations that cannot train are told at once."""
+"""Models have their published sizes, and settings that cannot train are errors at once."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def test_a_tied_output_layer_is_counted_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "change", "said"),
+    ("section", "change", "message"),
     [
         ("model", {"heads": 5}, "hidden 64"),
         ("model", {"kv_heads": 3}, "multiple of kv_heads 3"),
@@ -45,15 +45,15 @@ def test_a_tied_output_layer_is_counted_once() -> None:
         ("optimizer", {"min_lr": 1.0}, "min_lr 1.0 is above"),
     ],
 )
-def test_what_cannot_train_is_told(section: str, change: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_what_cannot_train_is_an_error(section: str, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         Recipe.model_validate(GOOD | {section: GOOD[section] | change})
 
 
-def test_how_often_is_saved_does_not_change_the_result_and_so_not_the_fingerprint() -> None:
-    one, other = (Recipe.model_validate(GOOD | {"checkpoint_every": every}) for every in (1, 5))
-    assert one.model_dump(mode="json") == other.model_dump(mode="json")
-    assert one.checkpoint_every != other.checkpoint_every
+def test_the_interval_of_checkpoints_is_not_in_the_fingerprint() -> None:
+    first, other = (Recipe.model_validate(GOOD | {"checkpoint_every": every}) for every in (1, 5))
+    assert first.model_dump(mode="json") == other.model_dump(mode="json")
+    assert first.checkpoint_every != other.checkpoint_every
 
 
 def test_padding_of_the_vocabulary() -> None:

@@ -1,0 +1,5 @@
+"""`python -m gap`: the same as `gap`."""
+
+from gap.cli import main
+
+main()

@@ -1,0 +1,136 @@
+"""The Hub's cards of a run: of its mixture as a data set, and of its first model."""
+
+import re
+from typing import Any
+
+from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
+
+from eval import composition, template
+from eval.ledger import ledger
+from eval.summary import Licences, Model, Run, licences, validation_loss, verdict
+from eval.text import one_line
+from lake.step import Kind
+
+HUB_LICENCES = frozenset(
+    "apache-2.0 mit cc0-1.0 pddl cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0".split()  # noqa: SIM905
+)
+"""The Hub's names of the licences under which documents may be redistributed."""
+
+ENGLISH, UNDETERMINED = "en", "und"
+"""The Hub takes ISO 639 codes of languages."""
+
+SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
+
+
+def dataset_card(run: Run) -> str:
+    """The card of the mixture."""
+    held = licences(run)
+    head = DatasetCardData(
+        pretty_name=one_line(run.name),
+        language=_languages(run, held),
+        task_categories=["text-generation"],
+        size_categories=[size_category(run.total["train_documents"] + run.total["validation_documents"])],
+        **_licence(held),
+        tags=["medical", "pretraining", "megatron"],
+    )
+    return _card("dataset_card.jinja", head, _facts(run, held))
+
+
+def model_card(run: Run) -> str:
+    """The card of the first model, with the medical safety advisory.
+
+    Its table has the scores of all models, but the Hub's index takes only those of the model that it is about.
+    """
+    held, model = licences(run), run.models[0]
+    results = _results(model)
+    head = ModelCardData(
+        model_name=one_line(run.name) if results else None,
+        language=_languages(run, held),
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        **_licence(held),
+        tags=["medical", "pretraining", "megatron", "llama"],
+        eval_results=results or None,
+    )
+    losses = {"before": validation_loss(run, model, 0), "after": validation_loss(run, model, -1)}
+    return _card("model_card.jinja", head, _facts(run, held) | {"model": model} | losses)
+
+
+def size_category(documents: int) -> str:
+    """The Hub's name for a number of documents."""
+    for position, bound in enumerate(SIZES):
+        if documents < 1000 * 10**position:
+            return f"n<{bound}" if position == 0 else f"{SIZES[position - 1]}<n<{bound}"
+    return f"n>{SIZES[-1]}"
+
+
+def _licence(held: Licences) -> dict[str, str]:
+    """The licence that the Hub shows: that of all documents if they have one and are free, else `other`."""
+    if held.only is None:
+        return {"license": "other", "license_name": "mixed-see-sources"}
+    name = held.only.lower()
+    if name in HUB_LICENCES:
+        return {"license": name}
+    return {"license": "other", "license_name": re.sub("[^a-z0-9.]+", "-", name).strip("-")[:60] or "see-sources"}
+
+
+def _by_language(run: Run, held: Licences) -> tuple[list[str], list[str]]:
+    """The sources of which cleaning kept only English, and those whose language it did not check."""
+    rules = run.of(Kind.CLEANER).config["language"]
+    english = [source for source in held.documents if rules.get(source) is not None]
+    return english, [source for source in held.documents if source not in english]
+
+
+def _languages(run: Run, held: Licences) -> list[str] | None:
+    english, undetermined = _by_language(run, held)
+    return [ENGLISH] * bool(english) + [UNDETERMINED] * bool(undetermined) or None
+
+
+def _masked(run: Run, held: Licences) -> dict[str, dict[str, int]]:
+    """How much personal data was masked, by source and kind, where the configuration asks for it."""
+    clean = run.of(Kind.CLEANER)
+    return {
+        source: {kind: clean.figures["masked"].get(source, {}).get(kind, 0) for kind in kinds}
+        for source in held.documents
+        if (kinds := clean.config["mask"].get(source))
+    }
+
+
+def _results(model: Model) -> list[EvalResult]:
+    """The benchmarks with an answered question, for the Hub's index of models."""
+    return [
+        EvalResult(
+            task_type="multiple-choice",
+            task_name=one_line(f"{row['title']}, {evaluation.figures['mode']}"),
+            dataset_type=one_line(row["hub"] if row["hub"] != "none" else row["benchmark"]),
+            dataset_name=one_line(row["title"]),
+            dataset_config=one_line(row["benchmark"]),
+            metric_type="accuracy",
+            metric_name=f"accuracy, 95 % interval {row['low']:.3f} to {row['high']:.3f}, chance {row['chance']:.3f}",
+            metric_value=round(row["accuracy"], 4),
+        )
+        for evaluation in model.evaluations
+        for row in evaluation.figures["benchmarks"]
+        if row["accuracy"] is not None
+    ]
+
+
+def _facts(run: Run, held: Licences) -> dict[str, Any]:
+    english, undetermined = _by_language(run, held)
+    return {
+        "run": run,
+        "Kind": Kind,
+        "composition": composition,
+        "held": held,
+        "licence": _licence(held),
+        "english": english,
+        "undetermined": undetermined,
+        "masked": _masked(run, held),
+        "ledger": ledger,
+        "verdict": verdict,
+    }
+
+
+def _card(name: str, head: CardData, facts: dict[str, Any]) -> str:
+    body = template.markdown("gap", ".").get_template(name).render(facts)
+    return f"---\n{head.to_yaml()}\n---\n\n{body}\n"

@@ -1,0 +1,184 @@
+"""Time and storage of each step: measured if it is done, else estimated from its kind."""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gap.config import Config
+from gap.expect import BYTES_PER_TOKEN, Foreseen
+from lake.marks import FORMAT_TOKENS
+from lake.step import Kind, Step, Steps, of_kind
+from mixing.shards import token_type
+from mixing.shuffle import Layout
+from mixing.split import SPLITS
+from mixing.tokenizer.chatml import CHAT_TOKENS
+
+ADOPTED_VOCABULARY = 32_000 + len(FORMAT_TOKENS) + len(CHAT_TOKENS) + 1
+"""The ids of a tokenizer like Llama 2's with a token for padding. It stands in while the tokenizer is missing."""
+
+BF16_PEAK, PART_OF_PEAK = 312e12, 0.42
+"""FLOP a second of an A100, and the part of it that the MEDITRON paper reports for its 70B model."""
+
+CORE_TRAINS, CORE_INFERS = 24e9, 50e9
+"""FLOP a second of one core in float32, measured in pretraining configs/demo.yaml and in vLLM on 127-token prompts."""
+
+QUESTIONS, QUESTION_TOKENS = 1_000, 250
+"""Assumed for a benchmark without a limit: its questions, and the tokens of a prompt."""
+
+CHECKPOINTS = 2
+"""Checkpoints that stay on disk."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a step takes.
+
+    `seconds` from start to end are None if the config does not say how many cores the step gets. `core_seconds` and
+    `gpu_seconds` measure the work and are zero if the step is `done`. The step writes `size` bytes and holds `scratch`
+    more while it runs.
+    """
+
+    seconds: float | None
+    core_seconds: float = 0
+    gpu_seconds: float = 0
+    on: str = ""
+    size: float | None = None
+    scratch: float = 0
+    done: bool = False
+
+
+def efforts(config: Config, steps: Steps, known: Foreseen) -> dict[str, Effort]:
+    """By step: what it took if it is done, else what to expect."""
+    estimator = Estimator(config, known, vocabulary(steps))
+    return {
+        name: Effort(step.manifest().seconds, size=_size(step), done=True) if step.done else estimator.effort(step)
+        for name, step in steps.items()
+    }
+
+
+def vocabulary(steps: Steps) -> int:
+    """The number of ids: that of the tokenizer if it is done, else an estimate."""
+    (tokenizer,) = of_kind(steps, Kind.TOKENIZER)
+    if tokenizer.done:
+        return int(tokenizer.manifest().figures["vocab_size"])
+    trained = tokenizer.settings.train
+    return trained.vocab_size if trained else ADOPTED_VOCABULARY
+
+
+def shards(config: Config, known: Foreseen) -> dict[str, int]:
+    """The number of shards by source, train and validation together."""
+    return {
+        row["source"]: Layout.of({split: row[f"{split}_tokens"] for split in SPLITS}, config.shard.tokens).total
+        for row in known.mixture[:-1]
+    }
+
+
+def _size(step: Step[Any]) -> float | None:
+    """Bytes of the step's folder; None if it is not local."""
+    if not step.output.is_local:
+        return None
+    return sum(path.stat().st_size for path in step.output.local().rglob("*") if path.is_file())
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """Estimates steps by their kind. `ids` is the size of the vocabulary."""
+
+    config: Config
+    known: Foreseen
+    ids: int
+
+    def effort(self, step: Step[Any]) -> Effort:
+        special: dict[Kind, Callable[[Step[Any]], Effort]] = {
+            Kind.READER: self._reader,
+            Kind.SHARDS: self._shards,
+            Kind.TRAINING: self._training,
+            Kind.EXPORT: self._export,
+            Kind.EVALUATION: self._evaluation,
+        }
+        return special.get(step.kind, self._documents)(step)
+
+    def _documents(self, step: Step[Any]) -> Effort:
+        documents, text, cost = self.known.documents, self.known.text, step.body.cost
+        return self._on_cores(
+            step, cost.core_seconds(documents, text), cost.written(documents, text), text * cost.scratch_bytes
+        )
+
+    def _reader(self, step: Step[Any]) -> Effort:
+        size = step.body.cost.written(self.known.documents, self.known.text)
+        return self._on_cores(step, sum(raw.seconds for raw in self.known.raw.values()), size)
+
+    def _shards(self, step: Step[Any]) -> Effort:
+        total, cost = self.known.mixture[-1], step.body.cost
+        documents, tokens = (sum(total[f"{split}_{what}"] for split in SPLITS) for what in ("documents", "tokens"))
+        text = tokens * BYTES_PER_TOKEN
+        size = cost.written(documents, text) + tokens * np.dtype(token_type(self.ids)).itemsize
+        # While it runs, the step holds all tokens a second time, as pieces.
+        return self._on_cores(step, cost.core_seconds(documents, text), size, size)
+
+    def _training(self, step: Step[Any]) -> Effort:
+        recipe = step.settings
+        parameters = recipe.model.parameters(self.ids)
+        # Six operations for each parameter and token: two forward, four backward.
+        flops = 6 * parameters * recipe.tokens
+        # Both precisions keep float32 weights and AdamW's two moments; bfloat16 adds its own weights.
+        size = CHECKPOINTS * parameters * (12 + (2 if _on_gpu(recipe) else 0))
+        if _on_gpu(recipe):
+            gpus = recipe.parallel.workers
+            seconds = flops / BF16_PEAK / PART_OF_PEAK
+            return Effort(seconds / gpus, gpu_seconds=seconds, on=_many(gpus, "A100"), size=size)
+        return _timed(step.body.cost.start, flops / CORE_TRAINS, ray_cores(self.config), size)
+
+    def _export(self, step: Step[Any]) -> Effort:
+        recipe = step.input("trained").settings
+        parameters = recipe.model.parameters(self.ids)
+        # One core runs both the trained and the written model forward.
+        flops = 4 * parameters * step.settings.sequences * recipe.sequence
+        return _timed(step.body.cost.start, flops / CORE_INFERS, 1, (2 if _on_gpu(recipe) else 4) * parameters)
+
+    def _evaluation(self, step: Step[Any]) -> Effort:
+        recipe = step.input("model").input("trained").settings
+        questions = sum(benchmark.limit or QUESTIONS for benchmark in step.settings.benchmarks)
+        flops = 2 * recipe.model.parameters(self.ids) * QUESTION_TOKENS * questions
+        if _on_gpu(recipe):
+            seconds = flops / BF16_PEAK / PART_OF_PEAK
+            return Effort(step.body.cost.start + seconds, gpu_seconds=seconds, on="1 A100")
+        return _timed(step.body.cost.start, flops / CORE_INFERS, ray_cores(self.config))
+
+    def _on_cores(self, step: Step[Any], core_seconds: float, size: float, scratch: float = 0) -> Effort:
+        engines = {"spark": spark_cores, "ray": ray_cores}
+        cores = engines[step.body.engine](self.config) if step.body.engine in engines else 1
+        return _timed(step.body.cost.start, core_seconds, cores, size or None, scratch)
+
+
+def _on_gpu(recipe: Any) -> bool:
+    return bool(recipe.precision == "bfloat16")
+
+
+def _timed(
+    start: float, core_seconds: float, cores: int | None, size: float | None = None, scratch: float = 0
+) -> Effort:
+    if cores is None:
+        return Effort(None, core_seconds, on="the cluster", size=size, scratch=scratch)
+    return Effort(start + core_seconds / cores, core_seconds, on=_many(cores, "core"), size=size, scratch=scratch)
+
+
+def _many(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+
+
+def ray_cores(config: Config) -> int | None:
+    """CPUs of the embedded Ray; None for a cluster, whose size is unknown."""
+    return config.ray.cpus if config.ray.address == "local" else None
+
+
+def spark_cores(config: Config) -> int | None:
+    """Cores of `local[n]`, or those that the options request from a cluster; None if they name none."""
+    if local := re.fullmatch(r"local(?:\[(\d+|\*)(?:,\d+)?\])?", config.spark.master):
+        return (os.cpu_count() or 1) if local[1] == "*" else int(local[1] or 1)
+    options = [config.spark.options.get(f"spark.executor.{name}", "") for name in ("instances", "cores")]
+    return int(options[0]) * int(options[1]) if all(map(str.isdigit, options)) else None

@@ -1,0 +1,232 @@
+"""`gap run`: run what is not done yet, each step as soon as those that it reads are done."""
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext, suppress
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any, Self
+
+import click
+import ray
+
+from eval import numbers
+from eval.generate import check_heads
+from gap.command import CONFIG, load_config, user_errors
+from gap.config import Config
+from gap.expect import look_ahead, shortfalls
+from gap.plan import plan
+from gap.report import FILES
+from lake.bundled import nearest
+from lake.dataset import Output
+from lake.error import UserError
+from lake.step import Kind, Manifest, Step, Steps, needed, of_kind
+from ray_jobs import cluster
+from spark_jobs import session as spark_session
+from spark_jobs.watch import watch
+
+
+@click.command()
+@CONFIG
+@click.argument("words", nargs=-1, metavar="[STEP]... [KEY=VALUE]...")
+@user_errors
+def run(config: str, words: tuple[str, ...]) -> None:
+    """Run all steps, or each STEP named and the steps that it needs.
+
+    Finished steps are not run again. If the sources seem to have fewer tokens than the mixture asks for, a warning at
+    the beginning says so, and another one after the mixture is made. `gap status CONFIG` lists the steps.
+
+    Exit code 0: all is done. 2: the config or an input is wrong; one line says what, before an engine starts.
+    1: anything else.
+
+    \b
+    Examples:
+      gap run configs/demo.yaml
+      gap run configs/demo.yaml dedup dedup.threshold=0.7
+    """
+    started = time.monotonic()
+    loaded = load_config(config, [word for word in words if "=" in word])
+    steps = plan(loaded)
+    chosen = select(steps, [word for word in words if "=" not in word])
+    if any(step.kind is Kind.MIXTURE and not step.done for step in chosen.values()):
+        expected = look_ahead(loaded, steps, frozenset())
+        warn(f"{line} ({expected.origin})" for line in shortfalls(loaded.mix, expected.mixture))
+    run_steps(loaded, chosen, say)
+    click.echo(f"All done in {numbers.duration(time.monotonic() - started)}.")
+    for step in chosen.values():
+        for title, path in results(step):
+            click.echo(f"{title:<14}{path}")
+
+
+def select(steps: Steps, names: Sequence[str]) -> dict[str, Step[Any]]:
+    """All steps, or those named and what they need.
+
+    Raises:
+        UserError: a name is not a step.
+    """
+    for name in names:
+        if name not in steps:
+            raise UserError(f"{name}: no such step{nearest(name, steps)}; the steps are {', '.join(steps)}")
+    return needed(steps, names or steps)
+
+
+def results(step: Step[Any]) -> Iterable[tuple[str, str]]:
+    """What a user wants to open of a step: title and path."""
+    if step.kind is Kind.REPORT:
+        return [(title, step.output.path(name)) for title, name in FILES.items()]
+    return [("Model", step.output.path("model"))] if step.kind is Kind.EXPORT else []
+
+
+class Engines:
+    """Spark and Ray, each started when the first step needs it, and stopped when the block ends."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._spark: Any = None
+        self._lock = Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def prepare(self, names: Collection[str]) -> None:
+        """Start the engines named side by side."""
+        if "spark" in names:
+            Thread(target=self._prepare_spark, daemon=True).start()
+        if "ray" in names:
+            # Ray's processes end with the thread that started them, so it must be this one.
+            cluster.start(self._config.ray)
+
+    def start_spark(self) -> None:
+        """Start Spark unless it is up."""
+        with self._lock:
+            self._spark = spark_session.start(self._config.spark)
+
+    def _prepare_spark(self) -> None:
+        with suppress(Exception):  # the first Spark step starts it again, and raises what goes wrong
+            self.start_spark()
+
+    def stop_spark(self) -> None:
+        """Free what Spark holds, if it is up."""
+        with self._lock:
+            if self._spark is not None:
+                self._spark.stop()
+            self._spark = None
+
+    def __exit__(self, *_: object) -> None:
+        self.stop_spark()
+        ray.shutdown()
+
+
+Listener = Callable[[Step[Any], Manifest | None, bool], None]
+"""Hears of each step before it runs (no manifest) and after, and whether it was new."""
+
+
+def run_steps(config: Config, steps: Steps, listener: Listener) -> None:
+    """Run the steps that are not done yet. Steps that do not read each other overlap where their engines differ.
+
+    Raises:
+        UserError: an input is missing or broken, the lake cannot be written, or a model could not be evaluated here;
+            all of this is found before any engine starts.
+    """
+    waiting = {name: step for name, step in steps.items() if not step.done}
+    for step in waiting.values():
+        step.check()
+    check_attention(config, waiting)
+    for folder in {step.lake for step in waiting.values()}:
+        Output(folder).check_writable("disk" if folder == config.disk else "lake")
+    for step in steps.values():
+        if step.name not in waiting:
+            listener(step, step.manifest(), False)
+    if waiting:
+        with Engines(config) as engines:
+            _overlapped(waiting, engines, listener)
+
+
+def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Listener) -> None:
+    """Run each step as soon as its inputs are done and its engine is free.
+
+    After a failure no step is started; the failure is raised when the steps beside it have ended.
+    """
+    ended: SimpleQueue[tuple[Step[Any], Manifest | BaseException]] = SimpleQueue()
+    running: list[Step[Any]] = []
+    failure: BaseException | None = None
+    engines.prepare(set(map(_engine, waiting.values())))
+    while running or (waiting and failure is None):
+        for step in list(waiting.values()) if failure is None else ():
+            ready = all(before.done for before in step.inputs.values())
+            if ready and _engine(step) not in map(_engine, running):
+                listener(waiting.pop(step.name), None, True)
+                running.append(step)
+                # An interrupted run ends without waiting for its threads.
+                Thread(target=_run, args=(step, engines, ended), daemon=True).start()
+        if "spark" not in map(_engine, (*waiting.values(), *running)):
+            engines.stop_spark()
+        if not running:
+            raise UserError(f"{next(iter(waiting))}: what it reads is no longer in the lake; run again")
+        step, outcome = ended.get()
+        running.remove(step)
+        if isinstance(outcome, Manifest):
+            listener(step, outcome, True)
+            continue
+        failure = failure or outcome
+        if running or failure is not outcome:
+            others = ", ".join(other.name for other in running)
+            warn([f"{step.name} failed: {outcome}" + (f"; the run ends after {others}" if others else "")])
+    if failure is not None:
+        raise failure
+
+
+def _engine(step: Step[Any]) -> str:
+    """Steps of one engine run one after the other: its cores are for one step."""
+    return step.body.engine.partition(" ")[0]
+
+
+def _run(step: Step[Any], engines: Engines, ended: SimpleQueue[tuple[Step[Any], Manifest | BaseException]]) -> None:
+    try:
+        if _engine(step) == "spark":
+            engines.start_spark()
+        with watch(step.name) if _engine(step) == "spark" else nullcontext():
+            manifest = step.run()
+        ended.put((step, manifest))
+    except BaseException as error:  # noqa: BLE001 - raised again where the run waits
+        ended.put((step, error))
+
+
+def check_attention(config: Config, steps: Steps) -> None:
+    """Check that vLLM can run the models that are to be evaluated. A running cluster may have GPUs elsewhere.
+
+    Raises:
+        UserError: a model's heads need a GPU, and this machine has none.
+    """
+    if config.ray.address != "local" or os.environ.keys() & {"RAY_JOB_ID", "RAY_ADDRESS"}:
+        return
+    try:
+        for step in of_kind(steps, Kind.EVALUATION):
+            check_heads({"head_dim": step.input("model").input("trained").settings.model.head_size})
+    except UserError:
+        # Asked last, for it takes seconds to import.
+        import torch
+
+        if not torch.cuda.is_available():
+            raise
+
+
+def say(step: Step[Any], manifest: Manifest | None, new: bool) -> None:
+    """One line when a step starts, one when it is done."""
+    if manifest is None:
+        click.echo(f"{step.name:<14}started on {step.body.engine}")
+        return
+    total = manifest.total
+    flow = f"{manifest.unit} in {total.entered:,}, kept {total.kept:,}" if total.entered else "done"
+    if total.dropped:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in total.dropped.items())
+        flow += f", dropped {sum(total.dropped.values()):,} ({reasons})"
+    click.echo(f"{step.name:<14}{flow}  {manifest.seconds:.1f} s{'' if new else '  (done before)'}")
+    if step.kind is Kind.MIXTURE and new:
+        warn(shortfalls(step.settings, manifest.figures["mixture"]))
+
+
+def warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(f"gap: {line}".replace(numbers.SPACE, " "), err=True)

@@ -1,0 +1,1 @@
+"""Instruction data: records to conversations, conversations to tokens, tokens to packed sequences."""

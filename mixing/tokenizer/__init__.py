@@ -1,0 +1,1 @@
+"""The tokenizer: how it is made, how it encodes, and the chat format that it knows."""

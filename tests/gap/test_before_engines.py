@@ -1,0 +1,148 @@
+"""What is settled before an engine starts: which steps a key reruns, and what a run would meet too late."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gap import run as application
+from gap.config import Config
+from gap.plan import plan
+from gap.run import check_attention, run_steps, select
+from lake.config import load
+from lake.error import UserError
+from lake.step import Outcome
+from mixing.shards import FOLDER_OF_SHARDS, write
+
+ROOT = Path(__file__).resolve().parents[2]
+NO_VLLM_ON_CPU = "pretrain.model.heads=8"
+"""Of the demo's 128: heads of 16."""
+
+
+def demo(lake: Path, *overrides: str) -> Config:
+    return load("configs/demo.yaml", [f"lake={lake}", *overrides], Config)
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for name in ("RAY_JOB_ID", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails the test where a run comes as far as its engines."""
+
+    def refuse(_: Any) -> None:
+        raise AssertionError("engines are about to start")
+
+    monkeypatch.setattr(application, "Engines", refuse)
+
+
+def gpu(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+
+
+def start(config: Config, *names: str) -> None:
+    run_steps(config, select(plan(config), names), lambda *_: None)
+
+
+# Fingerprints --------------------------------------------------------------------------------------------------------
+
+
+def changed(lake: Path, *overrides: str) -> list[str]:
+    """The steps that the overrides rerun."""
+    before, after = plan(demo(lake)), plan(demo(lake, *overrides))
+    return [name for name, step in after.items() if step.fingerprint != before[name].fingerprint]
+
+
+def test_how_many_questions_are_asked_changes_evaluation_alone(tmp_path: Path) -> None:
+    assert changed(tmp_path, "evaluate.benchmarks.0.limit=5") == ["evaluate", "report"]
+
+
+def test_other_questions_are_decontaminated_anew(tmp_path: Path) -> None:
+    questions = (ROOT / "samples" / "benchmarks" / "sample-qa.jsonl").read_bytes()
+    (tmp_path / "sample-qa.jsonl").write_bytes(questions[: questions.index(b"\n") + 1])
+    rerun = changed(tmp_path, f"evaluate.benchmarks.0.files=['{tmp_path}/sample-qa.jsonl']")
+    assert rerun[:2] == ["decontaminate", "mix"]
+
+
+def test_a_step_runs_with_what_it_needs_and_nothing_else(tmp_path: Path) -> None:
+    steps = plan(demo(tmp_path))
+    assert list(select(steps, ["dedup"])) == ["read", "clean", "dedup"]
+    assert list(select(steps, ["tokenizer", "dedup"])) == ["read", "clean", "tokenizer", "dedup"]
+    assert "dedup" in select(steps, ["mix"])
+    assert select(steps, []) == steps
+
+
+# What a run would meet too late --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["pretrain", "export"])
+def test_a_broken_shard_is_told_wherever_one_is_still_read(tmp_path: Path, name: str) -> None:
+    steps = plan(demo(tmp_path))
+    shard = steps["shard"]
+    folder = shard.output.local(FOLDER_OF_SHARDS)
+    folder.mkdir(parents=True)
+    write(folder, "train-papers-00000", [np.arange(9)], 400, 399)
+    steps[name].check()
+    replace(shard, follows=None).complete(lambda: Outcome(figures={"shards": [{"name": "train-papers-00000"}]}))
+    steps[name].check()
+    index = folder / "train-papers-00000.idx"
+    index.write_bytes(b"BROKEN" + index.read_bytes()[6:])
+    with pytest.raises(UserError, match=r"train-papers-00000\.idx: corrupt: "):
+        steps[name].check()
+
+
+@pytest.mark.usefixtures("engines")
+def test_a_model_that_could_not_be_evaluated_here_is_not_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = demo(tmp_path, NO_VLLM_ON_CPU)
+    gpu(monkeypatch, there=False)
+    with pytest.raises(UserError, match=r"^pretrain\.model: heads of 16 .*; change heads$"):
+        start(config)
+    with pytest.raises(AssertionError, match="engines"):
+        start(config, "pretrain")
+    with pytest.raises(AssertionError, match="engines"):
+        start(demo(tmp_path))
+    gpu(monkeypatch, there=True)
+    with pytest.raises(AssertionError, match="engines"):
+        start(config)
+
+
+def test_gpus_of_a_running_cluster_are_not_looked_for_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu(monkeypatch, there=False)
+    config = demo(tmp_path, NO_VLLM_ON_CPU, "ray.address=auto")
+    check_attention(config, plan(config))
+    monkeypatch.setenv("RAY_JOB_ID", "raysubmit_1")
+    check_attention(demo(tmp_path, NO_VLLM_ON_CPU), plan(config))
+
+
+def test_prompts_longer_than_the_model_takes_are_refused(tmp_path: Path) -> None:
+    assert demo(tmp_path, "evaluate.max_length=256").evaluate.max_length == 256
+    with pytest.raises(UserError, match=r"evaluate\.max_length: 257 tokens, .* pretrain\.sequence, 256; set it to 256"):
+        demo(tmp_path, "evaluate.max_length=257")
+
+
+@pytest.mark.usefixtures("engines")
+def test_a_lake_or_disk_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"^lake: .*/file/lake cannot be written: Not a directory"):
+        start(demo(tmp_path / "file" / "lake"), "read")
+    config = demo(tmp_path / "lake", f"disk={tmp_path}/file/disk")
+    with pytest.raises(UserError, match=r"^disk: .*/file/disk cannot be written: Not a directory"):
+        start(config)
+    with pytest.raises(AssertionError, match="engines"):
+        start(config, "shard")
+
+
+@pytest.mark.parametrize("key", ["lake", "disk"])
+def test_a_lake_that_no_file_system_opens_is_told(tmp_path: Path, key: str) -> None:
+    with pytest.raises(UserError, match=rf"{key}: s3x://foo cannot be opened: Unrecognized filesystem"):
+        demo(tmp_path, f"{key}=s3x://foo")

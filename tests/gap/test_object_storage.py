@@ -1,0 +1,125 @@
+"""A lake on object storage: shards are written, checked and trained on there, over a real S3 API."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.steps import stand_in
+from lake.dataset import Output
+from lake.error import UserError
+from lake.step import Step
+from mixing.instructions.records import InstructionSettings
+from mixing.shards import FOLDER_OF_SHARDS, read_tokens
+from mixing.split import TRAIN, VALIDATION
+from mixing.tokenizer.tokenizer import Tokenizer
+from ray_jobs.cluster import RaySettings, start
+from ray_jobs.instruct import DATASETS, INSTRUCT, PACKED
+from ray_jobs.pretrain import check_shards, vocabulary
+from ray_jobs.shard_check import check_step
+from tests.jobs.sharded import SEED, Before, clean_step, mix_step, tokenizer_step
+from train.data import Shards, training_data, validation_data
+
+pytestmark = pytest.mark.engine
+
+LAKE = "s3://lake/corpus"
+
+
+@pytest.fixture(scope="module")
+def remote(ray_cluster: None) -> Iterator[Step]:
+    """A finished shard step in a bucket. Ray starts anew, for its workers take the address from the environment."""
+    import boto3
+    import ray
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    _, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        environment.setenv("AWS_ACCESS_KEY_ID", "key")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        ray.shutdown()
+        start(RaySettings(cpus=2))
+        boto3.client("s3").create_bucket(Bucket="lake")
+        clean = clean_step(LAKE)
+        counted = tokenizer_step(LAKE, clean)
+        yield Before(clean, counted, mix_step(LAKE, counted)).sharded(LAKE)
+    ray.shutdown()
+    start(RaySettings(cpus=2))
+    server.stop()
+
+
+def test_shards_have_the_bytes_of_a_local_lake_and_nothing_else_stays(shard_step: Step, remote: Step) -> None:
+    files = remote.output.files(FOLDER_OF_SHARDS)
+    assert files == shard_step.output.files(FOLDER_OF_SHARDS)
+    for name in files:
+        there, here = (step.output.read_bytes(FOLDER_OF_SHARDS, name) for step in (remote, shard_step))
+        assert there == here
+    assert remote.manifest().figures == shard_step.manifest().figures
+    assert not remote.output.files("pieces/source=papers")
+
+
+def test_shards_are_verified_where_they_are(remote: Step) -> None:
+    found = check_step(remote)
+    assert [one.faults for one in found] == [()] * 5
+    assert all(one.sampled == one.exact == one.documents > 0 for one in found)
+    name = "train-replay-00000.bin"
+    whole = remote.output.read_bytes(FOLDER_OF_SHARDS, name)
+    remote.output.write_bytes(whole[:-2], FOLDER_OF_SHARDS, name)
+    with pytest.raises(UserError, match=r"s3://lake/.*/train-replay-00000\.bin: corrupt: "):
+        check_shards(stand_in("pretrain", LAKE, {"shards": remote}))
+    (broken,) = (one for one in check_step(remote) if one.faults)
+    remote.output.write_bytes(whole, FOLDER_OF_SHARDS, name)
+    assert broken.shard == "train-replay-00000"
+
+
+def test_a_document_is_read_without_its_shard(remote: Step) -> None:
+    made = Tokenizer.of(remote.input("tokenizer").output)
+    place = remote.output.scan("index").to_table().to_pylist()[7]
+    ids = read_tokens(remote.output.below(FOLDER_OF_SHARDS), place["shard"], place["offset"], place["tokens"])
+    texts = remote.input("documents").output.scan("documents").to_table(columns=["id", "text"]).to_pylist()
+    assert made.decode(ids[:-1]) == next(row["text"] for row in texts if row["id"] == place["id"])
+
+
+def test_megatron_trains_from_the_bucket_on_the_same_sequences(remote: Step, shard_step: Step, tmp_path: Path) -> None:
+    sequences = []
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        for step in (remote, shard_step):
+            known = vocabulary(Tokenizer.of(step.input("tokenizer").output))
+            folder, rows = step.output.below(FOLDER_OF_SHARDS), step.manifest().figures["shards"]
+            cache = tmp_path / str(len(sequences))
+            train = training_data(Shards.of(folder, rows, TRAIN), 30, 48, known, cache, 1)
+            held_out = validation_data(Shards.of(folder, rows, VALIDATION), 9, 48, known, cache, 1)["papers"]
+            both = [train[n] for n in range(30)] + [held_out[n] for n in range(len(held_out))]
+            sequences.append(np.stack([one["tokens"].numpy() for one in both]))
+    finally:
+        torch.distributed.destroy_process_group()
+    assert np.array_equal(*sequences)
+    assert sequences[0].max() > 0
+
+
+def test_instruction_data_has_the_bytes_of_a_local_lake(remote: Step, before: Before, tmp_path: Path) -> None:
+    (tmp_path / "qa.jsonl").write_text("".join(f'{{"question": "Q{n}?", "answer": "A {n}."}}\n' for n in range(40)))
+    settings = InstructionSettings.model_validate({"inputs": [{"paths": ["*.jsonl"]}], "sequence": 64})
+    steps = []
+    for lake, counted in ((LAKE, remote.input("tokenizer")), (str(tmp_path), before.counted)):
+        data = {"data": str(tmp_path)}
+        step = Step("instruct", INSTRUCT, settings, lake, {"tokenizer": counted}, seed=SEED, extra=data)
+        step.run()
+        steps.append(step)
+    there, here = steps
+    assert there.manifest().figures == here.manifest().figures
+    files = [(DATASETS, name) for name in there.output.files(DATASETS)]
+    assert len(files) == 4
+    for name in (*files, (PACKED, "part-00000.parquet")):
+        assert there.output.read_bytes(*name) == here.output.read_bytes(*name)
+
+
+def test_steps_that_map_files_ask_for_a_disk() -> None:
+    with pytest.raises(UserError, match=r"^s3://lake/x: .* set disk= to a folder"):
+        Output("s3://lake/x").local("model")

@@ -1,0 +1,225 @@
+"""The demo, end to end, once; every other question is asked of that run."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gap.config import Config
+from gap.plan import plan
+from lake.config import load
+from lake.decision import Reason
+from lake.document import document_id
+from lake.step import Manifest
+from tests.gap.command import DEMO, ROOT, command, gap
+
+SLOW = 900
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake in which the whole demo has run."""
+    folder = tmp_path_factory.mktemp("lake")
+    done = gap("run", DEMO, f"lake={folder}")
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def manifests(lake: Path) -> dict[str, Manifest]:
+    done = gap("status", DEMO, f"lake={lake}", "--json")
+    assert done.returncode == 0, done.stderr
+    return {name: Manifest.model_validate(one) for name, one in json.loads(done.stdout).items()}
+
+
+def folder(lake: Path, step: str) -> Path:
+    (found,) = lake.glob(f"{step}-*")
+    return found
+
+
+def test_every_step_accounts_for_every_document(manifests: dict[str, Manifest]) -> None:
+    assert list(manifests) == list(plan(load(DEMO, [], Config)))
+    chain = ["read", "clean", "dedup", "decontaminate", "mix", "shard"]
+    for before, after in pairwise(chain):
+        assert manifests[before].total.kept == manifests[after].total.entered
+    for one in manifests.values():
+        assert all(account.lost == 0 for account in one.accounts.values())
+    assert manifests["read"].total.entered >= 200
+    assert set(manifests["read"].figures["unsampled"]) == {"papers", "replay"}
+    assert manifests["clean"].figures["masked"] == {"replay": {"email": 2, "phone": 2, "record": 2}}
+    assert set(manifests["clean"].figures["sites"]["guidelines"]) > {
+        "example-agency",
+        "example-clinic",
+        "example-institute",
+        "example-society",
+    }
+
+
+def test_every_reason_occurs(manifests: dict[str, Manifest]) -> None:
+    found = {reason for one in manifests.values() for reason in one.total.dropped}
+    assert found == {reason.value for reason in Reason}
+
+
+def test_planted_documents_meet_their_reason(lake: Path) -> None:
+    import pyarrow.dataset as ds
+
+    decisions: dict[str, str] = {}
+    for step in ("read", "clean", "dedup", "decontaminate", "mix", "evaluate"):
+        for row in ds.dataset(folder(lake, step) / "decisions").to_table().to_pylist():
+            if not row["keep"]:
+                decisions[row["id"]] = row["reason"]
+    expected = json.loads((ROOT / "samples" / "expected.json").read_text(encoding="utf-8"))
+    # A question is known by its own id.
+    ids = {native: native for native in expected["sample-qa"]}
+    ids |= {n: document_id(source, n) for source, planted in expected.items() if source != "sample-qa" for n in planted}
+    found = {native: decisions.get(ids[native]) for planted in expected.values() for native in planted}
+    assert found == {native: reason for planted in expected.values() for native, reason in planted.items()}
+
+
+def test_running_again_does_nothing(lake: Path, manifests: dict[str, Manifest]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()}
+    started = time.monotonic()
+    done = gap("run", DEMO, f"lake={lake}")
+    assert done.returncode == 0
+    assert done.stdout.count("(done before)") == len(manifests)
+    assert time.monotonic() - started < 60
+    assert before == {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()}
+
+
+def test_a_changed_threshold_reruns_dedup_and_what_follows(lake: Path, manifests: dict[str, Manifest]) -> None:
+    done = gap("plan", DEMO, f"lake={lake}", "dedup.threshold=0.7")
+    lines = [line for line in done.stdout.splitlines() if line.split(" ")[0] in manifests]
+    assert [line.split()[0] for line in lines] == list(manifests)
+    states = {line.split()[0]: "to do" in line for line in lines}
+    assert [step for step, to_do in states.items() if not to_do] == ["read", "clean", "tokenizer"]
+
+
+def test_trace_of_a_kept_document(lake: Path) -> None:
+    import pyarrow.dataset as ds
+
+    kept = ds.dataset(folder(lake, "shard") / "index").head(1)["id"][0].as_py()
+    done = gap("trace", DEMO, kept, f"lake={lake}")
+    assert done.returncode == 0, done.stderr
+    assert "decoded, they are the document's text" in done.stdout
+    url = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("url"))
+    assert gap("trace", DEMO, url, f"lake={lake}").stdout == done.stdout
+
+
+@pytest.mark.parametrize(
+    "reason", ["malformed_json", "no_content", "too_short", "symbols", "near_duplicate", "same_title", "contaminated"]
+)
+def test_trace_of_a_dropped_document(lake: Path, reason: str) -> None:
+    expected = json.loads((ROOT / "samples" / "expected.json").read_text(encoding="utf-8"))
+    source, native = next((s, n) for s, planted in expected.items() for n, r in planted.items() if r == reason)
+    done = gap("trace", DEMO, document_id(source, native), f"lake={lake}")
+    assert f"dropped: {reason}" in done.stdout
+    assert "evidence: " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("guidelines/hospital-cut.jsonl.gz:4", "truncated_file"),
+        ("https://example-clinic.example.org/guidance/under-construction", "no_content"),
+    ],
+)
+def test_trace_of_a_record_that_never_became_a_document(lake: Path, place: str, reason: str) -> None:
+    done = gap("trace", DEMO, place, f"lake={lake}")
+    assert done.returncode == 0, done.stderr
+    assert f"dropped: {reason}" in done.stdout
+    assert f"evidence: {place}: " in done.stdout
+
+
+def test_killed_and_resumed_with_one_worker_gives_the_same_bytes(lake: Path, tmp_path: Path) -> None:
+    words = ("run", DEMO, "shard", f"lake={tmp_path}", "ray.cpus=1", "spark.master=local[1]")
+    for step in ("clean", "shard"):
+        kill_when(words, lambda step=step: any(tmp_path.glob(f"{step}-*/*/*")))
+        assert not any(tmp_path.glob(f"{step}-*/manifest.json"))
+    done = gap(*words)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert content(tmp_path, "mix", "selection") == content(lake, "mix", "selection")
+    assert content(tmp_path, "shard", "shards") == content(lake, "shard", "shards")
+    assert content(tmp_path, "clean", "documents") == content(lake, "clean", "documents")
+
+
+def kill_when(words: tuple[str, ...], reached: Callable[[], bool]) -> None:
+    """Run `gap`, and SIGKILL it with all its children as soon as `reached()`."""
+    process = subprocess.Popen(
+        command(*words), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + SLOW
+    while not reached():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def content(lake: Path, step: str, name: str) -> dict[str, bytes]:
+    below = folder(lake, step) / name
+    return {str(path.relative_to(below)): path.read_bytes() for path in sorted(below.rglob("*")) if path.is_file()}
+
+
+def test_a_corrupt_shard_is_told_before_training(lake: Path, tmp_path: Path) -> None:
+    (index, *_) = sorted(folder(lake, "shard").glob("shards/*.idx"))
+    whole = index.read_bytes()
+    index.write_bytes(b"BROKEN" + whole[6:])
+    try:
+        done = gap("run", DEMO, "pretrain", f"lake={lake}", "pretrain.steps=79")
+    finally:
+        index.write_bytes(whole)
+    assert done.returncode == 2, done.stderr[-4000:]
+    assert index.stem in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_report_and_cards_are_whole(lake: Path, manifests: dict[str, Manifest]) -> None:
+    report = (folder(lake, "report") / "report.html").read_text(encoding="utf-8")
+    for reason in manifests["dedup"].total.dropped:
+        assert reason in report
+    assert "<svg" in report
+    assert "http-equiv" not in report
+    card: Any = (folder(lake, "report") / "model_card.md").read_text(encoding="utf-8")
+    assert "randomised controlled trials" in card
+
+
+def test_vllm_and_transformers_choose_alike(lake: Path, tmp_path: Path) -> None:
+    """Every sample question three times, its options turned round: 120 questions for the demo's model."""
+    import pyarrow.dataset as ds
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    lines = (ROOT / "samples" / "benchmarks" / "sample-qa.jsonl").read_text(encoding="utf-8").splitlines()[:40]
+    turned = [
+        one | {"id": f"{one['id']}-{turn}", "options": dict(zip("ABCD", options[turn:] + options[:turn], strict=True))}
+        for one in map(json.loads, lines)
+        for turn, options in ((turn, list(one["options"].values())) for turn in range(3))
+    ]
+    (tmp_path / "turned.jsonl").write_text("\n".join(map(json.dumps, turned)), encoding="utf-8")
+    asked = f"evaluate.benchmarks=[{{task: sample-qa, files: ['{tmp_path}/turned.jsonl']}}]"
+    # What it asks is also what decontamination looks for, so the model is lent to a step of its own.
+    done = gap("run", DEMO, "evaluate", f"lake={lake}", asked)
+    assert done.returncode == 0, done.stderr[-4000:]
+    newest = max(lake.glob("evaluate-*"), key=lambda path: path.stat().st_mtime)
+    answers = ds.dataset(newest / "answers").to_table().to_pylist()
+    model_folder = max(lake.glob("export-*"), key=lambda path: path.stat().st_mtime) / "model"
+    model = AutoModelForCausalLM.from_pretrained(model_folder)
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    labels = [tokenizer.encode(f" {label}", add_special_tokens=False)[-1] for label in "ABCD"]
+    same = 0
+    for row in answers:
+        with torch.no_grad():
+            logits = model(**tokenizer(row["prompt"], return_tensors="pt")).logits[0, -1, labels]
+        same += "ABCD"[int(logits.argmax())] == row["prediction"]
+    assert len(answers) >= 100
+    assert same >= 0.99 * len(answers)
