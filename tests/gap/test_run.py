@@ -1,0 +1,102 @@
+"""Steps of different engines overlap, steps of one do not, and a failure loses nothing of what runs beside it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Barrier, Event
+from typing import Any
+
+import pytest
+
+from gap.config import Config
+from gap.run import run_steps
+from lake.config import Settings, load
+from lake.error import UserError
+from lake.step import Body, Kind, Outcome, Step
+from tests.gap.command import DEMO, ROOT
+
+Work = Callable[[Step[Any]], Outcome]
+
+
+class Room:
+    """A lake for steps whose engines need no start."""
+
+    def __init__(self, lake: Path) -> None:
+        self.lake = lake
+        self.steps: dict[str, Step[Any]] = {}
+        self.lines: list[tuple[str, bool]] = []
+
+    def add(self, name: str, engine: str, work: Work, *inputs: str) -> None:
+        read = {role: self.steps[role] for role in inputs}
+        self.steps[name] = Step(name, Body(work, Kind.READER, engine, 1), Settings(), str(self.lake), read)
+
+    def run(self) -> None:
+        config = load(str(ROOT / DEMO), [f"lake={self.lake}", f"data={ROOT}/samples", "crawl=null"], Config)
+        run_steps(config, self.steps, lambda step, manifest, _: self.lines.append((step.name, manifest is not None)))
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
+    monkeypatch.chdir(ROOT)
+    return Room(tmp_path)
+
+
+def test_steps_of_two_engines_run_at_the_same_time(room: Room) -> None:
+    both = Barrier(2, timeout=20)
+
+    def meet(_: Step[Any]) -> Outcome:
+        both.wait()
+        return Outcome()
+
+    room.add("a", "one", meet)
+    room.add("b", "two", meet)
+    room.run()
+    assert sorted(room.lines[:2]) == [("a", False), ("b", False)]
+
+
+def test_steps_of_one_engine_run_one_after_the_other(room: Room) -> None:
+    for name in "abc":
+        room.add(name, "one and more", lambda _: Outcome())
+    room.run()
+    assert room.lines == [(name, done) for name in "abc" for done in (False, True)]
+
+
+def test_a_failure_is_told_at_once_and_raised_when_the_step_beside_it_is_done(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Event()
+    warnings: list[str] = []
+
+    def warn(lines: list[str]) -> None:
+        warnings.extend(lines)
+        told.set()
+
+    def fail(_: Step[Any]) -> Outcome:
+        raise UserError("the disk is full")
+
+    def outlive(_: Step[Any]) -> Outcome:
+        assert told.wait(20)
+        return Outcome()
+
+    monkeypatch.setattr("gap.run.warn", warn)
+    room.add("broken", "one", fail)
+    room.add("beside", "two", outlive)
+    room.add("after", "one", lambda _: Outcome(), "broken")
+    room.add("later", "two", lambda _: Outcome(), "beside")
+    with pytest.raises(UserError, match="the disk is full"):
+        room.run()
+    assert warnings == ["broken failed: the disk is full; the run ends after beside"]
+    assert [name for name, step in room.steps.items() if step.done] == ["beside"]
+
+
+def test_what_is_no_longer_in_the_lake_ends_the_run(room: Room) -> None:
+    room.add("a", "one", lambda _: Outcome())
+    room.run()
+
+    def lose(step: Step[Any]) -> Outcome:
+        (room.steps["a"].output.local() / "manifest.json").unlink()
+        return Outcome()
+
+    room.add("b", "one", lose)
+    room.add("c", "one", lambda _: Outcome(), "a", "b")
+    with pytest.raises(UserError, match="c: what it reads is no longer in the lake; run again"):
+        room.run()
