@@ -2,13 +2,12 @@
 
 import re
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final
 
 from lxml import etree
 
 from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHOLE_ARTICLE, judged, words
-from ingest.text.powers import is_power
+from ingest.text.powers import raised
 
 NAME_CHARS: Final = 300
 """Longer attributes are cut before they are judged."""
@@ -110,9 +109,11 @@ def _fill(element: etree._Element, block: Block, linked: bool, depth: int, sure:
             if depth >= DEPTH:
                 _flatten(child, block, linked)
             elif name is None or judged(name[:NAME_CHARS])[0] < sure:
-                if tag == "sup" and _is_power(block, child):
-                    _add(block, "^", linked)
-                _fill(child, block, linked or tag == "a", depth + 1, sure)
+                sign, text = _raised(block, child) if tag == "sup" else ("", None)
+                if sign:
+                    _add(block, sign, linked)
+                if text is None:
+                    _fill(child, block, linked or tag == "a", depth + 1, sure)
         elif tag == "br":
             block.parts.append("\n")
         elif tag not in NEVER:
@@ -131,10 +132,14 @@ def _fill(element: etree._Element, block: Block, linked: bool, depth: int, sure:
             _add(block, text, linked)
 
 
-def _is_power(block: Block, raised: etree._Element) -> bool:
+def _raised(block: Block, element: etree._Element) -> tuple[str, str | None]:
+    """What stands for raised text: a sign before its own text, or another text in its place."""
     before = block.parts[-1] if block.parts else ""
-    # The sign and the first digit may be in separate elements.
-    return isinstance(before, str) and is_power(before, "".join(islice(raised.itertext(), 2)))
+    text = "".join(element.itertext())
+    tail, follower = element.tail or "", element.getnext()
+    after = tail if len(tail) > 1 or follower is None else tail + "".join(follower.itertext())
+    written = raised(before, text, after) if isinstance(before, str) else text
+    return (written.removesuffix(text), None) if written.endswith(text) else (written, written)
 
 
 def _flatten(element: etree._Element, block: Block, linked: bool) -> None:

@@ -21,7 +21,7 @@ from ingest.sources.paper_text import (
     tidy,
     under,
 )
-from ingest.text.powers import is_power
+from ingest.text.powers import raised
 
 LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
@@ -205,8 +205,8 @@ class PaperText:
         if name == "break":
             return " "
         text = self.inline(node)
-        if name == "sup" and is_power(before, text):
-            return f"^{text}"
+        if name == "sup":
+            return raised(before, text, _after(node))
         return f" {text} " if name in BLOCKS else text
 
     def _formula(self, node: etree._Element, name: str) -> str:
@@ -312,6 +312,12 @@ class PaperText:
 
     def _caption(self, node: etree._Element) -> str:
         return captioned(self._label(node), self._legend(node))
+
+
+def _after(node: etree._Element) -> str:
+    """What follows an element: its tail, and the element behind it where the tail is short."""
+    tail, follower = node.tail or "", node.getnext()
+    return tail if len(tail) > 1 or follower is None else tail + "".join(follower.itertext())
 
 
 def _tex(text: str) -> str:
