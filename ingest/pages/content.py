@@ -2,14 +2,11 @@
 
 from typing import Final
 
-from ingest.pages.blocks import BOXES, HEADINGS, LEAVES, LISTS, Block
+from ingest.pages.blocks import BOXES, HEADINGS, LEAST_COLLAPSED, LEAVES, LISTS, Block
 from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHOLE_ARTICLE
 
 SHARE_OF_SUSPECT = {WEAK: 0.2, STRONG: 0.5}
 """A suspect block that holds this share of the page's prose is content after all."""
-
-LEAST_COLLAPSED: Final = 200
-"""With this many characters of prose, a block that is hidden at first is a section and not a dialog."""
 
 LEAST: Final = 250
 """If fewer characters of prose are left, of more than three times as many, the page was judged too strictly."""
@@ -49,11 +46,12 @@ def _prune(block: Block, prose: int, level: int) -> None:
     """Drop blocks that are at least this suspect, unless they hold too much prose to be boilerplate."""
     for child in block.children:
         if child.tag == "header":
-            child.dropped = child.prose < 60
+            child.dropped = "header" if child.prose < 60 else ""
             _prune(child, prose, level)
             continue
-        child.dropped = child.suspect >= level and _is_boilerplate(child, prose)
-        if not child.dropped:
+        boilerplate = child.suspect >= level and _is_boilerplate(child, prose)
+        child.dropped = "boilerplate" if boilerplate else ""
+        if not child.dropped and not child.holds_data:
             _prune(child, prose, level)
 
 

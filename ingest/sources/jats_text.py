@@ -6,7 +6,6 @@ from functools import cached_property
 
 from lxml import etree
 
-from ingest.sources.mathml import math_text
 from ingest.sources.paper_text import (
     DASHES,
     GONE,
@@ -21,6 +20,7 @@ from ingest.sources.paper_text import (
     tidy,
     under,
 )
+from ingest.text.mathml import math_text
 from ingest.text.powers import raised
 
 LANG = "{http://www.w3.org/XML/1998/namespace}lang"
