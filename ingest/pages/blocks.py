@@ -26,6 +26,7 @@ from ingest.pages.looks import (
     visible,
 )
 from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHOLE_ARTICLE, judged, words
+from ingest.pages.substance import clinical
 from ingest.text.mathml import math_text
 from ingest.text.powers import raised
 
@@ -110,9 +111,11 @@ class Block:
     total: int = 0
     linked: int = 0
     prose: int = 0
+    unlinked: list[str] = field(default_factory=list)
     rows: int = 1
     columns: int = 1
     dropped: str = ""
+    _clinical: int | None = None
 
     def weigh(self) -> None:
         """Add up what it holds and is not dropped."""
@@ -127,6 +130,14 @@ class Block:
                 linked += child.linked
                 prose += child.prose
         self.total, self.linked, self.prose = total, linked, prose
+
+    @property
+    def clinical(self) -> int:
+        """The weight of its clinical content outside links, see ingest.pages.substance. A title counts nothing."""
+        if self._clinical is None:
+            self._clinical = 0 if self.tag == "h1" else clinical("".join(self.unlinked))
+            self._clinical += sum(child.clinical for child in self.children)
+        return self._clinical
 
     @property
     def holds_data(self) -> bool:
@@ -192,16 +203,14 @@ class _Reader:
             else:
                 inner = Block(tag)
                 _judge(child, inner)
-                # To save time, a suspect without a paragraph is skipped: menus are half of many pages.
-                if inner.suspect < self._sure or (inner.suspect < CERTAIN and next(child.iter("p"), None) is not None):
-                    block.parts.append(inner)
-                    block.children.append(inner)
-                    if depth >= DEPTH:
-                        self._flatten(child, inner, linked)
-                    elif tag in CELLS:
-                        self._cell(child, inner, linked, depth + 1)
-                    else:
-                        self.fill(child, inner, linked, depth + 1)
+                block.parts.append(inner)
+                block.children.append(inner)
+                if depth >= DEPTH:
+                    self._flatten(child, inner, linked)
+                elif tag in CELLS:
+                    self._cell(child, inner, linked, depth + 1)
+                else:
+                    self.fill(child, inner, linked, depth + 1)
             text = child.tail
             if text:
                 self._add(block, text, linked)
@@ -324,6 +333,8 @@ class _Reader:
         self._characters += length
         if linked:
             block.own_linked += length
+        else:
+            block.unlinked.append(text)
 
 
 def _before(block: Block) -> str:

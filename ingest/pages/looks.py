@@ -12,9 +12,7 @@ STYLE_CHARS: Final = 2_000
 
 HIDDEN = re.compile(r"(?:display\s{0,9}:\s{0,9}none|visibility\s{0,9}:\s{0,9}hidden)", re.IGNORECASE)
 STRUCK = re.compile(r"text-decoration(?:-line)?\s{0,9}:[^;]{0,99}line-through", re.IGNORECASE)
-STRUCK_CLASS = re.compile(
-    r"(?:^|\s)(?:text-decoration-|text-)?(?:line-through|strike-?through|struck(?:-?out)?)(?:$|\s)"
-)
+STRUCK_CLASS = re.compile(r"(?:^|\s)(?:text-decoration-|text-)?(?:line-through)(?:$|\s)")
 UNDERLINED = re.compile(r"text-decoration(?:-line)?\s{0,9}:[^;]{0,99}underline", re.IGNORECASE)
 UNDERLINED_CLASS = re.compile(r"(?:^|\s)(?:text-decoration-|text-)?underlined?(?:$|\s)")
 RAISED = re.compile(r"vertical-align\s{0,9}:\s{0,9}super", re.IGNORECASE)
