@@ -12,12 +12,13 @@ from lxml import etree
 from resiliparse.parse.html import HTMLTree
 
 from ingest.fidelity.ledger import Ledger
-from ingest.pages.blocks import INLINE, Block, blocks
+from ingest.pages.blocks import Block
 from ingest.pages.changes import Changes
 from ingest.pages.charset import decode
 from ingest.pages.content import is_links, main_content, without_navigation
 from ingest.pages.looks import visible
 from ingest.pages.page import Page, PageNote
+from ingest.pages.reader import INLINE, blocks
 from ingest.pages.render import render
 from ingest.pages.selectors import Selectable
 from lake.decision import Drop, Reason
@@ -151,7 +152,8 @@ def _by_selector(page: Selectable, root: etree._Element, selector: str, changes:
         return "", f"content: {selector} matches more than {MAX_MATCHES} elements"
     outer = [element for element in matches if not any(above in matches for above in element.iterancestors())]
     if changes.ledger is not None:
-        changes.leave_out("outside_content", "".join(visible(root, INLINE, outer)))
+        body = root.find("body")
+        changes.leave_out("outside_content", "".join(visible(root if body is None else body, INLINE, outer)))
     texts = (render(without_navigation(blocks(element, changes)), changes) for element in outer)
     return "\n\n".join(filter(None, texts)), f"content: {selector} {'is empty' if matches else 'matches nothing'}"
 
