@@ -19,8 +19,8 @@ SUSPECT_TAGS = {
     "figure": WEAK,
     "figcaption": WEAK,
 }
-SUSPECT_WITHIN = SUSPECT_TAGS | {"aside": 0, "footer": SURE}
-"""How surely a tag shows that a block is no content: on a page, and within what claims to be its main part."""
+SUSPECT_WITHIN = SUSPECT_TAGS | {"aside": 0}
+"""How surely a tag shows that a block is no content: on a page, and within an article or the main part."""
 
 CLAIMED: Final = 0.3
 """A suspect block that claims to be an article, or holds one, needs no larger share."""
@@ -60,7 +60,7 @@ def main_content(page: Block, changes: Changes) -> Block:
 def without_navigation(block: Block) -> Block:
     """A block that is known to be content. Only navigation and footers in it are marked as dropped."""
     for child in block.children:
-        if child.tag in ("nav", "footer") and _is_boilerplate(child, SUSPECT_WITHIN[child.tag], block.prose):
+        if child.tag in ("nav", "footer") and _is_boilerplate(child, CERTAIN, block.prose):
             child.dropped = "boilerplate"
         else:
             without_navigation(child)
@@ -82,7 +82,7 @@ def is_links(block: Block) -> bool:
 def _prune(block: Block, prose: int, level: int, within: bool = False) -> None:
     """Drop blocks that are at least this suspect, unless they hold too much to be boilerplate.
 
-    `within` a block that claims the page's content, an aside is a box of it, and a footer has its notes.
+    `within` an article, an aside is a box of it.
     """
     for child in block.children:
         if child.tag == "header":
@@ -92,15 +92,19 @@ def _prune(block: Block, prose: int, level: int, within: bool = False) -> None:
             suspect = max(tags.get(child.tag, 0), child.suspect)
             child.dropped = "boilerplate" if suspect >= level and _is_boilerplate(child, suspect, prose) else ""
         if not child.dropped and not child.holds_data:
-            _prune(child, prose, level, within or child.claim > 0)
+            _prune(child, prose, level, within or child.claim >= WHOLE_ARTICLE or child.tag == "main")
 
 
 def _is_boilerplate(block: Block, suspect: int, prose: int) -> bool:
-    """Whether a suspect block holds no content. Only the surest names and tags outweigh clinical content."""
+    """Whether a suspect block holds no content.
+
+    Clinical content, a table of data, a section of prose or a large share of the page outweigh what a block is called.
+    Navigation and what belongs to other pages goes nevertheless, but a footer may have the notes of a table of doses.
+    """
     if block.prose >= SHARE_OF_SUSPECT[suspect] * prose or block.claimed >= CLAIMED * prose:
         return False
     if suspect == CERTAIN:
-        return True
+        return block.tag != "footer" or block.clinical < CLINICAL
     if _is_substantial(block) or (suspect < SURE and _is_section(block)):
         return False
     if suspect == COLLAPSED:
@@ -191,12 +195,17 @@ def _descend(path: Path) -> Path:
 
 
 def _widen(path: Path) -> Block:
-    """The outermost block that adds little to the box, and mostly prose, such as the lead above the text."""
-    box = widest = path[-1]
+    """The outermost block that adds little to the box: clinical content, or mostly prose, such as a lead above it."""
+    box = widest = inner = path[-1]
     for outer in path[-2::-1]:
         more = outer.total - box.total
-        if more > BESIDES * box.total or outer.linked - box.linked > 0.1 * more:
+        if more > BESIDES * box.total:
             break
-        if outer.prose - box.prose >= 0.7 * more:
+        if sum(child.clinical for child in outer.children if child is not inner and not child.dropped) >= CLINICAL:
             widest = outer
+        elif outer.linked - box.linked > FEW_LINKS * more:
+            break
+        elif outer.prose - box.prose >= 0.7 * more:
+            widest = outer
+        inner = outer
     return widest
