@@ -8,6 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
+from ingest.fidelity.audit import Audit, audit
+from ingest.fidelity.ledger import Ledger
+from ingest.fidelity.sample import audit_table, sampled
 from ingest.metadata import JoinSettings, complete
 from ingest.tally import Counts, tally_table
 from ingest.text import language, pii, quality
@@ -55,7 +58,9 @@ class CleanSettings(Settings):
 
     `quality` has the quality rules of a source, laid over those of its corpus (ingest.text.quality). A source without
     an entry has none, `off` switches a corpus off, and `clean.quality.guidelines.stop_words=1` sets one bound. `mask`
-    names, by source, the personal data to mask: any of email, phone, record. By default none is.
+    names, by source, the personal data to mask: any of email, phone, record. By default none is. `audit` is the share
+    of kept documents whose critical tokens are compared with those that were read (ingest.fidelity), with at least the
+    first of each part, unless it is 0.
     """
 
     length: LengthSettings = Field(default_factory=LengthSettings)
@@ -67,6 +72,7 @@ class CleanSettings(Settings):
     mask: dict[str, tuple[pii.Kind, ...]] = Field(default_factory=dict)
     join: JoinSettings = Field(default_factory=JoinSettings)
     part_mb: float = Field(default=200, gt=0)
+    audit: float = Field(default=0.01, ge=0, le=1)
 
     @field_validator("language", mode="before")
     @classmethod
@@ -95,7 +101,9 @@ class Cleaned(NamedTuple):
     changes: Mapping[tuple[str, str], int] = {}
 
 
-def clean_document(text: str, title: str | None, source: str, settings: CleanSettings) -> Cleaned:
+def clean_document(
+    text: str, title: str | None, source: str, settings: CleanSettings, ledger: Ledger | None = None
+) -> Cleaned:
     """Clean and judge one document by itself. A title at the head of the text counts neither for length, language nor
     quality.
 
@@ -169,6 +177,8 @@ class PartCleaner:
         self._kept_id: str | None = None
         self._kept_text = ""
         self._counts: Counts = Counter()
+        self._chosen = sampled(settings.audit)
+        self._audits: list[tuple[str, Audit]] = []
 
     def clean(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
         """From rows of DOCUMENT (without `source`): the cleaned rows that are kept, and rows of DECISION for all."""
@@ -184,6 +194,11 @@ class PartCleaner:
         ]
         verdicts = zip(ids, cleaned, strict=True)
         decisions = [decision(self._step, identity, self._source, clean.drop) for identity, clean in verdicts]
+        for identity, text, title, clean in zip(ids, texts, titles, cleaned, strict=True):
+            if clean.drop is None and self._chosen(identity):
+                ledger = Ledger()
+                clean_document(text or "", title, self._source, self._settings, ledger)
+                self._audits.append((identity, audit(text or "", clean.text, ledger)))
         documents = self._documents(rows, cleaned)
         self._count(documents, cleaned)
         return documents, pa.Table.from_pylist(decisions, DECISION)
@@ -224,6 +239,10 @@ class PartCleaner:
     def tally(self) -> pa.Table:
         """Rows of TALLY for all that was cleaned so far."""
         return tally_table(self._source, self._counts)
+
+    def audits(self) -> pa.Table:
+        """Rows of AUDIT for the kept documents that were audited so far."""
+        return audit_table(self._audits)
 
 
 def _strings(column: pa.ChunkedArray) -> list[str | None]:

@@ -1,12 +1,15 @@
 """The raw files of all corpora, cut into units of work, and the records of a unit."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from ingest.records import Fallback, Note, Records, Unsampled
+from ingest.fidelity.audit import audit
+from ingest.fidelity.ledger import Ledger
+from ingest.records import Audited, Fallback, Note, Original, Records, Rejected, Unsampled
 from ingest.sources.hub import HubInput
 from ingest.sources.jats import JatsInput
 from ingest.sources.jsonl import JsonlInput
@@ -23,8 +26,13 @@ RawFormat = Annotated[
 
 
 class ReadSettings(Settings):
-    """What is read: each entry names files of one corpus in one format. A corpus may have several."""
+    """What is read: each entry names files of one corpus in one format. A corpus may have several.
 
+    `audit` is the share of documents whose critical tokens are compared with those of their raw records
+    (ingest.fidelity). The first document of each part is always among them, unless the share is 0.
+    """
+
+    audit: float = Field(default=0.01, ge=0, le=1)
     inputs: tuple[RawFormat, ...] = Field(min_length=1)
 
 
@@ -84,6 +92,21 @@ def records(unit: Unit, settings: ReadSettings, data: str) -> Records:
     for record in source.read_unit(unit.files, unit.turn, data):
         yield record
         # What a sample skipped and how a document was read do not count.
-        taken += not isinstance(record, Unsampled | Fallback | Note)
+        taken += not isinstance(record, Unsampled | Fallback | Note | Original)
         if taken == source.limit:
             return
+
+
+def audited(records: Records, chosen: Callable[[str], bool]) -> Records:
+    """The records without their originals, and after each document whose id is chosen its audit."""
+    original: Original | None = None
+    for record in records:
+        if isinstance(record, Original):
+            original = record
+            continue
+        yield record
+        if isinstance(record, dict) and original is not None and chosen(record["id"]):
+            ledger = Ledger()
+            yield Audited(record["id"], audit(original.read(ledger), record["text"], ledger))
+        if isinstance(record, dict | Rejected):
+            original = None

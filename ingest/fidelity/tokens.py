@@ -1,0 +1,84 @@
+"""Critical tokens: what a clinical text must not lose, as a sequence with places."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Final
+
+from lake.characters import INVISIBLE
+
+CONTEXT: Final = 8
+"""Letters and digits on each side by which two tokens of one value are told apart."""
+
+NEAR: Final = 40
+"""Characters on each side of a token that may hold its context."""
+
+DASH = r"\-‐‑‒–—−"
+
+UNIT = (
+    r"(?:[cdkmnpfµμ]?(?:g|l|L|m|M|s|mol|moles?|Pa|Hz|V|W|A|J|Gy|Sv|Bq|cal|Da|U|Eq|osm|Osm)|mcg|mmHg|IU|bpm|ppm|ppb|rpm|"
+    r"min(?:ute)?s?|h(?:ou)?rs?|h|d(?:ays?)?|weeks?|wks?|months?|years?|yrs?|bar|Torr|bp|kb|cc|ft|lb|oz)"
+)
+
+TOKEN = re.compile(
+    rf"""
+    (?P<polarity> \( \s? [+{DASH}]+ \s? \) | (?<!\w)(?i:
+        not|no|never|none|neither|nor|without|cannot|except|avoid|unless|contra-?indicat(?:ed|ions?) )(?!\w) )
+  | (?P<number> \d+(?:[.,·]\d+)* ) (?: [\s{DASH}]{{0,3}} (?P<unit> {UNIT} (?: /(?:\d+\s?)? {UNIT} )* (?!\w) ) )?
+  | (?P<power> (?<=\d) \^ (?= [+{DASH}]? \d) )
+  | (?P<slash> (?<=\d) \s? [/⁄∕] \s? (?=\d) )
+  | (?P<range> (?<=[\d%]) \s? [{DASH}] \s? (?=[\d<>≤≥]) )
+  | (?P<minus> (?<![\w)\]]) [{DASH}] (?=\.?\d) | (?<=[A-Z\d]) [{DASH}] (?![\w]) )
+  | (?P<sign> [+<>≤≥≦≧⩽⩾≠≈≅~±∓×÷√∞%‰°µ←-⇿∀-⋿¼-¾⅐-⅞²³¹⁰-⁹₀-₉✓✔✗✘α-ωΑ-Ωϑϕϖ] )
+    """,
+    re.VERBOSE,
+)
+
+CANONICAL = str.maketrans(dict.fromkeys(DASH[1:], "-") | {"μ": "µ", "⁄": "/", "∕": "/", "⩽": "≤", "⩾": "≥"})
+UNSEEN = re.compile(f"[{INVISIBLE}]")
+LAYOUT = re.compile(rf"^[ \t]*(?:#{{1,6}}|[*•·{DASH}])[ \t]+|(?<=[ \t])\|(?=[ \t])", re.MULTILINE)
+"""Signs of headings, items and cells."""
+SPACE = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A critical token: its value in canonical form, its place in the text, and the letters around it."""
+
+    value: str
+    start: int
+    end: int
+    before: str
+    after: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """The value with its context."""
+        return self.value, self.before, self.after
+
+
+def readable(text: str) -> str:
+    """A text as tokens are taken from it: in NFC, on one line, without signs of layout or invisible characters."""
+    return SPACE.sub(" ", unicodedata.normalize("NFC", UNSEEN.sub("", LAYOUT.sub(" ", text)))).strip()
+
+
+def critical_tokens(text: str) -> list[Token]:
+    """The critical tokens of a `readable` text, in order.
+
+    They are numbers, units after numbers, signs before numbers and between them (ranges, fractions, powers), signs of
+    comparison, percent, degree and other mathematical signs, Greek letters, `(+)` and `(-)`, and words of negation.
+    """
+    spans = (
+        (kind, match.span(kind))
+        for match in TOKEN.finditer(text)
+        for kind in ("polarity", "number", "unit", "power", "slash", "range", "minus", "sign")
+        if match[kind]
+    )
+    return [_token(text, kind, *span) for kind, span in spans]
+
+
+def _token(text: str, kind: str, start: int, end: int) -> Token:
+    value = SPACE.sub("", text[start:end]).translate(CANONICAL)
+    before = "".join(filter(str.isalnum, text[max(start - NEAR, 0) : start]))[-CONTEXT:]
+    after = "".join(filter(str.isalnum, text[end : end + NEAR]))[:CONTEXT]
+    return Token(value.lower() if kind == "polarity" else value, start, end, before, after)
