@@ -52,9 +52,9 @@ def without_edges(pages: list[list[Piece]], numbers: list[int], ledger: Ledger |
     usual = median(line.size for lines in pages for line in lines) if heights else 0.0
     seen: Counter[Key] = Counter()
     counted: Counter[int | None] = Counter()
-    for lines, at, number in zip(pages, edges, numbers, strict=True):
-        seen.update({key for place in at for key in _keys(lines[place], number, usual)})
-        counted.update({_offset(lines[place], number) for place in at})
+    for lines, places, number in zip(pages, edges, numbers, strict=True):
+        seen.update({key for at in places for key in _keys(lines[at], number, usual)})
+        counted.update({_offset(lines[at], number) for at in places})
     often = max(2, math.ceil(REPEATED * len(pages)))
     heads: set[Key] = set()
     kept = []

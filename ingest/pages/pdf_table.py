@@ -13,6 +13,7 @@ CELL: Final = 2.0
 FAR: Final = 3.5
 """A table ends where its next row is farther than this many font sizes."""
 
+MOST_COLUMNS: Final = 50
 ALONE: Final = 2
 LARGER: Final = 1.12
 
@@ -39,12 +40,9 @@ def in_rows(pieces: Sequence[Piece]) -> list[Piece]:
     lines: list[Piece] = []
     at = 0
     while at < len(cells):
-        end = _end_of_table(cells, at) if len(cells[at]) > 1 else at
-        table = _in_columns(cells[at:end]) if end > at + 1 else None
-        if table is None:
-            end = at + 1
-            table = [_line(cells[at])]
-        lines += table
+        end = _end_of_table(cells, at) if len(cells[at]) > 1 else at + 1
+        block = cells[at:end]
+        lines += (_in_columns(block) if len(block) > 1 else None) or map(_line, block)
         at = end
     return lines
 
@@ -106,6 +104,8 @@ def _in_columns(rows: Sequence[Row]) -> list[Piece] | None:
     columns: list[tuple[float, float]] = []
     for row in sorted(rows, key=lambda row: -len(row)):
         for cell in row:
+            if len(columns) > MOST_COLUMNS:
+                return None
             below = [at for at, (left, right) in enumerate(columns) if cell.left < right and left < cell.right]
             if not below:
                 columns.append((cell.left, cell.right))
