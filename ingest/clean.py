@@ -18,12 +18,10 @@ from ingest.text.language import LanguageSettings
 from ingest.text.marks import break_marks
 from ingest.text.normalise import normalise
 from ingest.text.quality import QualitySettings
+from ingest.text.tables import LONG_LINE, is_listed, is_row
 from lake.config import Settings
 from lake.decision import DECISION, Drop, Reason, decision
 from lake.document import DOCUMENT
-
-LONG_LINE = 10
-"""A line with more words than this is prose, not a heading or a table cell."""
 
 BEGINNING = 80
 """Evidence quotes this many characters of a text."""
@@ -38,7 +36,8 @@ ROW_BYTES = 1_000
 class LengthSettings(Settings):
     """The least words of a body, and the least lines with more than ten words.
 
-    MEDITRON's rule for guidelines is `lines: 3`. It does not suit abstracts and web text, which may be one line.
+    MEDITRON's rule for guidelines is `lines: 3`. It does not suit abstracts and web text, which may be one line. A row
+    of a table counts as a line of eleven words or more, and so do eleven words of items.
     """
 
     words: int = Field(default=50, ge=0)
@@ -126,8 +125,7 @@ def clean_document(
     drop = _too_little(body, raw, settings.length_of(source))
     english = settings.language.get(source)
     if drop is None and english is not None:
-        detected = language.detect(body, english.characters)
-        lang, drop = detected.code, language.verdict(detected, english)
+        lang, drop = language.judge(body, english)
     if drop is None and rules is not None:
         drop = quality.verdict(body, rules)
     return Cleaned(text, title or None, lang, drop, changes)
@@ -154,8 +152,16 @@ def _body(text: str, title: str) -> str:
 def _too_little(body: str, raw: int, least: LengthSettings) -> Drop | None:
     if not body:
         return Drop(Reason.EMPTY, f"only a title or blanks in {raw} characters")
-    words = len(body.split())
-    lines = sum(len(line.split()) > LONG_LINE for line in body.split("\n"))
+    words = lines = listed = 0
+    for line in body.split("\n"):
+        count = len(line.split())
+        if is_row(line):
+            count = max(count, LONG_LINE + 1)
+        elif is_listed(line):
+            listed += count
+        words += count
+        lines += count > LONG_LINE
+    lines += listed // (LONG_LINE + 1)
     if words >= least.words and lines >= least.lines:
         return None
     evidence = f"words={words} of {least.words}, lines with more than {LONG_LINE} words={lines} of {least.lines}"
