@@ -67,7 +67,7 @@ def audit_records(read: ReadSettings, data: str, clean: CleanSettings) -> Iterat
     """Source, id and audit of every document that gives an original."""
     for unit in units(read, data):
         original: Original | None = None
-        for record in records(unit, read, data):
+        for record in records(unit, read, data, originals=True):
             if isinstance(record, Original):
                 original = record
             elif isinstance(record, dict) and original is not None:

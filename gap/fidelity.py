@@ -36,7 +36,7 @@ def reread(config: Config, steps: Steps, identity: str) -> Reread:
     cleaner = next(iter(of_kind(steps, Kind.CLEANER)))
     for unit in _units(config, steps, identity):
         original: Original | None = None
-        for record in records(unit, config.read, config.data):
+        for record in records(unit, config.read, config.data, originals=True):
             if isinstance(record, Original):
                 original = record
             elif isinstance(record, dict) and record["id"] == identity and original is not None:

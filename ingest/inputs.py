@@ -81,8 +81,8 @@ def _files(settings: ReadSettings, position: int, data: str) -> list[Path]:
     return settings.inputs[position].files(data, f"read.inputs.{position}.paths")
 
 
-def records(unit: Unit, settings: ReadSettings, data: str) -> Records:
-    """The records of a unit, up to the input's limit, each read when it is asked for.
+def records(unit: Unit, settings: ReadSettings, data: str, originals: bool = False) -> Records:
+    """The records of a unit, up to the input's limit, each read when it is asked for; with `originals` for an audit.
 
     Raises:
         UserError: a file cannot be read at all. A bad record raises nothing: it is rejected.
@@ -90,7 +90,8 @@ def records(unit: Unit, settings: ReadSettings, data: str) -> Records:
     source = settings.inputs[unit.input]
     taken = 0
     for record in source.read_unit(unit.files, unit.turn, data):
-        yield record
+        if originals or not isinstance(record, Original):
+            yield record
         # What a sample skipped and how a document was read do not count.
         taken += not isinstance(record, Unsampled | Fallback | Note | Original)
         if taken == source.limit:

@@ -139,7 +139,7 @@ class UnitReader:
             output.part_writer("metadata", part, METADATA) if "metadata" in tables else nullcontext() as describe,
         ):
             chosen = sampled(self.settings.audit)
-            for batch in _batches(audited(records(unit, self.settings, self.data), chosen)):
+            for batch in _batches(audited(records(unit, self.settings, self.data, originals=True), chosen)):
                 entered = [record for record in batch if not isinstance(record, ASIDE)]
                 skipped += sum(record.count for record in batch if isinstance(record, Unsampled))
                 documents = [record for record in entered if not isinstance(record, Rejected)]

@@ -1,13 +1,15 @@
 """JSON Lines, plain or packed: one record per line. The config maps its keys to the fields of a document."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ingest.fidelity.ledger import Ledger
 from ingest.raw_input import Pace, RawInput
-from ingest.records import Note, Records, Rejected, article_url, rejected
+from ingest.records import Note, Original, Records, Rejected, article_url, rejected
 from ingest.sources.dates import stated_date, utc
 from lake.decision import Drop, Reason, RecordError
 from lake.document import META, Document, new_document
@@ -88,7 +90,16 @@ def parse_record(line: bytes, native: str, settings: MappedInput) -> Records:
         yield rejected(native, error.reason, str(error))
         return
     yield from (Note(document["url"] or native, f"wrong {field}", fault) for field, fault in wrong.items())
+    yield Original(partial(_original, record, settings))
     yield document
+
+
+def _original(record: dict[str, Any], settings: MappedInput, ledger: Ledger) -> str:
+    """The strings of the record that are its text, and its title where that is part of the text."""
+    keys = settings.fields["text"]
+    title = settings.fields.get("title") if settings.title_in_text else None
+    names = (*([title] if isinstance(title, str) else []), *([keys] if isinstance(keys, str) else keys))
+    return "\n".join(str(value) for name in names if (value := value_at(record, name)) is not None)
 
 
 def _document(values: dict[str, Any], native: str, settings: MappedInput, is_clear: bool) -> Document:

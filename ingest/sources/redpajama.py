@@ -3,13 +3,15 @@
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ingest.fidelity.ledger import Ledger
 from ingest.raw_input import Pace
-from ingest.records import Records, Rejected, rejected
+from ingest.records import Original, Record, Records, Rejected, rejected
 from ingest.sources.dates import utc
 from ingest.sources.jsonl import CONVERT
 from ingest.sources.sampling import SampledInput, digest, draw, sampled
@@ -51,7 +53,7 @@ class RedpajamaInput(SampledInput):
         return sampled(_drawn(path, name, self))
 
 
-def _drawn(path: Path, name: str, settings: RedpajamaInput) -> Iterator[Document | Rejected | None]:
+def _drawn(path: Path, name: str, settings: RedpajamaInput) -> Iterator[Record | None]:
     largest = max([settings.keep, *settings.shares.values()])
     for native, line in raw_lines(path, name, settings.max_bytes):
         if isinstance(line, Drop):
@@ -59,7 +61,10 @@ def _drawn(path: Path, name: str, settings: RedpajamaInput) -> Iterator[Document
             continue
         data = line.strip()
         number = draw(data, settings.seed)
-        yield _record(data, native, number, settings) if number < largest else None
+        record = _record(data, native, number, settings) if number < largest else None
+        if isinstance(record, dict):
+            yield Original(partial(_original, data))
+        yield record
 
 
 def _record(line: bytes, native: str, number: float, settings: RedpajamaInput) -> Document | Rejected | None:
@@ -72,6 +77,10 @@ def _record(line: bytes, native: str, number: float, settings: RedpajamaInput) -
     if number >= settings.share_of(subset):
         return None
     return _document(record, meta, subset, line, native, settings)
+
+
+def _original(line: bytes, ledger: Ledger) -> str:
+    return str(json_object(line)["text"])
 
 
 def _meta(record: dict[str, Any]) -> dict[str, Any]:

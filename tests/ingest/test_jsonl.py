@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from ingest.records import Note, Rejected
+from ingest.records import Note, Original, Rejected
 from ingest.sources.jsonl import JsonlInput, parse_record
 from lake.decision import Reason
 from lake.document import DOCUMENT, Document, document_id
@@ -39,14 +39,19 @@ def jsonl(fields: dict[str, Any] | None = None, **more: Any) -> JsonlInput:
     return JsonlInput(format="jsonl", source="guidelines", paths=("*",), fields=fields or {"text": "text"}, **more)
 
 
+def parsed(line: bytes, settings: JsonlInput) -> list[Any]:
+    """What a line gives, without its original."""
+    return [record for record in parse_record(line, "f:1", settings) if not isinstance(record, Original)]
+
+
 def document(record: Any, **more: Any) -> Document:
-    (made,) = parse_record(json.dumps(record).encode(), "f:1", jsonl(**more))
+    (made,) = parsed(json.dumps(record).encode(), jsonl(**more))
     assert isinstance(made, dict), made
     return made
 
 
 def rejected(line: bytes, **more: Any) -> tuple[Reason, str]:
-    (record,) = parse_record(line, "f:1", jsonl(**more))
+    (record,) = parsed(line, jsonl(**more))
     assert isinstance(record, Rejected)
     assert record.native == "f:1"
     assert record.drop.evidence.startswith("f:1: ")
@@ -153,7 +158,7 @@ def test_a_time_without_a_zone_is_utc() -> None:
 def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
     fields = {"id": "id", "text": "text", "title": "title", "mesh": "mesh"}
     line = rb'{"id": "\udc00", "text": "a\ud800b \ud83e\uddec", "title": "\udfff", "mesh": ["\ud800"]}'
-    (made,) = parse_record(line, "f:1", jsonl(fields))
+    (made,) = parsed(line, jsonl(fields))
     assert isinstance(made, dict)
     assert (made["text"], made["title"], made["meta"]["mesh"]) == ("a\ufffdb 🧬", "\ufffd", ["\ufffd"])
     assert pa.Table.from_pylist([made], DOCUMENT).num_rows == 1
@@ -244,7 +249,7 @@ def test_a_wrong_id_or_text_is_named_and_shown(field: str, value: Any) -> None:
 def test_a_wrong_detail_is_left_out_and_noted_and_the_text_is_kept(field: str, value: Any) -> None:
     line = json.dumps({"text": "a", "key": value}).encode()
     more: dict[str, Any] = {"license": "CC-BY-4.0", "redistributable": True}
-    note, made = parse_record(line, "f:1", jsonl({"text": "text", field: "key"}, **more))
+    note, made = parsed(line, jsonl({"text": "text", field: "key"}, **more))
     assert isinstance(note, Note)
     assert isinstance(made, dict)
     assert (note.document, note.what) == ("f:1", f"wrong {field}")
@@ -293,7 +298,7 @@ def test_a_wrong_detail_is_left_out_and_noted_and_the_text_is_kept(field: str, v
 )
 def test_only_what_is_certainly_a_date_is_one(value: Any, date: str | None) -> None:
     line = json.dumps({"text": "a", "date": value}).encode()
-    *_, made = parse_record(line, "f:1", jsonl({"text": "text", "published": "date"}))
+    *_, made = parsed(line, jsonl({"text": "text", "published": "date"}))
     assert isinstance(made, dict)
     assert made["meta"]["published"] == date
 
@@ -301,9 +306,7 @@ def test_only_what_is_certainly_a_date_is_one(value: Any, date: str | None) -> N
 def test_what_pandas_writes_is_read() -> None:
     """Missing values are NaN, and integers beside them have become floats."""
     line = b'{"id": 7.0, "text": "a", "pmid": 123.0, "citations": NaN, "title": NaN, "mesh": ["A", NaN]}'
-    (made,) = parse_record(
-        line, "f:1", jsonl({name: name for name in ("id", "text", "pmid", "citations", "title", "mesh")})
-    )
+    (made,) = parsed(line, jsonl({name: name for name in ("id", "text", "pmid", "citations", "title", "mesh")}))
     assert isinstance(made, dict)
     assert (made["id"], made["title"]) == (document_id("guidelines", "7"), None)
     assert (made["meta"]["pmid"], made["meta"]["citations"], made["meta"]["mesh"]) == ("123", None, ["A"])

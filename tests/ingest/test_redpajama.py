@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.inputs import ReadSettings, records, units
-from ingest.records import Rejected, Unsampled
+from ingest.records import Original, Rejected, Unsampled
 from ingest.sources.redpajama import RedpajamaInput
 from ingest.sources.sampling import draw
 from lake.config import load
@@ -33,7 +33,7 @@ def record(n: int) -> str:
 
 def read(path: Path, config: RedpajamaInput) -> tuple[list[Any], int]:
     """Documents and rejected records, and how many were passed over."""
-    found = list(config.read(path, path.name))
+    found = [record for record in config.read(path, path.name) if not isinstance(record, Original)]
     passed = sum(one.count for one in found if isinstance(one, Unsampled))
     return [one for one in found if not isinstance(one, Unsampled)], passed
 
