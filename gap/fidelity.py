@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gap.config import Config
 from gap.sidebyside import beside, side_by_side
 from ingest.clean import clean_document
 from ingest.fidelity.audit import Audit, Finding, audit
 from ingest.fidelity.ledger import Ledger
 from ingest.fidelity.tokens import readable
-from ingest.inputs import Unit, records, units
+from ingest.inputs import ReadSettings, Unit, records, units
 from ingest.records import Original
 from lake.dataset import Output
 from lake.error import UserError
@@ -27,16 +26,16 @@ class Reread(NamedTuple):
     audit: Audit
 
 
-def reread(config: Config, steps: Steps, identity: str) -> Reread:
-    """Read the raw record of a document again and clean it.
+def reread(settings: ReadSettings, data: str, steps: Steps, identity: str) -> Reread:
+    """Read the raw record of a document below the data folder again, and clean it.
 
     Raises:
         UserError: no document with this id was read, its raw file is gone, or its format gives no raw text.
     """
     cleaner = next(iter(of_kind(steps, Kind.CLEANER)))
-    for unit in _units(config, steps, identity):
+    for unit in _units(settings, data, steps, identity):
         original: Original | None = None
-        for record in records(unit, config.read, config.data, originals=True):
+        for record in records(unit, settings, data, originals=True):
             if isinstance(record, Original):
                 original = record
             elif isinstance(record, dict) and record["id"] == identity and original is not None:
@@ -47,12 +46,12 @@ def reread(config: Config, steps: Steps, identity: str) -> Reread:
     raise UserError(f"{identity}: no raw record of this document; run gap run CONFIG read, and then trace its id again")
 
 
-def _units(config: Config, steps: Steps, identity: str) -> Iterator[Unit]:
+def _units(settings: ReadSettings, data: str, steps: Steps, identity: str) -> Iterator[Unit]:
     """The units of which a part has the document. A unit and its part have the same number."""
     for reader in of_kind(steps, Kind.READER):
         parts = set(reader.output.parts("documents")) if reader.done else set()
-        for unit in units(config.read, config.data):
-            name = Output.part_name(unit.part, config.read.inputs[unit.input].source)
+        for unit in units(settings, data):
+            name = Output.part_name(unit.part, settings.inputs[unit.input].source)
             if name in parts and identity in reader.output.read_part("documents", name, ["id"])["id"].to_pylist():
                 yield unit
 

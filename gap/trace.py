@@ -100,7 +100,7 @@ def trace(config: str, document: str, fidelity: bool, overrides: tuple[str, ...]
         click.echo(f"{name:<15}{plain(text)}")
     width = shutil.get_terminal_size((PIPED_WIDTH, 0)).columns
     if fidelity:
-        click.echo("\n".join(["", *shown(reread(loaded, steps, life.id), width)]))
+        click.echo("\n".join(["", *shown(reread(loaded.read, loaded.data, steps, life.id), width)]))
     elif life.survivor is not None:
         click.echo("\n".join(["", *pair(life.document, life.survivor, width)]))
 

@@ -16,7 +16,7 @@ NEAR: Final = 40
 DASH = r"\-‐‑‒–—−"
 
 UNIT = (
-    r"(?:[cdkmnpfµμ]?(?:g|l|L|m|M|s|mol|moles?|Pa|Hz|V|W|A|J|Gy|Sv|Bq|cal|Da|U|Eq|osm|Osm)|mcg|mmHg|IU|bpm|ppm|ppb|rpm|"
+    r"(?:[cdkmnpfµμ]?(?:g|l|L|m|M|s|mol|moles?|Pa|Hz|V|J|Gy|Sv|Bq|cal|Da|U|Eq|osm|Osm)|mcg|mmHg|IU|bpm|ppm|ppb|rpm|"
     r"min(?:ute)?s?|h(?:ou)?rs?|h|d(?:ays?)?|weeks?|wks?|months?|years?|yrs?|bar|Torr|bp|kb|cc|ft|lb|oz)"
 )
 
