@@ -1,6 +1,7 @@
 """The text of a PDF: headings by the size of letters, columns in order, no running heads and page numbers."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -120,7 +121,7 @@ def _named(document: PdfDocument) -> str | None:
     return title
 
 
-def _notes(pages: int, scanned: list[int], broken: list[int], read: list[PdfPage]) -> tuple[PageNote, ...]:
+def _notes(pages: int, scanned: list[int], broken: list[int], read: Sequence[PdfPage] = ()) -> tuple[PageNote, ...]:
     notes = []
     for what, numbers in (("scanned pages", scanned), ("broken pages", broken)):
         if numbers:

@@ -66,18 +66,19 @@ def detect(text: str, characters: int) -> Language:
 def judge(body: str, settings: LanguageSettings) -> tuple[str, Drop | None]:
     """The code of a body's language, and the drop where that is not English.
 
-    Prose is judged without the rows and items around it, if there is enough. The model knows no rows of names and
-    doses: it takes a dosing table for Chinese. So a text that is mostly rows and items is judged by its words alone,
+    Prose is judged without the rows and items around it, if that shows the language. The model knows no rows of names
+    and doses: it takes a dosing table for Chinese. So a text that is mostly rows and items is judged by its words,
     without figures, units and abbreviations, and counts as English unless the model finds another language with
     `min_probability`.
     """
     found = parts(body)
     prose = "\n".join(found.prose) if found.listed else body
-    enough = sum(map(str.isalpha, prose)) >= ENOUGH
-    language = detect(prose if enough else body, settings.characters)
+    language = detect(prose, settings.characters)
+    sure = sum(map(str.isalpha, prose)) >= ENOUGH and language.probability >= settings.min_probability
+    if found.listed and not sure:
+        language = detect(body, settings.characters)
     drop = verdict(language, settings)
-    sure = language.probability >= settings.min_probability
-    if drop is None or not found.of_tables or (enough and sure):
+    if drop is None or sure or not found.of_tables:
         return language.code, drop
     words = " ".join(word for word in WORD.findall(body) if len(word) >= SHORTEST or not word.isascii())
     language = detect(words, settings.characters)

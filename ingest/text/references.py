@@ -1,7 +1,8 @@
 """Numbers in brackets: references that may go, and findings that must stay.
 
 `WBC [4-10]` and `others [4-10]` look alike. A reference that stays costs nothing, and a range that goes is lost. So
-brackets go only where the whole document shows that they count references: in prose, their numbers go up from 1.
+brackets go only right behind the end of a sentence in prose, as in `brain.[1]`, and where the whole document shows that
+they count references: their numbers go up from 1.
 """
 
 import re
@@ -39,6 +40,7 @@ CITED = re.compile(r"[a-z]{2,}(?:[\"'”’)]*[.,;:!?]?[\"'”’)]*| ?\()$")
 MEASURED = re.compile(rf"[^\W\d_]| ?(?:[%°µμ<>≤≥=±×*/+–—-]|\d|{UNITS}\b)", re.IGNORECASE)
 """What follows a value: a unit, a sign, another number, or a letter at once, as in `[18]F`."""
 
+SENTENCE_END = re.compile(r"[a-z][)\"'”’]*[.!?][\"'”’)]*$")
 SENTENCE = re.compile(r"[.!?;] ")
 
 
@@ -53,6 +55,8 @@ class Cited(NamedTuple):
     end: int
     numbers: tuple[int, ...]
     text: str
+    behind: bool
+    """Whether it stands right behind the end of a sentence, where no finding does: `in the brain.[1]`."""
 
 
 def references(lines: Sequence[str]) -> list[tuple[int, int, int]]:
@@ -68,16 +72,17 @@ def references(lines: Sequence[str]) -> list[tuple[int, int, int]]:
         if more and steps:
             top = more[-1]
             stepping.add(cited.line)
-    if len(stepping) < LINES:
-        return []
+    counts = len(stepping) >= LINES
     points = _points(found, lines)
-    return [
-        cited[:3]
-        for at, cited in enumerate(found)
-        if cited.numbers[-1] <= top
-        and at not in points
-        and (PAIR.fullmatch(cited.text) is None or (new[at] == len(cited.numbers) and _goes_on(found[at : at + AHEAD])))
-    ]
+    sure = []
+    for at, cited in enumerate(found):
+        if PAIR.fullmatch(cited.text) is not None:
+            goes = counts and new[at] == len(cited.numbers) and _goes_on(found[at : at + AHEAD])
+        else:
+            goes = cited.behind or (counts and cited.numbers[-1] <= top)
+        if goes and at not in points:
+            sure.append(cited[:3])
+    return sure
 
 
 def _cited(at: int, line: str) -> Iterator[Cited]:
@@ -87,8 +92,10 @@ def _cited(at: int, line: str) -> Iterator[Cited]:
         before = line[max(run.start() - 30, 0) : run.start()].removesuffix(" ")
         after = line[run.end() : run.end() + 12]
         numbers = _numbers(run[0])
-        if numbers and CITED.search(before) and not FINDING.search(before) and not MEASURED.match(after):
-            yield Cited(at, run.start(), run.end(), numbers, run[0])
+        behind = SENTENCE_END.search(line, max(run.start() - 30, 0), run.start()) is not None
+        cited = behind or (CITED.search(before) and not FINDING.search(before))
+        if numbers and cited and not MEASURED.match(after):
+            yield Cited(at, run.start(), run.end(), numbers, run[0], behind)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

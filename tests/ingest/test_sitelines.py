@@ -350,7 +350,8 @@ def test_references_go_where_the_text_counts_them(line: str, clean: str) -> None
     said = f"In this trial {MORE} it was"
     for lines, bare in (([*CITED, line], [*BARE, clean]), ([*CITED, "", "# Care", line], [*BARE, "", "# Care", clean])):
         assert plain("\n".join(lines).format(said)) == "\n".join(bare).format(said)
-    assert plain(line.format(said)) == line.format(said)
+    alone = line.replace("say.[9][10]", "say.").replace("”.[7]", "”.")
+    assert plain(line.format(said)) == alone.format(said)
 
 
 FINDINGS = [
