@@ -80,7 +80,7 @@ def check(step: Step[EvaluateSettings], data: str) -> None:
     load_questions(step.settings, data)
 
 
-EVALUATE = Body[EvaluateSettings](evaluate, Kind.EVALUATION, "ray + vllm", 2, check=check)
+EVALUATE = Body[EvaluateSettings](evaluate, Kind.EVALUATION, "ray + vllm", 3, check=check)
 
 
 def _config(model: Path) -> dict[str, Any]:
