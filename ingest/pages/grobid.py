@@ -12,7 +12,7 @@ from lxml import etree
 from ingest.pages.page import Page
 from ingest.pages.pdf import MAX_BYTES, pdf_text
 from ingest.pages.pdf_text import BULLET
-from ingest.sources.jats_text import children, first, local
+from ingest.sources.jats_tree import children, first, local
 from ingest.sources.paper_text import named
 from ingest.sources.xml_guard import SAFE
 from ingest.web.politeness import backoff
