@@ -7,7 +7,7 @@ short gaps.
 """
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import accumulate, islice
@@ -19,6 +19,12 @@ from ingest.fidelity.tokens import Token, critical_tokens, readable
 
 LONGEST_GAP: Final = 400
 """Gaps between aligned tokens are compared token by token up to this many tokens on a side."""
+
+NEAR: Final = 500
+"""Tokens between two places that are about the same."""
+
+MOST_COMPARED: Final = 1_000
+"""Open tokens of a side that are compared with those of the other."""
 
 MOST_FINDINGS: Final = 50
 
@@ -65,6 +71,7 @@ def audit(source: str, clean: str, ledger: Ledger) -> Audit:
     added = [place for place in range(len(ours)) if place not in pairs.theirs]
     left_out, lost = _explained(theirs, missing, ledger.left_out)
     written, invented = _explained(ours, added, ledger.written)
+    lost, invented = pairs.without_near(lost, invented)
     return Audit(
         len(theirs),
         len(pairs.ours),
@@ -84,18 +91,19 @@ class _Alignment:
         self._values = [token.value for token in theirs], [token.value for token in ours]
         self.ours: dict[int, int] = {}
         self.theirs: dict[int, int] = {}
-        for there, here in _anchors([token.key for token in theirs], [token.key for token in ours]):
-            self._pair(there, here)
-        self._grow()
-        waiting: dict[tuple[str, str, str], deque[int]] = defaultdict(deque)
-        for place, token in enumerate(theirs):
-            if place not in self.ours:
-                waiting[token.key].append(place)
-        for place, token in enumerate(ours):
-            if place not in self.theirs and waiting.get(token.key):
-                self._pair(waiting[token.key].popleft(), place)
-        self._grow()
+        for side in range(3):
+            for there, here in _anchors(self._open(theirs, self.ours, side), self._open(ours, self.theirs, side)):
+                self._pair(there, here)
+            self._grow()
         self._fill_gaps()
+
+    def _open(self, tokens: Sequence[Token], paired: Collection[int], side: int) -> dict[Hashable, deque[int]]:
+        """The places of unpaired tokens by their context."""
+        places: dict[Hashable, deque[int]] = defaultdict(deque)
+        for place, token in enumerate(tokens):
+            if place not in paired:
+                places[token.contexts[side]].append(place)
+        return places
 
     def _pair(self, there: int, here: int) -> None:
         self.ours[there], self.theirs[here] = here, there
@@ -115,6 +123,25 @@ class _Alignment:
                 ):
                     self._pair(there, here)
                     there, here = there + step, here + step
+
+    def without_near(self, lost: list[int], invented: list[int]) -> tuple[list[int], list[int]]:
+        """Pair what is open on both sides with one value at about the same place: a rule changed the text beside it.
+
+        Returns what stays open.
+        """
+        theirs, ours = self._values
+        before = list(accumulate((self.theirs.get(place, -1) for place in range(len(ours))), _last))
+        after = list(accumulate((self.theirs.get(place, -1) for place in reversed(range(len(ours)))), _last))[::-1]
+        candidates: dict[str, list[int]] = defaultdict(list)
+        for place in lost[:MOST_COMPARED]:
+            candidates[theirs[place]].append(place)
+        for place in invented[:MOST_COMPARED]:
+            for there in candidates[ours[place]]:
+                if min(abs(there - before[place]), abs(there - after[place])) <= NEAR:
+                    self._pair(there, place)
+                    candidates[ours[place]].remove(there)
+                    break
+        return [at for at in lost if at not in self.ours], [at for at in invented if at not in self.theirs]
 
     def _fill_gaps(self) -> None:
         """Compare what lies between two neighbouring pairs on both sides."""
@@ -138,40 +165,40 @@ class _Alignment:
             here = end
 
 
-def _anchors(theirs: Iterable[Hashable], ours: Iterable[Hashable]) -> Iterable[tuple[int, int]]:
-    """Places of what occurs once on each side."""
-    once = [_once(side) for side in (theirs, ours)]
-    return ((place, once[1][key]) for key, place in once[0].items() if key in once[1])
-
-
-def _once(keys: Iterable[Hashable]) -> dict[Hashable, int]:
-    places: dict[Hashable, int] = {}
-    again = set()
-    for place, key in enumerate(keys):
-        again |= {key} if key in places else set()
-        places[key] = place
-    return {key: place for key, place in places.items() if key not in again}
+def _anchors(theirs: Mapping[Hashable, deque[int]], ours: Mapping[Hashable, deque[int]]) -> Iterator[tuple[int, int]]:
+    """Places of what occurs on both sides, those that occur once first; of repetitions the first with the first."""
+    shared = [key for key in theirs if key in ours]
+    for key in sorted(shared, key=lambda key: len(theirs[key]) + len(ours[key])):
+        yield from zip(theirs[key], ours[key], strict=False)
 
 
 def _explained(
-    tokens: Sequence[Token], places: Iterable[int], entries: Iterable[Entry]
+    tokens: Sequence[Token], places: Collection[int], entries: Iterable[Entry]
 ) -> tuple[Counter[str], list[int]]:
     """The unpaired tokens that the ledger names, counted by rule, and the places of the others.
 
-    An entry's token explains one token: first one with its context, then any of its value.
+    An entry's token explains one token: first one with its context, then any of its value. What is attached to a number
+    goes with its number.
     """
-    by_rule: Counter[str] = Counter()
+    rules: dict[int, str] = {}
     named = [(token, entry.rule) for entry in entries for token in critical_tokens(readable(entry.text))]
-    for same in (attrgetter("key"), attrgetter("value")):
-        waiting: dict[Hashable, deque[int]] = defaultdict(deque)
-        for number, (token, _) in enumerate(named):
-            waiting[same(token)].append(number)
-        explained = {place: waiting[same(tokens[place])].popleft() for place in places if waiting[same(tokens[place])]}
-        by_rule.update(named[number][1] for number in explained.values())
-        used = set(explained.values())
-        named = [entry for number, entry in enumerate(named) if number not in used]
-        places = [place for place in places if place not in explained]
-    return by_rule, list(places)
+    attached = {place for place in places if tokens[place].is_attached}
+    for chosen, same in (
+        (set(places), attrgetter("contexts")),
+        (set(places) - attached, attrgetter("plain")),
+        (attached, attrgetter("plain")),
+    ):
+        waiting: dict[Hashable, deque[tuple[Token, str]]] = defaultdict(deque)
+        for token, rule in named:
+            waiting[same(token)].append((token, rule))
+        for place in sorted(chosen - rules.keys()):
+            beside = rules.get(place - 1) or rules.get(place + 1) if chosen is attached else None
+            same_value = waiting.get(same(tokens[place]))
+            entry = same_value.popleft() if same_value else None
+            if beside is not None or entry is not None:
+                rules[place] = beside or (entry[1] if entry else "")
+        named = [entry for left in waiting.values() for entry in left]
+    return Counter(rules.values()), [place for place in places if place not in rules]
 
 
 def _findings(

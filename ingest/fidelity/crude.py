@@ -1,7 +1,7 @@
 """The crudest readings of raw documents: every visible character, in the order of the file.
 
 They share nothing with the readers that make documents, so that a fault of a reader shows. Blocks and cells end in a
-line end, and raised text stands after a `^`.
+line end, raised text stands after a `^`, and lowered text after a `_`.
 """
 
 import html
@@ -23,28 +23,37 @@ INLINE: Final = frozenset(
 )
 """Elements of HTML and JATS that do not end a word. The parts of a formula do."""
 
-UNSEEN: Final = "script|style|template|noscript|iframe|title|annotation|annotation-xml"
+FORMULA_NOTES: Final = "annotation|annotation-xml"
+NEVER_SHOWN: Final = f"script|style|template|noscript|iframe|title|{FORMULA_NOTES}"
+"""Elements of a page that no reader sees, and those of XML."""
 
-MARKUP = re.compile(
-    rf"""
-    <!--.*?(?:-->|\Z) | <!\[CDATA\[(?P<data>.*?)(?:\]\]>|\Z)
-  | <(?P<unseen>{UNSEEN})\b [^>]* (?:/> | > .*? (?:</(?P=unseen)\s*>|\Z))
-  | <[/!?]?(?P<name>[a-z][\w:.-]*) (?P<rest>(?: [^"'<>] | "[^"]*" | '[^']*' )*+ >)
-    """,
-    re.VERBOSE | re.DOTALL | re.IGNORECASE,
-)
+
+def _pattern(unseen: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"""
+        <!--.*?(?:-->|\Z) | <!\[CDATA\[(?P<data>.*?)(?:\]\]>|\Z)
+      | <(?P<unseen>{unseen})(?=[\s/>]) [^>]* (?:/> | > .*? (?:</(?P=unseen)\s*>|\Z))
+      | <[/!?]?(?P<name>[a-z][\w:.-]*) (?P<rest>(?: [^"'<>] | "[^"]*" | '[^']*' )*+ >)
+        """,
+        re.VERBOSE | re.DOTALL | re.IGNORECASE,
+    )
+
+
+XML, PAGE = _pattern(FORMULA_NOTES), _pattern(NEVER_SHOWN)
 ALT = re.compile(r"""\balt\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
-NUMERATOR = re.compile(r"\^(?=\s?\d{1,2}\s?[/⁄∕])")
+SCRIPT_END: Final = "\x1f"
+SCRIPTS = re.compile(rf"\^(?=\s?\d{{1,2}}{SCRIPT_END}?\s?[/⁄∕])|(?<=[/⁄∕])_|{SCRIPT_END}")
+"""The signs of numerators and denominators, and the end of raised or lowered text, behind which a number may begin."""
 
 
 def page_text(data: bytes, charset: str | None, ledger: Ledger) -> str:
     """All text of a web page, with that of its images, which may be left out. Empty if it cannot be decoded."""
     text = decode(data, charset)
-    return markup_text(text, ledger) if isinstance(text, str) else ""
+    return markup_text(text, ledger, PAGE) if isinstance(text, str) else ""
 
 
-def markup_text(text: str, ledger: Ledger) -> str:
-    """All text of HTML or XML: what is left without its tags. Linear in the length, but for tags that do not end."""
+def markup_text(text: str, ledger: Ledger, markup: re.Pattern[str] = XML) -> str:
+    """All text of XML, or HTML: what is left without its tags."""
 
     def plain(match: re.Match[str]) -> str:
         if match["data"] is not None:
@@ -54,11 +63,16 @@ def markup_text(text: str, ledger: Ledger) -> str:
             shown = alt[1] or alt[2] or ""
             ledger.leave_out("image", html.unescape(shown))
             return f" {shown} "
-        if name == "sup":
-            return "" if match[0][1] == "/" else "^"
+        if name in ("sup", "sub"):
+            return SCRIPT_END if match[0][1] == "/" else "^" if name == "sup" else "_"
         return "" if name in INLINE or (match["name"] is None and not match["unseen"]) else "\n"
 
-    return NUMERATOR.sub(" ", html.unescape(MARKUP.sub(plain, text)))
+    return SCRIPTS.sub(_separated, html.unescape(markup.sub(plain, text)))
+
+
+def _separated(sign: re.Match[str]) -> str:
+    text, end = sign.string, sign.end()
+    return " " if sign[0] == "^" or (sign[0] == SCRIPT_END and text[end : end + 1].isdigit()) else ""
 
 
 def pdf_characters(data: bytes) -> str:

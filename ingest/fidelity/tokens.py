@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lake.characters import INVISIBLE
+from lake.marks import FORMAT_TOKENS
 
 CONTEXT: Final = 8
 """Letters and digits on each side by which two tokens of one value are told apart."""
@@ -16,7 +17,7 @@ NEAR: Final = 40
 DASH = r"\-‐‑‒–—−"
 
 UNIT = (
-    r"(?:[cdkmnpfµμ]?(?:g|l|L|m|M|s|mol|moles?|Pa|Hz|V|J|Gy|Sv|Bq|cal|Da|U|Eq|osm|Osm)|mcg|mmHg|IU|bpm|ppm|ppb|rpm|"
+    r"(?:[cdkmnpfµμ]?(?:g|l|L|m|s|mol|moles?|Pa|Hz|V|J|Gy|Sv|Bq|cal|Da|U|Eq|osm|Osm)|[mnpµμ]M|mcg|mmHg|IU|bpm|ppm|ppb|rpm|"
     r"min(?:ute)?s?|h(?:ou)?rs?|h|d(?:ays?)?|weeks?|wks?|months?|years?|yrs?|bar|Torr|bp|kb|cc|ft|lb|oz)"
 )
 
@@ -24,18 +25,20 @@ TOKEN = re.compile(
     rf"""
     (?P<polarity> \( \s? [+{DASH}]+ \s? \) | (?<!\w)(?i:
         not|no|never|none|neither|nor|without|cannot|except|avoid|unless|contra-?indicat(?:ed|ions?) )(?!\w) )
-  | (?P<number> \d+(?:[.,·]\d+)* ) (?: [\s{DASH}]{{0,3}} (?P<unit> {UNIT} (?: /(?:\d+\s?)? {UNIT} )* (?!\w) ) )?
-  | (?P<power> (?<=\d) \^ (?= [+{DASH}]? \d) )
+  | (?P<number> (?: (?<=\d) \^ [+{DASH}]? )? \d+ (?:,\d{{3}}(?!\d))* (?:[.·]\d+)* )
+    (?: [\s{DASH}]{{0,3}} (?P<unit> {UNIT} (?: /(?:\d+\s?)? {UNIT} )* (?= \^? [{DASH}]? \d | (?! \^? \w) ) ) )?
   | (?P<slash> (?<=\d) \s? [/⁄∕] \s? (?=\d) )
   | (?P<range> (?<=[\d%]) \s? [{DASH}] \s? (?=[\d<>≤≥]) )
-  | (?P<minus> (?<![\w)\]]) [{DASH}] (?=\.?\d) | (?<=[A-Z\d]) [{DASH}] (?![\w]) )
+  | (?P<minus> (?<!\d) [{DASH}] (?=\.?\d) | (?<=[A-Z\d^]) [{DASH}] (?!\w) )
   | (?P<sign> [+<>≤≥≦≧⩽⩾≠≈≅~±∓×÷√∞%‰°µ←-⇿∀-⋿¼-¾⅐-⅞²³¹⁰-⁹₀-₉✓✔✗✘α-ωΑ-Ωϑϕϖ] )
     """,
     re.VERBOSE,
 )
 
+ATTACHED = frozenset(["unit", "slash", "range", "minus"])
 CANONICAL = str.maketrans(dict.fromkeys(DASH[1:], "-") | {"μ": "µ", "⁄": "/", "∕": "/", "⩽": "≤", "⩾": "≥"})
 UNSEEN = re.compile(f"[{INVISIBLE}]")
+MARKS = re.compile("|".join(map(re.escape, FORMAT_TOKENS)))
 LAYOUT = re.compile(rf"^[ \t]*(?:#{{1,6}}|[*•·{DASH}])[ \t]+|(?<=[ \t])\|(?=[ \t])", re.MULTILINE)
 """Signs of headings, items and cells."""
 SPACE = re.compile(r"\s+")
@@ -50,16 +53,24 @@ class Token:
     end: int
     before: str
     after: str
+    is_attached: bool
+    """It is a unit, or a sign before or between numbers, and goes where its number goes."""
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """The value with its context."""
-        return self.value, self.before, self.after
+    def contexts(self) -> tuple[tuple[str, ...], ...]:
+        """The value with its context on both sides, on the right, and on the left."""
+        return (self.value, self.before, self.after), (self.value, self.after), (self.before, self.value)
+
+    @property
+    def plain(self) -> str:
+        """The value without the sign of a power, which may be only raised text."""
+        return self.value.lstrip("^")
 
 
 def readable(text: str) -> str:
-    """A text as tokens are taken from it: in NFC, on one line, without signs of layout or invisible characters."""
-    return SPACE.sub(" ", unicodedata.normalize("NFC", UNSEEN.sub("", LAYOUT.sub(" ", text)))).strip()
+    """A text as tokens are taken from it: in NFC, on one line, without marks, signs of layout, invisible characters."""
+    text = UNSEEN.sub("", LAYOUT.sub(" ", MARKS.sub(" ", text)))
+    return SPACE.sub(" ", unicodedata.normalize("NFC", text)).strip()
 
 
 def critical_tokens(text: str) -> list[Token]:
@@ -71,7 +82,7 @@ def critical_tokens(text: str) -> list[Token]:
     spans = (
         (kind, match.span(kind))
         for match in TOKEN.finditer(text)
-        for kind in ("polarity", "number", "unit", "power", "slash", "range", "minus", "sign")
+        for kind in ("polarity", "number", "unit", "slash", "range", "minus", "sign")
         if match[kind]
     )
     return [_token(text, kind, *span) for kind, span in spans]
@@ -81,4 +92,4 @@ def _token(text: str, kind: str, start: int, end: int) -> Token:
     value = SPACE.sub("", text[start:end]).translate(CANONICAL)
     before = "".join(filter(str.isalnum, text[max(start - NEAR, 0) : start]))[-CONTEXT:]
     after = "".join(filter(str.isalnum, text[end : end + NEAR]))[:CONTEXT]
-    return Token(value.lower() if kind == "polarity" else value, start, end, before, after)
+    return Token(value.lower() if kind == "polarity" else value, start, end, before, after, kind in ATTACHED)

@@ -104,7 +104,7 @@ class Account:
         """Texts in order, each with its rule; without a rule where a text was read or none names it."""
         rule = _rule(node) or rule
         blank = "" if local(node) in INLINE else " "
-        yield blank, rule
+        yield "^" if local(node) == "sup" else blank, rule
         yield node.text or "", "" if node.text and node in self._texts else rule
         for child in node:
             yield from self._unread(child, rule)

@@ -332,6 +332,7 @@ class PaperText:
         if "math" in within:
             self.account.whole(within["math"])
             text = math_text(within["math"])
+            self.account.leave_out("formula", " ".join(within["math"].itertext()))
             self.account.write("formula", text)
             return text
         parts = [self.account.text(node)]
