@@ -70,7 +70,7 @@ BLANKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"([(\[])\s(?![\s,;:–—−-]*[)\]])"), r"\1"),
     (re.compile(r"(?<![\s,;:–—−(\[-])\s(?=[)\]])"), ""),
     # `so .`, but not `1 : 1000`.
-    (re.compile(r"(?!(?<=\d)\s[.,:]\s\d)\s([,.;:!?])(?=\s|$)"), r"\1"),
+    (re.compile(r"(?!(?<=\d)\s[.,:]\s\d)(?<![(\[])\s([,.;:!?])(?=\s|$)"), r"\1"),
 )
 """Blanks that typesetting leaves inside brackets and before punctuation."""
 
