@@ -7,6 +7,7 @@ from typing import Final
 from lxml import etree
 
 from ingest.sources.jats_tree import local
+from ingest.text.powers import raised
 
 UNDERLINED: Final = {">": "≥", "<": "≤", "+": "±", "=": "≡", "~": "≃", "∼": "≃", "⊂": "⊆", "⊃": "⊇"}
 """What a sign means with a line below it."""
@@ -43,11 +44,8 @@ def drawn(node: etree._Element) -> str:
     alternative = " ".join(" ".join("".join(alt.itertext()) for alt in node.iter("{*}alt-text")).split())
     if SIGNS.fullmatch(alternative):
         return alternative
-    parent = node.getparent()
-    is_formula = (
-        parent is not None and next(node.iterancestors("{*}inline-formula", "{*}disp-formula"), None) is not None
-    )
-    if is_formula and FORMULA.match(alternative):
+    is_formula = next(node.iterancestors("{*}inline-formula", "{*}disp-formula"), None) is not None
+    if is_formula and FORMULA.search(alternative) and not PICTURE.search(alternative):
         return alternative
     for name in (node.get("description"), node.get("name"), alternative):
         try:
@@ -55,3 +53,14 @@ def drawn(node: etree._Element) -> str:
         except KeyError:
             continue
     return ""
+
+
+def script(name: str, before: str, text: str, after: str) -> str:
+    """Raised or lowered text, which must not run into the digits before and after it."""
+    bare = text.strip()
+    if name == "sup":
+        shown = raised(before, bare, after)
+    else:
+        shown = f"_{bare}" if before[-1:].isdigit() and bare[:1].isdigit() else bare
+    shown = text if shown == bare else shown + text[len(text.rstrip()) :]
+    return f"{shown} " if shown[-1:].isdigit() and after[:1].isdigit() else shown

@@ -9,12 +9,11 @@ from ingest.sources.escaped import unescaped
 from ingest.sources.jats_account import Account
 from ingest.sources.jats_lists import BULLETS, Lists
 from ingest.sources.jats_references import FLOATS, References
-from ingest.sources.jats_signs import UNDERLINED, drawn, is_struck, is_underlined
+from ingest.sources.jats_signs import UNDERLINED, drawn, is_struck, is_underlined, script
 from ingest.sources.jats_tables import rows
 from ingest.sources.jats_tree import children, first, following, language, local
 from ingest.sources.mathml import math_text
 from ingest.sources.paper_text import GONE, NOTE, captioned, finished, pair, pointer, says_more, tidy, under
-from ingest.text.powers import raised
 
 SKIPPED = frozenset(
     """ack alt-text app-group attrib author-notes bio contrib-group copyright-statement fn fn-group funding-group
@@ -38,6 +37,9 @@ HEADED = frozenset({"abstract", "app", "boxed-text", "caption", "disp-formula-gr
 
 BOXES = ("{*}boxed-text", "{*}disp-quote")
 """Boxes and quotes, whose tables are kept."""
+
+ON_ONE_LINE = ("{*}caption", "{*}td", "{*}th")
+"""Elements that are written on one line, with any table in them."""
 
 FORMULAE = frozenset({"disp-formula", "inline-formula", "tex-math", "math"})
 
@@ -183,7 +185,8 @@ class PaperText:
         if name in FLOATS:
             return self._float(node, name, depth)
         if name in TABLES:
-            return list(filter(None, ["\n".join(rows(node, self._cell))]))
+            between = "; " if next(node.iterancestors(*ON_ONE_LINE), None) is not None else "\n"
+            return list(filter(None, [between.join(rows(node, self._cell))]))
         if name in {"list", "def-list"}:
             lines = self._list(node) if name == "list" else self._definitions(node)
             return ["\n".join(lines)] if lines else []
@@ -298,7 +301,7 @@ class PaperText:
             self.account.write("underlined", UNDERLINED[text.strip()])
             return text.replace(text.strip(), UNDERLINED[text.strip()])
         if name in {"sup", "sub"}:
-            return _script(name, before, text, following(node))
+            return script(name, before, text, following(node))
         return f" {text} " if name in BLOCKS else text
 
     def _picture(self, node: etree._Element) -> str:
@@ -391,15 +394,3 @@ class PaperText:
         if title and title[-1] not in ".?!:":
             title += "."
         return " ".join(filter(None, [title, *self._all(caption, 2)])).replace("\n", " ")
-
-
-def _script(name: str, before: str, text: str, after: str) -> str:
-    """Raised or lowered text, which must not run into the digits before and after it."""
-    bare = text.strip()
-    if name == "sup":
-        shown = raised(before, bare, after)
-    else:
-        shown = f"_{bare}" if before[-1:].isdigit() and bare[:1].isdigit() else bare
-    if shown == bare:
-        shown = text
-    return f"{shown} " if shown[-1:].isdigit() and after[:1].isdigit() else shown

@@ -54,8 +54,8 @@ def following(node: etree._Element) -> str:
 
 def join_scripts(tree: etree._Element) -> None:
     """Join `10<sup>−</sup><sup>6</sup>` to one script."""
-    for script in list(tree.iter("{*}sup", "{*}sub")):
-        while not script.tail and (after := script.getnext()) is not None and after.tag == script.tag:
+    for script in list(tree.iter("{*}sup", "{*}sub", "{*}hi")):
+        while not script.tail and (after := script.getnext()) is not None and _looks(after) == _looks(script):
             if len(script):
                 script[-1].tail = (script[-1].tail or "") + (after.text or "")
             else:
@@ -65,3 +65,7 @@ def join_scripts(tree: etree._Element) -> None:
             parent = after.getparent()
             after.tail = None
             parent.remove(after)
+
+
+def _looks(node: etree._Element) -> tuple[str, str]:
+    return local(node), node.get("rend") or ""

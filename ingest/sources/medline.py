@@ -199,7 +199,7 @@ def _title(reader: PaperText, record: etree._Element) -> str:
     """The English title. NLM puts a translated title in brackets, and these go: `[[18F]FDG in wards].`"""
     whole = _line(reader, record, "Article/ArticleTitle") or ""
     end = _closing(whole)
-    behind = whole[end + 1 :].strip().removesuffix(".")
+    behind = whole[end + 1 :].strip(" .")
     title = whole[1:end] if end > 0 and (not behind or ARTICLE_IN.fullmatch(behind)) else whole
     return "" if MISSING.fullmatch(title.strip(". ")) else title
 

@@ -19,10 +19,9 @@ LONGEST_RANGE = 50
 DASHES = {"-", "–", "—", "−"}
 
 NUMBER = re.compile(r"[A-Z]?\d[\w.–,-]*\w|[A-Z]?\d")
+UNITS = r"(?:[mknµμ]?mol|[mcnµμ]g|kg|mL|ml|dl|dL|IU|mmHg|[mcn]m|mM|hours?|days?|weeks?|months?|years?|min)\b"
 MORE = re.compile(
-    r"[<>=≤≥±%µμ°]|\d\s?(?:[mknµμ]?mol|[mcnµμ]g|kg|m[lL]|d[lL]|IU|mmHg|[mcn]m|hours?|days?|weeks?|months?|years?|min)\b"
-    r"|\d\s[ghlLU]\b|\b(?:not|no(?!\.)|never|without|avoid|contra-?indicated)\b",
-    re.IGNORECASE,
+    rf"[<>=≤≥±%µμ°]|\d\s?{UNITS}|\d\s[ghlLU]\b|\b(?i:not|no(?!\.)|never|without|avoid|contra-?indicated)\b"
 )
 SEPARATOR = r"[\s,;–—−-]*"
 GONE = "\ue000"
@@ -71,7 +70,7 @@ BLANKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"([(\[])\s(?![\s,;:–—−-]*[)\]])"), r"\1"),
     (re.compile(r"(?<![\s,;:–—−(\[-])\s(?=[)\]])"), ""),
     # `so .`, but not `1 : 1000`.
-    (re.compile(r"(?!(?<=\d)\s[.,:]\s\d)\s([,.;:!?])(?=\s|$)"), r"\1"),
+    (re.compile(r"(?!(?<=\d)\s[.,:]\s\d)(?<![(\[])\s([,.;:!?])(?=\s|$)"), r"\1"),
 )
 """Blanks that typesetting leaves inside brackets and before punctuation."""
 

@@ -126,7 +126,7 @@ def test_no_bibliography_is_left(papers: dict[str, tuple[etree._Element, Documen
 def test_every_resolvable_citation_is_named(papers: dict[str, tuple[etree._Element, Document]]) -> None:
     """Counts the references of each paper against its XML, ranges apart."""
     for name, (xml, made) in papers.items():
-        known = PaperText(xml).cited
+        known = PaperText(xml).references.cited
         body = xml.find("body")
         assert body is not None
         cited = {

@@ -100,7 +100,7 @@ def test_a_full_text_out_of_pubmed_goes_and_one_without_ids_waits_for_the_join()
         ({"content": content("<title>T</title><abstract>Short.</abstract>")}, Reason.NO_BODY),
         ({"content": {"text": 3}}, Reason.WRONG_TYPE),
         (
-            {"content": {"text": "Salt", "annotations": {"title": '[{"start": 0, "end": 5}]'}}},
+            {"content": {"text": "Salt", "annotations": {"title": '[{"start": 0, "end"'}}},
             Reason.MALFORMED_ANNOTATION,
         ),
     ],

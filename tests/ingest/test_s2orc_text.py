@@ -8,6 +8,7 @@ import pytest
 
 from ingest.records import Rejected
 from ingest.sources.jats import JatsInput, parse_paper
+from ingest.sources.jats_account import Account
 from ingest.sources.s2orc_text import S2Paper
 from lake.decision import RecordError
 from tests.ingest.marked import content
@@ -214,26 +215,32 @@ def test_offsets_may_be_strings_and_lists_need_not_be_strings() -> None:
     assert S2Paper("Salt is", {"title": json.dumps(title)}).title() == "Salt"
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        "[",
-        "{}",
-        "3",
-        "[3]",
-        '[{"start": 0}]',
-        '[{"start": -1, "end": 2}]',
-        '[{"start": 3, "end": 2}]',
-        '[{"start": 0, "end": 6}]',
-        '[{"start": 0.5, "end": 2}]',
-        '[{"start": true, "end": 2}]',
-        '[{"start": "²", "end": 2}]',
-        "[" * 100_000,
-    ],
-)
-def test_what_is_no_span_of_the_text_is_told(given: str) -> None:
+@pytest.mark.parametrize("given", ["[", "{}", "3", "[" * 100_000])
+def test_annotations_that_are_no_list_are_told(given: str) -> None:
     with pytest.raises(RecordError, match="bibref: "):
         S2Paper("Salt.", {"bibref": given})
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ("[3]", "passed over"),
+        ('[{"start": 0}]', "passed over"),
+        ('[{"start": -1, "end": 2}]', "passed over"),
+        ('[{"start": 3, "end": 2}]', "passed over"),
+        ('[{"start": 6, "end": 7}]', "passed over"),
+        ('[{"start": 0.5, "end": 2}]', "passed over"),
+        ('[{"start": true, "end": 2}]', "passed over"),
+        ('[{"start": "²", "end": 2}]', "passed over"),
+        ('[{"start": null, "end": 2}]', "passed over"),
+        ('[{"start": 0, "end": 6}]', "cut"),
+        ('[{"start": 0, "end": 9000000}]', "cut"),
+    ],
+)
+def test_a_span_that_is_none_of_the_text_leaves_the_text(given: str, what: str) -> None:
+    account = Account()
+    assert S2Paper("Salt.", {"paragraph": given}, account).blocks() == ["Salt."]
+    assert [note.what for note in account.notes("url")] == [f"annotations {what}"]
 
 
 def spans_of(kind: str, count: int, width: int) -> dict[str, Any]:
