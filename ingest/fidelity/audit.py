@@ -20,12 +20,6 @@ from ingest.fidelity.tokens import Token, critical_tokens, readable
 LONGEST_GAP: Final = 400
 """Gaps between aligned tokens are compared token by token up to this many tokens on a side."""
 
-NEAR: Final = 500
-"""Tokens between two places that are about the same."""
-
-MOST_COMPARED: Final = 1_000
-"""Open tokens of a side that are compared with those of the other."""
-
 MOST_FINDINGS: Final = 50
 
 EXCERPT: Final = 40
@@ -71,7 +65,9 @@ def audit(source: str, clean: str, ledger: Ledger) -> Audit:
     added = [place for place in range(len(ours)) if place not in pairs.theirs]
     left_out, lost = _explained(theirs, missing, ledger.left_out)
     written, invented = _explained(ours, added, ledger.written)
-    lost, invented = pairs.without_near(lost, invented)
+    pairs.pair_moved(lost, invented)
+    lost = [place for place in lost if place not in pairs.ours]
+    invented = [place for place in invented if place not in pairs.theirs]
     return Audit(
         len(theirs),
         len(pairs.ours),
@@ -124,24 +120,15 @@ class _Alignment:
                     self._pair(there, here)
                     there, here = there + step, here + step
 
-    def without_near(self, lost: list[int], invented: list[int]) -> tuple[list[int], list[int]]:
-        """Pair what is open on both sides with one value at about the same place: a rule changed the text beside it.
-
-        Returns what stays open.
-        """
+    def pair_moved(self, lost: Sequence[int], invented: Sequence[int]) -> None:
+        """Pair what is open on both sides with one value: it moved, and a rule changed the text beside it."""
         theirs, ours = self._values
-        before = list(accumulate((self.theirs.get(place, -1) for place in range(len(ours))), _last))
-        after = list(accumulate((self.theirs.get(place, -1) for place in reversed(range(len(ours)))), _last))[::-1]
-        candidates: dict[str, list[int]] = defaultdict(list)
-        for place in lost[:MOST_COMPARED]:
-            candidates[theirs[place]].append(place)
-        for place in invented[:MOST_COMPARED]:
-            for there in candidates[ours[place]]:
-                if min(abs(there - before[place]), abs(there - after[place])) <= NEAR:
-                    self._pair(there, place)
-                    candidates[ours[place]].remove(there)
-                    break
-        return [at for at in lost if at not in self.ours], [at for at in invented if at not in self.theirs]
+        waiting: dict[str, deque[int]] = defaultdict(deque)
+        for place in lost:
+            waiting[theirs[place]].append(place)
+        for place in invented:
+            if same_value := waiting.get(ours[place]):
+                self._pair(same_value.popleft(), place)
 
     def _fill_gaps(self) -> None:
         """Compare what lies between two neighbouring pairs on both sides."""

@@ -34,6 +34,8 @@ BY_NAME = {name: rule for rule, names in RULES.items() for name in names}
 BY_REFERENCE = {"bibr": "citation", "fig": "pointer", "table": "pointer"}
 LABELLED = {"sec", "app", "boxed-text", "abstract", "ref", "fn", "disp-quote", "fig", "table-wrap"}
 INLINE = STYLES | {"xref", "sup", "sub"}
+SCRIPTS = {"sup": ("^", " "), "sub": ("_", " ")}
+"""What stands around raised and lowered text, whose digits are no part of the number beside it."""
 SEPARATOR = re.compile(r"[\s,;–—−-]*")
 SHOWN = 80
 """Characters of each text that a note shows."""
@@ -103,15 +105,15 @@ class Account:
     def _unread(self, node: etree._Element, rule: str) -> Iterator[tuple[str, str]]:
         """Texts in order, each with its rule; without a rule where a text was read or none names it."""
         rule = _rule(node) or rule
-        blank = "" if local(node) in INLINE else " "
-        yield "^" if local(node) == "sup" else blank, rule
+        opening, closing = SCRIPTS.get(local(node), ("", "") if local(node) in INLINE else (" ", " "))
+        yield opening, rule
         yield node.text or "", "" if node.text and node in self._texts else rule
         for child in node:
             yield from self._unread(child, rule)
             if child.tail:
                 separates = _cites(child) and _cites(child.getnext()) and SEPARATOR.fullmatch(child.tail)
                 yield child.tail, "citation" if separates else "" if child in self._tails else rule
-        yield blank, rule
+        yield closing, rule
 
 
 def _cites(node: etree._Element | None) -> bool:
