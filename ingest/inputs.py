@@ -1,5 +1,6 @@
 """The raw files of all corpora, cut into units of work, and the records of a unit."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,9 @@ from ingest.sources.medline import MedlineInput
 from ingest.sources.redpajama import RedpajamaInput
 from ingest.sources.s2orc import S2Input
 from ingest.sources.warc import WarcInput
+from ingest.text.legible import undecodable
 from lake.config import Settings
+from lake.document import Document
 
 RawFormat = Annotated[
     JsonlInput | JatsInput | RedpajamaInput | HubInput | S2Input | MedlineInput | WarcInput,
@@ -73,8 +76,15 @@ def _files(settings: ReadSettings, position: int, data: str) -> list[Path]:
     return settings.inputs[position].files(data, f"read.inputs.{position}.paths")
 
 
+def _undecodable(document: Document) -> Iterator[Note]:
+    """A note where a document has characters that nobody can decode, whatever its format."""
+    if details := undecodable("\n".join(filter(None, (document["title"], document["text"])))):
+        yield Note(document["url"] or document["id"], "undecodable characters", details)
+
+
 def records(unit: Unit, settings: ReadSettings, data: str) -> Records:
-    """The records of a unit, up to the input's limit, each read when it is asked for.
+    """The records of a unit, up to the input's limit, each read when it is asked for, with a note before a document
+    that has undecodable characters.
 
     Raises:
         UserError: a file cannot be read at all. A bad record raises nothing: it is rejected.
@@ -82,6 +92,8 @@ def records(unit: Unit, settings: ReadSettings, data: str) -> Records:
     source = settings.inputs[unit.input]
     taken = 0
     for record in source.read_unit(unit.files, unit.turn, data):
+        if isinstance(record, dict):
+            yield from _undecodable(record)
         yield record
         # What a sample skipped and how a document was read do not count.
         taken += not isinstance(record, Unsampled | Fallback | Note)

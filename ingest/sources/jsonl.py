@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from ingest.raw_input import Pace, RawInput
 from ingest.records import Records, Rejected, article_url, rejected
 from ingest.sources.dates import iso_date, utc
+from lake.characters import C1
 from lake.decision import Drop, Reason, RecordError
 from lake.document import META, Document, new_document
 from lake.jsonl import json_object, kind, value_at, whole
@@ -121,7 +122,7 @@ def _text(value: Any) -> str:
 
 
 def _line(value: Any) -> str:
-    return " ".join(_text(value).split())
+    return " ".join(_text(value).translate(C1).split())
 
 
 def _strings(value: Any) -> list[str]:
