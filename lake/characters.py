@@ -25,6 +25,14 @@ def decoded(data: bytes) -> str:
     return data.decode("utf-8", STRAY)
 
 
+def is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 STRAY = "gap.windows-1252"
 """The name under which `decoded` has its handler of errors."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 
-from lake.characters import REPLACEMENT, decoded
+from lake.characters import REPLACEMENT, decoded, is_utf8
 from lake.decision import Drop, Reason
 
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
@@ -52,11 +52,7 @@ def _wide(html: bytes) -> str | None:
 
 
 def _charset(html: bytes, charset: str | None) -> str:
-    try:
-        html.decode("utf-8")
-    except UnicodeDecodeError:
-        pass
-    else:
+    if is_utf8(html):
         return "utf-8"
     sequences = [len(match[0]) for match in SEQUENCE.finditer(html)]
     strays = len(html.translate(None, ASCII)) - sum(sequences)

@@ -1,13 +1,14 @@
 """WARC files of a guideline site, from our own crawl or any other. A page, or a run of chapters, is a document."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
+from ingest.pages.charset import decode
 from ingest.pages.extract import extract
 from ingest.pages.grobid import grobid_or_pdf_text, server_url
 from ingest.pages.page import Page, PageNote
@@ -18,7 +19,7 @@ from ingest.site import Site, load_site, site_file
 from ingest.sources.dates import utc
 from ingest.text.sitelines import site_pages
 from ingest.web.fetchlog import read_superseded
-from ingest.web.payload import HTML, PDF, UNKNOWN, PayloadError, read_payload
+from ingest.web.payload import HTML, PDF, TEXT, UNKNOWN, Payload, PayloadError, bare_payload, read_payload
 from ingest.web.urls import clean_url
 from ingest.web.warc import DOCUMENT, KIND, Broken, Record, read_records
 from lake import bundled
@@ -26,6 +27,8 @@ from lake.decision import Drop, Reason
 from lake.document import Document, new_document
 
 PAGES = {"document", "chapter"}
+TYPES = {"response", "resource", "conversion", "continuation"}
+"""Types of records that hold content (ISO 28500, section 6). A revisit has the content of an earlier record."""
 
 
 class WarcInput(RawInput):
@@ -89,9 +92,10 @@ def read_warc(path: Path, name: str, settings: WarcInput) -> Records:
     """Every document of a file. Memory holds one record of at most `max_bytes` and the text of one document.
 
     `name` is the file's name within the data folder. Index pages, robots.txt, requests, and records that a later fetch
-    has replaced are no documents. Rejected, with the reason, are: a damaged place, a record over `max_bytes`, a page
-    without text, even if it is one chapter of a document that is kept, and a document of which the site's rules leave
-    nothing.
+    has replaced are no documents. Of other crawlers' files, records of the types resource and conversion are pages too.
+    A page that its record calls truncated is kept with a note. Rejected, with the reason, are: a damaged place, a
+    record over `max_bytes`, a page without text, even if it is one chapter of a document that is kept, and a document
+    of which the site's rules leave nothing.
 
     Raises:
         UserError: `site` is missing or wrong.
@@ -106,7 +110,7 @@ def read_warc(path: Path, name: str, settings: WarcInput) -> Records:
                 yield Rejected(native, Drop(record.drop.reason, f"{native}: {record.drop.evidence}", record.drop.score))
                 continue
             kind = record.headers.get(KIND.lower(), "document")
-            if record.headers.get("warc-type") != "response" or kind not in PAGES or record.offset in superseded:
+            if record.headers.get("warc-type") not in TYPES or kind not in PAGES or record.offset in superseded:
                 continue
             url = _url(record)
             if group is None or kind != "chapter" or url is None or url != group.url:
@@ -149,12 +153,36 @@ def _add(group: _Group, record: Record, native: str, site: Site, settings: WarcI
 
 
 def _page(record: Record, site: Site, settings: WarcInput) -> Page | Drop:
+    kind = record.headers["warc-type"]
+    if kind == "continuation":
+        return Drop(Reason.NOT_A_PAGE, f"segment {record.headers.get('warc-segment-number', '?'):.20} of a cut record")
     try:
-        payload = read_payload(record.block, settings.max_bytes)
+        payload = (
+            read_payload(record.block, settings.max_bytes)
+            if kind == "response"
+            else bare_payload(record.block, record.headers.get("content-type", ""))
+        )
     except PayloadError as error:
         return Drop(Reason.MALFORMED_WARC, str(error))
     if payload.status != 200:
         return Drop(Reason.NOT_A_PAGE, f"status {payload.status}")
+    page = _content(payload, kind, site, settings)
+    notes = (*_truncated(record), *payload.notes)
+    return page if isinstance(page, Drop) else replace(page, notes=(*page.notes, *notes))
+
+
+def _truncated(record: Record) -> Iterator[PageNote]:
+    """What the crawler says is missing of a record."""
+    if (why := record.headers.get("warc-truncated")) is not None:
+        yield PageNote("truncated", f"WARC-Truncated: {why:.40}")
+    elif "warc-segment-number" in record.headers:
+        yield PageNote("truncated", "only the first segment of a cut record is read")
+
+
+def _content(payload: Payload, kind: str, site: Site, settings: WarcInput) -> Page | Drop:
+    if kind == "conversion" and payload.type in TEXT:
+        text = decode(payload.body, payload.charset)
+        return text if isinstance(text, Drop) else Page(None, text)
     if payload.type in PDF or (payload.type in UNKNOWN and b"%PDF-" in payload.body[:1024]):
         return grobid_or_pdf_text(payload.body, settings.grobid) if settings.grobid else pdf_text(payload.body)
     if payload.type not in HTML:

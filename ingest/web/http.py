@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from ingest.web.addresses import PrivateAddressError, PublicResolver, is_private
 from ingest.web.answer import Answer, Miss, Truncated, Want, missed
+from ingest.web.packing import PLAIN, PackingError, Unpacker
 from ingest.web.payload import HTML, PDF, UNKNOWN
 from ingest.web.politeness import retry_after
 from ingest.web.robots import AGENT
@@ -23,8 +23,9 @@ CHUNK = 64 * 2**10
 ASIDE_BYTES = 2**20
 """Stored bytes of a body that is not a page: an error, a redirect, a file of the wrong type."""
 
-PLAIN = ("", "identity")
 UNPACKED = ("gzip", "x-gzip", "deflate")
+"""Packings that are undone. The others were not requested."""
+
 TYPES: dict[Want, tuple[str, ...]] = {
     "html": HTML,
     "pdf": (*PDF, *UNKNOWN),
@@ -255,16 +256,14 @@ async def _unpacked(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         async for piece in response.content.iter_chunked(CHUNK):
             yield piece
         return
-    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    undo = Unpacker(coding)
     empty = True
     try:
         async for packed in response.content.iter_chunked(CHUNK):
             empty = False
-            while packed and not unpack.eof:
-                yield unpack.decompress(packed, CHUNK)
-                packed = unpack.unconsumed_tail
-        yield unpack.flush()
-    except zlib.error as error:
-        raise _CutError(Miss.BAD_ENCODING, f"Content-Encoding {coding}: {error}", "unspecified") from None
-    if not empty and not unpack.eof:
-        raise _CutError(Miss.BAD_ENCODING, f"Content-Encoding {coding}: the body ends too early", "unspecified")
+            for piece in undo.feed(packed):
+                yield piece
+        if not empty:
+            undo.finish()
+    except PackingError as error:
+        raise _CutError(Miss.BAD_ENCODING, str(error), "unspecified") from None

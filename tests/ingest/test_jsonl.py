@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from ingest.records import Rejected
+from ingest.records import Note, Rejected
 from ingest.sources.jsonl import JsonlInput, parse_record
 from lake.decision import Reason
 from lake.document import DOCUMENT, Document, document_id
@@ -40,17 +40,17 @@ def jsonl(fields: dict[str, Any] | None = None, **more: Any) -> JsonlInput:
 
 
 def document(record: Any, **more: Any) -> Document:
-    found = parse_record(json.dumps(record).encode(), "f:1", jsonl(**more))
-    assert not isinstance(found, Rejected), found.drop
-    return found
+    (made,) = parse_record(json.dumps(record).encode(), "f:1", jsonl(**more))
+    assert isinstance(made, dict), made
+    return made
 
 
 def rejected(line: bytes, **more: Any) -> tuple[Reason, str]:
-    found = parse_record(line, "f:1", jsonl(**more))
-    assert isinstance(found, Rejected)
-    assert found.native == "f:1"
-    assert found.drop.evidence.startswith("f:1: ")
-    return found.drop.reason, found.drop.evidence.removeprefix("f:1: ")
+    (record,) = parse_record(line, "f:1", jsonl(**more))
+    assert isinstance(record, Rejected)
+    assert record.native == "f:1"
+    assert record.drop.evidence.startswith("f:1: ")
+    return record.drop.reason, record.drop.evidence.removeprefix("f:1: ")
 
 
 # Documents -----------------------------------------------------------------------------------------------------------
@@ -145,25 +145,6 @@ def test_a_key_with_a_dot_in_it_goes_before_a_nested_one() -> None:
     assert rejected(b'{"a": "b"}', fields=fields)[0] == Reason.MISSING_FIELD
 
 
-@pytest.mark.parametrize(
-    ("given", "date"),
-    [
-        ("2012", "2012"),
-        (2012, "2012"),
-        ("2012-07", "2012-07"),
-        ("2012-07-19", "2012-07-19"),
-        ("2012-07-19 10:00", "2012-07-19"),
-        ("2012-13-01", "2012"),
-        ("2013-02-29", "2013-02"),
-        ("2012 Jul 19", "2012"),
-    ],
-)
-def test_dates_keep_the_precision_that_is_true(given: Any, date: str) -> None:
-    assert document({"text": "a", "date": given}, fields={"text": "text", "published": "date"})["meta"][
-        "published"
-    ] == (date)
-
-
 def test_a_time_without_a_zone_is_utc() -> None:
     made = document({"text": "a", "at": "2024-03-01"}, fields={"text": "text", "fetched_at": "at"})
     assert made["fetched_at"] == datetime(2024, 3, 1, tzinfo=UTC)
@@ -172,8 +153,8 @@ def test_a_time_without_a_zone_is_utc() -> None:
 def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
     fields = {"id": "id", "text": "text", "title": "title", "mesh": "mesh"}
     line = rb'{"id": "\udc00", "text": "a\ud800b \ud83e\uddec", "title": "\udfff", "mesh": ["\ud800"]}'
-    made = parse_record(line, "f:1", jsonl(fields))
-    assert not isinstance(made, Rejected)
+    (made,) = parse_record(line, "f:1", jsonl(fields))
+    assert isinstance(made, dict)
     assert (made["text"], made["title"], made["meta"]["mesh"]) == ("a\ufffdb 🧬", "\ufffd", ["\ufffd"])
     assert pa.Table.from_pylist([made], DOCUMENT).num_rows == 1
 
@@ -218,8 +199,9 @@ def test_bytes_that_are_not_utf8_are_undecodable(line: bytes) -> None:
     ],
 )
 def test_bytes_that_are_not_utf8_are_windows_1252(line: bytes, text: str) -> None:
-    found = parse_record(line, "f:1", jsonl())
-    assert not isinstance(found, Rejected)
+    note, found = parse_record(line, "f:1", jsonl())
+    assert note == Note("f:1", "bytes that are not UTF-8", "read as Windows-1252")
+    assert isinstance(found, dict)
     assert found["text"] == text
 
 
@@ -240,23 +222,35 @@ def test_a_record_that_is_no_object_has_the_wrong_type(line: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "value"), [("text", 42), ("text", ["a"]), ("text", {"a": "b"}), ("id", 1.5), ("id", True), ("id", ["a"])]
+)
+def test_a_wrong_id_or_text_is_named_and_shown(field: str, value: Any) -> None:
+    line = json.dumps({"text": "a", "key": value}).encode()
+    reason, evidence = rejected(line, fields={"text": "text"} | {field: "key"})
+    assert reason == Reason.WRONG_TYPE
+    assert evidence.startswith(f"key: {field} does not take ")
+    assert repr(value)[:40] in evidence
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("text", 42),
-        ("text", ["a"]),
-        ("text", {"a": "b"}),
         ("title", 1),
         ("url", True),
         ("redistributable", "yes"),
         ("redistributable", 1),
-        ("pmid", 1.0),
+        ("license", 4.0),
+        ("pmid", 1.5),
         ("pmid", True),
         ("corpusid", "x1"),
         ("corpusid", 2**63),
         ("citations", 2**31),
         ("citations", "9" * 5_000),
+        ("citations", float("inf")),
         ("published", "spring"),
         ("published", "٢٠١٢"),
+        ("published", 1342),
+        ("published", "2012mg"),
         ("mesh", "Humans"),
         ("mesh", [1.5]),
         ("fetched_at", "yesterday"),
@@ -264,13 +258,72 @@ def test_a_record_that_is_no_object_has_the_wrong_type(line: bytes) -> None:
         ("fetched_at", "0001-01-01T00:00:00+23:00"),
     ],
 )
-def test_a_value_of_the_wrong_type_is_named_and_shown(field: str, value: Any) -> None:
-    line = json.dumps({"text": "a", "key": value} if field != "text" else {"key": value}).encode()
-    reason, evidence = rejected(line, fields={"text": "text"} | {field: "key"})
-    assert reason == Reason.WRONG_TYPE
-    assert evidence.startswith(f"key: {field} does not take ")
-    assert repr(value)[:40] in evidence
-    assert len(evidence) < 200
+def test_a_wrong_detail_is_left_out_and_noted_and_the_text_is_kept(field: str, value: Any) -> None:
+    line = json.dumps({"text": "a", "key": value}).encode()
+    more: dict[str, Any] = {"license": "CC-BY-4.0", "redistributable": True}
+    note, made = parse_record(line, "f:1", jsonl({"text": "text", field: "key"}, **more))
+    assert isinstance(note, Note)
+    assert isinstance(made, dict)
+    assert (note.document, note.what) == ("f:1", f"wrong {field}")
+    assert note.details.startswith(f"key: {field} does not take ")
+    assert repr(value)[:40] in note.details
+    assert len(note.details) < 200
+    assert made["text"] == "a"
+    assert not {**made, **made["meta"]}[field]
+    # The settings do not claim a licence that the record may deny.
+    assert made["redistributable"] is (field not in ("license", "redistributable"))
+
+
+@pytest.mark.parametrize(
+    ("value", "date"),
+    [
+        ("2012", "2012"),
+        (2012, "2012"),
+        (2012.0, "2012"),
+        ("2012-07", "2012-07"),
+        ("2012-07-19T10:00:00.000Z", "2012-07-19"),
+        ("2012-07-19 10:00", "2012-07-19"),
+        ("2012/7/19", "2012-07-19"),
+        ("2012.07.19", "2012-07-19"),
+        (20120719, "2012-07-19"),
+        ("2012 Jul 19", "2012-07-19"),
+        ("2012 Spring", "2012"),
+        ("July 2012", "2012-07"),
+        ("19 Jul 2012", "2012-07-19"),
+        ("July 19th, 2012", "2012-07-19"),
+        ("2012-02-31", "2012-02"),
+        ("2012-13-01", "2012"),
+        (1342656000, "2012-07-19"),
+        (1342656000000, "2012-07-19"),
+        (1342656000000.0, "2012-07-19"),
+        ("1342656000000000", "2012-07-19"),
+        (1342656000000000000, "2012-07-19"),
+        ("1342", None),
+        ("1342656", None),
+        ("9999-01-01", None),
+        ("2012.5", None),
+        ("20129999", None),
+        ("In 2012 we", None),
+        (-1342656000000, None),
+        (0, None),
+    ],
+)
+def test_only_what_is_certainly_a_date_is_one(value: Any, date: str | None) -> None:
+    line = json.dumps({"text": "a", "date": value}).encode()
+    *_, made = parse_record(line, "f:1", jsonl({"text": "text", "published": "date"}))
+    assert isinstance(made, dict)
+    assert made["meta"]["published"] == date
+
+
+def test_what_pandas_writes_is_read() -> None:
+    """Missing values are NaN, and integers beside them have become floats."""
+    line = b'{"id": 7.0, "text": "a", "pmid": 123.0, "citations": NaN, "title": NaN, "mesh": ["A", NaN]}'
+    (made,) = parse_record(
+        line, "f:1", jsonl({name: name for name in ("id", "text", "pmid", "citations", "title", "mesh")})
+    )
+    assert isinstance(made, dict)
+    assert (made["id"], made["title"]) == (document_id("guidelines", "7"), None)
+    assert (made["meta"]["pmid"], made["meta"]["citations"], made["meta"]["mesh"]) == ("123", None, ["A"])
 
 
 def test_every_depth_of_nesting_ends_in_a_rejection() -> None:
