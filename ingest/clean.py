@@ -19,9 +19,13 @@ from ingest.text.marks import break_marks
 from ingest.text.normalise import normalise
 from ingest.text.quality import QualitySettings
 from ingest.text.tables import LONG_LINE, is_listed, is_row
+from lake.characters import REPLACEMENT, decoded
 from lake.config import Settings
 from lake.decision import DECISION, Drop, Reason, decision
 from lake.document import DOCUMENT
+
+NOTHING = f"\n {REPLACEMENT}"
+"""A text of these alone is empty."""
 
 BEGINNING = 80
 """Evidence quotes this many characters of a text."""
@@ -90,7 +94,7 @@ class CleanSettings(Settings):
 class Cleaned(NamedTuple):
     """A document's clean text and title, its language where it was detected, and why it is dropped, if it is.
 
-    `changes` counts, by figure and key, what was changed beside the normal form.
+    `changes` counts, by figure and key, what was changed beside blanks, line ends and bullets.
     """
 
     text: str
@@ -111,8 +115,10 @@ def clean_document(
     """
     raw = len(text)
     rules = settings.quality.get(source)
-    title, _ = _rewrite(" ".join(normalise(title or "").split()), source, settings)
-    text, changes = _rewrite(normalise(text, source in settings.keep_layout), source, settings)
+    replaced: Counter[str] = Counter()
+    title, _ = _rewrite(" ".join(normalise(title or "", changed=replaced).split()), source, settings)
+    text, changes = _rewrite(normalise(text, source in settings.keep_layout, replaced), source, settings)
+    changes |= {("characters_replaced", kind): count for kind, count in replaced.items()}
     body = _body(text, title)
     if rules is not None and rules.remove_lines:
         kept, taken = quality.keep_lines(body, rules.remove_lines)
@@ -150,7 +156,7 @@ def _body(text: str, title: str) -> str:
 
 
 def _too_little(body: str, raw: int, least: LengthSettings) -> Drop | None:
-    if not body:
+    if not body.strip(NOTHING):
         return Drop(Reason.EMPTY, f"only a title or blanks in {raw} characters")
     words = lines = listed = 0
     for line in body.split("\n"):
@@ -252,8 +258,8 @@ class PartCleaner:
 
 
 def _strings(column: pa.ChunkedArray) -> list[str | None]:
-    """Values of a string column. Bytes that are not UTF-8, which an engine may leave unchecked, become U+FFFD."""
-    return [None if data is None else data.decode("utf-8", "replace") for data in column.cast(pa.binary()).to_pylist()]
+    """Values of a string column. Bytes that are not UTF-8, which an engine may leave unchecked, are Windows-1252."""
+    return [None if data is None else decoded(data) for data in column.cast(pa.binary()).to_pylist()]
 
 
 def regroup(batches: Iterator[pa.RecordBatch], size: int = 32 * 2**20) -> Iterator[pa.Table]:

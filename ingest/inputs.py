@@ -1,6 +1,6 @@
 """The raw files of all corpora, cut into units of work, and the records of a unit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,9 @@ from ingest.sources.medline import MedlineInput
 from ingest.sources.redpajama import RedpajamaInput
 from ingest.sources.s2orc import S2Input
 from ingest.sources.warc import WarcInput
+from ingest.text.legible import undecodable
 from lake.config import Settings
+from lake.document import Document
 
 RawFormat = Annotated[
     JsonlInput | JatsInput | RedpajamaInput | HubInput | S2Input | MedlineInput | WarcInput,
@@ -81,8 +83,16 @@ def _files(settings: ReadSettings, position: int, data: str) -> list[Path]:
     return settings.inputs[position].files(data, f"read.inputs.{position}.paths")
 
 
+def _undecodable(document: Document) -> Iterator[Note]:
+    """A note where a document has characters that nobody can decode, whatever its format."""
+    if details := undecodable("\n".join(filter(None, (document["title"], document["text"])))):
+        yield Note(document["url"] or document["id"], "undecodable characters", details)
+
+
 def records(unit: Unit, settings: ReadSettings, data: str, originals: bool = False) -> Records:
-    """The records of a unit, up to the input's limit, each read when it is asked for; with `originals` for an audit.
+    """The records of a unit, up to the input's limit, each read when it is asked for.
+
+    A note before a document says that it has undecodable characters. With `originals` the records are for an audit.
 
     Raises:
         UserError: a file cannot be read at all. A bad record raises nothing: it is rejected.
@@ -90,6 +100,8 @@ def records(unit: Unit, settings: ReadSettings, data: str, originals: bool = Fal
     source = settings.inputs[unit.input]
     taken = 0
     for record in source.read_unit(unit.files, unit.turn, data):
+        if isinstance(record, dict):
+            yield from _undecodable(record)
         if originals or not isinstance(record, Original):
             yield record
         # What a sample skipped and how a document was read do not count.

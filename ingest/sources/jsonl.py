@@ -11,6 +11,7 @@ from ingest.fidelity.ledger import Ledger
 from ingest.raw_input import Pace, RawInput
 from ingest.records import Note, Original, Records, Rejected, article_url, rejected
 from ingest.sources.dates import stated_date, utc
+from lake.characters import C1, is_utf8
 from lake.decision import Drop, Reason, RecordError
 from lake.document import META, Document, new_document
 from lake.jsonl import json_object, kind, value_at, whole
@@ -89,6 +90,8 @@ def parse_record(line: bytes, native: str, settings: MappedInput) -> Records:
     except RecordError as error:
         yield rejected(native, error.reason, str(error))
         return
+    if not is_utf8(line):
+        yield Note(document["url"] or native, "bytes that are not UTF-8", "read as Windows-1252")
     yield from (Note(document["url"] or native, f"wrong {field}", fault) for field, fault in wrong.items())
     yield Original(partial(_original, record, settings))
     yield document
@@ -160,7 +163,7 @@ def _text(value: Any) -> str:
 
 
 def _line(value: Any) -> str:
-    return " ".join(_text(value).split())
+    return " ".join(_text(value).translate(C1).split())
 
 
 def _strings(value: Any) -> list[str]:

@@ -210,7 +210,7 @@ def test_bytes_that_are_no_utf8_raise_nothing() -> None:
     text = pa.StringArray.from_buffers(1, *broken.buffers()[1:])
     whole = pa.table(rows | {"text": text}, schema=DOCUMENT)
     documents, _ = PartCleaner("web", SETTINGS, "clean").clean(whole)
-    assert documents["text"].to_pylist() == [f"{LONG} more"]
+    assert documents["text"].to_pylist() == [f"{LONG}ÿÃ more"]
 
 
 def test_the_tally_adds_up_to_accounts_and_figures() -> None:
@@ -232,6 +232,7 @@ def test_the_tally_adds_up_to_accounts_and_figures() -> None:
         "characters": {"papers": 0, "web": 2 * len(LONG)},
         "languages": {"en": 2, "fr": 1},
         "masked": {},
+        "characters_replaced": {},
         "lines_removed": {},
         "marks_broken": {},
     }

@@ -186,11 +186,28 @@ def test_a_line_that_is_not_json_is_quoted(line: bytes) -> None:
     assert len(evidence) < 400
 
 
-@pytest.mark.parametrize("line", [b'{"text": "\xe9"}', b"\xff\xfe{\x00}\x00", b'{"text": "\xed\xa0\x80"}'])
+@pytest.mark.parametrize("line", [b'{"text": "\x81"}', b"\xff\xfe{\x00}\x00", b'{"text": "\xe9'])
 def test_bytes_that_are_not_utf8_are_undecodable(line: bytes) -> None:
     reason, evidence = rejected(line)
     assert reason == Reason.UNDECODABLE
     assert "at byte" in evidence
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ('{"text": "250 µg – 500 µg, ½ at 20 °C"}'.encode("cp1252"), "250 µg – 500 µg, ½ at 20 °C"),
+        ('{"text": "5 µg '.encode() + '– 6 µg"}'.encode("cp1252"), "5 µg – 6 µg"),
+        (b'{"text": "10\x9620 mg a day, and no more than 30 mg"}', "10–20 mg a day, and no more than 30 mg"),
+        (b'{"text": "10\x8120 mg a day, and no more than 30 mg"}', "10\ufffd20 mg a day, and no more than 30 mg"),
+        (b'{"text": "10\xed\xa0\x8020 mg a day, and no more of it"}', "10\ufffd20 mg a day, and no more of it"),
+    ],
+)
+def test_bytes_that_are_not_utf8_are_windows_1252(line: bytes, text: str) -> None:
+    note, found = parse_record(line, "f:1", jsonl())
+    assert note == Note("f:1", "bytes that are not UTF-8", "read as Windows-1252")
+    assert isinstance(found, dict)
+    assert found["text"] == text
 
 
 def test_a_missing_text_or_id_is_named() -> None:

@@ -68,7 +68,7 @@ def plain(text: str) -> str:
         ),
         ("a\n|---|:--:|\n+----+----+\n=====\n| |\n---|---\nb", "a\nb"),
         ("a\n•\n**\n##\n- https://x.org\nb", "a\nb"),
-        ("bad\ufffd char\u00ad \uf0b7 x\n• one", "bad char • x\n- one"),
+        ("bad\ufffd char\u00ad \uf0b7 x\n• one", "bad\ufffd char • x\n- one"),
         ("### A\n#### B\n##### C\n###### D", "# A\n## B\n### C\n### D"),
         ("# A\n## B\n#no heading", "# A\n## B\n#no heading"),
     ],
