@@ -1,11 +1,10 @@
 """Critical tokens: what a clinical text must not lose, as a sequence with places."""
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
-from lake.characters import INVISIBLE
+from ingest.text.legible import legible
 from lake.marks import FORMAT_TOKENS
 
 CONTEXT: Final = 8
@@ -37,7 +36,6 @@ TOKEN = re.compile(
 
 ATTACHED = frozenset(["unit", "slash", "range", "minus"])
 CANONICAL = str.maketrans(dict.fromkeys(DASH[1:], "-") | {"μ": "µ", "⁄": "/", "∕": "/", "⩽": "≤", "⩾": "≥"})
-UNSEEN = re.compile(f"[{INVISIBLE}]")
 MARKS = re.compile("|".join(map(re.escape, FORMAT_TOKENS)))
 LAYOUT = re.compile(rf"^[ \t]*(?:#{{1,6}}|[*•·{DASH}])[ \t]+|(?<=[ \t])\|(?=[ \t])", re.MULTILINE)
 """Signs of headings, items and cells."""
@@ -68,9 +66,8 @@ class Token:
 
 
 def readable(text: str) -> str:
-    """A text as tokens are taken from it: in NFC, on one line, without marks, signs of layout, invisible characters."""
-    text = UNSEEN.sub("", LAYOUT.sub(" ", MARKS.sub(" ", text)))
-    return SPACE.sub(" ", unicodedata.normalize("NFC", text)).strip()
+    """A text as tokens are taken from it: legible, on one line, without marks and signs of layout."""
+    return SPACE.sub(" ", legible(LAYOUT.sub(" ", MARKS.sub(" ", text)))).strip()
 
 
 def critical_tokens(text: str) -> list[Token]:

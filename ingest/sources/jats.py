@@ -138,7 +138,14 @@ def paper_records(data: bytes, name: str, settings: JatsInput) -> Records:
     record = _parsed(data, name, settings, account)
     if not isinstance(record, Rejected):
         yield from account.notes(record["url"] or name)
+        yield Original(partial(_original, data, name, settings))
     yield record
+
+
+def _original(data: bytes, name: str, settings: JatsInput, ledger: Ledger) -> str:
+    parse_paper(data, name, settings, ledger)
+    root = etree.fromstring(data, etree.XMLParser(**SAFE))
+    return markup_text(etree.tostring(root, encoding="unicode"), ledger)
 
 
 def _parsed(data: bytes, name: str, settings: JatsInput, account: Account) -> Document | Rejected:

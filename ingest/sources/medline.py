@@ -129,9 +129,15 @@ def _records(record: etree._Element, number: int, name: str, settings: MedlineIn
         parsed = _citation(record, _revision(pmid, number, name), native, settings, account)
         if isinstance(parsed, dict):
             yield from account.notes(parsed["url"] or native)
+            yield Original(partial(_original, record, native, settings))
         yield parsed
     except RecursionError:
         yield rejected(native, Reason.MALFORMED_XML, "elements are nested too deep to read")
+
+
+def _original(record: etree._Element, native: str, settings: MedlineInput, ledger: Ledger) -> str:
+    parse_citation(record, "", native, settings, ledger)
+    return markup_text(etree.tostring(record, encoding="unicode", with_tail=False), ledger)
 
 
 def _revision(pmid: etree._Element, number: int, name: str) -> str:

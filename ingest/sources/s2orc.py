@@ -78,7 +78,15 @@ def _records(line: bytes, native: str, settings: S2Input) -> Iterator[Document |
     record = _parsed(line, native, settings, account)
     if isinstance(record, dict):
         yield from account.notes(record["url"] or native)
+        yield Original(partial(_original, line, native, settings))
     yield record
+
+
+def _original(line: bytes, native: str, settings: S2Input, ledger: Ledger) -> str:
+    """The text that the annotations cut up, or the abstract."""
+    parse_s2(line, native, settings, ledger)
+    record = json_object(line)
+    return str(record["content"]["text"] if settings.dataset == "s2orc" else record["abstract"])
 
 
 def parse_s2(
