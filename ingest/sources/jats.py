@@ -11,8 +11,8 @@ from pydantic import Field
 from ingest.fidelity.ledger import Ledger
 from ingest.raw_input import Pace, RawInput
 from ingest.records import Records, Rejected, article_url, rejected
+from ingest.sources.account import Account
 from ingest.sources.dates import earliest, iso_date
-from ingest.sources.jats_account import Account
 from ingest.sources.jats_text import PaperText
 from ingest.sources.jats_tree import children, first, join_scripts, language, local
 from ingest.sources.licence import licence

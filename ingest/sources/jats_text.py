@@ -5,8 +5,8 @@ from functools import cached_property
 
 from lxml import etree
 
+from ingest.sources.account import Account
 from ingest.sources.escaped import unescaped
-from ingest.sources.jats_account import Account
 from ingest.sources.jats_lists import BULLETS, Lists
 from ingest.sources.jats_references import FLOATS, References
 from ingest.sources.jats_signs import UNDERLINED, drawn, is_struck, is_underlined, script

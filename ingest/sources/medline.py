@@ -12,8 +12,8 @@ from ingest.fidelity.ledger import Ledger
 from ingest.metadata import new_metadata
 from ingest.raw_input import Pace, RawInput
 from ingest.records import Metadata, Records, Rejected, article_url, is_number, rejected
+from ingest.sources.account import Account
 from ingest.sources.dates import earliest, iso_date
-from ingest.sources.jats_account import Account
 from ingest.sources.jats_text import PaperText
 from ingest.sources.jats_tree import join_scripts
 from ingest.sources.xml_guard import (

@@ -10,8 +10,8 @@ from ingest.metadata import new_metadata
 from ingest.raw_input import Pace, RawInput
 from ingest.records import Metadata, Note, Records, Rejected, article_url, is_number, rejected
 from ingest.s2 import unfinished
+from ingest.sources.account import Account
 from ingest.sources.escaped import unescaped
-from ingest.sources.jats_account import Account
 from ingest.sources.jsonl import CONVERT
 from ingest.sources.paper_text import finished, foreign
 from ingest.sources.s2orc_text import S2Paper

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ingest.sources.jats_account import Account
+from ingest.sources.account import Account
 from ingest.sources.paper_text import UNITS, says_more
 from lake.decision import Reason, RecordError
 
