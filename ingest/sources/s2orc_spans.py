@@ -92,7 +92,7 @@ def _fault(message: str) -> RecordError:
 
 # Which references are some -------------------------------------------------------------------------------------------
 
-AROUND = 24
+AROUND = 60
 """Characters before and after a reference by which it is judged."""
 
 BARE = re.compile(r"\d[\d\s,;–-]*")
