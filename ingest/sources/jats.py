@@ -2,17 +2,19 @@
 
 import gzip
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from lxml import etree
 from pydantic import Field
 
+from ingest.fidelity.crude import markup_text
 from ingest.fidelity.ledger import Ledger
 from ingest.raw_input import Pace, RawInput
-from ingest.records import Records, Rejected, article_url, rejected
+from ingest.records import Original, Records, Rejected, article_url, rejected
+from ingest.sources.account import Account
 from ingest.sources.dates import earliest, iso_date
-from ingest.sources.jats_account import Account
 from ingest.sources.jats_text import PaperText
 from ingest.sources.jats_tree import children, first, join_scripts, language, local
 from ingest.sources.licence import licence

@@ -5,8 +5,8 @@ from functools import cached_property
 
 from lxml import etree
 
+from ingest.sources.account import Account
 from ingest.sources.escaped import unescaped
-from ingest.sources.jats_account import Account
 from ingest.sources.jats_lists import BULLETS, Lists
 from ingest.sources.jats_references import FLOATS, References
 from ingest.sources.jats_signs import UNDERLINED, drawn, is_struck, is_underlined, script
@@ -129,8 +129,9 @@ class PaperText:
         blocks = [] if body is None else self._all(body, 0)
         if not blocks:
             return []
-        for node in first(self._part, "back") if first(self._part, "back") is not None else ():
-            blocks += self._appendix(node, local(node))
+        for back in children(self._part, "back"):
+            for node in back:
+                blocks += self._appendix(node, local(node))
         for node in children(self._part, "floats-group", "floats-wrap"):
             blocks += self._all(node, 1)
         return list(map(finished, blocks))

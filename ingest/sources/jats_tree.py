@@ -55,16 +55,31 @@ def following(node: etree._Element) -> str:
 def join_scripts(tree: etree._Element) -> None:
     """Join `10<sup>−</sup><sup>6</sup>` to one script."""
     for script in list(tree.iter("{*}sup", "{*}sub", "{*}hi")):
-        while not script.tail and (after := script.getnext()) is not None and _looks(after) == _looks(script):
-            if len(script):
-                script[-1].tail = (script[-1].tail or "") + (after.text or "")
-            else:
-                script.text = (script.text or "") + (after.text or "")
-            script.extend(after)
-            script.tail = after.tail
-            parent = after.getparent()
-            after.tail = None
-            parent.remove(after)
+        run, last = [], script
+        while not last.tail and (after := last.getnext()) is not None and _looks(after) == _looks(script):
+            run.append(after)
+            last = after
+        words: list[str] = []
+        for part in run:
+            words.append(part.text or "")
+            for child in list(part):
+                _append(script, words)
+                script.append(child)
+        if run:
+            _append(script, words)
+            script.tail = last.tail
+        for part in run:
+            part.text = part.tail = None
+            part.getparent().remove(part)
+
+
+def _append(node: etree._Element, words: list[str]) -> None:
+    """Move words to the end of an element."""
+    if len(node):
+        node[-1].tail = (node[-1].tail or "") + "".join(words)
+    else:
+        node.text = (node.text or "") + "".join(words)
+    words.clear()
 
 
 def _looks(node: etree._Element) -> tuple[str, str]:

@@ -3,17 +3,19 @@
 import gzip
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Literal
 
 from lxml import etree
 
+from ingest.fidelity.crude import markup_text
 from ingest.fidelity.ledger import Ledger
 from ingest.metadata import new_metadata
 from ingest.raw_input import Pace, RawInput
-from ingest.records import Metadata, Records, Rejected, article_url, is_number, rejected
+from ingest.records import Metadata, Original, Records, Rejected, article_url, is_number, rejected
+from ingest.sources.account import Account
 from ingest.sources.dates import earliest, iso_date
-from ingest.sources.jats_account import Account
 from ingest.sources.jats_text import PaperText
 from ingest.sources.jats_tree import join_scripts
 from ingest.sources.xml_guard import (

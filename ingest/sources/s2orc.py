@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ingest.fidelity.ledger import Ledger
 from ingest.metadata import new_metadata
 from ingest.raw_input import Pace, RawInput
-from ingest.records import Metadata, Note, Records, Rejected, article_url, is_number, rejected
+from ingest.records import Metadata, Original, Record, Records, Rejected, article_url, is_number, rejected
 from ingest.s2 import unfinished
+from ingest.sources.account import Account
 from ingest.sources.escaped import unescaped
-from ingest.sources.jats_account import Account
 from ingest.sources.jsonl import CONVERT
 from ingest.sources.paper_text import finished, foreign
 from ingest.sources.s2orc_text import S2Paper
@@ -72,7 +73,7 @@ class S2Input(RawInput):
         )
 
 
-def _records(line: bytes, native: str, settings: S2Input) -> Iterator[Document | Rejected | Metadata | Note | None]:
+def _records(line: bytes, native: str, settings: S2Input) -> Iterator[Record | None]:
     """The record of a line, after notes about its annotations."""
     account = Account()
     record = _parsed(line, native, settings, account)

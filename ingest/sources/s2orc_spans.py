@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ingest.sources.jats_account import Account
+from ingest.sources.account import Account
 from ingest.sources.paper_text import UNITS, says_more
 from lake.decision import Reason, RecordError
 
@@ -92,7 +92,7 @@ def _fault(message: str) -> RecordError:
 
 # Which references are some -------------------------------------------------------------------------------------------
 
-AROUND = 24
+AROUND = 60
 """Characters before and after a reference by which it is judged."""
 
 BARE = re.compile(r"\d[\d\s,;–-]*")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from ingest.sources.account import Account
 from ingest.sources.escaped import unescaped
-from ingest.sources.jats_account import Account
 from ingest.sources.paper_text import (
     DASHES,
     GONE,

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from ingest.metadata import METADATA
-from ingest.records import Metadata, Records, Rejected, Unsampled
+from ingest.records import Metadata, Note, Records, Rejected, Unsampled
 from ingest.sources.s2orc import S2Input, parse_s2
 from lake.decision import Reason
 from lake.document import DOCUMENT, Document, document_id
@@ -222,3 +222,18 @@ def test_a_long_text_takes_time_in_proportion(is_linear: Callable[..., bool]) ->
         document("s2orc", given)
 
     assert is_linear(work)
+
+
+def test_annotations_beyond_the_text_are_told_before_the_document(tmp_path: Path) -> None:
+    given = content(BODY)
+    end = len(given["text"]) + 1
+    given["annotations"]["paragraph"] = json.dumps([{"start": 5, "end": end}, {"start": end, "end": end + 3}])
+    path = tmp_path / "part.gz"
+    path.write_bytes(gzip.compress(record(BODY, content=given)))
+    cut, passed, found = settings("s2orc").read(path, "part.gz")
+    assert isinstance(found, dict)
+    assert found["text"] == "Salt\n\n# A\n\nWords."
+    url = "https://pmc.ncbi.nlm.nih.gov/articles/PMC456/"
+    assert cut == Note(url, "annotations cut", f"1: paragraph: from 5 to {end} in a text of {end - 1} characters")
+    assert isinstance(passed, Note)
+    assert (passed.document, passed.what) == (url, "annotations passed over")

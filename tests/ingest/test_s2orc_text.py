@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from ingest.fidelity.ledger import Ledger
 from ingest.records import Rejected
+from ingest.sources.account import Account
 from ingest.sources.jats import JatsInput, parse_paper
-from ingest.sources.jats_account import Account
 from ingest.sources.s2orc_text import S2Paper
 from lake.decision import RecordError
 from tests.ingest.marked import content
@@ -273,3 +274,22 @@ def test_what_authors_wrote_like_a_mark_is_none() -> None:
         "As [bib_ref] On [ fig ] [/bib_ref] has it, [ bib_ref ] x [ /bib_ref ] fig, "
         "[formula] [ formula ] a [/formula].",
     ]
+
+
+def test_the_ledger_has_what_is_left_out_and_written() -> None:
+    ledger = Ledger()
+    given = content(S2ORC)
+    S2Paper(given["text"], given["annotations"], Account(ledger)).blocks()
+    left_out: dict[str, str] = {}
+    for rule, text in ledger.left_out:
+        left_out[rule] = " | ".join(filter(None, [left_out.get(rule), " ".join(text.split())]))
+    assert left_out.pop("references").startswith("Sodium, water and the many")
+    assert "Ward 7, Old Hospital" in left_out.pop("front_matter")
+    assert left_out == {
+        "citation": "1 | 2 | 1 | 1–3 | 9 | 2 | Cedar 2003",
+        "pointer": "Table 1 | Fig. 2A",
+        "table_body": "Age 40",
+        "label": "Fig. 2",
+        "empty_section": "# Nothing here",
+    }
+    assert {rule for rule, _ in ledger.written} == {"citation", "pointer", "heading"}

@@ -111,13 +111,14 @@ class Account:
         for child in node:
             yield from self._unread(child, rule)
             if child.tail:
-                separates = _cites(child) and _cites(child.getnext()) and SEPARATOR.fullmatch(child.tail)
-                yield child.tail, "citation" if separates else "" if child in self._tails else rule
+                # The dash between two references that are left out is part of what they say.
+                is_between = local(child) == "xref" and SEPARATOR.fullmatch(child.tail) and self._is_left_out(child)
+                separates = is_between and self._is_left_out(child.getnext())
+                yield child.tail, _rule(child) if separates else "" if child in self._tails else rule
         yield closing, rule
 
-
-def _cites(node: etree._Element | None) -> bool:
-    return node is not None and local(node) == "xref" and node.get("ref-type") == "bibr"
+    def _is_left_out(self, node: etree._Element | None) -> bool:
+        return node is not None and local(node) == "xref" and node not in self._texts
 
 
 def _rule(node: etree._Element) -> str:
