@@ -18,6 +18,7 @@ from ingest.sources.medline import MedlineInput, _elements, parse_citation
 from ingest.sources.xml_guard import GuardedStream
 from lake.decision import Reason, RecordError
 from lake.document import DOCUMENT, Document, document_id
+from tests.ingest.outcomes import outcomes
 
 DTD = "https://dtd.nlm.nih.gov/ncbi/pubmed/out/pubmed_240101.dtd"
 HEAD = f'<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD//EN" "{DTD}">\n'
@@ -43,7 +44,7 @@ def file(*records: str, head: str = HEAD) -> bytes:
 def read(tmp_path: Path, data: bytes, name: str = "pubmed24n0001.xml.gz", **more: Any) -> list[Any]:
     path = tmp_path / name
     path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-    return list(settings(**more).read(path, f"baseline/{name}"))
+    return outcomes(settings(**more).read(path, f"baseline/{name}"))
 
 
 def document(tmp_path: Path, *records: str) -> Document:
@@ -59,7 +60,7 @@ def reasons(found: list[Any]) -> list[Any]:
 
 def test_a_real_citation(shared_data: Path) -> None:
     path = shared_data / "abstracts" / "pubmed-29768149.xml"
-    (found,) = settings().read(path, path.name)
+    (found,) = outcomes(settings().read(path, path.name))
     assert isinstance(found, dict)
     assert found["id"] == document_id("abstracts", "29768149")
     assert found["title"] == "Inhaled Combined Budesonide-Formoterol as Needed in Mild Asthma."
@@ -265,11 +266,11 @@ def test_a_gzip_that_ends_early_is_told(tmp_path: Path) -> None:
     many = file(*(citation(n, ABSTRACT.replace("common", chance.randbytes(400).hex())) for n in range(200)))
     path = tmp_path / "a.xml.gz"
     path.write_bytes(gzip.compress(many)[:-20_000])
-    *before, last = reasons(list(settings().read(path, "a.xml.gz")))
+    *before, last = reasons(outcomes(settings().read(path, "a.xml.gz")))
     assert last is Reason.TRUNCATED_FILE
     assert 50 < len(before) < 200
     path.write_bytes(b"")
-    assert reasons(list(settings().read(path, "a.xml.gz"))) == [Reason.TRUNCATED_FILE]
+    assert reasons(outcomes(settings().read(path, "a.xml.gz"))) == [Reason.TRUNCATED_FILE]
 
 
 LAUGHS = '<!ENTITY a "ha">' + "".join(f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(12))

@@ -11,6 +11,7 @@ from ingest.pages.page import Page
 from ingest.records import Note
 from ingest.sources.jats import JatsInput, paper_records
 from ingest.sources.paper_text import tidy
+from tests.ingest.outcomes import outcomes
 from tests.ingest.test_jats_text import MARSH, article, cite, line
 from tests.ingest.test_medline import citation, document
 from tests.ingest.test_s2orc_text import blocks
@@ -162,7 +163,7 @@ def test_what_is_struck_out_or_only_drawn_is_told() -> None:
         "</inline-formula>.</p>",
         meta='<article-id pub-id-type="doi">10.5/a</article-id>',
     )
-    *notes, paper = paper_records(xml.encode(), "a.xml", SETTINGS)
+    *notes, paper = outcomes(paper_records(xml.encode(), "a.xml", SETTINGS))
     assert isinstance(paper, dict)
     url = "https://doi.org/10.5/a"
     assert notes == [

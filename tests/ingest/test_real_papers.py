@@ -12,6 +12,7 @@ from ingest.records import Note
 from ingest.sources.jats import JatsInput
 from ingest.sources.jats_text import PaperText
 from lake.document import DOCUMENT, Document
+from tests.ingest.outcomes import outcomes
 
 SETTINGS = JatsInput(format="jats", source="papers", paths=("papers/*",))
 TOKENS = re.compile(r"\[(/?)(bib_ref|fig_ref|fig|table|formula)\]")
@@ -23,7 +24,7 @@ def papers(shared_data: Path) -> dict[str, tuple[etree._Element, Document]]:
     """XML and document by file name."""
     found = {}
     for path in sorted((shared_data / "papers").iterdir()):
-        *notes, made = SETTINGS.read(path, f"papers/{path.name}")
+        *notes, made = outcomes(SETTINGS.read(path, f"papers/{path.name}"))
         assert all(isinstance(note, Note) for note in notes)
         assert isinstance(made, dict), made
         parser = etree.XMLParser(load_dtd=False, remove_comments=True, remove_pis=True)

@@ -15,6 +15,7 @@ from ingest.sources.s2orc import S2Input, parse_s2
 from lake.decision import Reason
 from lake.document import DOCUMENT, Document, document_id
 from tests.ingest.marked import content, record
+from tests.ingest.outcomes import outcomes
 
 BODY = "<title>Salt</title><sectionheader>A</sectionheader><paragraph>Words.</paragraph>"
 PAPER: dict[str, Any] = {
@@ -198,12 +199,12 @@ def test_papers_out_of_pubmed_are_counted(tmp_path: Path) -> None:
     outside = PAPER | {"externalids": {"DOI": "10.1/x"}}
     path = tmp_path / "part.gz"
     path.write_bytes(gzip.compress(b"\n".join(json.dumps(one).encode() for one in (outside, outside, PAPER, outside))))
-    found = list(settings("papers").read(path, path.name))
+    found = outcomes(settings("papers").read(path, path.name))
     assert [one.count if isinstance(one, Unsampled) else type(one) for one in found] == [2, Metadata, 1]
 
 
 def read(path: Path, **more: Any) -> Records:
-    return settings("s2orc", **more).read(path, path.name)
+    return iter(outcomes(settings("s2orc", **more).read(path, path.name)))
 
 
 def test_a_part_is_streamed_and_its_broken_end_told(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_annotations_beyond_the_text_are_told_before_the_document(tmp_path: Path
     given["annotations"]["paragraph"] = json.dumps([{"start": 5, "end": end}, {"start": end, "end": end + 3}])
     path = tmp_path / "part.gz"
     path.write_bytes(gzip.compress(record(BODY, content=given)))
-    cut, passed, found = settings("s2orc").read(path, "part.gz")
+    cut, passed, found = outcomes(settings("s2orc").read(path, "part.gz"))
     assert isinstance(found, dict)
     assert found["text"] == "Salt\n\n# A\n\nWords."
     url = "https://pmc.ncbi.nlm.nih.gov/articles/PMC456/"
