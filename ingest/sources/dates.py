@@ -67,8 +67,8 @@ def stated_date(text: str) -> str | None:
         return date if FIRST_YEAR <= int(parts["year"]) <= LAST_YEAR else None
     if match := YEAR_LAST.match(text):
         first, second, year = int(match["first"]), int(match["second"]), match["year"]
-        month, day = (second, first) if first > 12 or first == second else (first, second) if second > 12 else (0, 0)
-        return iso_date(year, str(month), str(day)) if FIRST_YEAR <= int(year) <= LAST_YEAR else None
+        certain = (second, first) if first > 12 or first == second else (first, second) if second > 12 else (0, 0)
+        return iso_date(year, *map(str, certain)) if FIRST_YEAR <= int(year) <= LAST_YEAR else None
     if NUMBER.fullmatch(text):
         seconds = next((int(text) / unit for unit in UNITS if EARLIEST <= int(text) / unit < LATEST), None)
         return None if seconds is None else datetime.fromtimestamp(seconds, UTC).date().isoformat()
