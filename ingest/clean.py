@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -26,6 +27,9 @@ from lake.document import DOCUMENT
 
 NOTHING = f"\n {REPLACEMENT}"
 """A text of these alone is empty."""
+
+MOST_COMPARED = 500
+"""Words of a line up to which what was masked in it is told word by word."""
 
 BEGINNING = 80
 """Evidence quotes this many characters of a text."""
@@ -108,7 +112,7 @@ def clean_document(
     text: str, title: str | None, source: str, settings: CleanSettings, ledger: Ledger | None = None
 ) -> Cleaned:
     """Clean and judge one document by itself. A title at the head of the text counts neither for length, language nor
-    quality.
+    quality. `ledger` takes the lines that are removed, as `line:RULE`, and what is `masked`.
 
     The text is judged after it is changed, so that no evidence quotes what is masked. Cheap rules come first, and the
     first rule that a document breaks drops it.
@@ -117,12 +121,14 @@ def clean_document(
     rules = settings.quality.get(source)
     replaced: Counter[str] = Counter()
     title, _ = _rewrite(" ".join(normalise(title or "", changed=replaced).split()), source, settings)
-    text, changes = _rewrite(normalise(text, source in settings.keep_layout, replaced), source, settings)
+    text, changes = _rewrite(normalise(text, source in settings.keep_layout, replaced), source, settings, ledger)
     changes |= {("characters_replaced", kind): count for kind, count in replaced.items()}
     body = _body(text, title)
     if rules is not None and rules.remove_lines:
         kept, taken = quality.keep_lines(body, rules.remove_lines)
         if taken:
+            if ledger is not None:
+                _enter_lines(ledger, body, rules)
             head = text[: len(text) - len(body)]
             text = normalise(head + kept, source in settings.keep_layout)
             body = _body(text, title)
@@ -137,7 +143,9 @@ def clean_document(
     return Cleaned(text, title or None, lang, drop, changes)
 
 
-def _rewrite(text: str, source: str, settings: CleanSettings) -> tuple[str, dict[tuple[str, str], int]]:
+def _rewrite(
+    text: str, source: str, settings: CleanSettings, ledger: Ledger | None = None
+) -> tuple[str, dict[tuple[str, str], int]]:
     """Break marks that no reader wrote, and mask personal data."""
     changes: dict[tuple[str, str], int] = {}
     if source not in settings.format_tokens:
@@ -145,9 +153,36 @@ def _rewrite(text: str, source: str, settings: CleanSettings) -> tuple[str, dict
         if broken:
             changes["marks_broken", ""] = broken
     if kinds := settings.mask.get(source):
+        plain = text
         text, masked = pii.mask(text, kinds)
+        if ledger is not None and masked:
+            _enter_masked(ledger, plain, text)
         changes |= {("masked", kind): count for kind, count in masked.items()}
     return text, changes
+
+
+def _enter_lines(ledger: Ledger, body: str, rules: QualitySettings) -> None:
+    for line in body.split("\n"):
+        for rule in quality.keep_lines(line, rules.remove_lines)[1]:
+            ledger.leave_out(f"line:{rule}", line)
+
+
+def _enter_masked(ledger: Ledger, plain: str, masked: str) -> None:
+    """Enter the words that differ. A mask lies within its line, for no personal data has a line end."""
+    for before, after in zip(plain.split("\n"), masked.split("\n"), strict=True):
+        if before == after:
+            continue
+        old, new = before.split(), after.split()
+        for _, start, end, first, last in _differences(old, new):
+            ledger.leave_out("masked", " ".join(old[start:end]))
+            ledger.write("masked", " ".join(new[first:last]))
+
+
+def _differences(old: list[str], new: list[str]) -> list[tuple[str, int, int, int, int]]:
+    """Where the words of two lines differ, as difflib tells it; the whole lines where these are long."""
+    if max(len(old), len(new)) > MOST_COMPARED:
+        return [("replace", 0, len(old), 0, len(new))]
+    return [code for code in SequenceMatcher(None, old, new, False).get_opcodes() if code[0] != "equal"]
 
 
 def _body(text: str, title: str) -> str:

@@ -17,6 +17,14 @@ from lake.document import META, Document, new_document
 from lake.jsonl import json_object, kind, value_at, whole
 from lake.lines import raw_lines
 
+LARGEST_WHOLE = 2**53
+"""Floats from here on do not tell two neighbouring integers apart, so they are no ids and no dates."""
+
+FLAGS = {"true": True, "True": True, "false": False, "False": False}
+
+NOT_UTF8 = ("bytes that are not UTF-8", "read as Windows-1252")
+"""What a note says of a line that had some."""
+
 LEGAL = {"license", "redistributable"}
 """Where one of these is wrong, the input's own settings do not stand in for it."""
 
@@ -91,7 +99,7 @@ def parse_record(line: bytes, native: str, settings: MappedInput) -> Records:
         yield rejected(native, error.reason, str(error))
         return
     if not is_utf8(line):
-        yield Note(document["url"] or native, "bytes that are not UTF-8", "read as Windows-1252")
+        yield Note(document["url"] or native, *NOT_UTF8)
     yield from (Note(document["url"] or native, f"wrong {field}", fault) for field, fault in wrong.items())
     yield Original(partial(_original, record, settings))
     yield document
@@ -127,7 +135,7 @@ def _value(record: dict[str, Any], field: str, keys: str | tuple[str, ...]) -> A
     An empty text is no error here: `clean` drops it as empty.
     """
     values = [(key, value_at(record, key)) for key in ([keys] if isinstance(keys, str) else keys)]
-    present = [(key, value) for key, value in values if not _is_null(value) and (value != "" or field == "text")]
+    present = [(key, value) for key, value in values if not is_null(value) and (value != "" or field == "text")]
     if not present:
         if field in ("id", "text"):
             raise RecordError(Reason.MISSING_FIELD, f"no {' or '.join(key for key, _ in values)} for {field}")
@@ -142,18 +150,23 @@ def _value(record: dict[str, Any], field: str, keys: str | tuple[str, ...]) -> A
     return "\n".join(filter(None, converted)) if field == "text" else converted[0]
 
 
-def _is_null(value: Any) -> bool:
+def is_null(value: Any) -> bool:
     """pandas writes a missing value as NaN."""
     return value is None or value != value
 
 
 def _string(value: Any) -> str:
     """A string, or an integer as a string, which pandas may write as 123.0. Lone surrogates become U+FFFD."""
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_WHOLE:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise TypeError
     return whole(str(value))
+
+
+def _number(value: Any) -> str:
+    """A number, which pandas may have written as the string "123.0"."""
+    return _string(value).removesuffix(".0")
 
 
 def _text(value: Any) -> str:
@@ -169,12 +182,12 @@ def _line(value: Any) -> str:
 def _strings(value: Any) -> list[str]:
     if not isinstance(value, list):
         raise TypeError
-    return [_string(item) for item in value if not _is_null(item)]
+    return [_string(item) for item in value if not is_null(item)]
 
 
 def _integer(bits: int) -> Callable[[Any], int]:
     def convert(value: Any) -> int:
-        number = int(_string(value))
+        number = int(_number(value))
         if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
             raise ValueError
         return number
@@ -183,9 +196,10 @@ def _integer(bits: int) -> Callable[[Any], int]:
 
 
 def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
+    flag = FLAGS.get(value) if isinstance(value, str) else value
+    if not isinstance(flag, bool):
         raise TypeError
-    return value
+    return flag
 
 
 def _date(value: Any) -> str:
@@ -204,7 +218,7 @@ CONVERT: dict[str, Callable[[Any], Any]] = {
     "redistributable": _flag,
     "lang": _text,
     "fetched_at": lambda value: utc(_text(value)),
-    "pmid": _string,
+    "pmid": _number,
     "pmcid": _string,
     "doi": _text,
     "corpusid": _integer(64),

@@ -303,6 +303,16 @@ def test_a_wrong_detail_is_left_out_and_noted_and_the_text_is_kept(field: str, v
         (1342656000000.0, "2012-07-19"),
         ("1342656000000000", "2012-07-19"),
         (1342656000000000000, "2012-07-19"),
+        ("19/07/2012", "2012-07-19"),
+        ("07/19/2012", "2012-07-19"),
+        ("05.07.2012", "2012"),
+        ("07/07/2012", "2012-07-07"),
+        ("31/02/2012", "2012-02"),
+        ("Thu, 19 Jul 2012 00:00:00 GMT", "2012-07-19"),
+        ("Thursday, July 19, 2012", "2012-07-19"),
+        ("19/07/1342", None),
+        ("Sunday", None),
+        (1e300, None),
         ("1342", None),
         ("1342656", None),
         ("9999-01-01", None),
@@ -322,11 +332,38 @@ def test_only_what_is_certainly_a_date_is_one(value: Any, date: str | None) -> N
 
 def test_what_pandas_writes_is_read() -> None:
     """Missing values are NaN, and integers beside them have become floats."""
-    line = b'{"id": 7.0, "text": "a", "pmid": 123.0, "citations": NaN, "title": NaN, "mesh": ["A", NaN]}'
+    line = b'{"id": 7.0, "text": "a", "pmid": "123.0", "citations": NaN, "title": NaN, "mesh": ["A", NaN]}'
     (made,) = parsed(line, jsonl({name: name for name in ("id", "text", "pmid", "citations", "title", "mesh")}))
     assert isinstance(made, dict)
     assert (made["id"], made["title"]) == (document_id("guidelines", "7"), None)
     assert (made["meta"]["pmid"], made["meta"]["citations"], made["meta"]["mesh"]) == ("123", None, ["A"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("redistributable", "true", True),
+        ("redistributable", "False", False),
+        ("citations", "5.0", 5),
+        ("citations", 5.0, 5),
+        ("pmid", 123.0, "123"),
+        ("title", "10\x9620 \x85 mg", "10–20 … mg"),
+    ],
+)
+def test_other_ways_to_write_a_detail_are_read(field: str, value: Any, expected: Any) -> None:
+    line = json.dumps({"text": "a", "key": value}).encode()
+    (made,) = parse_record(line, "f:1", jsonl({"text": "text", field: "key"}))
+    assert isinstance(made, dict)
+    assert {**made, **made["meta"]}[field] == expected
+
+
+def test_a_float_too_large_to_be_exact_is_no_id() -> None:
+    assert rejected(b'{"text": "a", "id": 1e17}', fields={"text": "text", "id": "id"})[0] == Reason.WRONG_TYPE
+
+
+@pytest.mark.parametrize("line", [b"[", b"{", b"[{", b'[{"text": "a"}]'])
+def test_a_file_of_one_array_is_told_what_json_lines_are(line: bytes) -> None:
+    assert "JSON Lines has one object on each line" in rejected(line)[1]
 
 
 def test_every_depth_of_nesting_ends_in_a_rejection() -> None:

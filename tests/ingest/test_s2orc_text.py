@@ -271,7 +271,7 @@ def test_what_authors_wrote_like_a_mark_is_none() -> None:
     assert paper.title() == "The [ table ]"
     assert paper.blocks() == [
         "# A [ fig ]",
-        "As [bib_ref] On [ fig ] [/bib_ref] has it, [ bib_ref ] x [ /bib_ref ] fig, "
+        "As [bib_ref] On [ fig ] [/bib_ref] has it, [ bib_ref ] x [ /bib_ref ] \ufffdfig\ufffd, "
         "[formula] [ formula ] a [/formula].",
     ]
 
