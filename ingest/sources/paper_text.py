@@ -11,8 +11,8 @@ While a text is made, other signs stand for the brackets of marks, so that a `[f
 import re
 from collections.abc import Iterable
 
+from ingest.text.legible import legible
 from ingest.text.marks import MARK, break_marks
-from ingest.text.normalise import ILL_FORMED
 
 WORDS = 12
 LONGEST_RANGE = 50
@@ -108,9 +108,9 @@ def pair(name: str, text: str) -> str:
 def finished(text: str) -> str:
     """A text with its marks written out. What looks like a mark but is the authors' becomes plain words."""
     if "[" in text:
-        # `clean` removes invisible characters, which could leave a mark.
-        visible = ILL_FORMED.sub("", text)
-        text, _ = break_marks(visible if MARK.search(visible) else text)
+        # `clean` makes a text legible, which could leave a mark.
+        shown = legible(text)
+        text, _ = break_marks(shown if MARK.search(shown) else text)
     return text.replace(OPEN, "[").replace(CLOSE, "]")
 
 

@@ -204,7 +204,7 @@ def test_bytes_that_are_not_utf8_are_undecodable(line: bytes) -> None:
     ],
 )
 def test_bytes_that_are_not_utf8_are_windows_1252(line: bytes, text: str) -> None:
-    note, found = parse_record(line, "f:1", jsonl())
+    note, found = parsed(line, jsonl())
     assert note == Note("f:1", "bytes that are not UTF-8", "read as Windows-1252")
     assert isinstance(found, dict)
     assert found["text"] == text
@@ -352,7 +352,7 @@ def test_what_pandas_writes_is_read() -> None:
 )
 def test_other_ways_to_write_a_detail_are_read(field: str, value: Any, expected: Any) -> None:
     line = json.dumps({"text": "a", "key": value}).encode()
-    (made,) = parse_record(line, "f:1", jsonl({"text": "text", field: "key"}))
+    (made,) = parsed(line, jsonl({"text": "text", field: "key"}))
     assert isinstance(made, dict)
     assert {**made, **made["meta"]}[field] == expected
 
