@@ -2,17 +2,15 @@
 
 from typing import Final
 
-from ingest.pages.blocks import BOXES, HEADINGS, LEAVES, LISTS, Block
+from ingest.pages.blocks import BOXES, HEADINGS, LEAST_COLLAPSED, LEAVES, LISTS, Block
 from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHOLE_ARTICLE
+from ingest.pages.substance import CLINICAL
 
-SHARE_OF_SUSPECT = {WEAK: 0.2, STRONG: 0.5}
+SHARE_OF_SUSPECT = {WEAK: 0.2, STRONG: 0.5, CERTAIN: 0.5}
 """A suspect block that holds this share of the page's prose is content after all."""
 
-LEAST_COLLAPSED: Final = 200
-"""With this many characters of prose, a block that is hidden at first is a section and not a dialog."""
-
-LEAST: Final = 250
-"""If fewer characters of prose are left, of more than three times as many, the page was judged too strictly."""
+LEFT: Final = 0.3
+"""If a smaller share of the page's prose is left, the page was judged too strictly."""
 
 ENOUGH = {BODY: 0.4, WHOLE_ARTICLE: 0.4, MAIN: 0.5}
 """A block that claims to hold the content is believed if it has this share of the page's prose."""
@@ -29,7 +27,7 @@ def main_content(page: Block) -> Block:
     prose = page.prose
     _prune(page, prose, COLLAPSED)
     page.weigh()
-    if page.prose < min(LEAST, 0.3 * prose):
+    if page.prose < LEFT * prose:
         _prune(page, prose, CERTAIN)
         page.weigh()
     return _widen(_box(page))
@@ -38,6 +36,8 @@ def main_content(page: Block) -> Block:
 def is_links(block: Block) -> bool:
     """Whether a block within the content serves only for its links."""
     total, linked = block.total, block.linked
+    if linked <= 0.35 * total or block.clinical >= CLINICAL:
+        return False
     if block.tag in HEADINGS:
         return linked > 0.8 * total
     if block.tag in BOXES or block.tag in LISTS:
@@ -49,18 +49,21 @@ def _prune(block: Block, prose: int, level: int) -> None:
     """Drop blocks that are at least this suspect, unless they hold too much prose to be boilerplate."""
     for child in block.children:
         if child.tag == "header":
-            child.dropped = child.prose < 60
+            child.dropped = "header" if child.prose < 60 and child.clinical < CLINICAL else ""
             _prune(child, prose, level)
             continue
-        child.dropped = child.suspect >= level and _is_boilerplate(child, prose)
-        if not child.dropped:
+        boilerplate = child.suspect >= level and _is_boilerplate(child, prose)
+        child.dropped = "boilerplate" if boilerplate else ""
+        if not child.dropped and not child.holds_data:
             _prune(child, prose, level)
 
 
 def _is_boilerplate(block: Block, prose: int) -> bool:
+    if block.suspect < CERTAIN and block.clinical >= CLINICAL:
+        return False
     if block.suspect == COLLAPSED:
         return block.prose < LEAST_COLLAPSED
-    if block.prose >= SHARE_OF_SUSPECT[block.suspect] * prose:
+    if block.prose >= SHARE_OF_SUSPECT[WEAK if block.claim >= WHOLE_ARTICLE else block.suspect] * prose:
         return False
     table = block.tag == "figure" and any(child.tag == "table" for child in block.children)
     content = table or block.claim or (block.tag in LEAVES and block.prose > 60)

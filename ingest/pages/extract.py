@@ -11,7 +11,9 @@ import trafilatura
 from lxml import etree
 from resiliparse.parse.html import HTMLTree
 
+from ingest.fidelity.ledger import Ledger
 from ingest.pages.blocks import blocks
+from ingest.pages.changes import Changes
 from ingest.pages.charset import decode
 from ingest.pages.content import is_links, main_content
 from ingest.pages.page import Page, PageNote
@@ -41,14 +43,19 @@ MAX_ELEMENTS_AGAIN: Final = 20_000
 
 
 def extract(
-    html: bytes, content: str | None = None, title: str | None = None, charset: str | None = None
+    html: bytes,
+    content: str | None = None,
+    title: str | None = None,
+    charset: str | None = None,
+    ledger: Ledger | None = None,
 ) -> Page | Drop:
     """The title and main text of a page.
 
     `content` is a CSS selector of the main content, whose matches are joined. Without it, the page's structure shows
     the content. `title` is a CSS selector of the title, by default the page's heading. Both are valid, see
     `valid_selector`. `charset` is what the HTTP header says. A page is dropped if it is over MAX_BYTES or MAX_ELEMENTS,
-    is not text, or has no content.
+    is not text, or has no content. Its notes quote what is struck out. A `ledger` takes what extraction leaves out and
+    writes.
     """
     if len(html) > MAX_BYTES:
         return _too_large(len(html), MAX_BYTES, "bytes")
@@ -63,12 +70,13 @@ def extract(
         return _too_large(elements, MAX_ELEMENTS, "elements")
     page = Selectable(_repaired(text, root)) if content is not None or title is not None else None
     heading, notes = _title(root, page, title)
+    changes = Changes(ledger)
     if page is None or content is None:
-        main = _by_structure(root, text, elements)
+        main = _by_structure(root, text, elements, changes)
         missing = f"no main content in {elements:,} elements"
     else:
-        main, missing = _by_selector(page, content)
-    return Page(heading, main, notes) if main else Drop(Reason.NO_CONTENT, missing)
+        main, missing = _by_selector(page, content, changes)
+    return Page(heading, main, notes + changes.notes()) if main else Drop(Reason.NO_CONTENT, missing)
 
 
 def _too_large(size: int, most: int, what: str) -> Drop:
@@ -90,9 +98,10 @@ def _repaired(text: str, root: etree._Element) -> etree._Element:
     return root if repaired is None else repaired
 
 
-def _by_structure(root: etree._Element, text: str, elements: int) -> str:
+def _by_structure(root: etree._Element, text: str, elements: int, changes: Changes) -> str:
     body = root.find("body")
-    ours = render(main_content(blocks(root if body is None else body)), is_links)
+    page = blocks(root if body is None else body, changes)
+    ours = render(main_content(page), changes, is_links)
     if len(ours) >= LITTLE or elements > MAX_ELEMENTS_AGAIN:
         return ours
     theirs = _by_trafilatura(text)
@@ -107,16 +116,16 @@ def _by_trafilatura(text: str) -> str:
         element.tag = element.get("rend", "h2") if element.tag == "head" else TEI[element.tag]
     for element in document.body.iterfind(".//hi[@rend='#sup']"):
         element.tag = "sup"
-    return render(blocks(document.body, whole=True))
+    return render(blocks(document.body, Changes(), whole=True), Changes())
 
 
-def _by_selector(page: Selectable, selector: str) -> tuple[str, str]:
+def _by_selector(page: Selectable, selector: str, changes: Changes) -> tuple[str, str]:
     """The text of the elements that match, and the evidence if it is empty. Matches within others are part of them."""
     matches = page.select(selector, MAX_MATCHES + 1)
     if len(matches) > MAX_MATCHES:
         return "", f"content: {selector} matches more than {MAX_MATCHES} elements"
     outer = [element for element in matches if not any(above in matches for above in element.iterancestors())]
-    text = "\n\n".join(filter(None, (render(blocks(element, whole=True)) for element in outer)))
+    text = "\n\n".join(filter(None, (render(blocks(element, changes, whole=True), changes) for element in outer)))
     return text, f"content: {selector} {'is empty' if matches else 'matches nothing'}"
 
 

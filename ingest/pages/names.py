@@ -47,11 +47,17 @@ WEAK_WORDS = words(
     teasers timestamp toc topbar topics vote widget widgets
     """
 )
+OTHER_TEXTS = re.compile(
+    "breadcrumb|catlinks|comment-?(?:form|list)|cookie|mw-editsection|newsletter|outbrain|taboola|"
+    "(?:related|recommended)[_-]{0,2}(?:articles?|content|links?|posts?|stor(?:y|ies)|topics?)(?![a-z])"
+)
+"""Names of what belongs to other pages or to their readers, whatever it holds."""
+
 RUN_TOGETHER = re.compile(
-    "addthis|articlefooter|articlemeta|authorbio|authorbox|authorinfo|breadcrumb|catlinks|commentform|commentlist|cookie|"
-    "entrymeta|jump-?to-?nav|kommentar|mw-editsection|mw-jump|navbar|newsletter|outbrain|printfooter|"
-    "recommended[_-]?(?:articles?|posts?|stor(?:y|ies))(?![a-z])|relatedpost|screen-reader|sharethis|social(?:icon|link|media|share)|sr-only|"
-    "subscribe|taboola|visually-?hidden"
+    "addthis|articlefooter|articlemeta|authorbio|authorbox|authorinfo|"
+    "entrymeta|jump-?to-?nav|kommentar|mw-jump|navbar|printfooter|"
+    "screen-reader|sharethis|social(?:icon|link|media|share)|sr-only|"
+    "subscribe|visually-?hidden"
 )
 WORDPRESS = re.compile("hentry|status-publish|type-post")
 """A post of WordPress carries its tags and category in its class."""
@@ -94,6 +100,8 @@ def _judged_word(name: str) -> tuple[int, int]:
     claim = BODY if ARTICLE.search(low) else MAIN if CONTENT.search(low) else 0
     if WORDPRESS.search(low):
         return POST, claim
+    if OTHER_TEXTS.search(low):
+        return CERTAIN, claim
     if RUN_TOGETHER.search(low):
         return STRONG, claim
     parts = [part.lower() for part in WORD.findall(name)]

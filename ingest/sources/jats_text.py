@@ -12,8 +12,8 @@ from ingest.sources.jats_references import FLOATS, References
 from ingest.sources.jats_signs import UNDERLINED, drawn, is_struck, is_underlined, script
 from ingest.sources.jats_tables import rows
 from ingest.sources.jats_tree import children, first, following, language, local
-from ingest.sources.mathml import math_text
 from ingest.sources.paper_text import GONE, NOTE, captioned, finished, pair, pointer, says_more, tidy, under
+from ingest.text.mathml import math_text
 
 SKIPPED = frozenset(
     """ack alt-text app-group attrib author-notes bio contrib-group copyright-statement fn fn-group funding-group
