@@ -1,6 +1,7 @@
 """A page as a tree of blocks: the text of each, how much of it is prose or links, and what its names say."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,7 +26,7 @@ from ingest.pages.looks import (
     underlined_sign,
     visible,
 )
-from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHOLE_ARTICLE, judged, words
+from ingest.pages.names import BODY, COLLAPSED, MAIN, STRONG, WHOLE_ARTICLE, judged, words
 from ingest.pages.substance import clinical
 from ingest.text.mathml import math_text
 from ingest.text.powers import raised
@@ -38,6 +39,9 @@ DEPTH: Final = 200
 
 LEAST_COLLAPSED: Final = 200
 """With this many characters of prose, what is hidden at first is a section and not a dialog."""
+
+LINKED_DATA: Final = 0.5
+"""A table of data or a list with a smaller share of links counts as prose, however short its items are."""
 
 PROSE: Final = 40
 """A block with more characters outside links is prose. A shorter one may be a label, a date or a name."""
@@ -53,7 +57,7 @@ SPAN = re.compile(r"\s*\+?(\d{1,6})")
 NEVER = words(
     """
     script style noscript template svg head iframe object embed applet canvas audio video map button select
-    option datalist input textarea progress meter dialog link meta title annotation annotation-xml
+    option datalist input textarea progress meter link meta title annotation annotation-xml
     """
 )
 INLINE = words(
@@ -77,12 +81,7 @@ BOXES = words("body main article section div td tr tbody table form center")
 HEADINGS = {"h1": "# ", "h2": "## ", "h3": "### ", "h4": "### ", "h5": "### ", "h6": "### "}
 LEAVES = frozenset([*HEADINGS, "p", "li", "blockquote"])
 
-SUSPECT_TAGS = {"nav": CERTAIN, "footer": CERTAIN, "aside": STRONG, "form": STRONG} | dict.fromkeys(
-    ("figure", "figcaption", "fieldset", "address"), WEAK
-)
-SUSPECT_ROLES = words(
-    "alert alertdialog banner complementary contentinfo dialog form menu menubar navigation search toolbar"
-)
+SUSPECT_ROLES = words("alertdialog banner complementary contentinfo dialog menu menubar navigation search toolbar")
 
 CLAIMING_TAGS = {"article": WHOLE_ARTICLE, "main": MAIN}
 
@@ -96,7 +95,10 @@ class Block:
         claim: What it claims to hold, see ingest.pages.names; 0 if nothing.
         suspect: How surely it is no content; 0 if nothing shows that.
         own, own_linked: Characters of its texts without those of its children, and of these the ones in links.
-        total, linked, prose: Characters in it and its children: all, those in links, and those of prose.
+        total, linked, prose: Characters in it and its children: all, those in links, and those of prose, which are long
+            texts, tables of data and lists.
+        unlinked: Its own texts outside links.
+        data: It is or holds a table of data.
         rows, columns: Those that a cell spans. 0 rows are all to the end of their group.
         dropped: The rule by which it is no part of the content; its parent's sums leave it out. Else empty.
     """
@@ -111,6 +113,7 @@ class Block:
     total: int = 0
     linked: int = 0
     prose: int = 0
+    data: bool = False
     unlinked: list[str] = field(default_factory=list)
     rows: int = 1
     columns: int = 1
@@ -130,6 +133,10 @@ class Block:
                 linked += child.linked
                 prose += child.prose
         self.total, self.linked, self.prose = total, linked, prose
+        unlinked = linked <= LINKED_DATA * total
+        self.data = unlinked and (self.holds_data or any(child.data and not child.dropped for child in self.children))
+        if unlinked and (self.tag in LISTS or self.holds_data):
+            self.prose = total - linked
 
     @property
     def clinical(self) -> int:
@@ -155,13 +162,21 @@ class Block:
 
     def all_text(self) -> str:
         """Its text and that of all its blocks."""
-        return "".join(part if isinstance(part, str) else f" {part.all_text()} " for part in self.parts)
+        return "".join(part if isinstance(part, str) else f"\n{part.all_text()}\n" for part in self.parts)
+
+    def blocks(self) -> "Iterator[Block]":
+        """It and all blocks in it, in the order of the page."""
+        waiting = [self]
+        while waiting:
+            block = waiting.pop()
+            yield block
+            waiting.extend(block.children[::-1])
 
 
-def blocks(root: etree._Element, changes: Changes, whole: bool = False) -> Block:
-    """The weighed tree of an element. With `whole`, for known content, parts with suspect names stay in it."""
+def blocks(root: etree._Element, changes: Changes) -> Block:
+    """The weighed tree of an element."""
     top = Block("body")
-    _Reader(changes, CERTAIN if whole else STRONG).fill(root, top, False, 0)
+    _Reader(changes).fill(root, top, False, 0)
     top.weigh()
     return top
 
@@ -169,9 +184,8 @@ def blocks(root: etree._Element, changes: Changes, whole: bool = False) -> Block
 class _Reader:
     """Reads elements into blocks."""
 
-    def __init__(self, changes: Changes, sure: int) -> None:
+    def __init__(self, changes: Changes) -> None:
         self._changes = changes
-        self._sure = sure
         self._labels: list[str] | None = None
         """Texts of the images in the cell that is being read."""
         self._characters = 0
@@ -200,6 +214,8 @@ class _Reader:
                     self._flatten(child, block, linked)
                 else:
                     self._inline(child, block, linked or tag == "a", depth)
+            elif tag in CELLS and is_collapsed(child) and not _is_section(child):
+                self._leave_out("hidden", child)
             else:
                 inner = Block(tag)
                 _judge(child, inner)
@@ -229,9 +245,7 @@ class _Reader:
                 self._leave_out("hidden", element)
                 return
             spoken = is_spoken(element)
-            name = element.get("class")
-            named = name is not None and not spoken and judged(name[:NAME_CHARS])[0] >= self._sure
-            if named or (spoken and is_skip_link(element)):
+            if spoken and is_skip_link(element):
                 self._leave_out("boilerplate", element)
                 return
         if text := fraction(element):
@@ -358,7 +372,7 @@ def _is_section(element: etree._Element) -> bool:
 def _judge(element: etree._Element, block: Block) -> None:
     """Set what tag and attributes say of a block."""
     tag = block.tag
-    suspect = SUSPECT_TAGS.get(tag, 0)
+    suspect = 0
     claim = CLAIMING_TAGS.get(tag, 0)
     get = element.get
     name = get("class")
@@ -378,7 +392,7 @@ def _judge(element: etree._Element, block: Block) -> None:
             suspect = max(suspect, STRONG)
         elif role == "main":
             claim = max(claim, MAIN)
-    if is_collapsed(element) or get("aria-hidden") == "true":
+    if is_collapsed(element) or (get("aria-hidden") == "true" and tag not in CELLS):
         suspect = max(suspect, COLLAPSED)
     if get("itemprop") == "articleBody":
         claim = BODY

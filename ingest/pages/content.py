@@ -3,11 +3,29 @@
 from typing import Final
 
 from ingest.pages.blocks import BOXES, HEADINGS, LEAST_COLLAPSED, LEAVES, LISTS, Block
+from ingest.pages.changes import Changes
 from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHOLE_ARTICLE
 from ingest.pages.substance import CLINICAL
 
-SHARE_OF_SUSPECT = {WEAK: 0.2, STRONG: 0.5, CERTAIN: 0.5}
+SHARE_OF_SUSPECT = {COLLAPSED: 1.0, WEAK: 0.2, STRONG: 0.5, CERTAIN: 0.5}
 """A suspect block that holds this share of the page's prose is content after all."""
+
+SUSPECT_TAGS = {
+    "nav": CERTAIN,
+    "footer": CERTAIN,
+    "aside": STRONG,
+    "dialog": STRONG,
+    "form": WEAK,
+    "figure": WEAK,
+    "figcaption": WEAK,
+}
+SUSPECT_WITHIN = SUSPECT_TAGS | {"aside": 0, "footer": STRONG}
+"""How surely a tag shows that a block is no content: on a page, and within what claims to be its main part."""
+
+LEAST_HEADER: Final = 60
+"""With this many characters of prose, a header has a lead, and a section with a heading is one of the page."""
+
+FEW_LINKS: Final = 0.1
 
 LEFT: Final = 0.3
 """If a smaller share of the page's prose is left, the page was judged too strictly."""
@@ -22,7 +40,7 @@ Path = list[Block]
 """A block and the blocks it is in, from the page down to itself."""
 
 
-def main_content(page: Block) -> Block:
+def main_content(page: Block, changes: Changes) -> Block:
     """The block that holds the content. What is no content within it is marked as dropped."""
     prose = page.prose
     _prune(page, prose, COLLAPSED)
@@ -30,44 +48,83 @@ def main_content(page: Block) -> Block:
     if page.prose < LEFT * prose:
         _prune(page, prose, CERTAIN)
         page.weigh()
-    return _widen(_box(page))
+    box = _widen(_box(page))
+    if changes.ledger is not None:
+        _leave_out_around(page, box, changes)
+    return box
+
+
+def without_navigation(block: Block) -> Block:
+    """A block that is known to be content. Only navigation and footers in it are marked as dropped."""
+    for child in block.children:
+        if child.tag in ("nav", "footer") and _is_boilerplate(child, SUSPECT_WITHIN[child.tag], block.prose):
+            child.dropped = "boilerplate"
+        else:
+            without_navigation(child)
+    return block
 
 
 def is_links(block: Block) -> bool:
     """Whether a block within the content serves only for its links."""
     total, linked = block.total, block.linked
-    if linked <= 0.35 * total or block.clinical >= CLINICAL:
+    if block.clinical >= CLINICAL:
         return False
-    if block.tag in HEADINGS:
+    if block.tag in HEADINGS or block.data:
         return linked > 0.8 * total
     if block.tag in BOXES or block.tag in LISTS:
         return (linked > 0.5 * total and block.prose < 300) or (linked > 0.35 * total and total - linked < 300)
     return linked > 0.5 * total
 
 
-def _prune(block: Block, prose: int, level: int) -> None:
-    """Drop blocks that are at least this suspect, unless they hold too much prose to be boilerplate."""
+def _prune(block: Block, prose: int, level: int, within: bool = False) -> None:
+    """Drop blocks that are at least this suspect, unless they hold too much to be boilerplate.
+
+    `within` a block that claims the page's content, an aside is a box of it, and a footer has its notes.
+    """
     for child in block.children:
         if child.tag == "header":
-            child.dropped = "header" if child.prose < 60 and child.clinical < CLINICAL else ""
-            _prune(child, prose, level)
-            continue
-        boilerplate = child.suspect >= level and _is_boilerplate(child, prose)
-        child.dropped = "boilerplate" if boilerplate else ""
+            child.dropped = "" if child.prose >= LEAST_HEADER or _is_substantial(child) else "header"
+        else:
+            tags = SUSPECT_WITHIN if within else SUSPECT_TAGS
+            suspect = max(tags.get(child.tag, 0), child.suspect)
+            child.dropped = "boilerplate" if suspect >= level and _is_boilerplate(child, suspect, prose) else ""
         if not child.dropped and not child.holds_data:
-            _prune(child, prose, level)
+            _prune(child, prose, level, within or child.claim > 0)
 
 
-def _is_boilerplate(block: Block, prose: int) -> bool:
-    if block.suspect < CERTAIN and block.clinical >= CLINICAL:
+def _is_boilerplate(block: Block, suspect: int, prose: int) -> bool:
+    """Whether a suspect block holds no content. Only the surest names and tags outweigh clinical content."""
+    if block.prose >= SHARE_OF_SUSPECT[WEAK if block.claim >= WHOLE_ARTICLE else suspect] * prose:
         return False
-    if block.suspect == COLLAPSED:
+    if suspect == CERTAIN:
+        return True
+    if _is_substantial(block):
+        return False
+    if suspect == COLLAPSED:
         return block.prose < LEAST_COLLAPSED
-    if block.prose >= SHARE_OF_SUSPECT[WEAK if block.claim >= WHOLE_ARTICLE else block.suspect] * prose:
-        return False
-    table = block.tag == "figure" and any(child.tag == "table" for child in block.children)
-    content = table or block.claim or (block.tag in LEAVES and block.prose > 60)
-    return block.suspect > WEAK or not content
+    return suspect > WEAK or not (block.claim or (block.tag in LEAVES and block.prose > LEAST_HEADER))
+
+
+def _is_substantial(block: Block) -> bool:
+    """Whether a block holds what a page is made for: clinical content, data, or prose under a heading of its own."""
+    headed = any(child.tag in HEADINGS for child in block.children)
+    return (
+        block.clinical >= CLINICAL
+        or block.data
+        or (headed and block.prose >= LEAST_HEADER and block.linked < FEW_LINKS * block.total)
+    )
+
+
+def _leave_out_around(block: Block, box: Block, changes: Changes) -> None:
+    """Enter what lies outside the content in the ledger."""
+    if block is box:
+        return
+    if block.dropped:
+        changes.leave_out(block.dropped, block)
+        return
+    changes.leave_out("outside_content", "".join(part if isinstance(part, str) else "\n" for part in block.parts))
+    for child in block.children:
+        _leave_out_around(child, box, changes)
 
 
 def _box(page: Block) -> Path:

@@ -12,10 +12,11 @@ from lxml import etree
 from resiliparse.parse.html import HTMLTree
 
 from ingest.fidelity.ledger import Ledger
-from ingest.pages.blocks import blocks
+from ingest.pages.blocks import INLINE, Block, blocks
 from ingest.pages.changes import Changes
 from ingest.pages.charset import decode
-from ingest.pages.content import is_links, main_content
+from ingest.pages.content import is_links, main_content, without_navigation
+from ingest.pages.looks import visible
 from ingest.pages.page import Page, PageNote
 from ingest.pages.render import render
 from ingest.pages.selectors import Selectable
@@ -68,14 +69,15 @@ def extract(
     elements = sum(1 for _ in root.iter())
     if elements > MAX_ELEMENTS:
         return _too_large(elements, MAX_ELEMENTS, "elements")
-    page = Selectable(_repaired(text, root)) if content is not None or title is not None else None
+    repaired = root if content is None and title is None else _repaired(text, root)
+    page = None if content is None and title is None else Selectable(repaired)
     heading, notes = _title(root, page, title)
     changes = Changes(ledger)
     if page is None or content is None:
         main = _by_structure(root, text, elements, changes)
         missing = f"no main content in {elements:,} elements"
     else:
-        main, missing = _by_selector(page, content, changes)
+        main, missing = _by_selector(page, repaired, content, changes)
     return Page(heading, main, notes + changes.notes()) if main else Drop(Reason.NO_CONTENT, missing)
 
 
@@ -101,11 +103,17 @@ def _repaired(text: str, root: etree._Element) -> etree._Element:
 def _by_structure(root: etree._Element, text: str, elements: int, changes: Changes) -> str:
     body = root.find("body")
     page = blocks(root if body is None else body, changes)
-    ours = render(main_content(page), changes, is_links)
+    entered = 0 if changes.ledger is None else len(changes.ledger.left_out)
+    ours = render(main_content(page, changes), changes, is_links)
     if len(ours) >= LITTLE or elements > MAX_ELEMENTS_AGAIN:
         return ours
     theirs = _by_trafilatura(text)
-    return theirs if len(theirs) > len(ours) else ours
+    if len(theirs) <= len(ours):
+        return ours
+    if changes.ledger is not None:
+        del changes.ledger.left_out[entered:]
+        _compare(page, theirs, changes)
+    return theirs
 
 
 def _by_trafilatura(text: str) -> str:
@@ -116,17 +124,36 @@ def _by_trafilatura(text: str) -> str:
         element.tag = element.get("rend", "h2") if element.tag == "head" else TEI[element.tag]
     for element in document.body.iterfind(".//hi[@rend='#sup']"):
         element.tag = "sup"
-    return render(blocks(document.body, Changes(), whole=True), Changes())
+    return render(blocks(document.body, Changes()), Changes())
 
 
-def _by_selector(page: Selectable, selector: str, changes: Changes) -> tuple[str, str]:
+def _compare(page: Block, text: str, changes: Changes) -> None:
+    """Enter the blocks of a page that are not in the text of another reader, and the text that is from no block."""
+    shown, whole = _blanks(text), _blanks(page.all_text())
+    for block in page.blocks():
+        own = "".join(part if isinstance(part, str) else "\n" for part in block.parts)
+        for line in own.split("\n"):
+            if _blanks(line) not in shown:
+                changes.leave_out("outside_content", line)
+    for line in text.split("\n"):
+        if _blanks(line.lstrip("#- ")) not in whole:
+            changes.write("script", line)
+
+
+def _blanks(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _by_selector(page: Selectable, root: etree._Element, selector: str, changes: Changes) -> tuple[str, str]:
     """The text of the elements that match, and the evidence if it is empty. Matches within others are part of them."""
     matches = page.select(selector, MAX_MATCHES + 1)
     if len(matches) > MAX_MATCHES:
         return "", f"content: {selector} matches more than {MAX_MATCHES} elements"
     outer = [element for element in matches if not any(above in matches for above in element.iterancestors())]
-    text = "\n\n".join(filter(None, (render(blocks(element, changes, whole=True), changes) for element in outer)))
-    return text, f"content: {selector} {'is empty' if matches else 'matches nothing'}"
+    if changes.ledger is not None:
+        changes.leave_out("outside_content", "".join(visible(root, INLINE, outer)))
+    texts = (render(without_navigation(blocks(element, changes)), changes) for element in outer)
+    return "\n\n".join(filter(None, texts)), f"content: {selector} {'is empty' if matches else 'matches nothing'}"
 
 
 def _title(

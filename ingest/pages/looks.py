@@ -1,7 +1,7 @@
 """Looks that carry meaning: what is hidden, struck out, underlined, drawn as a fraction, or shown as an image."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import islice
 from typing import Final
 
@@ -169,17 +169,18 @@ def numbers_join(before: str, after: str) -> bool:
     return before[-1:].isdigit() and after[:1].isdigit()
 
 
-def visible(element: etree._Element, inline: frozenset[str]) -> Iterator[str]:
-    """All text of an element, with blanks between blocks and a `^` before raised text, for an audit."""
+def visible(element: etree._Element, inline: frozenset[str], without: Container[etree._Element] = ()) -> Iterator[str]:
+    """All text of an element but that in `without`, with line ends between blocks and `^` before raised text."""
     walk = etree.iterwalk(element, events=("start", "end"))
     for event, part in walk:
-        if event == "start" and part.tag in SCRIPTS:
+        unseen = part.tag in SCRIPTS or part in without
+        if event == "start" and unseen:
             walk.skip_subtree()
         elif part.tag not in inline:
-            yield " "
+            yield "\n"
         elif event == "start" and part.tag == "sup":
             yield "^"
         if event == "start":
-            yield part.text or "" if part.tag not in SCRIPTS else ""
+            yield "" if unseen else part.text or ""
         elif part is not element:
             yield part.tail or ""

@@ -27,19 +27,23 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-STRONG_WORDS = words(
+FURNITURE = words(
     """
-    ad addtoany ads adsense adv advert advertisement advertising anzeige breadcrumb breadcrumbs comment
-    commentlist comments consent cookie cookies crumbs disqus donate donation dropdown feedback footer gdpr
-    kommentar login masthead menu menus modal nav navbar navi navigation newsletter newsletters outbrain pager
-    pagination paging partager paywall popup promo promos related replies respond share sharedaddy sharer shares
-    sharing sidebar sidebars signin signup skip social socials sponsor sponsored subscribe subscription
-    subscriptions taboola tagcloud teilen toolbar trending upsell werbung
+    addtoany adsense advert advertisement advertising anzeige breadcrumb breadcrumbs commentlist cookie cookies crumbs
+    disqus dropdown footer gdpr kommentar login masthead menu menus modal nav navbar navi navigation newsletter
+    newsletters outbrain pager pagination paging partager paywall popup promos sharedaddy sharer shares sidebar sidebars
+    signin signup socials taboola tagcloud teilen toolbar upsell werbung
     """
 )
-"""`recommendations` is missing, for they are the core of a guideline."""
+"""Words for parts of a site. `recommendations` is missing, for they are the core of a guideline."""
 
-WEAK_WORDS = words(
+STRONG_HEADS = words(
+    """
+    ad ads adv comment comments consent donate donation feedback promo related replies respond share sharing skip social
+    sponsor sponsored subscribe subscription subscriptions trending
+    """
+)
+WEAK_HEADS = words(
     """
     aside author authors autor banner bio biography button buttons byline caption carousel categories category
     copyright credit credits cta date datetime disclaimer follow hidden keywords legal meta metadata noprint
@@ -47,6 +51,21 @@ WEAK_WORDS = words(
     teasers timestamp toc topbar topics vote widget widgets
     """
 )
+"""Words that name a part of a site where no other noun follows: `social-bar`, and not `social-care`."""
+
+LAYOUT = words(
+    """
+    a area article articles bar block blocks body bottom box btn bubble buttons card center close cloud col column
+    container content count counter cover date desktop div elements entries entry expand field fields form frame full
+    global grid group head header heading headline holder icon icons image img info inner item items label large layout
+    layer left line link links list listing lists logo main mini mobile module more name network networks notice on
+    open outer overlay page pages pane panel panels placeholder position post posts primary region reply right row
+    secondary section sections segment slot small social stories story strip sub submit text tile title toggle tool tools
+    top trigger url view widget wrap wrapper zone
+    """
+)
+"""Nouns for a place on a page."""
+
 OTHER_TEXTS = re.compile(
     "breadcrumb|catlinks|comment-?(?:form|list)|cookie|mw-editsection|newsletter|outbrain|taboola|"
     "(?:related|recommended)[_-]{0,2}(?:articles?|content|links?|posts?|stor(?:y|ies)|topics?)(?![a-z])"
@@ -107,6 +126,19 @@ def _judged_word(name: str) -> tuple[int, int]:
     parts = [part.lower() for part in WORD.findall(name)]
     if not parts or parts[0] in NO_NAMES:
         return 0, claim
-    if not STRONG_WORDS.isdisjoint(parts):
+    if not FURNITURE.isdisjoint(parts):
         return STRONG, claim
-    return 0 if WEAK_WORDS.isdisjoint(parts) else WEAK, claim
+    heads = set(parts[len(parts) - _trailing(parts) :])
+    if not STRONG_HEADS.isdisjoint(heads):
+        return STRONG, claim
+    return 0 if WEAK_HEADS.isdisjoint(heads) else WEAK, claim
+
+
+def _trailing(parts: list[str]) -> int:
+    """How many words at the end of a name are those of a site or its layout."""
+    count = 0
+    for word in reversed(parts):
+        if word not in LAYOUT and word not in STRONG_HEADS and word not in WEAK_HEADS and len(word) > 2:
+            break
+        count += 1
+    return count
