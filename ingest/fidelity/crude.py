@@ -34,6 +34,7 @@ def _pattern(unseen: str) -> re.Pattern[str]:
         <!--.*?(?:-->|\Z) | <!\[CDATA\[(?P<data>.*?)(?:\]\]>|\Z)
       | <(?P<unseen>{unseen})(?=[\s/>]) [^>]* (?:/> | > .*? (?:</(?P=unseen)\s*>|\Z))
       | <[/!?]?(?P<name>[a-z][\w:.-]*) (?P<rest>(?: [^"'<>] | "[^"]*" | '[^']*' )*+ >)
+      | </?[a-z][^<>]*> | <[!?/](?![a-z])[^>]*>
         """,
         re.VERBOSE | re.DOTALL | re.IGNORECASE,
     )
@@ -42,7 +43,7 @@ def _pattern(unseen: str) -> re.Pattern[str]:
 XML, PAGE = _pattern(FORMULA_NOTES), _pattern(NEVER_SHOWN)
 ALT = re.compile(r"""\balt\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
 SCRIPT_END: Final = "\x1f"
-SCRIPTS = re.compile(rf"\^(?=\s?\d{{1,2}}{SCRIPT_END}?\s?[/⁄∕])|(?<=[/⁄∕])_|{SCRIPT_END}")
+SCRIPTS = re.compile(rf"\^(?=\s?\d{{1,2}}{SCRIPT_END}?\s?[/⁄∕]\s?_?\d)|(?<=[/⁄∕])_|{SCRIPT_END}")
 """The signs of numerators and denominators, and the end of raised or lowered text, behind which a number may begin."""
 
 

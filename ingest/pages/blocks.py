@@ -62,7 +62,7 @@ NEVER = words(
 )
 INLINE = words(
     """
-    a abbr acronym b bdi bdo big center cite code data del dfn em font hi i img ins kbd label mark nobr picture
+    a abbr acronym b bdi bdo big cite code data del dfn em font hi i img ins kbd label mark nobr picture
     q rb ref rp rt ruby s samp small source span strike strong sub sup time tt u var wbr math mfrac mi mn mo
     mover mroot mrow mspace msqrt msub msubsup msup mtext munder munderover semantics
     mjx-container mjx-math mjx-assistive-mml

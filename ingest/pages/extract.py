@@ -4,6 +4,7 @@ Our own structural pass reads most pages. trafilatura, which is several times sl
 finds little.
 """
 
+import re
 from itertools import islice
 from typing import Final
 
@@ -35,6 +36,9 @@ TITLE_CHARS: Final = 1_000
 
 MOST_NAMES: Final = 50
 """At most this many first-level headings and names of a page are compared, each with each."""
+
+SELF_CLOSED = re.compile(r"<((?:script|style)\b[^<>]*)/>", re.IGNORECASE)
+"""In HTML such an element is open, and its code no text. libxml2 takes it for closed."""
 
 TEI = {"head": "h2", "list": "ul", "item": "li", "row": "tr", "cell": "td", "lb": "br", "quote": "blockquote"}
 """HTML's tags for those of trafilatura. A heading carries its own."""
@@ -87,6 +91,7 @@ def _too_large(size: int, most: int, what: str) -> Drop:
 
 def _parse(text: str) -> etree._Element | None:
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True, no_network=True)
+    text = SELF_CLOSED.sub(r"<\1>", text)
     try:
         return etree.fromstring(text.encode("utf-8", "replace"), parser)
     except etree.XMLSyntaxError:

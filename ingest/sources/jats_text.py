@@ -197,7 +197,8 @@ class PaperText:
             # The title beside the caption is the heading.
             return list(filter(None, [self.plain.line(first(node, "title")), *self._all(node, depth)]))
         if name in {"preformat", "code"}:
-            return ["\n".join(line.rstrip() for line in self.account.whole(node).strip("\n").splitlines())]
+            text = self.plain.inline(node).replace(GONE, "").strip("\n")
+            return ["\n".join(line.rstrip() for line in text.splitlines())]
         heads = children(node, "title", "label") if name == "statement" else ()
         return list(filter(None, [". ".join(filter(None, map(self.plain.line, heads))), *self._all(node, depth)]))
 

@@ -152,6 +152,9 @@ def test_findings_are_bounded_and_counted() -> None:
         ("<![CDATA[a < 5 & 6]]>", ["<", "5", "6"]),
         ("<m:mfrac><m:mn>1</m:mn><m:mn>2</m:mn></m:mfrac>", ["1", "2"]),
         ("<script>7", []),
+        ("10<sup>9</sup>/L, <sup>3</sup>/<sub>4</sub>", ["10", "^9", "3", "/", "4"]),
+        ('<img width="5"">6 <! --- 7 --></!-->8<![endif]-->', ["6", "8"]),
+        ('<script src="a"/>7</script>8', ["8"]),
     ],
 )
 def test_crude_text_of_markup(markup: str, text: list[str]) -> None:
