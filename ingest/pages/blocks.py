@@ -26,7 +26,7 @@ from ingest.pages.looks import (
     underlined_sign,
     visible,
 )
-from ingest.pages.names import BODY, COLLAPSED, MAIN, STRONG, WHOLE_ARTICLE, judged, words
+from ingest.pages.names import BODY, COLLAPSED, MAIN, SURE, WHOLE_ARTICLE, judged, words
 from ingest.pages.substance import clinical
 from ingest.text.mathml import math_text
 from ingest.text.powers import raised
@@ -97,6 +97,7 @@ class Block:
         own, own_linked: Characters of its texts without those of its children, and of these the ones in links.
         total, linked, prose: Characters in it and its children: all, those in links, and those of prose, which are long
             texts, tables of data and lists.
+        claimed: The part of its prose that claims to be an article or the main part.
         unlinked: Its own texts outside links.
         data: It is or holds a table of data.
         rows, columns: Those that a cell spans. 0 rows are all to the end of their group.
@@ -113,6 +114,7 @@ class Block:
     total: int = 0
     linked: int = 0
     prose: int = 0
+    claimed: int = 0
     data: bool = False
     unlinked: list[str] = field(default_factory=list)
     rows: int = 1
@@ -137,6 +139,8 @@ class Block:
         self.data = unlinked and (self.holds_data or any(child.data and not child.dropped for child in self.children))
         if unlinked and (self.tag in LISTS or self.holds_data):
             self.prose = total - linked
+        claims = self.claim >= WHOLE_ARTICLE or self.tag == "main"
+        self.claimed = self.prose if claims else sum(child.claimed for child in self.children if not child.dropped)
 
     @property
     def clinical(self) -> int:
@@ -389,7 +393,7 @@ def _judge(element: etree._Element, block: Block) -> None:
     role = get("role")
     if role:
         if role in SUSPECT_ROLES:
-            suspect = max(suspect, STRONG)
+            suspect = max(suspect, SURE)
         elif role == "main":
             claim = max(claim, MAIN)
     if is_collapsed(element) or (get("aria-hidden") == "true" and tag not in CELLS):

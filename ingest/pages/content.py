@@ -4,23 +4,26 @@ from typing import Final
 
 from ingest.pages.blocks import BOXES, HEADINGS, LEAST_COLLAPSED, LEAVES, LISTS, Block
 from ingest.pages.changes import Changes
-from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHOLE_ARTICLE
+from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, SURE, WEAK, WHOLE_ARTICLE
 from ingest.pages.substance import CLINICAL
 
-SHARE_OF_SUSPECT = {COLLAPSED: 1.0, WEAK: 0.2, STRONG: 0.5, CERTAIN: 0.5}
+SHARE_OF_SUSPECT = {COLLAPSED: 1.0, WEAK: 0.2, STRONG: 0.5, SURE: 0.5, CERTAIN: 0.5}
 """A suspect block that holds this share of the page's prose is content after all."""
 
 SUSPECT_TAGS = {
     "nav": CERTAIN,
     "footer": CERTAIN,
     "aside": STRONG,
-    "dialog": STRONG,
+    "dialog": SURE,
     "form": WEAK,
     "figure": WEAK,
     "figcaption": WEAK,
 }
-SUSPECT_WITHIN = SUSPECT_TAGS | {"aside": 0, "footer": STRONG}
+SUSPECT_WITHIN = SUSPECT_TAGS | {"aside": 0, "footer": SURE}
 """How surely a tag shows that a block is no content: on a page, and within what claims to be its main part."""
+
+CLAIMED: Final = 0.3
+"""A suspect block that claims to be an article, or holds one, needs no larger share."""
 
 LEAST_HEADER: Final = 60
 """With this many characters of prose, a header has a lead, and a section with a heading is one of the page."""
@@ -94,11 +97,11 @@ def _prune(block: Block, prose: int, level: int, within: bool = False) -> None:
 
 def _is_boilerplate(block: Block, suspect: int, prose: int) -> bool:
     """Whether a suspect block holds no content. Only the surest names and tags outweigh clinical content."""
-    if block.prose >= SHARE_OF_SUSPECT[WEAK if block.claim >= WHOLE_ARTICLE else suspect] * prose:
+    if block.prose >= SHARE_OF_SUSPECT[suspect] * prose or block.claimed >= CLAIMED * prose:
         return False
     if suspect == CERTAIN:
         return True
-    if _is_substantial(block):
+    if _is_substantial(block) or (suspect < SURE and _is_section(block)):
         return False
     if suspect == COLLAPSED:
         return block.prose < LEAST_COLLAPSED
@@ -106,13 +109,14 @@ def _is_boilerplate(block: Block, suspect: int, prose: int) -> bool:
 
 
 def _is_substantial(block: Block) -> bool:
-    """Whether a block holds what a page is made for: clinical content, data, or prose under a heading of its own."""
+    """Whether a block holds what a page is made for: clinical content or data."""
+    return block.clinical >= CLINICAL or block.data
+
+
+def _is_section(block: Block) -> bool:
+    """Whether a block has prose with few links under a heading of its own."""
     headed = any(child.tag in HEADINGS for child in block.children)
-    return (
-        block.clinical >= CLINICAL
-        or block.data
-        or (headed and block.prose >= LEAST_HEADER and block.linked < FEW_LINKS * block.total)
-    )
+    return headed and block.prose >= LEAST_HEADER and block.linked < FEW_LINKS * block.total
 
 
 def _leave_out_around(block: Block, box: Block, changes: Changes) -> None:

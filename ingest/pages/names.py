@@ -10,7 +10,8 @@ from typing import Final
 COLLAPSED: Final = 1
 WEAK: Final = 2
 STRONG: Final = 3
-CERTAIN: Final = 4
+SURE: Final = 4
+CERTAIN: Final = 5
 """How surely name, tag or state show that a block is no content. A click may open a collapsed section."""
 
 POST: Final = -1
@@ -29,9 +30,10 @@ def words(text: str) -> frozenset[str]:
 
 FURNITURE = words(
     """
-    addtoany adsense advert advertisement advertising anzeige breadcrumb breadcrumbs commentlist cookie cookies crumbs
-    disqus dropdown footer gdpr kommentar login masthead menu menus modal nav navbar navi navigation newsletter
-    newsletters outbrain pager pagination paging partager paywall popup promos sharedaddy sharer shares sidebar sidebars
+    addtoany adsense advert advertisement advertising anzeige author authors autor bio biography breadcrumb
+    breadcrumbs commentlist comments cookie cookies copyright crumbs disclaimer disqus dropdown footer gdpr
+    kommentar login masthead menu menus modal nav navbar navi navigation newsletter newsletters outbrain pager
+    pagination paging partager paywall popup promos replies respond rss sharedaddy sharer shares sidebar sidebars
     signin signup socials taboola tagcloud teilen toolbar upsell werbung
     """
 )
@@ -39,16 +41,15 @@ FURNITURE = words(
 
 STRONG_HEADS = words(
     """
-    ad ads adv comment comments consent donate donation feedback promo related replies respond share sharing skip social
-    sponsor sponsored subscribe subscription subscriptions trending
+    ad ads adv comment consent donate donation feedback promo related share sharing skip social sponsor sponsored
+    subscribe subscription subscriptions trending
     """
 )
 WEAK_HEADS = words(
     """
-    aside author authors autor banner bio biography button buttons byline caption carousel categories category
-    copyright credit credits cta date datetime disclaimer follow hidden keywords legal meta metadata noprint
-    overlay popular postinfo postmeta promotion rating ratings readmore rss slider slideshow tag tags teaser
-    teasers timestamp toc topbar topics vote widget widgets
+    aside banner button buttons byline caption carousel categories category credit credits cta date datetime follow
+    hidden keywords legal meta metadata noprint overlay popular postinfo postmeta promotion rating ratings readmore
+    slider slideshow tag tags teaser teasers timestamp toc topbar topics vote widget widgets
     """
 )
 """Words that name a part of a site where no other noun follows: `social-bar`, and not `social-care`."""
@@ -56,12 +57,12 @@ WEAK_HEADS = words(
 LAYOUT = words(
     """
     a area article articles bar block blocks body bottom box btn bubble buttons card center close cloud col column
-    container content count counter cover date desktop div elements entries entry expand field fields form frame full
-    global grid group head header heading headline holder icon icons image img info inner item items label large layout
-    layer left line link links list listing lists logo main mini mobile module more name network networks notice on
-    open outer overlay page pages pane panel panels placeholder position post posts primary region reply right row
-    secondary section sections segment slot small social stories story strip sub submit text tile title toggle tool tools
-    top trigger url view widget wrap wrapper zone
+    container content count counter cover date desktop div elements entries entry expand field fields form frame
+    full global grid group head header heading headline holder icon icons image img info inner item items label
+    large layer layout left line link links list listing lists logo main mini mobile module more name network
+    networks notice on open outer overlay page pages pane panel panels placeholder position post posts primary
+    region reply right row secondary section sections segment slot small social stories story strip sub submit text
+    tile title toggle tool tools top trigger url view widget wrap wrapper zone
     """
 )
 """Nouns for a place on a page."""
@@ -122,12 +123,12 @@ def _judged_word(name: str) -> tuple[int, int]:
     if OTHER_TEXTS.search(low):
         return CERTAIN, claim
     if RUN_TOGETHER.search(low):
-        return STRONG, claim
+        return SURE, claim
     parts = [part.lower() for part in WORD.findall(name)]
     if not parts or parts[0] in NO_NAMES:
         return 0, claim
     if not FURNITURE.isdisjoint(parts):
-        return STRONG, claim
+        return SURE, claim
     heads = set(parts[len(parts) - _trailing(parts) :])
     if not STRONG_HEADS.isdisjoint(heads):
         return STRONG, claim

@@ -18,7 +18,7 @@ DOSE = re.compile(
 WARNING = re.compile(
     r"""
     \b (?: contra-?indicat | overdos | teratogen | anaphyla | life-?threatening | side[ -]effects? \b | pregnan
-        | adverse[ ](?:event|effect|reaction|drug) | breast-?feed | emergency
+        | adverse[ ](?:event|effect|reaction|drug) | breast-?feed
         | do[ ]not[ ](?:give|take|use|prescribe|inject|exceed|stop|start|combine)
         | (?:must|should)[ ](?:not|never)[ ]be[ ](?:given|taken|used|prescribed|combined)
         | (?:never|avoid)[ ](?:giv|us|tak|inject|combin|in[ ]pregnan|alcohol)
@@ -33,8 +33,8 @@ WORD = re.compile(
         | anti(?:bod|coag|depress|viral|fung|hist) | arter | arthrit | asthma | autoimmun | bacteri | biops | bleed
         | blood | bone | cancer | carcino | cardi | care[ ](?:home|plan|worker) | catheter | chemotherap | chronic
         | clinic | clot | congenital | cough | creatinine | cyst | deliri | dementia | depressi | diabet | diagnos
-        | dialys | diarrh | diseas | disorder | doctor | dos(?:e|es|age|ing)\b | drugs?\b | eczema | epilep | faint
-        | fatal | feve | fractur | gp\b | ha?emo | heart | hepat | hiv\b | hormon | hospital | hypert | hypo[tg]
+        | dialys | diarrh | diseas | disorder | doctor | dos(?:e|es|age|ing)\b | drugs?\b | eczema | emergency | epilep
+        | faint | fatal | feve | fractur | gp\b | ha?emo | heart | hepat | hiv\b | hormon | hospital | hypert | hypo[tg]
         | immun | infarct | infect | inflamm | infus | inject | insulin | intravenous | kidney | lesion | leuka?emi
         | liver | lung | lymph | malari | medicat | medicin | mening | metasta | migraine | mortal | nausea | neonat
         | neuro | neutro | nurs(?:e|ing) | onset | oral(?:ly)?\b | pa?ediatric | pain | palliat | paraly | patient
