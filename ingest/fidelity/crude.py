@@ -5,10 +5,12 @@ line end, raised text stands after a `^`, and lowered text after a `_`.
 """
 
 import html
+import math
 import re
-from typing import Final
+from typing import Any, Final
 
 from pypdfium2 import PdfDocument
+from resiliparse.parse.html import HTMLTree, NodeType, traverse_dom
 
 from ingest.fidelity.ledger import Ledger
 from ingest.pages.charset import decode
@@ -23,52 +25,75 @@ INLINE: Final = frozenset(
 )
 """Elements of HTML and JATS that do not end a word. The parts of a formula do."""
 
-FORMULA_NOTES: Final = "annotation|annotation-xml"
-NEVER_SHOWN: Final = f"script|style|template|noscript|iframe|title|{FORMULA_NOTES}"
-"""Elements of a page that no reader sees, and those of XML."""
+UNSEEN: Final = frozenset(
+    "script style template noscript iframe title annotation annotation-xml".split()  # noqa: SIM905
+)
+"""Elements of a page that no reader sees."""
 
-
-def _pattern(unseen: str) -> re.Pattern[str]:
-    return re.compile(
-        rf"""
-        <!--.*?(?:-->|\Z) | <!\[CDATA\[(?P<data>.*?)(?:\]\]>|\Z)
-      | <(?P<unseen>{unseen})(?=[\s/>]) [^>]* (?:/> | > .*? (?:</(?P=unseen)\s*>|\Z))
-      | <[/!?]?(?P<name>[a-z][\w:.-]*) (?P<rest>(?: [^"'<>] | "[^"]*" | '[^']*' )*+ >)
-      | </?[a-z][^<>]*> | <[!?/](?![a-z])[^>]*>
-        """,
-        re.VERBOSE | re.DOTALL | re.IGNORECASE,
-    )
-
-
-XML, PAGE = _pattern(FORMULA_NOTES), _pattern(NEVER_SHOWN)
-ALT = re.compile(r"""\balt\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
+TAG = re.compile(
+    r"""
+    <!--.*?(?:-->|\Z) | <!\[CDATA\[(?P<data>.*?)(?:\]\]>|\Z)
+  | <(?P<unseen>(?:\w+:)?annotation(?:-xml)?)(?=[\s/>]) [^>]* (?:/> | > .*? (?:</(?P=unseen)\s*>|\Z))
+  | <[/!?]?(?P<name>[a-z][\w:.-]*) (?: [^"'<>] | "[^"]*" | '[^']*' )*+ >
+    """,
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
+)
 SCRIPT_END: Final = "\x1f"
 SCRIPTS = re.compile(rf"\^(?=\s?\d{{1,2}}{SCRIPT_END}?\s?[/⁄∕]\s?_?\d)|(?<=[/⁄∕])_|{SCRIPT_END}")
 """The signs of numerators and denominators, and the end of raised or lowered text, behind which a number may begin."""
 
 
 def page_text(data: bytes, charset: str | None, ledger: Ledger) -> str:
-    """All text of a web page, with that of its images, which may be left out. Empty if it cannot be decoded."""
+    """All text of a web page, with that of its images, which may be left out. Empty if it cannot be decoded.
+
+    A parser of HTML 5 reads it as browsers do; it is not the one that extraction uses.
+    """
     text = decode(data, charset)
-    return markup_text(text, ledger, PAGE) if isinstance(text, str) else ""
+    document = HTMLTree.parse(text).document if isinstance(text, str) else None
+    pieces: list[str] = []
+    unseen = math.inf
+    """The depth of the element around the node that no reader sees."""
+
+    def start(context: Any) -> None:
+        nonlocal unseen
+        node = context.node
+        unseen = math.inf if context.depth <= unseen else unseen
+        if node.type == NodeType.ELEMENT:
+            unseen = context.depth if node.tag in UNSEEN and context.depth < unseen else unseen
+            if node.tag == "img" and (shown := node.getattr("alt")):
+                ledger.leave_out("image", shown)
+                pieces.append(f" {shown} ")
+            pieces.append(_opened(node.tag))
+        elif node.type == NodeType.TEXT and context.depth < unseen:
+            pieces.append(node.text)
+
+    def end(context: Any) -> None:
+        if context.node.type == NodeType.ELEMENT:
+            pieces.append(_closed(context.node.tag))
+
+    if document is not None:
+        traverse_dom(document, start, end)
+    return SCRIPTS.sub(_separated, "".join(pieces))
 
 
-def markup_text(text: str, ledger: Ledger, markup: re.Pattern[str] = XML) -> str:
-    """All text of XML, or HTML: what is left without its tags."""
+def markup_text(text: str) -> str:
+    """All text of XML: what is left without its tags."""
 
     def plain(match: re.Match[str]) -> str:
         if match["data"] is not None:
             return html.escape(match["data"], quote=False)
         name = (match["name"] or "").lower()
-        if name == "img" and (alt := ALT.search(match["rest"])):
-            shown = alt[1] or alt[2] or ""
-            ledger.leave_out("image", html.unescape(shown))
-            return f" {shown} "
-        if name in ("sup", "sub"):
-            return SCRIPT_END if match[0][1] == "/" else "^" if name == "sup" else "_"
-        return "" if name in INLINE or (match["name"] is None and not match["unseen"]) else "\n"
+        return "" if not name else _closed(name) if match[0][1] == "/" else _opened(name)
 
-    return SCRIPTS.sub(_separated, html.unescape(markup.sub(plain, text)))
+    return SCRIPTS.sub(_separated, html.unescape(TAG.sub(plain, text)))
+
+
+def _opened(name: str) -> str:
+    return {"sup": "^", "sub": "_"}.get(name, "" if name in INLINE else "\n")
+
+
+def _closed(name: str) -> str:
+    return SCRIPT_END if name in ("sup", "sub") else "" if name in INLINE else "\n"
 
 
 def _separated(sign: re.Match[str]) -> str:

@@ -82,6 +82,8 @@ def extract(
         missing = f"no main content in {elements:,} elements"
     else:
         main, missing = _by_selector(page, repaired, content, changes)
+    # Browsers show a soft hyphen only at the end of a line, so it parts no number, as one of a PDF may.
+    main = main.replace("\u00ad", "")
     return Page(heading, main, notes + changes.notes()) if main else Drop(Reason.NO_CONTENT, missing)
 
 

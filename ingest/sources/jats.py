@@ -147,7 +147,7 @@ def paper_records(data: bytes, name: str, settings: JatsInput) -> Records:
 def _original(data: bytes, name: str, settings: JatsInput, ledger: Ledger) -> str:
     parse_paper(data, name, settings, ledger)
     root = etree.fromstring(data, etree.XMLParser(**SAFE))
-    return markup_text(etree.tostring(root, encoding="unicode"), ledger)
+    return markup_text(etree.tostring(root, encoding="unicode"))
 
 
 def _parsed(data: bytes, name: str, settings: JatsInput, account: Account) -> Document | Rejected:

@@ -139,7 +139,7 @@ def _records(record: etree._Element, number: int, name: str, settings: MedlineIn
 
 def _original(record: etree._Element, native: str, settings: MedlineInput, ledger: Ledger) -> str:
     parse_citation(record, "", native, settings, ledger)
-    return markup_text(etree.tostring(record, encoding="unicode", with_tail=False), ledger)
+    return markup_text(etree.tostring(record, encoding="unicode", with_tail=False))
 
 
 def _revision(pmid: etree._Element, number: int, name: str) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.fidelity.audit import MOST_FINDINGS, Audit, audit
-from ingest.fidelity.crude import PAGE, markup_text, page_text
+from ingest.fidelity.crude import markup_text, page_text
 from ingest.fidelity.ledger import Ledger
 from ingest.fidelity.sample import audit_figures, audit_table, sampled
 from ingest.fidelity.tokens import critical_tokens, readable
@@ -141,7 +141,7 @@ def test_findings_are_bounded_and_counted() -> None:
 @pytest.mark.parametrize(
     ("markup", "text"),
     [
-        ("<td>10</td><td>20</td>", ["10", "20"]),
+        ("<table><td>10</td><td>20</td></table>", ["10", "20"]),
         ("1<b>0</b>0 mg", ["100", "mg"]),
         ("10<sup>6</sup>", ["10", "^6"]),
         ("MSP-1<sub>42</sub>, H<sub>2</sub>O", ["-", "1", "42", "2"]),
@@ -149,7 +149,6 @@ def test_findings_are_bounded_and_counted() -> None:
         ('<a title="5 > 4" href=x>6</a>', ["6"]),
         ("<!-- 5 --><script>var x = 7</script><style>9</style>8", ["8"]),
         ("p < 5 and &lt;6 &micro;g &#150; &#8211;", ["<", "5", "<", "6", "µg"]),
-        ("<![CDATA[a < 5 & 6]]>", ["<", "5", "6"]),
         ("<m:mfrac><m:mn>1</m:mn><m:mn>2</m:mn></m:mfrac>", ["1", "2"]),
         ("<script>7", []),
         ("10<sup>9</sup>/L, <sup>3</sup>/<sub>4</sub>", ["10", "^9", "3", "/", "4"]),
@@ -157,8 +156,22 @@ def test_findings_are_bounded_and_counted() -> None:
         ('<script src="a"/>7</script>8', ["8"]),
     ],
 )
-def test_crude_text_of_markup(markup: str, text: list[str]) -> None:
-    assert values(markup_text(markup, Ledger(), PAGE)) == text
+def test_crude_text_of_a_page(markup: str, text: list[str]) -> None:
+    assert values(page_text(f"<body><p>{markup}".encode(), None, Ledger())) == text
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("<p>10<sup>6</sup></p><p>1<bold>0</bold>0</p>", ["10", "^6", "100"]),
+        ("<![CDATA[a < 5 & 6]]>", ["<", "5", "6"]),
+        ("<m:mfrac><m:mn>1</m:mn><m:mn>2</m:mn></m:mfrac>", ["1", "2"]),
+        ("<title>5</title><!-- 6 --><a title='7 > 6'>8</a>", ["5", "8"]),
+        ("P &lt; 0.05 &#181;", ["<", "0.05", "µ"]),
+    ],
+)
+def test_crude_text_of_xml(markup: str, text: list[str]) -> None:
+    assert values(markup_text(markup)) == text
 
 
 def test_the_text_of_an_image_may_be_kept_or_left_out() -> None:
