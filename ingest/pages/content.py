@@ -70,9 +70,9 @@ def without_navigation(block: Block) -> Block:
 def is_links(block: Block) -> bool:
     """Whether a block within the content serves only for its links."""
     total, linked = block.total, block.linked
-    if block.clinical >= CLINICAL:
+    if block.tag in HEADINGS or block.clinical >= CLINICAL:
         return False
-    if block.tag in HEADINGS or block.data:
+    if block.data:
         return linked > 0.8 * total
     if block.tag in BOXES or block.tag in LISTS:
         return (linked > 0.5 * total and block.prose < 300) or (linked > 0.35 * total and total - linked < 300)

@@ -5,6 +5,7 @@ finds little.
 """
 
 import re
+from collections import Counter
 from itertools import islice
 from typing import Final
 
@@ -13,12 +14,13 @@ from lxml import etree
 from resiliparse.parse.html import HTMLTree
 
 from ingest.fidelity.ledger import Ledger
-from ingest.pages.blocks import INLINE, Block, blocks
+from ingest.pages.blocks import Block
 from ingest.pages.changes import Changes
 from ingest.pages.charset import decode
 from ingest.pages.content import is_links, main_content, without_navigation
 from ingest.pages.looks import visible
 from ingest.pages.page import Page, PageNote
+from ingest.pages.reader import INLINE, blocks
 from ingest.pages.render import render
 from ingest.pages.selectors import Selectable
 from lake.decision import Drop, Reason
@@ -137,10 +139,12 @@ def _by_trafilatura(text: str) -> str:
 def _compare(page: Block, text: str, changes: Changes) -> None:
     """Enter the blocks of a page that are not in the text of another reader, and the text that is from no block."""
     shown, whole = _blanks(text), _blanks(page.all_text())
+    seen: Counter[str] = Counter()
     for block in page.blocks():
         own = "".join(part if isinstance(part, str) else "\n" for part in block.parts)
         for line in own.split("\n"):
-            if _blanks(line) not in shown:
+            seen[line] += 1
+            if shown.count(_blanks(line)) < seen[line]:
                 changes.leave_out("outside_content", line)
     for line in text.split("\n"):
         if _blanks(line.lstrip("#- ")) not in whole:
@@ -158,7 +162,8 @@ def _by_selector(page: Selectable, root: etree._Element, selector: str, changes:
         return "", f"content: {selector} matches more than {MAX_MATCHES} elements"
     outer = [element for element in matches if not any(above in matches for above in element.iterancestors())]
     if changes.ledger is not None:
-        changes.leave_out("outside_content", "".join(visible(root, INLINE, outer)))
+        body = root.find("body")
+        changes.leave_out("outside_content", "".join(visible(root if body is None else body, INLINE, outer)))
     texts = (render(without_navigation(blocks(element, changes)), changes) for element in outer)
     return "\n\n".join(filter(None, texts)), f"content: {selector} {'is empty' if matches else 'matches nothing'}"
 

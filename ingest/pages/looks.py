@@ -63,6 +63,8 @@ def is_struck(element: etree._Element) -> bool:
     """Whether a line goes through it."""
     if element.tag in ("del", "s", "strike"):
         return True
+    if not element.attrib:
+        return False
     style, name = element.get("style"), element.get("class")
     return bool((style and STRUCK.search(style[:STYLE_CHARS])) or (name and STRUCK_CLASS.search(name)))
 
