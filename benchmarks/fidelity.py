@@ -29,8 +29,8 @@ from ingest.pages.pdf import pdf_text
 from ingest.records import Original
 from lake.error import UserError
 
-SITE: Final = "wikidoc"
-"""The bundled site whose rules read a crawl that names none: it has no content selector."""
+SITE: Final = "cdc"
+"""The bundled site whose rules read a crawl here: it has no content selector."""
 
 FORMATS: Final[dict[str, dict[str, Any]]] = {
     "jats": {"format": "jats", "source": "papers"},

@@ -30,6 +30,9 @@ UNSEEN: Final = frozenset(
 )
 """Elements of a page that no reader sees."""
 
+NO_SCRIPT = re.compile(r"<noscript\b.*?</noscript\s*>", re.DOTALL | re.IGNORECASE)
+"""What browsers with scripts do not parse."""
+
 TAG = re.compile(
     r"""
     <!--.*?(?:-->|\Z) | <!\[CDATA\[(?P<data>.*?)(?:\]\]>|\Z)
@@ -49,7 +52,7 @@ def page_text(data: bytes, charset: str | None, ledger: Ledger) -> str:
     A parser of HTML 5 reads it as browsers do; it is not the one that extraction uses.
     """
     text = decode(data, charset)
-    document = HTMLTree.parse(text).document if isinstance(text, str) else None
+    document = HTMLTree.parse(NO_SCRIPT.sub("", text)).document if isinstance(text, str) else None
     pieces: list[str] = []
     unseen = math.inf
     """The depth of the element around the node that no reader sees."""

@@ -14,7 +14,7 @@ from lxml import etree
 from resiliparse.parse.html import HTMLTree
 
 from ingest.fidelity.ledger import Ledger
-from ingest.pages.blocks import Block
+from ingest.pages.blocks import PROSE, Block
 from ingest.pages.changes import Changes
 from ingest.pages.charset import decode
 from ingest.pages.content import is_links, main_content, without_navigation
@@ -140,11 +140,14 @@ def _compare(page: Block, text: str, changes: Changes) -> None:
     """Enter the blocks of a page that are not in the text of another reader, and the text that is from no block."""
     shown, whole = _blanks(text), _blanks(page.all_text())
     seen: Counter[str] = Counter()
+    lines = Counter(_blanks(line.lstrip("#- ")) for line in text.split("\n"))
     for block in page.blocks():
         own = "".join(part if isinstance(part, str) else "\n" for part in block.parts)
         for line in own.split("\n"):
-            seen[line] += 1
-            if shown.count(_blanks(line)) < seen[line]:
+            plain = _blanks(line)
+            seen[plain] += 1
+            # A short line, such as a time, may be part of another one by chance.
+            if seen[plain] > (lines[plain] if len(plain) < PROSE else shown.count(plain)):
                 changes.leave_out("outside_content", line)
     for line in text.split("\n"):
         if _blanks(line.lstrip("#- ")) not in whole:
