@@ -3,20 +3,26 @@
 Each document is audited as in a run. Its tokens must also be in its text, not just in a part that a rule left out.
 """
 
+import html
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lxml import etree
 
 from ingest.clean import CleanSettings, clean_document
 from ingest.fidelity.audit import Audit, audit
-from ingest.fidelity.crude import markup_text, page_text
+from ingest.fidelity.crude import markup_text, page_text, pdf_characters
 from ingest.fidelity.ledger import Ledger
 from ingest.fidelity.tokens import critical_tokens, readable
 from ingest.pages.extract import extract
 from ingest.pages.page import Page
+from ingest.pages.pdf import pdf_text
 from ingest.sources.jats import JatsInput, parse_paper
+from ingest.sources.medline import MedlineInput, parse_citation
+from samples.pdf import pdf
+from samples.sites import Guide
 
 PROSE = (
     "The ward team explains each step to the patient in plain words and writes it down before the next visit begins."
@@ -94,6 +100,8 @@ IN_PAPERS = (
     "<preformat>{}</preformat>",
 )
 
+IN_PDFS = ("{}", "Dose: {} and no more", "# {}")
+
 IN_CITATIONS = ("{}", "<b>{}</b>", "<i>{}</i> and more", "as shown: <u>{}</u>")
 
 
@@ -131,19 +139,19 @@ def page(blocks: Sequence[str]) -> bytes:
 @settings(max_examples=150, deadline=None)
 @given(phrases(IN_PAGES))
 def test_a_page_keeps_its_critical_tokens(blocks: list[str]) -> None:
-    html, ledger = page(blocks), Ledger()
-    read = extract(html, ledger=ledger)
+    data, ledger = page(blocks), Ledger()
+    read = extract(data, ledger=ledger)
     assert isinstance(read, Page)
-    check(page_text(html, None, ledger), cleaned(read.text, ledger), ledger, blocks)
+    check(page_text(data, None, ledger), cleaned(read.text, ledger), ledger, blocks)
 
 
 @pytest.mark.parametrize("construct", IN_PAGES)
 def test_each_construct_of_a_page(construct: str) -> None:
     blocks = [construct.replace("{}", phrase.replace("{n}", str(23 + place))) for place, phrase in enumerate(PHRASES)]
-    html, ledger = page(blocks), Ledger()
-    read = extract(html, ledger=ledger)
+    data, ledger = page(blocks), Ledger()
+    read = extract(data, ledger=ledger)
     assert isinstance(read, Page)
-    check(page_text(html, None, ledger), cleaned(read.text, ledger), ledger, blocks)
+    check(page_text(data, None, ledger), cleaned(read.text, ledger), ledger, blocks)
 
 
 @settings(max_examples=150, deadline=None)
@@ -158,6 +166,34 @@ def test_a_paper_keeps_its_critical_tokens(blocks: list[str]) -> None:
     paper = parse_paper(xml.encode(), "paper.xml", settings, ledger)
     assert isinstance(paper, dict)
     check(markup_text(xml), cleaned(paper["text"], ledger), ledger, blocks)
+
+
+@settings(max_examples=60, deadline=None)
+@given(phrases(IN_CITATIONS), phrases(IN_CITATIONS))
+def test_a_citation_keeps_its_critical_tokens(titles: list[str], parts: list[str]) -> None:
+    abstract = "".join(f'<AbstractText Label="PART">{PROSE} {part}.</AbstractText>' for part in parts)
+    article = f"<ArticleTitle>Of {titles[0]}.</ArticleTitle><Abstract>{abstract}</Abstract>"
+    xml = (
+        f"<PubmedArticle><MedlineCitation><PMID>1</PMID><Article>{article}</Article></MedlineCitation></PubmedArticle>"
+    )
+    ledger = Ledger()
+    settings = MedlineInput(format="medline", source="abstracts", paths=("*",))
+    citation = parse_citation(etree.fromstring(xml), "", "a.xml:1", settings, ledger)
+    assert isinstance(citation, dict)
+    check(markup_text(xml), cleaned(citation["text"], ledger), ledger, [titles[0], *parts])
+
+
+@settings(max_examples=25, deadline=None)
+@given(phrases(IN_PDFS))
+def test_a_pdf_keeps_its_critical_tokens(blocks: list[str]) -> None:
+    plain = [html.unescape(block.replace("<sup>", "^").replace("</sup>", "")) for block in blocks]
+    lines = [f"{block}." for block in plain if block.encode("cp1252", "ignore").decode("cp1252") == block]
+    text = "\n".join(line for block in lines for line in (PROSE, block, PROSE))
+    data = pdf(Guide("ward", "Handbook of the ward", text or PROSE), "ward.example.org")
+    ledger = Ledger()
+    read = pdf_text(data, ledger=ledger)
+    assert isinstance(read, Page)
+    check(pdf_characters(data), cleaned(read.text, ledger), ledger, lines)
 
 
 def test_the_phrases_are_critical() -> None:
