@@ -20,6 +20,12 @@ COMPRESSED = (".gz", ".zst")
 GZIP_FAULTS = (EOFError, zlib.error, gzip.BadGzipFile)
 """What Python raises where a gzip stream is truncated or corrupt."""
 
+WINDOW_FAULT = "requires too much memory"
+"""What zstd says of a frame with a window over 128 MiB."""
+WINDOW_ADVICE = (
+    "its Zstandard window is over 128 MiB, which is not held in memory; pack it without --long, or --long=27"
+)
+
 
 class Line(NamedTuple):
     """A line, or why it cannot be read; `native` is its place `file:line`."""
@@ -54,6 +60,9 @@ def raw_lines(path: Path, name: str, max_bytes: int) -> Iterator[Line]:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk's, not the stream's
             native = f"{name}:{number + 1}"
+            if WINDOW_FAULT in str(error):
+                yield Line(native, Drop(Reason.TOO_LARGE, f"{native}: {WINDOW_ADVICE}"))
+                return
             yield Line(native, Drop(Reason.TRUNCATED_FILE, f"{native}: nothing is readable from here on: {error}"))
 
 

@@ -4,6 +4,8 @@ Our own structural pass reads most pages. trafilatura, which is several times sl
 finds little.
 """
 
+import re
+from collections import Counter
 from itertools import islice
 from typing import Final
 
@@ -12,7 +14,7 @@ from lxml import etree
 from resiliparse.parse.html import HTMLTree
 
 from ingest.fidelity.ledger import Ledger
-from ingest.pages.blocks import Block
+from ingest.pages.blocks import PROSE, Block
 from ingest.pages.changes import Changes
 from ingest.pages.charset import decode
 from ingest.pages.content import is_links, main_content, without_navigation
@@ -36,6 +38,9 @@ TITLE_CHARS: Final = 1_000
 
 MOST_NAMES: Final = 50
 """At most this many first-level headings and names of a page are compared, each with each."""
+
+SELF_CLOSED = re.compile(r"<((?:script|style)\b[^<>]*)/>", re.IGNORECASE)
+"""In HTML such an element is open, and its code no text. libxml2 takes it for closed."""
 
 TEI = {"head": "h2", "list": "ul", "item": "li", "row": "tr", "cell": "td", "lb": "br", "quote": "blockquote"}
 """HTML's tags for those of trafilatura. A heading carries its own."""
@@ -79,6 +84,8 @@ def extract(
         missing = f"no main content in {elements:,} elements"
     else:
         main, missing = _by_selector(page, repaired, content, changes)
+    # Browsers show a soft hyphen only at the end of a line, so it parts no number, as one of a PDF may.
+    main = main.replace("\u00ad", "")
     return Page(heading, main, notes + changes.notes()) if main else Drop(Reason.NO_CONTENT, missing)
 
 
@@ -88,6 +95,7 @@ def _too_large(size: int, most: int, what: str) -> Drop:
 
 def _parse(text: str) -> etree._Element | None:
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True, no_network=True)
+    text = SELF_CLOSED.sub(r"<\1>", text)
     try:
         return etree.fromstring(text.encode("utf-8", "replace"), parser)
     except etree.XMLSyntaxError:
@@ -131,10 +139,15 @@ def _by_trafilatura(text: str) -> str:
 def _compare(page: Block, text: str, changes: Changes) -> None:
     """Enter the blocks of a page that are not in the text of another reader, and the text that is from no block."""
     shown, whole = _blanks(text), _blanks(page.all_text())
+    seen: Counter[str] = Counter()
+    lines = Counter(_blanks(line.lstrip("#- ")) for line in text.split("\n"))
     for block in page.blocks():
         own = "".join(part if isinstance(part, str) else "\n" for part in block.parts)
         for line in own.split("\n"):
-            if _blanks(line) not in shown:
+            plain = _blanks(line)
+            seen[plain] += 1
+            # A short line, such as a time, may be part of another one by chance.
+            if seen[plain] > (lines[plain] if len(plain) < PROSE else shown.count(plain)):
                 changes.leave_out("outside_content", line)
     for line in text.split("\n"):
         if _blanks(line.lstrip("#- ")) not in whole:

@@ -18,6 +18,8 @@ UNDERLINED_CLASS = re.compile(r"(?:^|\s)(?:text-decoration-|text-)?underlined?(?
 RAISED = re.compile(r"vertical-align\s{0,9}:\s{0,9}super", re.IGNORECASE)
 SORT_KEY = re.compile(r"(?:^|\s)sort-?_?key(?:$|\s)")
 FRACTION_CLASS = re.compile(r"(?:^|[\s_-])s?frac(?:tion)?(?:$|[\s_-])")
+NUMERATOR_CLASS = re.compile(r"(?:^|\s)num(?:erator)?(?:$|\s)")
+SLASH = re.compile(r"\s?[/⁄∕]")
 SPOKEN = re.compile(r"screen-reader|sr-only|visually-?hidden")
 """Classes of text that is read to the blind, beside an icon that the others see."""
 
@@ -69,8 +71,10 @@ def is_struck(element: etree._Element) -> bool:
 
 def is_raised(element: etree._Element) -> bool:
     """Whether it stands above the line."""
-    style = element.get("style")
-    return element.tag == "sup" or bool(style and RAISED.search(style[:STYLE_CHARS]))
+    style, name = element.get("style"), element.get("class")
+    if element.tag == "sup" or (style and RAISED.search(style[:STYLE_CHARS])):
+        return True
+    return bool(name and NUMERATOR_CLASS.search(name[:STYLE_CHARS]) and SLASH.match(element.tail or ""))
 
 
 def is_spoken(element: etree._Element) -> bool:

@@ -5,7 +5,7 @@ from typing import Final
 
 from lxml import etree
 
-from ingest.pages.blocks import BOXES, CELLS, LEAST_COLLAPSED, Block
+from ingest.pages.blocks import BOXES, CELLS, HEADINGS, LEAST_COLLAPSED, Block
 from ingest.pages.changes import Changes
 from ingest.pages.looks import (
     SCRIPTS,
@@ -49,7 +49,7 @@ NEVER = words(
 
 INLINE = words(
     """
-    a abbr acronym b bdi bdo big center cite code data del dfn em font hi i img ins kbd label mark nobr picture
+    a abbr acronym b bdi bdo big cite code data del dfn em font hi i img ins kbd label mark nobr picture
     q rb ref rp rt ruby s samp small source span strike strong sub sup time tt u var wbr math mfrac mi mn mo
     mover mroot mrow mspace msqrt msub msubsup msup mtext munder munderover semantics
     mjx-container mjx-math mjx-assistive-mml
@@ -107,7 +107,7 @@ class _Reader:
                 if depth >= DEPTH:
                     self._flatten(child, block, linked)
                 else:
-                    self._inline(child, block, linked or tag == "a", depth)
+                    self._inline(child, block, linked or _leads_away(child, block), depth)
             elif tag in CELLS and is_collapsed(child) and not _is_section(child):
                 self._leave_out("hidden", child)
             elif depth >= DEPTH:
@@ -274,6 +274,16 @@ def _is_section(element: etree._Element) -> bool:
     return len(beginning(element, LEAST_COLLAPSED)) >= LEAST_COLLAPSED
 
 
+def _leads_away(element: etree._Element, block: Block) -> bool:
+    """Whether an element is a link. The text of a heading that opens its own section is none."""
+    return element.tag == "a" and not (block.tag in HEADINGS and (element.get("href") or "#").startswith("#"))
+
+
+def _begins_with_heading(element: etree._Element) -> bool:
+    first = next(iter(element), None)
+    return first is not None and first.tag in HEADINGS
+
+
 def _judge(element: etree._Element, block: Block) -> None:
     """Set what tag and attributes say of a block."""
     tag = block.tag
@@ -283,7 +293,8 @@ def _judge(element: etree._Element, block: Block) -> None:
     name = get("class")
     if tag in BOXES:
         identity = get("id")
-        if identity:
+        # A section with a heading has the id of that heading, which may be any word: #consent, #date.
+        if identity and not (tag == "section" and _begins_with_heading(element)):
             name = f"{name} {identity}" if name else identity
     if name:
         doubt, claimed = judged(name[:NAME_CHARS])

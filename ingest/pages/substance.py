@@ -11,7 +11,7 @@ DOSE = re.compile(
     \d \s? (?: (?:[mµμ]|mc|n|k)?g (?:/|\b) | [mµμdc]?[lL] (?:/|\b) | [mµμn]?mol | m?Eq | m?[Uu]nits? \b | I?U \b
            | mm\s?Hg | mm[²2] \b | °\s?[CF] \b | (?:times|x) \s (?:a|per|daily)
            | (?:tablet|capsule|puff|drop|dose|spoon|ampoule|vial|suppositor|injection) | \s?% (?=\s of | \s?[)<>≤≥]) )
-  | [<>≤≥±] \s? \d
+  | [<>≤≥±] \s? \d | \( \s? [+−–-] \s? \) | × \s? 10 | \d \^ | \d \s? % \s CI \b
     """,
     re.VERBOSE,
 )
@@ -22,6 +22,7 @@ WARNING = re.compile(
         | do[ ]not[ ](?:give|take|use|prescribe|inject|exceed|stop|start|combine)
         | (?:must|should)[ ](?:not|never)[ ]be[ ](?:given|taken|used|prescribed|combined)
         | (?:never|avoid)[ ](?:giv|us|tak|inject|combin|in[ ]pregnan|alcohol)
+        | (?:never|not)[ ](?:within|before|after|more[ ]than|below|above|under|over)[ ]\d
         | stop[ ]the[ ](?:drug|treatment|infusion|medicine) )
     """,
     re.VERBOSE | re.IGNORECASE,

@@ -9,11 +9,10 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from ingest.raw_input import Pace
-from ingest.records import Records, Rejected
+from ingest.records import Record, Records, Rejected
 from ingest.sources.jsonl import MappedInput, parse_record
 from ingest.sources.sampling import SampledInput, digest, draw, sampled
 from lake.decision import Drop, Reason
-from lake.document import Document
 from lake.error import UserError
 
 BATCH_ROWS = 100
@@ -66,7 +65,7 @@ class HubInput(SampledInput, MappedInput):
         return sampled(_drawn(files, turn, self))
 
 
-def _drawn(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[Document | Rejected | None]:
+def _drawn(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[Record | None]:
     where = _where(files, settings)
     for number, row in enumerate(_rows(files, turn, settings), 1):
         if isinstance(row, Exception):
@@ -82,7 +81,7 @@ def _drawn(files: tuple[Path, ...], turn: int, settings: HubInput) -> Iterator[D
             evidence = f"{native}: a row of {len(line):,} bytes; max_bytes is {settings.max_bytes:,}"
             yield Rejected(native, Drop(Reason.TOO_LARGE, evidence, float(len(line))))
         else:
-            yield parse_record(line, f"{settings.dataset}:{digest(line)}", settings)
+            yield from parse_record(line, f"{settings.dataset}:{digest(line)}", settings)
 
 
 def _where(files: tuple[Path, ...], settings: HubInput) -> str:

@@ -1,21 +1,32 @@
 """JSON Lines, plain or packed: one record per line. The config maps its keys to the fields of a document."""
 
-import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ingest.fidelity.ledger import Ledger
 from ingest.raw_input import Pace, RawInput
-from ingest.records import Records, Rejected, article_url, rejected
-from ingest.sources.dates import iso_date, utc
+from ingest.records import Note, Original, Records, Rejected, article_url, rejected
+from ingest.sources.dates import stated_date, utc
+from lake.characters import C1, is_utf8
 from lake.decision import Drop, Reason, RecordError
 from lake.document import META, Document, new_document
 from lake.jsonl import json_object, kind, value_at, whole
 from lake.lines import raw_lines
 
-DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
+LARGEST_WHOLE = 2**53
+"""Floats from here on do not tell two neighbouring integers apart, so they are no ids and no dates."""
+
+FLAGS = {"true": True, "True": True, "false": False, "False": False}
+
+NOT_UTF8 = ("bytes that are not UTF-8", "read as Windows-1252")
+"""What a note says of a line that had some."""
+
+LEGAL = {"license", "redistributable"}
+"""Where one of these is wrong, the input's own settings do not stand in for it."""
 
 
 class MappedInput(RawInput):
@@ -61,23 +72,55 @@ class JsonlInput(MappedInput):
         Evidence carries `name`, and so does the id where no key is mapped to it.
         """
         for native, line in raw_lines(path, name, self.max_bytes):
-            yield Rejected(native, line) if isinstance(line, Drop) else parse_record(line, native, self)
+            if isinstance(line, Drop):
+                yield Rejected(native, line)
+            else:
+                yield from parse_record(line, native, self)
 
 
-def parse_record(line: bytes, native: str, settings: MappedInput) -> Document | Rejected:
-    """One line as a document; `native` is its place `file:line`, and its id where no key is mapped to `id`."""
+def parse_record(line: bytes, native: str, settings: MappedInput) -> Records:
+    """One line as a document; `native` is its place `file:line`, and its id where no key is mapped to `id`.
+
+    A wrong detail is left out and noted, for the text is worth keeping without it. A wrong id or text is an error.
+    """
     try:
         record = json_object(line)
-        values = {field: _value(record, field, keys) for field, keys in settings.fields.items()}
-        return _document(values, native, settings)
+        values: dict[str, Any] = {}
+        wrong: dict[str, str] = {}
+        for field, keys in settings.fields.items():
+            try:
+                values[field] = _value(record, field, keys)
+            except RecordError as error:
+                if field in ("id", "text"):
+                    raise
+                wrong[field] = str(error)
+        document = _document(values, native, settings, not wrong.keys() & LEGAL)
     except RecordError as error:
-        return rejected(native, error.reason, str(error))
+        yield rejected(native, error.reason, str(error))
+        return
+    if not is_utf8(line):
+        yield Note(document["url"] or native, *NOT_UTF8)
+    yield from (Note(document["url"] or native, f"wrong {field}", fault) for field, fault in wrong.items())
+    yield Original(partial(_original, record, settings))
+    yield document
 
 
-def _document(values: dict[str, Any], native: str, settings: MappedInput) -> Document:
+def _original(record: dict[str, Any], settings: MappedInput, ledger: Ledger) -> str:
+    """The strings of the record that are its text, and its title where that is part of the text."""
+    keys = settings.fields["text"]
+    title = settings.fields.get("title") if settings.title_in_text else None
+    names = (*([title] if isinstance(title, str) else []), *([keys] if isinstance(keys, str) else keys))
+    return "\n".join(str(value) for name in names if (value := value_at(record, name)) is not None)
+
+
+def _document(values: dict[str, Any], native: str, settings: MappedInput, is_clear: bool) -> Document:
+    """`is_clear` says that nothing the record states of its licence and redistribution was wrong."""
     text = values.pop("text")
     identity = values.pop("id", native)
     known = {"license": settings.license, "redistributable": settings.redistributable, "site": settings.site}
+    if not is_clear:
+        known |= {"license": None, "redistributable": False}
+        values.pop("redistributable", None)
     known |= {name: value for name, value in values.items() if value is not None and value != ""}
     if settings.title_in_text and "title" in known:
         text = f"{known['title']}\n\n{text}"
@@ -87,12 +130,12 @@ def _document(values: dict[str, Any], native: str, settings: MappedInput) -> Doc
 
 
 def _value(record: dict[str, Any], field: str, keys: str | tuple[str, ...]) -> Any:
-    """The value of a field, converted; None where an optional one is absent, null or an empty string.
+    """The value of a field, converted; None where an optional one is absent, null, NaN or an empty string.
 
     An empty text is no error here: `clean` drops it as empty.
     """
     values = [(key, value_at(record, key)) for key in ([keys] if isinstance(keys, str) else keys)]
-    present = [(key, value) for key, value in values if value is not None and (value != "" or field == "text")]
+    present = [(key, value) for key, value in values if not is_null(value) and (value != "" or field == "text")]
     if not present:
         if field in ("id", "text"):
             raise RecordError(Reason.MISSING_FIELD, f"no {' or '.join(key for key, _ in values)} for {field}")
@@ -107,11 +150,23 @@ def _value(record: dict[str, Any], field: str, keys: str | tuple[str, ...]) -> A
     return "\n".join(filter(None, converted)) if field == "text" else converted[0]
 
 
+def is_null(value: Any) -> bool:
+    """pandas writes a missing value as NaN."""
+    return value is None or value != value
+
+
 def _string(value: Any) -> str:
-    """A string, or an integer as a string. Lone surrogates, which JSON can escape, become U+FFFD."""
+    """A string, or an integer as a string, which pandas may write as 123.0. Lone surrogates become U+FFFD."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_WHOLE:
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise TypeError
     return whole(str(value))
+
+
+def _number(value: Any) -> str:
+    """A number, which pandas may have written as the string "123.0"."""
+    return _string(value).removesuffix(".0")
 
 
 def _text(value: Any) -> str:
@@ -121,18 +176,18 @@ def _text(value: Any) -> str:
 
 
 def _line(value: Any) -> str:
-    return " ".join(_text(value).split())
+    return " ".join(_text(value).translate(C1).split())
 
 
 def _strings(value: Any) -> list[str]:
     if not isinstance(value, list):
         raise TypeError
-    return [_string(item) for item in value]
+    return [_string(item) for item in value if not is_null(item)]
 
 
 def _integer(bits: int) -> Callable[[Any], int]:
     def convert(value: Any) -> int:
-        number = int(_string(value))
+        number = int(_number(value))
         if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
             raise ValueError
         return number
@@ -141,15 +196,14 @@ def _integer(bits: int) -> Callable[[Any], int]:
 
 
 def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
+    flag = FLAGS.get(value) if isinstance(value, str) else value
+    if not isinstance(flag, bool):
         raise TypeError
-    return value
+    return flag
 
 
 def _date(value: Any) -> str:
-    """The ISO date at the beginning of a value, as precise as it is: 2012, 2012-07 or 2012-07-19."""
-    match = DATE.match(_string(value))
-    date = iso_date(*match.groups("")) if match else None
+    date = stated_date(_string(value))
     if date is None:
         raise ValueError
     return date
@@ -164,7 +218,7 @@ CONVERT: dict[str, Callable[[Any], Any]] = {
     "redistributable": _flag,
     "lang": _text,
     "fetched_at": lambda value: utc(_text(value)),
-    "pmid": _string,
+    "pmid": _number,
     "pmcid": _string,
     "doi": _text,
     "corpusid": _integer(64),

@@ -6,8 +6,7 @@ from hashlib import blake2b
 from pydantic import Field
 
 from ingest.raw_input import RawInput
-from ingest.records import Metadata, Records, Rejected, Unsampled
-from lake.document import Document
+from ingest.records import Record, Records, Unsampled
 
 SIZE = 16
 """Bytes of a record's digest."""
@@ -42,7 +41,7 @@ def draw(data: bytes, seed: int) -> float:
     return int.from_bytes(blake2b(data, digest_size=8, key=str(seed).encode()[:64]).digest()) / 2**64
 
 
-def sampled(drawn: Iterable[Document | Rejected | Metadata | None]) -> Records:
+def sampled(drawn: Iterable[Record | None]) -> Records:
     """The records, with the number of those passed over in place of them (None)."""
     passed = 0
     for record in drawn:

@@ -1,24 +1,28 @@
 """WARC files of a guideline site, from our own crawl or any other. A page, or a run of chapters, is a document."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
+from ingest.fidelity.crude import page_text, pdf_characters
+from ingest.fidelity.ledger import Ledger
+from ingest.pages.charset import decode
 from ingest.pages.extract import extract
 from ingest.pages.grobid import grobid_or_pdf_text, server_url
 from ingest.pages.page import Page, PageNote
 from ingest.pages.pdf import pdf_text
 from ingest.raw_input import Pace, RawInput
-from ingest.records import Fallback, Note, Records, Rejected
+from ingest.records import Fallback, Note, Original, Records, Rejected
 from ingest.site import Site, load_site, site_file
 from ingest.sources.dates import utc
 from ingest.text.sitelines import site_pages
 from ingest.web.fetchlog import read_superseded
-from ingest.web.payload import HTML, PDF, UNKNOWN, PayloadError, read_payload
+from ingest.web.payload import HTML, PDF, TEXT, UNKNOWN, Payload, PayloadError, bare_payload, read_payload
 from ingest.web.urls import clean_url
 from ingest.web.warc import DOCUMENT, KIND, Broken, Record, read_records
 from lake import bundled
@@ -26,6 +30,8 @@ from lake.decision import Drop, Reason
 from lake.document import Document, new_document
 
 PAGES = {"document", "chapter"}
+TYPES = {"response", "resource", "conversion", "continuation"}
+"""Types of records that hold content (ISO 28500, section 6). A revisit has the content of an earlier record."""
 
 
 class WarcInput(RawInput):
@@ -83,15 +89,18 @@ class _Group:
     pages: list[Page] = field(default_factory=list)
     size: int = 0
     lost: list[Rejected] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    """The records of the pages, for the audit; none where they are over `max_bytes` together."""
 
 
 def read_warc(path: Path, name: str, settings: WarcInput) -> Records:
     """Every document of a file. Memory holds one record of at most `max_bytes` and the text of one document.
 
     `name` is the file's name within the data folder. Index pages, robots.txt, requests, and records that a later fetch
-    has replaced are no documents. Rejected, with the reason, are: a damaged place, a record over `max_bytes`, a page
-    without text, even if it is one chapter of a document that is kept, and a document of which the site's rules leave
-    nothing.
+    has replaced are no documents. Of other crawlers' files, records of the types resource and conversion are pages too.
+    A page that its record calls truncated is kept with a note. Rejected, with the reason, are: a damaged place, a
+    record over `max_bytes`, a page without text, even if it is one chapter of a document that is kept, and a document
+    of which the site's rules leave nothing.
 
     Raises:
         UserError: `site` is missing or wrong.
@@ -106,7 +115,7 @@ def read_warc(path: Path, name: str, settings: WarcInput) -> Records:
                 yield Rejected(native, Drop(record.drop.reason, f"{native}: {record.drop.evidence}", record.drop.score))
                 continue
             kind = record.headers.get(KIND.lower(), "document")
-            if record.headers.get("warc-type") != "response" or kind not in PAGES or record.offset in superseded:
+            if record.headers.get("warc-type") not in TYPES or kind not in PAGES or record.offset in superseded:
                 continue
             url = _url(record)
             if group is None or kind != "chapter" or url is None or url != group.url:
@@ -146,20 +155,69 @@ def _add(group: _Group, record: Record, native: str, site: Site, settings: WarcI
         return
     group.pages.append(page)
     group.size += len(page.text)
+    group.records.append(record)
+    if sum(len(kept.block) for kept in group.records) > settings.max_bytes:
+        group.records.clear()
 
 
-def _page(record: Record, site: Site, settings: WarcInput) -> Page | Drop:
+def _page(record: Record, site: Site, settings: WarcInput, ledger: Ledger | None = None) -> Page | Drop:
+    kind = record.headers["warc-type"]
+    if kind == "continuation":
+        return Drop(Reason.NOT_A_PAGE, f"segment {record.headers.get('warc-segment-number', '?'):.20} of a cut record")
     try:
-        payload = read_payload(record.block, settings.max_bytes)
+        payload = _payload(record, settings)
     except PayloadError as error:
         return Drop(Reason.MALFORMED_WARC, str(error))
     if payload.status != 200:
         return Drop(Reason.NOT_A_PAGE, f"status {payload.status}")
-    if payload.type in PDF or (payload.type in UNKNOWN and b"%PDF-" in payload.body[:1024]):
-        return grobid_or_pdf_text(payload.body, settings.grobid) if settings.grobid else pdf_text(payload.body)
+    page = _content(payload, kind, site, settings, ledger)
+    notes = (*_truncated(record), *payload.notes)
+    return page if isinstance(page, Drop) else replace(page, notes=(*page.notes, *notes))
+
+
+def _payload(record: Record, settings: WarcInput) -> Payload:
+    if record.headers["warc-type"] == "response":
+        return read_payload(record.block, settings.max_bytes)
+    return bare_payload(record.block, record.headers.get("content-type", ""))
+
+
+def _truncated(record: Record) -> Iterator[PageNote]:
+    """What the crawler says is missing of a record."""
+    if (why := record.headers.get("warc-truncated")) is not None:
+        yield PageNote("truncated", f"WARC-Truncated: {why:.40}")
+    elif "warc-segment-number" in record.headers:
+        yield PageNote("truncated", "only the first segment of a cut record is read")
+
+
+def _content(payload: Payload, kind: str, site: Site, settings: WarcInput, ledger: Ledger | None) -> Page | Drop:
+    if kind == "conversion" and payload.type in TEXT:
+        text = decode(payload.body, payload.charset)
+        return text if isinstance(text, Drop) else Page(None, text)
+    if _is_pdf(payload):
+        if settings.grobid:
+            return grobid_or_pdf_text(payload.body, settings.grobid)
+        return pdf_text(payload.body, ledger=ledger)
     if payload.type not in HTML:
         return Drop(Reason.NOT_A_PAGE, f"Content-Type {payload.type!r:.80} is neither HTML nor PDF")
-    return extract(payload.body, site.content, site.title, payload.charset)
+    return extract(payload.body, site.content, site.title, payload.charset, ledger)
+
+
+def _is_pdf(payload: Payload) -> bool:
+    return payload.type in PDF or (payload.type in UNKNOWN and b"%PDF-" in payload.body[:1024])
+
+
+def _original(group: _Group, site: Site, settings: WarcInput, ledger: Ledger) -> str:
+    """All text of a document's pages, crudely, and what extraction and the site's rules change in it."""
+    texts = []
+    for record in group.records:
+        _page(record, site, settings, ledger)
+        payload = _payload(record, settings)
+        body = payload.body
+        texts.append(pdf_characters(body) if _is_pdf(payload) else page_text(body, payload.charset, ledger))
+    for page in group.pages[1:]:
+        ledger.write("chapter_title", page.title or "")
+    site_pages(_under_headings(group.pages), site.clean, ledger)
+    return "\n".join(texts)
 
 
 def _results(group: _Group, site: Site, settings: WarcInput) -> Records:
@@ -171,6 +229,8 @@ def _results(group: _Group, site: Site, settings: WarcInput) -> Records:
     if not isinstance(document, Rejected):
         yield from (Fallback(group.url, page.fallback) for page in group.pages if page.fallback is not None)
         yield from (Note(group.url, *note) for note in _notes(group.pages))
+        if group.records:
+            yield Original(partial(_original, group, site, settings))
     yield document
 
 

@@ -1,16 +1,24 @@
 """The HTTP answer in a WARC record."""
 
 import re
-import zlib
 from dataclasses import dataclass
+
+from ingest.pages.page import PageNote
+from ingest.web.packing import GZIP, PLAIN, PackingError, Unpacker
 
 HEAD = 2 * 2**20
 """Bytes that the head of an answer may have."""
 
 HTML = ("text/html", "application/xhtml+xml")
 PDF = ("application/pdf", "application/x-pdf")
+TEXT = ("text/plain",)
 UNKNOWN = ("", "application/octet-stream", "binary/octet-stream")
 """Media types of pages; many servers do not know that of a PDF."""
+
+GZIPPED = ("gzip", "x-gzip")
+READABLE = (b"<", b"%PDF-")
+"""How a page begins that is not packed."""
+BLANKS = b"\xef\xbb\xbf \t\r\n"
 
 CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:+-]{1,40})")
 
@@ -21,13 +29,14 @@ class PayloadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Status, headers by lower-case names, media type and charset in lower case, and the unpacked body."""
+    """Status, headers by lower-case names, media type and charset in lower case, the unpacked body, what it lacks."""
 
     status: int
     headers: dict[str, str]
     type: str
     charset: str | None
     body: bytes
+    notes: tuple[PageNote, ...] = ()
 
 
 def read_payload(block: bytes, max_bytes: int) -> Payload:
@@ -44,16 +53,35 @@ def read_payload(block: bytes, max_bytes: int) -> Payload:
         name, colon, value = line.partition(":")
         if colon:
             headers.setdefault(name.strip().lower(), value.strip())
-    if "chunked" in headers.get("transfer-encoding", "").lower():
-        body = _dechunk(body)
-    media, _, parameters = headers.get("content-type", "").lower().partition(";")
+    after = 0
+    transfer = [name.strip() for name in headers.get("transfer-encoding", "").lower().split(",")]
+    if "chunked" in transfer:
+        body, after = _dechunk(body)
+    media, charset = _media(headers.get("content-type", ""))
+    packed = len(body)
+    codings = [headers.get("content-encoding", "").lower(), *(name for name in transfer if name != "chunked")]
+    body, trailing = _unpack(body, ",".join(codings), max_bytes)
+    notes = _lacks(headers, body, packed, trailing + after)
+    return Payload(int(words[1][:9]), headers, media, charset, body, notes)
+
+
+def bare_payload(block: bytes, content_type: str) -> Payload:
+    """The content of a record that is no HTTP answer, of the media type that the record states."""
+    media, charset = _media(content_type)
+    return Payload(200, {}, media, charset, block)
+
+
+def _media(content_type: str) -> tuple[str, str | None]:
+    media, _, parameters = content_type.lower().partition(";")
     charset = CHARSET.search(parameters)
-    coding = headers.get("content-encoding", "").strip().lower()
-    return Payload(int(words[1][:9]), headers, media.strip(), charset and charset[1], _unpack(body, coding, max_bytes))
+    return media.strip(), charset and charset[1]
 
 
-def _dechunk(body: bytes) -> bytes:
-    """A chunked body in one piece. Some crawlers store it in one piece already; then it stays as it is."""
+def _dechunk(body: bytes) -> tuple[bytes, int]:
+    """A chunked body in one piece, and how many bytes follow its last chunk and trailers.
+
+    Some crawlers store it in one piece already; then it stays as it is.
+    """
     parts: list[bytes] = []
     place = 0
     while True:
@@ -64,29 +92,43 @@ def _dechunk(body: bytes) -> bytes:
             size = -1
         if size < 0 or end + 2 + size > len(body):
             if not parts:
-                return body
+                return body, 0
             raise PayloadError("a chunk of the body is missing")
         if size == 0:
-            return b"".join(parts)
+            return b"".join(parts), len(body[end:].partition(b"\r\n\r\n")[2])
         parts.append(body[end + 2 : end + 2 + size])
         place = end + 2 + size + 2
 
 
-def _unpack(body: bytes, coding: str, max_bytes: int) -> bytes:
-    if coding in ("", "identity") or (coding in ("gzip", "x-gzip") and not body.startswith(b"\x1f\x8b")):
-        return body  # some crawlers unpack the body and keep the header
-    if coding not in ("gzip", "x-gzip", "deflate"):
-        raise PayloadError(f"Content-Encoding {coding!r:.60} is not supported")
-    for window in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):
-        unpack = zlib.decompressobj(window)
+def _unpack(body: bytes, codings: str, max_bytes: int) -> tuple[bytes, int]:
+    """The body without its packings, the last one first, and how many bytes followed a packed body."""
+    trailing = 0
+    for coding in reversed([name for part in codings.split(",") if (name := part.strip()) not in PLAIN]):
+        if coding in GZIPPED and not body.startswith(GZIP):
+            continue  # some crawlers unpack the body and keep the header
+        unpacked = bytearray()
         try:
-            unpacked = unpack.decompress(body, max_bytes + 1)
-        except zlib.error as error:
-            problem = str(error)
-            continue
-        if len(unpacked) > max_bytes:
-            raise PayloadError(f"the body unpacks to more than {max_bytes:,} bytes")
-        if not unpack.eof:
-            raise PayloadError("the packed body ends too early")
-        return unpacked
-    raise PayloadError(f"Content-Encoding {coding}: {problem}")
+            undo = Unpacker(coding)
+            for piece in undo.feed(body):
+                unpacked += piece
+                if len(unpacked) > max_bytes:
+                    raise PayloadError(f"the body unpacks to more than {max_bytes:,} bytes")
+            undo.finish()
+        except PackingError as error:
+            if not unpacked and body.lstrip(BLANKS).startswith(READABLE):
+                continue
+            raise PayloadError(str(error)) from None
+        body = bytes(unpacked)
+        trailing += undo.trailing
+    return body, trailing
+
+
+def _lacks(headers: dict[str, str], body: bytes, packed: int, trailing: int) -> tuple[PageNote, ...]:
+    """What the answer's own headers say is missing of its body of `packed` bytes, or what follows it."""
+    notes = []
+    length = headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and packed < int(length[:15]) and len(body) < int(length[:15]):
+        notes.append(PageNote("truncated", f"{packed:,} of {int(length[:15]):,} bytes"))
+    if trailing:
+        notes.append(PageNote("trailing bytes", f"{trailing:,} bytes after the body"))
+    return tuple(notes)

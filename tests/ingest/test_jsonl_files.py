@@ -18,7 +18,8 @@ from lake.document import DOCUMENT, Document, document_id
 def read(path: Path, content: bytes, **more: Any) -> list[Document | Rejected]:
     path.write_bytes(content)
     config: dict[str, Any] = {"format": "jsonl", "source": "guidelines", "paths": ("*",)} | more
-    return list(JsonlInput.model_validate(config).read(path, f"folder/{path.name}"))
+    records = JsonlInput.model_validate(config).read(path, f"folder/{path.name}")
+    return [record for record in records if isinstance(record, dict | Rejected)]
 
 
 def natives(records: list[Document | Rejected]) -> list[str]:

@@ -340,7 +340,7 @@ def test_chunked_and_packed_payloads_are_unpacked(tmp_path: Path, site: str) -> 
         record("https://a.org/6", chunks[:-30], f"{ok}Transfer-Encoding: chunked"),
         record("https://a.org/7", gzip.compress(body)[:-9], f"{ok}Content-Encoding: gzip"),
         record("https://a.org/8", gzip.compress(bytes(2**22)), f"{ok}Content-Encoding: gzip"),
-        record("https://a.org/9", body, f"{ok}Content-Encoding: zz"),
+        record("https://a.org/9", gzip.compress(body), f"{ok}Content-Encoding: zz"),
         record("https://a.org/10", body, "nonsense"),
     ]
     path = tmp_path / "a.warc"
