@@ -120,7 +120,7 @@ def _is_substantial(block: Block) -> bool:
 def _is_section(block: Block) -> bool:
     """Whether a block has prose with few links under a heading of its own."""
     headed = any(child.tag in HEADINGS for child in block.children)
-    return headed and block.prose >= LEAST_HEADER and block.linked < FEW_LINKS * block.total
+    return headed and block.prose > 0 and block.linked < FEW_LINKS * block.total
 
 
 def _leave_out_around(block: Block, box: Block, changes: Changes) -> None:

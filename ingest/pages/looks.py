@@ -15,6 +15,7 @@ STRUCK = re.compile(r"text-decoration(?:-line)?\s{0,9}:[^;]{0,99}line-through", 
 STRUCK_CLASS = re.compile(r"(?:^|\s)(?:text-decoration-|text-)?(?:line-through)(?:$|\s)")
 UNDERLINED = re.compile(r"text-decoration(?:-line)?\s{0,9}:[^;]{0,99}underline", re.IGNORECASE)
 UNDERLINED_CLASS = re.compile(r"(?:^|\s)(?:text-decoration-|text-)?underlined?(?:$|\s)")
+RAISED_CLASS = re.compile(r"(?:^|\s)sup(?:erscript)?(?:$|\s)")
 RAISED = re.compile(r"vertical-align\s{0,9}:\s{0,9}super", re.IGNORECASE)
 SORT_KEY = re.compile(r"(?:^|\s)sort-?_?key(?:$|\s)")
 FRACTION_CLASS = re.compile(r"(?:^|[\s_-])s?frac(?:tion)?(?:$|[\s_-])")
@@ -74,7 +75,10 @@ def is_raised(element: etree._Element) -> bool:
     style, name = element.get("style"), element.get("class")
     if element.tag == "sup" or (style and RAISED.search(style[:STYLE_CHARS])):
         return True
-    return bool(name and NUMERATOR_CLASS.search(name[:STYLE_CHARS]) and SLASH.match(element.tail or ""))
+    if not name:
+        return False
+    name = name[:STYLE_CHARS]
+    return bool(RAISED_CLASS.search(name) or (NUMERATOR_CLASS.search(name) and SLASH.match(element.tail or "")))
 
 
 def is_spoken(element: etree._Element) -> bool:

@@ -125,7 +125,8 @@ def _judged_word(name: str) -> tuple[int, int]:
     if RUN_TOGETHER.search(low):
         return SURE, claim
     parts = [part.lower() for part in WORD.findall(name)]
-    if not parts or parts[0] in NO_NAMES:
+    # An acronym in capitals is none of these words: AD is Alzheimer's disease.
+    if not parts or parts[0] in NO_NAMES or (name.isupper() and len(name) < 4):
         return 0, claim
     if not FURNITURE.isdisjoint(parts):
         return SURE, claim
