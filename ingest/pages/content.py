@@ -5,7 +5,7 @@ from typing import Final
 from ingest.pages.blocks import BOXES, HEADINGS, LEAST_COLLAPSED, LEAVES, LISTS, Block
 from ingest.pages.changes import Changes
 from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, SURE, WEAK, WHOLE_ARTICLE
-from ingest.pages.substance import CLINICAL
+from ingest.pages.substance import CLINICAL, DOSE
 
 SHARE_OF_SUSPECT = {COLLAPSED: 1.0, WEAK: 0.2, STRONG: 0.5, SURE: 0.5, CERTAIN: 0.5}
 """A suspect block that holds this share of the page's prose is content after all."""
@@ -68,15 +68,17 @@ def without_navigation(block: Block) -> Block:
 
 
 def is_links(block: Block) -> bool:
-    """Whether a block within the content serves only for its links."""
+    """Whether a block within the content serves only for its links: it holds no doses, in links or beside them."""
     total, linked = block.total, block.linked
     if block.tag in HEADINGS or block.clinical >= CLINICAL:
         return False
     if block.data:
-        return linked > 0.8 * total
-    if block.tag in BOXES or block.tag in LISTS:
-        return (linked > 0.5 * total and block.prose < 300) or (linked > 0.35 * total and total - linked < 300)
-    return linked > 0.5 * total
+        links = linked > 0.8 * total
+    elif block.tag in BOXES or block.tag in LISTS:
+        links = (linked > 0.5 * total and block.prose < 300) or (linked > 0.35 * total and total - linked < 300)
+    else:
+        links = linked > 0.5 * total
+    return links and not DOSE.search(block.all_text())
 
 
 def _prune(block: Block, prose: int, level: int, within: bool = False) -> None:

@@ -63,6 +63,12 @@ CONTROLS = words("button select option datalist input textarea progress meter")
 LABELLED = words("h1 h2 h3 h4 h5 h6 th td dt dd summary caption figcaption legend label")
 """Elements whose text may be that of a button, which opens or explains what it names."""
 
+ROLES_IN_TABLES = {"table": "table", "grid": "table", "row": "tr"} | dict.fromkeys(
+    ("cell", "gridcell", "columnheader", "rowheader"), "td"
+)
+WITHOUT_ROLE = words("div span ul li section p")
+"""Elements of which a role may make a table."""
+
 SUSPECT_ROLES = words("alertdialog banner complementary contentinfo dialog menu menubar navigation search toolbar")
 
 CLAIMING_TAGS = {"article": WHOLE_ARTICLE, "main": MAIN}
@@ -91,7 +97,7 @@ class _Reader:
         if text:
             self._add(block, text, linked)
         for child in element:
-            tag = child.tag
+            tag = _tag(child)
             if tag == "br":
                 block.parts.append("\n")
             elif tag == "img" or tag == "svg":
@@ -102,7 +108,7 @@ class _Reader:
                 self._changes.strike(beginning(child, 400))
                 self._leave_out("struck_out", child, block)
                 if tag in CELLS:
-                    _inner(child, block)
+                    _inner(child, tag, block)
             elif tag in INLINE or (tag == "button" and _is_text(child, block)):
                 if depth >= DEPTH:
                     self._flatten(child, block, linked)
@@ -111,11 +117,11 @@ class _Reader:
             elif tag in CELLS and is_collapsed(child) and not _is_section(child):
                 self._leave_out("hidden", child)
             elif depth >= DEPTH:
-                self._flatten(child, _inner(child, block), linked)
+                self._flatten(child, _inner(child, tag, block), linked)
             elif tag in CELLS:
-                self._cell(child, _inner(child, block), linked, depth + 1)
+                self._cell(child, _inner(child, tag, block), linked, depth + 1)
             else:
-                self.fill(child, _inner(child, block), linked, depth + 1)
+                self.fill(child, _inner(child, tag, block), linked, depth + 1)
             text = child.tail
             if text:
                 if tag in RAISED_OR_LOWERED and child.text and numbers_join(_before(block), text):
@@ -242,9 +248,15 @@ class _Reader:
             block.unlinked.append(text)
 
 
-def _inner(element: etree._Element, block: Block) -> Block:
+def _tag(element: etree._Element) -> str:
+    """An element's tag, or that of the part of a table that its role makes of it."""
+    tag: str = element.tag
+    return ROLES_IN_TABLES.get(element.get("role", ""), tag) if tag in WITHOUT_ROLE and element.attrib else tag
+
+
+def _inner(element: etree._Element, tag: str, block: Block) -> Block:
     """A new block for an element within another one. A button that opens what follows it is its heading."""
-    inner = Block("h6" if element.tag == "button" else element.tag)
+    inner = Block("h6" if tag == "button" else tag)
     _judge(element, inner)
     block.parts.append(inner)
     block.children.append(inner)
@@ -314,8 +326,8 @@ def _judge(element: etree._Element, block: Block) -> None:
         claim = BODY
     block.suspect, block.claim = suspect, claim
     if tag in CELLS:
-        block.rows = _span(get("rowspan"), 0)
-        block.columns = min(_span(get("colspan"), 1), MAX_COLUMNS)
+        block.rows = _span(get("rowspan") or get("aria-rowspan"), 0)
+        block.columns = min(_span(get("colspan") or get("aria-colspan"), 1), MAX_COLUMNS)
 
 
 def _span(value: str | None, least: int) -> int:
