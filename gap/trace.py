@@ -13,6 +13,7 @@ import pyarrow.dataset as ds
 
 from dedup.sign import SIGNATURES
 from gap.command import CONFIG, OVERRIDES, load_config, user_errors
+from gap.fidelity import reread, shown
 from gap.plan import plan
 from gap.sidebyside import beside, plain, side_by_side
 from lake.dataset import Output
@@ -79,22 +80,28 @@ class Survivor:
 @click.command()
 @CONFIG
 @click.argument("document", metavar="ID|URL|FILE:LINE")
+@click.option(
+    "--fidelity", is_flag=True, help="Read the raw record again and show what of it is not in the clean text."
+)
 @OVERRIDES
 @user_errors
-def trace(config: str, document: str, overrides: tuple[str, ...]) -> None:
+def trace(config: str, document: str, fidelity: bool, overrides: tuple[str, ...]) -> None:
     """Tell one document's life: from its URL to split, shard and offset, or the step, reason and evidence of its drop.
 
     A record that never became a document is named by its place, as in its evidence. The tokens at each place in a shard
     are decoded and compared with the document's text. A duplicate is shown beside the document that stayed, as wide as
-    the terminal: [-words-] are only in the duplicate, {+words+} only in what stayed.
+    the terminal: [-words-] are only in the duplicate, {+words+} only in what stayed. With --fidelity the raw record is
+    shown beside the clean text in the same way: »5« is a number, sign or negation that is lost or invented.
     """
     loaded = load_config(config, overrides)
     steps = plan(loaded)
     life = follow(steps, document, Path(loaded.data, loaded.crawl.folder) if loaded.crawl else None)
     for name, text in story(life, steps):
         click.echo(f"{name:<15}{plain(text)}")
-    if life.survivor is not None:
-        width = shutil.get_terminal_size((PIPED_WIDTH, 0)).columns
+    width = shutil.get_terminal_size((PIPED_WIDTH, 0)).columns
+    if fidelity:
+        click.echo("\n".join(["", *shown(reread(loaded.read, loaded.data, steps, life.id), width)]))
+    elif life.survivor is not None:
         click.echo("\n".join(["", *pair(life.document, life.survivor, width)]))
 
 

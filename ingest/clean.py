@@ -2,12 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
+from ingest.fidelity.audit import Audit, audit
+from ingest.fidelity.ledger import Ledger
+from ingest.fidelity.sample import audit_table, sampled
 from ingest.metadata import JoinSettings, complete
 from ingest.tally import Counts, tally_table
 from ingest.text import language, pii, quality
@@ -15,12 +19,17 @@ from ingest.text.language import LanguageSettings
 from ingest.text.marks import break_marks
 from ingest.text.normalise import normalise
 from ingest.text.quality import QualitySettings
+from ingest.text.tables import LONG_LINE, is_listed, is_row
+from lake.characters import REPLACEMENT, decoded
 from lake.config import Settings
 from lake.decision import DECISION, Drop, Reason, decision
 from lake.document import DOCUMENT
 
-LONG_LINE = 10
-"""A line with more words than this is prose, not a heading or a table cell."""
+NOTHING = f"\n {REPLACEMENT}"
+"""A text of these alone is empty."""
+
+MOST_COMPARED = 500
+"""Words of a line up to which what was masked in it is told word by word."""
 
 BEGINNING = 80
 """Evidence quotes this many characters of a text."""
@@ -35,7 +44,8 @@ ROW_BYTES = 1_000
 class LengthSettings(Settings):
     """The least words of a body, and the least lines with more than ten words.
 
-    MEDITRON's rule for guidelines is `lines: 3`. It does not suit abstracts and web text, which may be one line.
+    MEDITRON's rule for guidelines is `lines: 3`. It does not suit abstracts and web text, which may be one line. A row
+    of a table counts as a line of eleven words or more, and so do eleven words of items.
     """
 
     words: int = Field(default=50, ge=0)
@@ -55,7 +65,9 @@ class CleanSettings(Settings):
 
     `quality` has the quality rules of a source, laid over those of its corpus (ingest.text.quality). A source without
     an entry has none, `off` switches a corpus off, and `clean.quality.guidelines.stop_words=1` sets one bound. `mask`
-    names, by source, the personal data to mask: any of email, phone, record. By default none is.
+    names, by source, the personal data to mask: any of email, phone, record. By default none is. `audit` is the share
+    of kept documents whose critical tokens are compared with those that were read (ingest.fidelity), with at least the
+    first of each part, unless it is 0.
     """
 
     length: LengthSettings = Field(default_factory=LengthSettings)
@@ -67,6 +79,7 @@ class CleanSettings(Settings):
     mask: dict[str, tuple[pii.Kind, ...]] = Field(default_factory=dict)
     join: JoinSettings = Field(default_factory=JoinSettings)
     part_mb: float = Field(default=200, gt=0)
+    audit: float = Field(default=0.01, ge=0, le=1)
 
     @field_validator("language", mode="before")
     @classmethod
@@ -85,7 +98,7 @@ class CleanSettings(Settings):
 class Cleaned(NamedTuple):
     """A document's clean text and title, its language where it was detected, and why it is dropped, if it is.
 
-    `changes` counts, by figure and key, what was changed beside the normal form.
+    `changes` counts, by figure and key, what was changed beside blanks, line ends and bullets.
     """
 
     text: str
@@ -95,21 +108,27 @@ class Cleaned(NamedTuple):
     changes: Mapping[tuple[str, str], int] = {}
 
 
-def clean_document(text: str, title: str | None, source: str, settings: CleanSettings) -> Cleaned:
+def clean_document(
+    text: str, title: str | None, source: str, settings: CleanSettings, ledger: Ledger | None = None
+) -> Cleaned:
     """Clean and judge one document by itself. A title at the head of the text counts neither for length, language nor
-    quality.
+    quality. `ledger` takes the lines that are removed, as `line:RULE`, and what is `masked`.
 
     The text is judged after it is changed, so that no evidence quotes what is masked. Cheap rules come first, and the
     first rule that a document breaks drops it.
     """
     raw = len(text)
     rules = settings.quality.get(source)
-    title, _ = _rewrite(" ".join(normalise(title or "").split()), source, settings)
-    text, changes = _rewrite(normalise(text, source in settings.keep_layout), source, settings)
+    replaced: Counter[str] = Counter()
+    title, _ = _rewrite(" ".join(normalise(title or "", changed=replaced).split()), source, settings)
+    text, changes = _rewrite(normalise(text, source in settings.keep_layout, replaced), source, settings, ledger)
+    changes |= {("characters_replaced", kind): count for kind, count in replaced.items()}
     body = _body(text, title)
     if rules is not None and rules.remove_lines:
         kept, taken = quality.keep_lines(body, rules.remove_lines)
         if taken:
+            if ledger is not None:
+                _enter_lines(ledger, body, rules)
             head = text[: len(text) - len(body)]
             text = normalise(head + kept, source in settings.keep_layout)
             body = _body(text, title)
@@ -118,14 +137,15 @@ def clean_document(text: str, title: str | None, source: str, settings: CleanSet
     drop = _too_little(body, raw, settings.length_of(source))
     english = settings.language.get(source)
     if drop is None and english is not None:
-        detected = language.detect(body, english.characters)
-        lang, drop = detected.code, language.verdict(detected, english)
+        lang, drop = language.judge(body, english)
     if drop is None and rules is not None:
         drop = quality.verdict(body, rules)
     return Cleaned(text, title or None, lang, drop, changes)
 
 
-def _rewrite(text: str, source: str, settings: CleanSettings) -> tuple[str, dict[tuple[str, str], int]]:
+def _rewrite(
+    text: str, source: str, settings: CleanSettings, ledger: Ledger | None = None
+) -> tuple[str, dict[tuple[str, str], int]]:
     """Break marks that no reader wrote, and mask personal data."""
     changes: dict[tuple[str, str], int] = {}
     if source not in settings.format_tokens:
@@ -133,9 +153,36 @@ def _rewrite(text: str, source: str, settings: CleanSettings) -> tuple[str, dict
         if broken:
             changes["marks_broken", ""] = broken
     if kinds := settings.mask.get(source):
+        plain = text
         text, masked = pii.mask(text, kinds)
+        if ledger is not None and masked:
+            _enter_masked(ledger, plain, text)
         changes |= {("masked", kind): count for kind, count in masked.items()}
     return text, changes
+
+
+def _enter_lines(ledger: Ledger, body: str, rules: QualitySettings) -> None:
+    for line in body.split("\n"):
+        for rule in quality.keep_lines(line, rules.remove_lines)[1]:
+            ledger.leave_out(f"line:{rule}", line)
+
+
+def _enter_masked(ledger: Ledger, plain: str, masked: str) -> None:
+    """Enter the words that differ. A mask lies within its line, for no personal data has a line end."""
+    for before, after in zip(plain.split("\n"), masked.split("\n"), strict=True):
+        if before == after:
+            continue
+        old, new = before.split(), after.split()
+        for _, start, end, first, last in _differences(old, new):
+            ledger.leave_out("masked", " ".join(old[start:end]))
+            ledger.write("masked", " ".join(new[first:last]))
+
+
+def _differences(old: list[str], new: list[str]) -> list[tuple[str, int, int, int, int]]:
+    """Where the words of two lines differ, as difflib tells it; the whole lines where these are long."""
+    if max(len(old), len(new)) > MOST_COMPARED:
+        return [("replace", 0, len(old), 0, len(new))]
+    return [code for code in SequenceMatcher(None, old, new, False).get_opcodes() if code[0] != "equal"]
 
 
 def _body(text: str, title: str) -> str:
@@ -144,10 +191,18 @@ def _body(text: str, title: str) -> str:
 
 
 def _too_little(body: str, raw: int, least: LengthSettings) -> Drop | None:
-    if not body:
+    if not body.strip(NOTHING):
         return Drop(Reason.EMPTY, f"only a title or blanks in {raw} characters")
-    words = len(body.split())
-    lines = sum(len(line.split()) > LONG_LINE for line in body.split("\n"))
+    words = lines = listed = 0
+    for line in body.split("\n"):
+        count = len(line.split())
+        if is_row(line):
+            count = max(count, LONG_LINE + 1)
+        elif is_listed(line):
+            listed += count
+        words += count
+        lines += count > LONG_LINE
+    lines += listed // (LONG_LINE + 1)
     if words >= least.words and lines >= least.lines:
         return None
     evidence = f"words={words} of {least.words}, lines with more than {LONG_LINE} words={lines} of {least.lines}"
@@ -169,6 +224,8 @@ class PartCleaner:
         self._kept_id: str | None = None
         self._kept_text = ""
         self._counts: Counts = Counter()
+        self._chosen = sampled(settings.audit)
+        self._audits: list[tuple[str, Audit]] = []
 
     def clean(self, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
         """From rows of DOCUMENT (without `source`): the cleaned rows that are kept, and rows of DECISION for all."""
@@ -184,6 +241,11 @@ class PartCleaner:
         ]
         verdicts = zip(ids, cleaned, strict=True)
         decisions = [decision(self._step, identity, self._source, clean.drop) for identity, clean in verdicts]
+        for identity, text, title, clean in zip(ids, texts, titles, cleaned, strict=True):
+            if clean.drop is None and self._chosen(identity):
+                ledger = Ledger()
+                clean_document(text or "", title, self._source, self._settings, ledger)
+                self._audits.append((identity, audit(text or "", clean.text, ledger)))
         documents = self._documents(rows, cleaned)
         self._count(documents, cleaned)
         return documents, pa.Table.from_pylist(decisions, DECISION)
@@ -225,10 +287,14 @@ class PartCleaner:
         """Rows of TALLY for all that was cleaned so far."""
         return tally_table(self._source, self._counts)
 
+    def audits(self) -> pa.Table:
+        """Rows of AUDIT for the kept documents that were audited so far."""
+        return audit_table(self._audits)
+
 
 def _strings(column: pa.ChunkedArray) -> list[str | None]:
-    """Values of a string column. Bytes that are not UTF-8, which an engine may leave unchecked, become U+FFFD."""
-    return [None if data is None else data.decode("utf-8", "replace") for data in column.cast(pa.binary()).to_pylist()]
+    """Values of a string column. Bytes that are not UTF-8, which an engine may leave unchecked, are Windows-1252."""
+    return [None if data is None else decoded(data) for data in column.cast(pa.binary()).to_pylist()]
 
 
 def regroup(batches: Iterator[pa.RecordBatch], size: int = 32 * 2**20) -> Iterator[pa.Table]:

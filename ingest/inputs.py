@@ -1,12 +1,15 @@
 """The raw files of all corpora, cut into units of work, and the records of a unit."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from ingest.records import Fallback, Note, Records, Unsampled
+from ingest.fidelity.audit import audit
+from ingest.fidelity.ledger import Ledger
+from ingest.records import Audited, Fallback, Note, Original, Records, Rejected, Unsampled
 from ingest.sources.hub import HubInput
 from ingest.sources.jats import JatsInput
 from ingest.sources.jsonl import JsonlInput
@@ -14,7 +17,9 @@ from ingest.sources.medline import MedlineInput
 from ingest.sources.redpajama import RedpajamaInput
 from ingest.sources.s2orc import S2Input
 from ingest.sources.warc import WarcInput
+from ingest.text.legible import undecodable
 from lake.config import Settings
+from lake.document import Document
 
 RawFormat = Annotated[
     JsonlInput | JatsInput | RedpajamaInput | HubInput | S2Input | MedlineInput | WarcInput,
@@ -23,8 +28,13 @@ RawFormat = Annotated[
 
 
 class ReadSettings(Settings):
-    """What is read: each entry names files of one corpus in one format. A corpus may have several."""
+    """What is read: each entry names files of one corpus in one format. A corpus may have several.
 
+    `audit` is the share of documents whose critical tokens are compared with those of their raw records
+    (ingest.fidelity). The first document of each part is always among them, unless the share is 0.
+    """
+
+    audit: float = Field(default=0.01, ge=0, le=1)
     inputs: tuple[RawFormat, ...] = Field(min_length=1)
 
 
@@ -73,8 +83,16 @@ def _files(settings: ReadSettings, position: int, data: str) -> list[Path]:
     return settings.inputs[position].files(data, f"read.inputs.{position}.paths")
 
 
-def records(unit: Unit, settings: ReadSettings, data: str) -> Records:
+def _undecodable(document: Document) -> Iterator[Note]:
+    """A note where a document has characters that nobody can decode, whatever its format."""
+    if details := undecodable("\n".join(filter(None, (document["title"], document["text"])))):
+        yield Note(document["url"] or document["id"], "undecodable characters", details)
+
+
+def records(unit: Unit, settings: ReadSettings, data: str, originals: bool = False) -> Records:
     """The records of a unit, up to the input's limit, each read when it is asked for.
+
+    A note before a document says that it has undecodable characters. With `originals` the records are for an audit.
 
     Raises:
         UserError: a file cannot be read at all. A bad record raises nothing: it is rejected.
@@ -82,8 +100,26 @@ def records(unit: Unit, settings: ReadSettings, data: str) -> Records:
     source = settings.inputs[unit.input]
     taken = 0
     for record in source.read_unit(unit.files, unit.turn, data):
-        yield record
+        if isinstance(record, dict):
+            yield from _undecodable(record)
+        if originals or not isinstance(record, Original):
+            yield record
         # What a sample skipped and how a document was read do not count.
-        taken += not isinstance(record, Unsampled | Fallback | Note)
+        taken += not isinstance(record, Unsampled | Fallback | Note | Original)
         if taken == source.limit:
             return
+
+
+def audited(records: Records, chosen: Callable[[str], bool]) -> Records:
+    """The records without their originals, and after each document whose id is chosen its audit."""
+    original: Original | None = None
+    for record in records:
+        if isinstance(record, Original):
+            original = record
+            continue
+        yield record
+        if isinstance(record, dict) and original is not None and chosen(record["id"]):
+            ledger = Ledger()
+            yield Audited(record["id"], audit(original.read(ledger), record["text"], ledger))
+        if isinstance(record, dict | Rejected):
+            original = None

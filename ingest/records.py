@@ -1,9 +1,11 @@
 """What a source yields: documents, records that could not become one, and what else it knows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ingest.fidelity.audit import Audit
+from ingest.fidelity.ledger import Ledger
 from lake.decision import Drop, Reason
 from lake.document import Document
 
@@ -78,6 +80,25 @@ class Note:
     details: str
 
 
-Record = Document | Rejected | Metadata | Unsampled | Fallback | Note
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The raw record of the next document, for the audit (ingest.fidelity).
+
+    `read` gives all its visible text, as crudely as possible, and enters in the ledger what the reader changes on
+    purpose. It holds only until the next record is asked for. It gets no decision.
+    """
+
+    read: Callable[[Ledger], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """The audit of the document before it. It gets no decision."""
+
+    id: str
+    audit: Audit
+
+
+Record = Document | Rejected | Metadata | Unsampled | Fallback | Note | Original | Audited
 Records = Iterator[Record]
 """Every record of a raw file exactly once, in the file's order."""

@@ -102,11 +102,13 @@ class SiteCleaning(Settings):
         start_at: Headings. The text begins at the first that occurs.
         stop_at: Headings. The text ends before the first of them in its second half, by characters. An earlier one,
             such as the acknowledgements at the front of a book, goes with what is below it up to the next heading,
-            or alone if the line has no heading's mark. A heading before the first prose does not count.
+            or alone if the line has no heading's mark. A heading before the first prose does not count. Appendices
+            and tables behind the end stay.
         skip: Headings of sections that go, each with everything below it up to the next heading of its level or above.
         drop: Beginnings of lines that go, in whole words.
 
-    In a document of several chapters, each page starts and stops by itself.
+    No rule takes a line or a section, lists of references apart, that has a dose, a finding or a warning. In a document
+    of several chapters, each page starts and stops by itself.
     """
 
     start_at: tuple[str, ...] = ()

@@ -11,7 +11,8 @@ from lake.step import Account
 TALLY = schema("source string, figure string, key string, count int64")
 """The figures are, for all documents: entered, kept and dropped (key: reason); for those whose language was detected:
 language (key: its code); for those kept: license and site (keys: their names), redistributable and characters, and what
-was changed in their texts: masked (key: kind), lines_removed (key: rule), marks_broken. Other keys are empty."""
+was changed in their texts: characters_replaced (key: kind), masked (key: kind), lines_removed (key: rule) and
+marks_broken. Other keys are empty."""
 
 Counts = Counter[tuple[str, str]]
 """By figure and key."""
@@ -47,6 +48,7 @@ class Tally:
             "sites": self._by_key("site", some=True),
             "characters": self._total("characters"),
             "languages": dict(sorted(languages.items())),
+            "characters_replaced": self._by_key("characters_replaced", some=True),
             "masked": self._by_key("masked", some=True),
             "lines_removed": self._by_key("lines_removed", some=True),
             "marks_broken": {source: n for source, n in self._total("marks_broken").items() if n},

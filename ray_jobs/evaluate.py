@@ -80,7 +80,7 @@ def check(step: Step[EvaluateSettings], data: str) -> None:
     load_questions(step.settings, data)
 
 
-EVALUATE = Body[EvaluateSettings](evaluate, Kind.EVALUATION, "ray + vllm", 2, check=check)
+EVALUATE = Body[EvaluateSettings](evaluate, Kind.EVALUATION, "ray + vllm", 3, check=check)
 
 
 def _config(model: Path) -> dict[str, Any]:
@@ -122,10 +122,9 @@ def _requests(
 
 
 def _encode(model: Path) -> Encode:
-    """Encode text with the exported tokenizer. Special tokens that are spelt in a question are plain text."""
-    backend = Tokenizer.load(model).backend
-    backend.encode_special_tokens = True
-    return lambda text: backend.encode(text).ids
+    """Encode text with the exported tokenizer, by the one rule for all text (mixing/tokenizer/plain.py)."""
+    tokenizer = Tokenizer.load(model)
+    return lambda text: tokenizer.encode([text])[0].tolist()
 
 
 def _request(

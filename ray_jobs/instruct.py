@@ -81,7 +81,7 @@ def instruct(step: Step[InstructionSettings], data: str) -> Outcome:
     )
 
 
-INSTRUCT = Body[InstructionSettings](instruct, Kind.INSTRUCTIONS, "ray", 3)
+INSTRUCT = Body[InstructionSettings](instruct, Kind.INSTRUCTIONS, "ray", 4)
 
 
 def _reasons(accounts: dict[str, Account]) -> str:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from ingest.inputs import ReadSettings, Unit, records, units
+from ingest.fidelity.audit import Audit
+from ingest.fidelity.sample import audit_figures, audit_table, sampled
+from ingest.inputs import ReadSettings, Unit, audited, records, units
 from ingest.metadata import METADATA
-from ingest.records import Fallback, Metadata, Note, Record, Records, Rejected, Unsampled
+from ingest.records import Audited, Fallback, Metadata, Note, Original, Record, Records, Rejected, Unsampled
 from lake.dataset import Output
 from lake.decision import DECISION, decision
 from lake.document import DOCUMENT, Document, document_id
@@ -21,6 +23,9 @@ from ray_jobs.decisions import decided
 
 BATCH_ROWS = 10_000
 BATCH_CHARACTERS = 16 * 2**20
+
+ASIDE = Unsampled | Metadata | Fallback | Note | Original | Audited
+"""Records without a decision."""
 
 UNSAMPLED = schema("count int64")
 """A part has a single row: how many records of the unit were skipped, by a sample or as papers outside PubMed."""
@@ -42,7 +47,8 @@ def read(step: Step[ReadSettings], data: str) -> Outcome:
     Metadata without text go to the table `metadata`, from which `clean` completes documents. If an input names a GROBID
     server, the table `fallbacks` lists the PDFs that pdfium read instead; the figure `pdfs_without_grobid` counts them
     by source. The table `notes` says what kept pages and PDFs lack; the figure `notes` counts the documents by source
-    and kind, with an example.
+    and kind, with an example. The table `audits` and the figure of that name say what became of the critical tokens of
+    a sample of documents.
 
     Raises:
         UserError: a pattern matches no file, or a file cannot be read.
@@ -62,13 +68,14 @@ def read(step: Step[ReadSettings], data: str) -> Outcome:
             "unsampled": unsampled(step.output),
             "pdfs_without_grobid": pdfs_without_grobid(step.output),
             "notes": notes(step.output),
+            "audits": audits(step.output),
             "metadata": step.output.scan("metadata").count_rows() if step.output.parts("metadata") else 0,
         },
     )
 
 
 # The time depends on the formats that are read.
-READ = Body[ReadSettings](read, Kind.READER, "ray", 7, Cost(start=5, row_bytes=305, text_bytes=0.30))
+READ = Body[ReadSettings](read, Kind.READER, "ray", 8, Cost(start=5, row_bytes=305, text_bytes=0.30))
 
 
 def unsampled(output: Output) -> dict[str, int]:
@@ -99,6 +106,11 @@ def notes(output: Output) -> dict[str, dict[str, dict[str, Any]]]:
     return counts
 
 
+def audits(output: Output) -> dict[str, dict[str, Any]]:
+    """By source: what became of the critical tokens of its audited documents."""
+    return {source: audit_figures(output.scan("audits", source).to_table()) for source in output.sources("audits")}
+
+
 @dataclass(frozen=True)
 class UnitReader:
     """Writes a unit's parts. Memory holds one batch of records at a time."""
@@ -118,6 +130,7 @@ class UnitReader:
         skipped = 0
         fallbacks: list[dict[str, str]] = []
         lacks: list[dict[str, str]] = []
+        audits: list[tuple[str, Audit]] = []
         tables = self.settings.inputs[unit.input].tables
         with (
             # Inner parts appear first, so decisions appear after their documents.
@@ -125,13 +138,15 @@ class UnitReader:
             output.part_writer("documents", part, DOCUMENT, source) as store,
             output.part_writer("metadata", part, METADATA) if "metadata" in tables else nullcontext() as describe,
         ):
-            for batch in _batches(records(unit, self.settings, self.data)):
-                entered = [record for record in batch if not isinstance(record, Unsampled | Metadata | Fallback | Note)]
+            chosen = sampled(self.settings.audit)
+            for batch in _batches(audited(records(unit, self.settings, self.data, originals=True), chosen)):
+                entered = [record for record in batch if not isinstance(record, ASIDE)]
                 skipped += sum(record.count for record in batch if isinstance(record, Unsampled))
                 documents = [record for record in entered if not isinstance(record, Rejected)]
                 store(pa.Table.from_pylist(documents, DOCUMENT))
                 decide(pa.Table.from_pylist([self._decision(record, source) for record in entered], DECISION))
                 lacks += [asdict(record) for record in batch if isinstance(record, Note)]
+                audits += [(record.id, record.audit) for record in batch if isinstance(record, Audited)]
                 fallbacks += [asdict(record) for record in batch if isinstance(record, Fallback)]
                 if describe is not None:
                     describe(pa.Table.from_pylist(_metadata(batch), METADATA))
@@ -139,6 +154,8 @@ class UnitReader:
                 output.write_part("unsampled", part, pa.table({"count": [skipped]}, UNSAMPLED), source)
             if "fallbacks" in tables:
                 output.write_part("fallbacks", part, pa.Table.from_pylist(fallbacks, FALLBACK), source)
+            if audits:
+                output.write_part("audits", part, audit_table(audits), source)
             if lacks:
                 output.write_part("notes", part, pa.Table.from_pylist(lacks, NOTE), source)
 

@@ -106,7 +106,7 @@ def shard(step: Step[ShardSettings]) -> Outcome:
 
 # From `python -m benchmarks.shards`, as for the tokenizer. `python -m benchmarks.stream` says that pieces, shuffle and
 # checks add a core-second for each 80 MB. `row_bytes` include 20 for .idx; the tokens come on top.
-SHARD = Body[ShardSettings](shard, Kind.SHARDS, "ray", 3, Cost(start=6, megabytes=24, row_bytes=55))
+SHARD = Body[ShardSettings](shard, Kind.SHARDS, "ray", 4, Cost(start=6, megabytes=24, row_bytes=55))
 
 
 class SelectionError(Exception):

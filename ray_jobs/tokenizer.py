@@ -61,7 +61,7 @@ def check(step: Step[TokenizerSettings]) -> None:
 
 # From `python -m benchmarks.shards` on web pages with a tokenizer like Llama 2's: counting takes as long as encoding.
 TOKENIZER = Body[TokenizerSettings](
-    tokenizer, Kind.TOKENIZER, "ray", 4, Cost(start=4, megabytes=34, row_bytes=20), check
+    tokenizer, Kind.TOKENIZER, "ray", 5, Cost(start=4, megabytes=34, row_bytes=20), check
 )
 
 

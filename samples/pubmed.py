@@ -69,7 +69,7 @@ def s2orc_part(studies: Studies, reasons: Reasons) -> bytes:
     records.append(s2orc.full_text(stranger, studies.xml(stranger), known=("DOI",)))
     reasons[str(s2orc.corpusid(stranger))] = "no_pubmed_id"
     record = s2orc.full_text(broken, studies.xml(broken))
-    record["content"]["annotations"]["paragraph"] = '[{"start": "900", "end": "9000000"}]'
+    record["content"]["annotations"]["paragraph"] = '[{"start": "900", "end"'
     records.append(record)
     reasons[str(s2orc.corpusid(broken))] = "malformed_annotation"
     return gzipped(b"".join(map(line, records)))

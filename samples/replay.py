@@ -38,7 +38,9 @@ def make_replay(questions: list[Record], reasons: Reasons) -> dict[str, bytes]:
         elif number == 20:
             lines.append(b"\n")
         elif number == 25:
-            lines.append(line({"text": "caf\x00", "meta": {"source": "c4"}}).replace(b"\\u0000", b"\xe9 \xff"))
+            lines.append(
+                line({"text": "caf\x00", "meta": {"source": "c4"}}).replace(b"\\u0000", b"\x81\x8d\x8f\x90\x9d" * 4)
+            )
             reasons[f"{NAME}:{len(lines)}"] = "undecodable"
     add("c4", "lost umbrella copy", lossy(known["lost umbrella"], 40), "near_duplicate")
     (_, german, text) = next((*head, body) for head, body in passages("foreign.txt") if head[0] == "de")

@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from ingest.clean import CleanSettings, PartCleaner, regroup
+from ingest.fidelity.sample import audit_figures
 from ingest.metadata import KNOWN
 from ingest.tally import Tally
 from lake.dataset import Output
@@ -24,7 +25,7 @@ COMPRESSION = 3
 
 
 def clean(step: Step[CleanSettings]) -> Outcome:
-    """Write the clean `documents`, partitioned by source, the `decisions`, and the `tally` of both.
+    """Write the clean `documents`, partitioned by source, the `decisions`, the `tally` of both, and `audits`.
 
     A document goes to the part that its id hashes to; parts are sorted by id. Each text is shuffled once, as it was
     read, and is cleaned and written where it arrives. Records with the same id meet there, ordered by a hash of
@@ -45,13 +46,14 @@ def clean(step: Step[CleanSettings]) -> Outcome:
             if not output.has_part("tally", part, source):
                 writer.write(part, iter(()))
     tally = Tally(output.scan("tally").to_table())
-    return Outcome(accounts=tally.accounts(), figures=tally.figures())
+    audits = {name: audit_figures(output.scan("audits", name).to_table()) for name in output.sources("audits")}
+    return Outcome(accounts=tally.accounts(), figures=tally.figures() | {"audits": audits})
 
 
 # From `python -m benchmarks.stages --data DATA` with single sources: 920 pages of 3.5 KB, 80 papers of 59 KB or 1,360
 # abstracts of 1.7 KB a second.
 COST = Cost(start=10, documents=2_600, megabytes=4.9, row_bytes=305, text_bytes=0.30)
-CLEAN = Body[CleanSettings](clean, Kind.CLEANER, "spark", 5, COST)
+CLEAN = Body[CleanSettings](clean, Kind.CLEANER, "spark", 6, COST)
 
 
 def _parts(read: Output, source: str, settings: CleanSettings) -> int:
@@ -103,4 +105,7 @@ class CleanWriter:
                 documents, decisions = cleaner.clean(rows)
                 store(documents)
                 decide(decisions)
+        audits = cleaner.audits()
+        if len(audits):
+            self.output.write_part("audits", part, audits, self.source)
         self.output.write_part("tally", part, cleaner.tally(), self.source)

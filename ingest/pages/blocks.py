@@ -1,53 +1,32 @@
-"""A page as a tree of blocks: the text of each, how much of it is prose or links, and what its names say."""
+"""A page as a tree of blocks: the text of each, and how much of it is prose, links, data and clinical content."""
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from lxml import etree
+from ingest.pages.names import WHOLE_ARTICLE, words
+from ingest.pages.substance import clinical
 
-from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, WEAK, WHOLE_ARTICLE, judged, words
-from ingest.text.powers import raised
+LEAST_COLLAPSED: Final = 200
+"""With this many characters of prose, what is hidden at first is a section and not a dialog."""
 
-NAME_CHARS: Final = 300
-"""Longer attributes are cut before they are judged."""
-
-DEPTH: Final = 200
-"""Elements below this depth count as text of the block at this depth."""
+LINKED_DATA: Final = 0.5
+"""A table of data or a list with a smaller share of links counts as prose, however short its items are."""
 
 PROSE: Final = 40
 """A block with more characters outside links is prose. A shorter one may be a label, a date or a name."""
 
-NEVER = words(
-    """
-    script style noscript template svg head iframe object embed applet canvas audio video map button select
-    option datalist input textarea progress meter dialog link meta title annotation annotation-xml
-    """
-)
-INLINE = words(
-    """
-    a abbr acronym b bdi bdo big center cite code data del dfn em font hi i img ins kbd label mark nobr picture
-    q rb ref rp rt ruby s samp small source span strike strong sub sup time tt u var wbr math mfrac mi mn mo
-    mover mroot mrow mspace msqrt msub msubsup msup mtext munder munderover semantics
-    """
-)
+CELL: Final = 300
+"""If its cells have more characters on average, a table serves for the layout."""
+
+
+CELLS = frozenset(["td", "th"])
 LISTS = frozenset(["ul", "ol", "dl", "menu"])
 BOXES = words("body main article section div td tr tbody table form center")
 """Elements that may hold the main content of a page."""
 
 HEADINGS = {"h1": "# ", "h2": "## ", "h3": "### ", "h4": "### ", "h5": "### ", "h6": "### "}
 LEAVES = frozenset([*HEADINGS, "p", "li", "blockquote"])
-
-SUSPECT_TAGS = {"nav": CERTAIN, "footer": CERTAIN, "aside": STRONG, "form": STRONG} | dict.fromkeys(
-    ("figure", "figcaption", "fieldset", "address"), WEAK
-)
-SUSPECT_ROLES = words(
-    "alert alertdialog banner complementary contentinfo dialog form menu menubar navigation search toolbar"
-)
-
-HIDDEN = re.compile(r"(?:display\s{0,9}:\s{0,9}none|visibility\s{0,9}:\s{0,9}hidden)", re.IGNORECASE)
-
-CLAIMING_TAGS = {"article": WHOLE_ARTICLE, "main": MAIN}
 
 
 @dataclass(slots=True, eq=False)
@@ -59,8 +38,13 @@ class Block:
         claim: What it claims to hold, see ingest.pages.names; 0 if nothing.
         suspect: How surely it is no content; 0 if nothing shows that.
         own, own_linked: Characters of its texts without those of its children, and of these the ones in links.
-        total, linked, prose: Characters in it and its children: all, those in links, and those of prose.
-        dropped: It is no part of the content, and its parent's sums leave it out.
+        total, linked, prose: Characters in it and its children: all, those in links, and those of prose, which are long
+            texts, tables of data and lists.
+        claimed: The part of its prose that claims to be an article or the main part.
+        unlinked: Its own texts outside links.
+        data: It is or holds a table of data.
+        rows, columns: Those that a cell spans. 0 rows are all to the end of their group.
+        dropped: The rule by which it is no part of the content; its parent's sums leave it out. Else empty.
     """
 
     tag: str
@@ -73,7 +57,13 @@ class Block:
     total: int = 0
     linked: int = 0
     prose: int = 0
-    dropped: bool = False
+    claimed: int = 0
+    data: bool = False
+    unlinked: list[str] = field(default_factory=list)
+    rows: int = 1
+    columns: int = 1
+    dropped: str = ""
+    _clinical: int | None = None
 
     def weigh(self) -> None:
         """Add up what it holds and is not dropped."""
@@ -88,113 +78,43 @@ class Block:
                 linked += child.linked
                 prose += child.prose
         self.total, self.linked, self.prose = total, linked, prose
+        unlinked = linked <= LINKED_DATA * total
+        self.data = unlinked and (self.holds_data or any(child.data and not child.dropped for child in self.children))
+        if unlinked and (self.tag in LISTS or self.holds_data):
+            self.prose = total - linked
+        claims = self.claim >= WHOLE_ARTICLE or self.tag == "main"
+        self.claimed = self.prose if claims else sum(child.claimed for child in self.children if not child.dropped)
 
+    @property
+    def clinical(self) -> int:
+        """The weight of its clinical content outside links, see ingest.pages.substance. A title counts nothing."""
+        if self._clinical is None:
+            self._clinical = 0 if self.tag == "h1" else clinical("".join(self.unlinked))
+            self._clinical += sum(child.clinical for child in self.children)
+        return self._clinical
 
-def blocks(root: etree._Element, whole: bool = False) -> Block:
-    """The weighed tree of an element. With `whole`, for known content, parts with suspect names stay in it."""
-    top = Block("body")
-    _fill(root, top, False, 0, CERTAIN if whole else STRONG)
-    top.weigh()
-    return top
+    @property
+    def holds_data(self) -> bool:
+        """Whether it is a table with several rows of short cells and no table within it."""
+        rows = cells = 0
+        waiting = self.children[::-1] if self.tag == "table" else []
+        while waiting:
+            block = waiting.pop()
+            if block.tag == "table":
+                return False
+            rows += block.tag == "tr"
+            cells += block.tag in CELLS
+            waiting.extend(block.children[::-1])
+        return rows > 1 and self.total <= CELL * cells
 
+    def all_text(self) -> str:
+        """Its text and that of all its blocks."""
+        return "".join(part if isinstance(part, str) else f"\n{part.all_text()}\n" for part in self.parts)
 
-def _fill(element: etree._Element, block: Block, linked: bool, depth: int, sure: int) -> None:
-    text = element.text
-    if text:
-        _add(block, text, linked)
-    for child in element:
-        tag = child.tag
-        if tag in INLINE:
-            name = child.get("class")
-            if depth >= DEPTH:
-                _flatten(child, block, linked)
-            elif name is None or judged(name[:NAME_CHARS])[0] < sure:
-                sign, text = _raised(block, child) if tag == "sup" else ("", None)
-                if sign:
-                    _add(block, sign, linked)
-                if text is None:
-                    _fill(child, block, linked or tag == "a", depth + 1, sure)
-        elif tag == "br":
-            block.parts.append("\n")
-        elif tag not in NEVER:
-            inner = Block(tag)
-            _judge(child, inner)
-            # To save time, a suspect without a paragraph is skipped: menus and lists of links are half of many pages.
-            if inner.suspect < sure or (inner.suspect < CERTAIN and next(child.iter("p"), None) is not None):
-                block.parts.append(inner)
-                block.children.append(inner)
-                if depth >= DEPTH:
-                    _flatten(child, inner, linked)
-                else:
-                    _fill(child, inner, linked, depth + 1, sure)
-        text = child.tail
-        if text:
-            _add(block, text, linked)
-
-
-def _raised(block: Block, element: etree._Element) -> tuple[str, str | None]:
-    """What stands for raised text: a sign before its own text, or another text in its place."""
-    before = block.parts[-1] if block.parts else ""
-    text = "".join(element.itertext())
-    tail, follower = element.tail or "", element.getnext()
-    after = tail if len(tail) > 1 or follower is None else tail + "".join(follower.itertext())
-    written = raised(before, text, after) if isinstance(before, str) else text
-    return (written.removesuffix(text), None) if written.endswith(text) else (written, written)
-
-
-def _flatten(element: etree._Element, block: Block, linked: bool) -> None:
-    """Add all text of an element that is nested too deeply, without recursion."""
-    for inner in element.iter(etree.Element):
-        if inner.tag not in NEVER and inner.text:
-            _add(block, inner.text, linked)
-        if inner is not element and inner.tail:
-            _add(block, inner.tail, linked)
-
-
-def _add(block: Block, text: str, linked: bool) -> None:
-    if text.isspace():
-        parts = block.parts
-        if block.tag == "pre":
-            parts.append(text)
-        elif parts and parts[-1].__class__ is str:
-            parts.append(" ")
-        return
-    length = len(text)
-    if "\n" in text and block.tag != "pre":
-        length = len(" ".join(text.split()))
-        text = text.replace("\n", " ")
-    block.parts.append(text)
-    block.own += length
-    if linked:
-        block.own_linked += length
-
-
-def _judge(element: etree._Element, block: Block) -> None:
-    """Set what tag and attributes say of a block."""
-    tag = block.tag
-    suspect = SUSPECT_TAGS.get(tag, 0)
-    claim = CLAIMING_TAGS.get(tag, 0)
-    get = element.get
-    name = get("class")
-    if tag in BOXES:
-        identity = get("id")
-        if identity:
-            name = f"{name} {identity}" if name else identity
-    if name:
-        doubt, claimed = judged(name[:NAME_CHARS])
-        if doubt > suspect:
-            suspect = doubt
-        if claimed > claim and tag in BOXES:
-            claim = claimed
-    role = get("role")
-    if role:
-        if role in SUSPECT_ROLES:
-            suspect = max(suspect, STRONG)
-        elif role == "main":
-            claim = max(claim, MAIN)
-    style = get("style")
-    if (style and HIDDEN.search(style[:NAME_CHARS])) or get("hidden") is not None or get("aria-hidden") == "true":
-        suspect = max(suspect, COLLAPSED)
-    if get("itemprop") == "articleBody":
-        claim = BODY
-    block.suspect, block.claim = suspect, claim
+    def blocks(self) -> "Iterator[Block]":
+        """It and all blocks in it, in the order of the page."""
+        waiting = [self]
+        while waiting:
+            block = waiting.pop()
+            yield block
+            waiting.extend(block.children[::-1])

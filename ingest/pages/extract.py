@@ -4,6 +4,8 @@ Our own structural pass reads most pages. trafilatura, which is several times sl
 finds little.
 """
 
+import re
+from collections import Counter
 from itertools import islice
 from typing import Final
 
@@ -11,10 +13,14 @@ import trafilatura
 from lxml import etree
 from resiliparse.parse.html import HTMLTree
 
-from ingest.pages.blocks import blocks
+from ingest.fidelity.ledger import Ledger
+from ingest.pages.blocks import PROSE, Block
+from ingest.pages.changes import Changes
 from ingest.pages.charset import decode
-from ingest.pages.content import is_links, main_content
+from ingest.pages.content import is_links, main_content, without_navigation
+from ingest.pages.looks import visible
 from ingest.pages.page import Page, PageNote
+from ingest.pages.reader import INLINE, blocks
 from ingest.pages.render import render
 from ingest.pages.selectors import Selectable
 from lake.decision import Drop, Reason
@@ -33,6 +39,9 @@ TITLE_CHARS: Final = 1_000
 MOST_NAMES: Final = 50
 """At most this many first-level headings and names of a page are compared, each with each."""
 
+SELF_CLOSED = re.compile(r"<((?:script|style)\b[^<>]*)/>", re.IGNORECASE)
+"""In HTML such an element is open, and its code no text. libxml2 takes it for closed."""
+
 TEI = {"head": "h2", "list": "ul", "item": "li", "row": "tr", "cell": "td", "lb": "br", "quote": "blockquote"}
 """HTML's tags for those of trafilatura. A heading carries its own."""
 
@@ -41,14 +50,19 @@ MAX_ELEMENTS_AGAIN: Final = 20_000
 
 
 def extract(
-    html: bytes, content: str | None = None, title: str | None = None, charset: str | None = None
+    html: bytes,
+    content: str | None = None,
+    title: str | None = None,
+    charset: str | None = None,
+    ledger: Ledger | None = None,
 ) -> Page | Drop:
     """The title and main text of a page.
 
     `content` is a CSS selector of the main content, whose matches are joined. Without it, the page's structure shows
     the content. `title` is a CSS selector of the title, by default the page's heading. Both are valid, see
     `valid_selector`. `charset` is what the HTTP header says. A page is dropped if it is over MAX_BYTES or MAX_ELEMENTS,
-    is not text, or has no content.
+    is not text, or has no content. Its notes quote what is struck out. A `ledger` takes what extraction leaves out and
+    writes.
     """
     if len(html) > MAX_BYTES:
         return _too_large(len(html), MAX_BYTES, "bytes")
@@ -61,14 +75,18 @@ def extract(
     elements = sum(1 for _ in root.iter())
     if elements > MAX_ELEMENTS:
         return _too_large(elements, MAX_ELEMENTS, "elements")
-    page = Selectable(_repaired(text, root)) if content is not None or title is not None else None
+    repaired = root if content is None and title is None else _repaired(text, root)
+    page = None if content is None and title is None else Selectable(repaired)
     heading, notes = _title(root, page, title)
+    changes = Changes(ledger)
     if page is None or content is None:
-        main = _by_structure(root, text, elements)
+        main = _by_structure(root, text, elements, changes)
         missing = f"no main content in {elements:,} elements"
     else:
-        main, missing = _by_selector(page, content)
-    return Page(heading, main, notes) if main else Drop(Reason.NO_CONTENT, missing)
+        main, missing = _by_selector(page, repaired, content, changes)
+    # Browsers show a soft hyphen only at the end of a line, so it parts no number, as one of a PDF may.
+    main = main.replace("\u00ad", "")
+    return Page(heading, main, notes + changes.notes()) if main else Drop(Reason.NO_CONTENT, missing)
 
 
 def _too_large(size: int, most: int, what: str) -> Drop:
@@ -77,6 +95,7 @@ def _too_large(size: int, most: int, what: str) -> Drop:
 
 def _parse(text: str) -> etree._Element | None:
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True, no_network=True)
+    text = SELF_CLOSED.sub(r"<\1>", text)
     try:
         return etree.fromstring(text.encode("utf-8", "replace"), parser)
     except etree.XMLSyntaxError:
@@ -90,13 +109,20 @@ def _repaired(text: str, root: etree._Element) -> etree._Element:
     return root if repaired is None else repaired
 
 
-def _by_structure(root: etree._Element, text: str, elements: int) -> str:
+def _by_structure(root: etree._Element, text: str, elements: int, changes: Changes) -> str:
     body = root.find("body")
-    ours = render(main_content(blocks(root if body is None else body)), is_links)
+    page = blocks(root if body is None else body, changes)
+    entered = 0 if changes.ledger is None else len(changes.ledger.left_out)
+    ours = render(main_content(page, changes), changes, is_links)
     if len(ours) >= LITTLE or elements > MAX_ELEMENTS_AGAIN:
         return ours
     theirs = _by_trafilatura(text)
-    return theirs if len(theirs) > len(ours) else ours
+    if len(theirs) <= len(ours):
+        return ours
+    if changes.ledger is not None:
+        del changes.ledger.left_out[entered:]
+        _compare(page, theirs, changes)
+    return theirs
 
 
 def _by_trafilatura(text: str) -> str:
@@ -107,17 +133,42 @@ def _by_trafilatura(text: str) -> str:
         element.tag = element.get("rend", "h2") if element.tag == "head" else TEI[element.tag]
     for element in document.body.iterfind(".//hi[@rend='#sup']"):
         element.tag = "sup"
-    return render(blocks(document.body, whole=True))
+    return render(blocks(document.body, Changes()), Changes())
 
 
-def _by_selector(page: Selectable, selector: str) -> tuple[str, str]:
+def _compare(page: Block, text: str, changes: Changes) -> None:
+    """Enter the blocks of a page that are not in the text of another reader, and the text that is from no block."""
+    shown, whole = _blanks(text), _blanks(page.all_text())
+    seen: Counter[str] = Counter()
+    lines = Counter(_blanks(line.lstrip("#- ")) for line in text.split("\n"))
+    for block in page.blocks():
+        own = "".join(part if isinstance(part, str) else "\n" for part in block.parts)
+        for line in own.split("\n"):
+            plain = _blanks(line)
+            seen[plain] += 1
+            # A short line, such as a time, may be part of another one by chance.
+            if seen[plain] > (lines[plain] if len(plain) < PROSE else shown.count(plain)):
+                changes.leave_out("outside_content", line)
+    for line in text.split("\n"):
+        if _blanks(line.lstrip("#- ")) not in whole:
+            changes.write("script", line)
+
+
+def _blanks(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _by_selector(page: Selectable, root: etree._Element, selector: str, changes: Changes) -> tuple[str, str]:
     """The text of the elements that match, and the evidence if it is empty. Matches within others are part of them."""
     matches = page.select(selector, MAX_MATCHES + 1)
     if len(matches) > MAX_MATCHES:
         return "", f"content: {selector} matches more than {MAX_MATCHES} elements"
     outer = [element for element in matches if not any(above in matches for above in element.iterancestors())]
-    text = "\n\n".join(filter(None, (render(blocks(element, whole=True)) for element in outer)))
-    return text, f"content: {selector} {'is empty' if matches else 'matches nothing'}"
+    if changes.ledger is not None:
+        body = root.find("body")
+        changes.leave_out("outside_content", "".join(visible(root if body is None else body, INLINE, outer)))
+    texts = (render(without_navigation(blocks(element, changes)), changes) for element in outer)
+    return "\n\n".join(filter(None, texts)), f"content: {selector} {'is empty' if matches else 'matches nothing'}"
 
 
 def _title(

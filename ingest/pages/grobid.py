@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -9,10 +10,13 @@ from typing import Final
 import httpx
 from lxml import etree
 
-from ingest.pages.page import Page
+from ingest.pages.page import Page, PageNote
 from ingest.pages.pdf import MAX_BYTES, pdf_text
 from ingest.pages.pdf_text import BULLET
-from ingest.sources.jats_text import children, first, local
+from ingest.sources.escaped import unescaped
+from ingest.sources.jats_signs import UNDERLINED, script
+from ingest.sources.jats_tables import rows
+from ingest.sources.jats_tree import NEAR, children, first, following, join_scripts, local
 from ingest.sources.paper_text import named
 from ingest.sources.xml_guard import SAFE
 from ingest.web.politeness import backoff
@@ -132,14 +136,20 @@ def tei_text(data: bytes) -> Page | Drop:
         return hostile
     if local(root) != "TEI":
         return Drop(Reason.WRONG_TYPE, f"<{local(root):.80}> instead of <TEI>")
+    join_scripts(root)
     header, text = first(root, "teiHeader"), first(root, "text")
     abstract = list(_blocks(first(first(header, "profileDesc"), "abstract"), 1))
     body = [*_blocks(first(text, "body"), 0), *_annexes(first(text, "back"))]
     if not abstract and not body:
         return Drop(Reason.NO_CONTENT, "the TEI has neither abstract nor body")
     title = _line(first(first(first(header, "fileDesc"), "titleStmt"), "title"))
+    struck = [
+        *root.iter("{*}del"),
+        *(hi for hi in root.iter("{*}hi") if re.search("strike|line-through", hi.get("rend") or "")),
+    ]
+    notes = (PageNote("struck out text", f"{len(struck):,}"),) if struck else ()
     heads = [f"# {title}"] * bool(title) + ["# Abstract"] * bool(abstract)
-    return Page(title or None, "\n\n".join([*heads, *abstract, *body]))
+    return Page(title or None, "\n\n".join([*heads, *abstract, *body]), notes=notes)
 
 
 def _annexes(back: etree._Element | None) -> Iterator[str]:
@@ -157,10 +167,10 @@ def _blocks(node: etree._Element | None, depth: int) -> Iterator[str]:
         name = local(child)
         if name in BLOCKS:
             yield from _paragraph(running)
-            running.clear()
+            running = [""]
             yield from _block(child, name, depth)
         elif name not in SKIPPED:
-            running += _texts(child)
+            running.append(_styled("".join(_texts(child, running[-1][-NEAR:])), child, running[-1]))
         running.append(child.tail or "")
     yield from _paragraph(running)
 
@@ -194,25 +204,40 @@ def _caption(figure: etree._Element) -> str:
 
 
 def _rows(figure: etree._Element) -> str:
-    rows = (" | ".join(map(_line, children(row, "cell"))) for row in figure.iter("{*}row"))
-    return "\n".join(row for row in rows if row.strip(" |"))
+    return "\n".join(row for table in figure.iter("{*}table") for row in rows(table, _line))
 
 
 def _paragraph(running: list[str]) -> Iterator[str]:
-    if text := " ".join("".join(running).split()):
+    if text := unescaped(" ".join("".join(running).split())):
         yield text
 
 
 def _line(node: etree._Element | None) -> str:
     """An element's text on one line; empty if there is no element."""
-    return "" if node is None else " ".join("".join(_texts(node)).split())
+    return "" if node is None else unescaped(" ".join("".join(_texts(node)).split()))
 
 
-def _texts(node: etree._Element) -> Iterator[str]:
+def _texts(node: etree._Element, before: str = "") -> Iterator[str]:
+    """The texts of an element, where `before` stands before it."""
     space = " " if local(node) in SPACED else ""
     yield space + (node.text or "")
+    last = before + space + (node.text or "")
     for child in node:
         if local(child) not in SKIPPED:
-            yield from _texts(child)
+            text = _styled("".join(_texts(child, last[-NEAR:])), child, last)
+            yield text
+            last += text
         yield child.tail or ""
+        last = (last + (child.tail or ""))[-NEAR:]
     yield space
+
+
+def _styled(text: str, node: etree._Element, before: str) -> str:
+    """The text of an element as its looks change it: struck out, underlined, raised or lowered."""
+    looks = (node.get("rend") or "").lower() if local(node) == "hi" else local(node)
+    if looks == "del" or "strike" in looks or "line-through" in looks:
+        return ""
+    if "underline" in looks and text.strip() in UNDERLINED:
+        return text.replace(text.strip(), UNDERLINED[text.strip()])
+    kind = "sup" if "super" in looks else "sub" if "subscript" in looks else ""
+    return script(kind, before, text, following(node)) if kind else text

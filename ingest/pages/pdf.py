@@ -1,17 +1,17 @@
 """The text of a PDF: headings by the size of letters, columns in order, no running heads and page numbers."""
 
-import math
-import re
 import time
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import pypdfium2.raw as pdfium
 from pypdfium2 import PdfDocument, PdfiumError
 
+from ingest.fidelity.ledger import Ledger
 from ingest.pages.page import Page, PageNote
-from ingest.pages.pdf_lines import Piece, page_lines
+from ingest.pages.pdf_edges import without_edges
+from ingest.pages.pdf_lines import Lines, page_lines
 from ingest.pages.pdf_text import flow
 from lake.decision import Drop, Reason
 
@@ -24,38 +24,33 @@ MAX_CHARACTERS: Final = 100_000
 FEW: Final = 20
 """A page with an image and fewer characters was scanned."""
 
-EDGE: Final = 3
-"""Running heads, running feet and page numbers are among this many lines at the top and at the foot of a page."""
-
-MARGIN: Final = 0.12
-"""They are in this share, at the top and at the foot, of the height that the pages use."""
-
-REPEATED: Final = 0.3
-"""A line at the edge that this share of the pages has, numbers aside, is a running head or foot."""
-
-PAGE_NUMBER = re.compile(
-    r"(?:page|seite|p\.?|-|–|—)?\s?(?:[0-9]{1,4}|[ivxlc]{1,7})(?:\s?(?:of|/|von|-|–|—)\s?[0-9]{0,4})?", re.I
-)
-DIGITS = re.compile(r"[0-9]+")
 IMAGE_DEPTH: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class PdfLines:
-    """The lines of a page in order; `scanned` if it is an image without text."""
+class PdfPage:
+    """A page; `scanned` if it is an image without text, `cut` if it has more than MAX_CHARACTERS."""
 
-    lines: list[Piece]
+    number: int
+    read: Lines
     scanned: bool
+    cut: bool
 
 
 def pdf_text(
-    data: bytes, max_bytes: int = MAX_BYTES, max_pages: int = MAX_PAGES, max_seconds: float = MAX_SECONDS
+    data: bytes,
+    max_bytes: int = MAX_BYTES,
+    max_pages: int = MAX_PAGES,
+    max_seconds: float = MAX_SECONDS,
+    ledger: Ledger | None = None,
 ) -> Page | Drop:
     """Title and text of a PDF.
 
     A file is dropped if it is over `max_bytes` or `max_pages`, is encrypted or malformed, takes longer than
-    `max_seconds`, or has no text; the reason then says whether it was scanned. Notes name single pages that are scanned
-    or broken. pdfium serves one thread at a time.
+    `max_seconds`, or has no text; the reason then says whether it was scanned. Notes name pages that are scanned,
+    broken or cut, and count characters that no font explains, which become U+FFFD. Text in another direction than most
+    of a page follows the page's text. A ledger gets running heads, page numbers, contents and powers. pdfium serves one
+    thread at a time.
     """
     if len(data) > max_bytes:
         return Drop(Reason.TOO_LARGE, f"a PDF of {len(data):,} bytes; at most {max_bytes:,} are read", float(len(data)))
@@ -65,17 +60,17 @@ def pdf_text(
         locked = error.err_code in (pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY)
         return Drop(Reason.ENCRYPTED_PDF if locked else Reason.MALFORMED_PDF, f"{len(data):,} bytes: {error}")
     try:
-        return _text(document, max_pages, max_seconds)
+        return _text(document, max_pages, max_seconds, ledger)
     finally:
         document.close()
 
 
-def _text(document: PdfDocument, max_pages: int, max_seconds: float) -> Page | Drop:
+def _text(document: PdfDocument, max_pages: int, max_seconds: float, ledger: Ledger | None) -> Page | Drop:
     pages = len(document)
     if pages > max_pages:
         return Drop(Reason.TOO_LARGE, f"a PDF of {pages:,} pages; at most {max_pages:,} are read", float(pages))
     end = time.monotonic() + max_seconds
-    read: list[PdfLines] = []
+    read: list[PdfPage] = []
     broken: list[int] = []
     scanned: list[int] = []
     for number in range(pages):
@@ -83,7 +78,7 @@ def _text(document: PdfDocument, max_pages: int, max_seconds: float) -> Page | D
             evidence = f"after {max_seconds:g} seconds {number:,} of {pages:,} pages were read"
             return Drop(Reason.TOO_LARGE, evidence, float(pages))
         try:
-            page = _read(document, number)
+            page = _read(document, number, ledger)
         except PdfiumError:
             broken.append(number + 1)
             continue
@@ -92,51 +87,27 @@ def _text(document: PdfDocument, max_pages: int, max_seconds: float) -> Page | D
             scanned.append(number + 1)
     if pages == 0 or len(broken) == pages:
         return Drop(Reason.MALFORMED_PDF, f"none of {pages:,} pages can be read")
-    title, text = flow(_without_edges([page.lines for page in read if not page.scanned]))
+    shown = [page for page in read if not page.scanned]
+    inner = without_edges([page.read.lines for page in shown], [page.number for page in shown], ledger)
+    title, text = flow([lines + page.read.turned for lines, page in zip(inner, shown, strict=True)], ledger)
     characters = len(text)
     if not text:
         images = f"{len(scanned):,} of {pages:,} pages are images, {characters:,} characters of text"
         return Drop(Reason.SCANNED_PDF if scanned else Reason.NO_CONTENT, images, float(characters))
-    return Page(_named(document) or title, text, _notes(pages, scanned, broken))
+    return Page(_named(document) or title, text, _notes(pages, scanned, broken, read))
 
 
-def _read(document: PdfDocument, number: int) -> PdfLines:
+def _read(document: PdfDocument, number: int, ledger: Ledger | None) -> PdfPage:
     page = document[number]
     try:
         text = page.get_textpage()
-        lines = page_lines(text, MAX_CHARACTERS)
-        characters = sum(len(line.text) for line in lines)
+        lines = page_lines(text, MAX_CHARACTERS, ledger)
+        characters = sum(len(line.text) for line in lines.lines)
         images = page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE], max_depth=IMAGE_DEPTH)
-        return PdfLines(lines, characters < FEW and next(iter(images), None) is not None)
+        scanned = characters < FEW and next(iter(images), None) is not None
+        return PdfPage(number + 1, lines, scanned, text.count_chars() > MAX_CHARACTERS)
     finally:
         page.close()
-
-
-def _without_edges(pages: list[list[Piece]]) -> list[list[Piece]]:
-    """Pages without page numbers and without the lines at their edges that other pages have there too."""
-    heights = [line.middle for lines in pages for line in lines]
-    margin = MARGIN * (max(heights) - min(heights)) if heights else 0.0
-    inner = (min(heights) + margin, max(heights) - margin) if heights else (0.0, 0.0)
-    edges = [_edges(lines, *inner) for lines in pages]
-    seen = Counter(key for lines, at in zip(pages, edges, strict=True) for key in {_key(lines[place]) for place in at})
-    often = max(2, math.ceil(REPEATED * len(pages)))
-    kept = []
-    for lines, places in zip(pages, edges, strict=True):
-        gone = {at for at in places if seen[_key(lines[at])] >= often or PAGE_NUMBER.fullmatch(lines[at].text.strip())}
-        kept.append([line for at, line in enumerate(lines) if at not in gone])
-    return kept
-
-
-def _edges(lines: list[Piece], low: float, high: float) -> list[int]:
-    """Places of the topmost and the lowest lines, if they are in the margins."""
-    by_height = sorted(range(len(lines)), key=lambda at: -lines[at].middle)
-    outer = by_height[:EDGE] + by_height[max(len(by_height) - EDGE, EDGE) :]
-    return [at for at in outer if not low < lines[at].middle < high]
-
-
-def _key(line: Piece) -> tuple[str, int]:
-    """Equal lines have equal keys. A title on the first page is larger than the running head that repeats it."""
-    return DIGITS.sub("#", " ".join(line.text.split()).casefold()), round(line.size)
 
 
 def _named(document: PdfDocument) -> str | None:
@@ -150,10 +121,16 @@ def _named(document: PdfDocument) -> str | None:
     return title
 
 
-def _notes(pages: int, scanned: list[int], broken: list[int]) -> tuple[PageNote, ...]:
+def _notes(pages: int, scanned: list[int], broken: list[int], read: Sequence[PdfPage] = ()) -> tuple[PageNote, ...]:
     notes = []
     for what, numbers in (("scanned pages", scanned), ("broken pages", broken)):
         if numbers:
             first = ", ".join(map(str, numbers[:20])) + (" …" if len(numbers) > 20 else "")
             notes.append(PageNote(what, f"{len(numbers):,} of {pages:,}, without text: {first}"))
+    cut = [page.number for page in read if page.cut]
+    if cut:
+        notes.append(PageNote("cut pages", f"more than {MAX_CHARACTERS:,} characters: {', '.join(map(str, cut[:20]))}"))
+    unreadable = sum(page.read.unreadable for page in read)
+    if unreadable:
+        notes.append(PageNote("unreadable characters", f"{unreadable:,}, written as U+FFFD: no font explains them"))
     return tuple(notes)

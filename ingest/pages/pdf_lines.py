@@ -2,17 +2,22 @@
 
 import ctypes
 import math
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Final
+import re
+from typing import Final, NamedTuple
 
 import pypdfium2.raw as pdfium
 from pypdfium2 import PdfTextPage
+
+from ingest.fidelity.ledger import Ledger
+from ingest.pages.pdf_table import in_rows
+from ingest.pages.piece import Piece
+from ingest.text.powers import raised
 
 HYPHENS = (0x02, 0xAD, 0xFFFE)
 """What pdfium gives for a hyphen at the end of a line, besides U+002D."""
 
 LINE_ENDS = (0x0A, 0x0D)
+UNREADABLE = "\ufffd"
 
 SIGNS = frozenset([*HYPHENS, *map(ord, "−–+-")])
 """Characters that may precede the digits of an exponent."""
@@ -20,76 +25,80 @@ SIGNS = frozenset([*HYPHENS, *map(ord, "−–+-")])
 SMALLER: Final = 0.9
 """A raised digit is an exponent if its box has less than this share of the height of the digit before it."""
 
+LONGEST_RAISED: Final = 12
+DENOMINATOR = re.compile(r" *[/⁄∕] *(\d{1,3})(?!\d)")
+
 GAP: Final = 1.0
 """A blank wider than this many font sizes may separate columns."""
-
-CELL: Final = 2.0
-"""A blank wider than this many font sizes separates the cells of a row."""
 
 STRIPS: Final = 200
 DEEPEST: Final = 3
 """A page is cut into columns, and these into columns, at most this often."""
 
 FEWEST: Final = 4
+LEVEL: Final = 0.8
+FILLED: Final = 0.75
 PROSE: Final = 15
 """A column of prose has at least FEWEST pieces, of PROSE characters on average. One with fewer belongs to a table."""
 
 
-@dataclass(slots=True)
-class Piece:
-    """Text on one baseline without a wide gap. In points; `bottom` and `top` are heights above the page's foot."""
+class Lines(NamedTuple):
+    """The lines of a page in order, those that run in another direction, and how many characters cannot be read."""
 
-    text: str
-    left: float
-    right: float
-    bottom: float
-    top: float
-    size: float
-
-    @property
-    def middle(self) -> float:
-        return (self.bottom + self.top) / 2
+    lines: list[Piece]
+    turned: list[Piece]
+    unreadable: int
 
 
-def page_lines(text: PdfTextPage, most: int) -> list[Piece]:
+def page_lines(text: PdfTextPage, most: int, ledger: Ledger | None = None) -> Lines:
     """The lines of a page, column after column. A table's row is one line, with ` | ` between its cells.
 
-    Text that runs in another direction than most of the page's, such as a stamp in the margin, is left out. At most
-    `most` characters of a page are read.
+    `turned` is what runs in another direction than most of the page's text, such as a stamp in the margin or the heads
+    of a table's columns. At most `most` characters of a page are read. A character that the font does not explain
+    becomes U+FFFD.
     """
-    return _in_order(_pieces(text, most), 0)
+    by_turn, unreadable = _pieces(text, most, ledger)
+    directions = sorted(by_turn.values(), key=lambda pieces: -sum(len(piece.text) for piece in pieces))
+    first, *others = directions or [[]]
+    return Lines(_in_order(first, 0), [line for pieces in others for line in _in_order(pieces, 0)], unreadable)
 
 
-def _pieces(text: PdfTextPage, most: int) -> list[Piece]:
+def _pieces(text: PdfTextPage, most: int, ledger: Ledger | None) -> tuple[dict[int, list[Piece]], int]:
     raw, box = text.raw, pdfium.FS_RECTF()
     by_turn: dict[int, list[Piece]] = {}
     piece: Piece | None = None
     blank, turn = True, 0
     foot, head = 0.0, 0.0
+    unreadable = passed = 0
     codes = code_points([pdfium.FPDFText_GetUnicode(raw, index) for index in range(min(text.count_chars(), most))])
     for index, code in enumerate(codes):
-        if code in LINE_ENDS:
+        if index < passed:
+            if code > 0x20 and piece is not None:
+                pdfium.FPDFText_GetLooseCharBox(raw, index, ctypes.byref(box))
+                piece.right = max(piece.right, _upright(box, turn)[1])
+        elif code in LINE_ENDS:
             piece = None
         elif code in (0x09, 0x20, 0xA0):
             blank = True
-        elif code > 0x20 or code in HYPHENS:
+        elif code > 0 or not index or codes[index - 1] <= 0xFFFF:
             pdfium.FPDFText_GetLooseCharBox(raw, index, ctypes.byref(box))
             if piece is None:
                 turn = round(pdfium.FPDFText_GetCharAngle(raw, index) / (math.pi / 2)) % 4
             left, right, bottom, top = _upright(box, turn)
-            character = "-" if code in HYPHENS else chr(code)
+            character = "-" if code in HYPHENS else chr(code) if code > 0x20 else UNREADABLE
+            unreadable += character == UNREADABLE
             if piece is not None and _follows(piece, left, bottom, top):
                 if blank or left - piece.right > 0.3 * piece.size:
                     piece.text += " "
                 elif piece.text[-1].isdigit() and _is_exponent(raw, codes, index, turn, foot, head):
-                    piece.text += "^"
+                    passed, character = _raised(raw, codes, index, turn, foot, head, piece.text, ledger)
                 piece.text += character
                 piece.right = max(piece.right, right)
             else:
                 piece = Piece(character, left, right, bottom, top, max(top - bottom, 1.0))
                 by_turn.setdefault(turn, []).append(piece)
             blank, foot, head = False, bottom, top
-    return max(by_turn.values(), key=lambda pieces: sum(len(piece.text) for piece in pieces), default=[])
+    return by_turn, unreadable
 
 
 def code_points(units: list[int]) -> list[int]:
@@ -142,11 +151,45 @@ def _is_exponent(raw: pdfium.FPDF_TEXTPAGE, codes: list[int], index: int, turn: 
     return top - bottom < SMALLER * (head - foot) and bottom + top > foot + head
 
 
+def _raised(
+    raw: pdfium.FPDF_TEXTPAGE,
+    codes: list[int],
+    index: int,
+    turn: int,
+    foot: float,
+    head: float,
+    before: str,
+    ledger: Ledger | None,
+) -> tuple[int, str]:
+    """What is written for the raised text that begins at `index`, and the place behind it.
+
+    The denominator of a fraction goes with its numerator, though it is not raised.
+    """
+    end = index
+    box = pdfium.FS_RECTF()
+    while end < min(len(codes), index + LONGEST_RAISED) and codes[end] > 0x20:
+        pdfium.FPDFText_GetLooseCharBox(raw, end, ctypes.byref(box))
+        _, _, bottom, top = _upright(box, turn)
+        if end > index and not (top - bottom < SMALLER * (head - foot) and bottom + top > foot + head):
+            break
+        end += 1
+    text = "".join("-" if code in HYPHENS else chr(code) for code in codes[index:end])
+    after = "".join(chr(code) if code > 0x20 else " " for code in codes[end : end + LONGEST_RAISED])
+    shown = raised(before, text, re.sub(" +", " ", after))
+    denominator = DENOMINATOR.match(after)
+    if shown == f" {text}" and denominator is not None:
+        end += denominator.end()
+        shown += f"/{denominator[1]}"
+    if ledger is not None and "^" in shown:
+        ledger.write("power", "^")
+    return end, shown
+
+
 def _in_order(pieces: list[Piece], depth: int) -> list[Piece]:
     """The left column before the right, if there is a gutter. A piece across it ends the columns above it."""
     gutter = _gutter(pieces) if depth < DEEPEST else None
     if gutter is None:
-        return _rows(pieces)
+        return in_rows(pieces)
     ordered: list[Piece] = []
     band: list[Piece] = []
     for piece in sorted(pieces, key=lambda piece: -piece.middle):
@@ -195,24 +238,16 @@ def _gutter(pieces: list[Piece]) -> float | None:
     gutter = start + (last - (length - 1) / 2 + 0.5) * strip
     sides = _beside(pieces, gutter)
     prose = all(len(side) >= FEWEST and sum(len(piece.text) for piece in side) >= PROSE * len(side) for side in sides)
-    return gutter if prose else None
+    return gutter if prose and not _is_table(*sides) else None
 
 
-def _rows(pieces: list[Piece]) -> list[Piece]:
-    """Join the pieces on one baseline, from the top down."""
-    rows: list[list[Piece]] = []
-    for piece in sorted(pieces, key=lambda piece: -piece.middle):
-        if rows and rows[-1][0].bottom < piece.middle < rows[-1][0].top:
-            rows[-1].append(piece)
-        else:
-            rows.append([piece])
-    return [_joined(sorted(row, key=lambda piece: piece.left)) for row in rows]
+def _is_table(left: list[Piece], right: list[Piece]) -> bool:
+    """Whether both sides have the same baselines and one is ragged: lines of prose fill their column, cells do not."""
+    baselines = {round(piece.middle) for piece in left}
+    level = sum(not baselines.isdisjoint(range(round(piece.middle) - 1, round(piece.middle) + 2)) for piece in right)
+    return level >= LEVEL * min(len(left), len(right)) and any(map(_is_ragged, (left, right)))
 
 
-def _joined(row: list[Piece]) -> Piece:
-    text = row[0].text
-    for before, piece in pairwise(row):
-        cell = piece.left - before.right > CELL * before.size and len(before.text) > 2
-        text += (" | " if cell else " ") + piece.text
-    longest = max(row, key=lambda piece: len(piece.text))
-    return Piece(text, row[0].left, row[-1].right, longest.bottom, longest.top, longest.size)
+def _is_ragged(side: list[Piece]) -> bool:
+    widths = [piece.right - piece.left for piece in side]
+    return sum(width > FILLED * max(widths) for width in widths) < len(widths) / 2

@@ -26,6 +26,8 @@ NAMED = re.compile(
     r"\s+(?P<year>[0-9]{4})(?!\w)",
     re.IGNORECASE,
 )
+YEAR_LAST = re.compile(r"(?P<first>[0-9]{1,2})([/.-])(?P<second>[0-9]{1,2})\2(?P<year>[0-9]{4})(?!\w)")
+WEEKDAY = re.compile(r"\A(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6},?\s+", re.IGNORECASE)
 MONTHS_OF, DAYS_OF = ("month", "name", "dotted"), ("day", "of", "last")
 """The groups of these patterns that hold month and day."""
 NUMBER = re.compile(r"[0-9]{9,19}")
@@ -52,17 +54,21 @@ def iso_date(year: str, month: str = "", day: str = "") -> str | None:
 
 
 def stated_date(text: str) -> str | None:
-    """The date that a text begins with (2012, 2012-07, 2012/07/19, 20120719, 2012 Jul 19, July 2012) or, of a number,
-    the UTC day of the Unix time in seconds, milli-, micro- or nanoseconds; None where it is no date for certain.
+    """The date that a text begins with (2012, 2012-07, 2012/07/19, 20120719, 2012 Jul 19, July 2012, 19/07/2012) or, of
+    a number, the UTC day of its Unix time; None where it is no date for certain.
 
-    Any four digits are not a year: it lies between FIRST_YEAR and LAST_YEAR.
+    Any four digits are not a year: it lies between FIRST_YEAR and LAST_YEAR. Of 05/07/2012 only the year is certain.
     """
-    text = text.strip()
+    text = WEEKDAY.sub("", text.strip(), count=1)
     if match := STATED.match(text) or COMPACT.fullmatch(text) or NAMED.match(text):
         parts = match.groupdict("")
         month, day = (next(filter(None, map(parts.get, names)), "") for names in (MONTHS_OF, DAYS_OF))
         date = iso_date(parts["year"], month, day)
         return date if FIRST_YEAR <= int(parts["year"]) <= LAST_YEAR else None
+    if match := YEAR_LAST.match(text):
+        first, second, year = int(match["first"]), int(match["second"]), match["year"]
+        certain = (second, first) if first > 12 or first == second else (first, second) if second > 12 else (0, 0)
+        return iso_date(year, *map(str, certain)) if FIRST_YEAR <= int(year) <= LAST_YEAR else None
     if NUMBER.fullmatch(text):
         seconds = next((int(text) / unit for unit in UNITS if EARLIEST <= int(text) / unit < LATEST), None)
         return None if seconds is None else datetime.fromtimestamp(seconds, UTC).date().isoformat()

@@ -2,20 +2,33 @@
 
 import gzip
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from lxml import etree
 from pydantic import Field
 
+from ingest.fidelity.crude import markup_text
+from ingest.fidelity.ledger import Ledger
 from ingest.raw_input import Pace, RawInput
-from ingest.records import Records, Rejected, article_url, rejected
+from ingest.records import Original, Records, Rejected, article_url, rejected
+from ingest.sources.account import Account
 from ingest.sources.dates import earliest, iso_date
-from ingest.sources.jats_text import LANG, PaperText, children, first, local
+from ingest.sources.jats_text import PaperText
+from ingest.sources.jats_tree import children, first, join_scripts, language, local
 from ingest.sources.licence import licence
-from ingest.sources.paper_text import SIGNS, finished, foreign
+from ingest.sources.paper_text import finished
 from ingest.sources.tar import BrokenArchiveError, members
-from ingest.sources.xml_guard import DECLARES, ENCODING_FAULTS, ENTITY, SAFE, declares_entities, name_characters
+from ingest.sources.xml_guard import (
+    DECLARES,
+    ENCODING_FAULTS,
+    ENTITY,
+    SAFE,
+    declares_entities,
+    name_characters,
+    take_out_signs,
+)
 from lake.decision import Reason
 from lake.document import Document, new_document
 from lake.lines import GZIP_FAULTS
@@ -85,7 +98,7 @@ class JatsInput(RawInput):
         except GZIP_FAULTS as error:
             yield rejected(name, Reason.TRUNCATED_FILE, str(error))
             return
-        yield parse_paper(data, name, self)
+        yield from paper_records(data, name, self)
 
 
 def _is_archive(path: Path) -> bool:
@@ -105,18 +118,39 @@ def _read_archive(path: Path, name: str, settings: JatsInput) -> Records:
                     fault = f"{member.size:,} bytes; max_bytes is {settings.max_bytes:,}"
                     yield rejected(native, Reason.TOO_LARGE, fault)
                 else:
-                    yield parse_paper(member.data, native, settings)
+                    yield from paper_records(member.data, native, settings)
         except (*GZIP_FAULTS, BrokenArchiveError) as error:
             yield rejected(name, Reason.TRUNCATED_FILE, f"nothing is readable from here on: {error}")
 
 
-def parse_paper(data: bytes, name: str, settings: JatsInput) -> Document | Rejected:
+def parse_paper(data: bytes, name: str, settings: JatsInput, ledger: Ledger | None = None) -> Document | Rejected:
     """One article as a document.
 
     The parser loads no DTD, opens no file or connection and expands no entity. A document that declares entities is
     refused: publishers declare none, and attackers use them to read files or exhaust memory. An abstract alone is not a
-    paper. An article may be wrapped in an envelope; a file of several is refused, for all but one would be lost.
+    paper. An article may be wrapped in an envelope; a file of several is refused, for all but one would be lost. Where
+    an article that is not in English has a translation into English, that is read.
     """
+    return _parsed(data, name, settings, Account(ledger))
+
+
+def paper_records(data: bytes, name: str, settings: JatsInput) -> Records:
+    """One article as a document, after notes about what was left out of its lines."""
+    account = Account()
+    record = _parsed(data, name, settings, account)
+    if not isinstance(record, Rejected):
+        yield from account.notes(record["url"] or name)
+        yield Original(partial(_original, data, name, settings))
+    yield record
+
+
+def _original(data: bytes, name: str, settings: JatsInput, ledger: Ledger) -> str:
+    parse_paper(data, name, settings, ledger)
+    root = etree.fromstring(data, etree.XMLParser(**SAFE))
+    return markup_text(etree.tostring(root, encoding="unicode"))
+
+
+def _parsed(data: bytes, name: str, settings: JatsInput, account: Account) -> Document | Rejected:
     if len(data) > settings.max_bytes:
         return rejected(name, Reason.TOO_LARGE, f"over {settings.max_bytes:,} bytes, the value of max_bytes")
     # The parser finds declarations too, but a bomb in an attribute stops it before it can say what they are.
@@ -130,13 +164,10 @@ def parse_paper(data: bytes, name: str, settings: JatsInput) -> Document | Rejec
         if len(articles) != 1:
             fault = f"<{local(root)}> with {len(articles)} articles; a file must be one <article>"
             return rejected(name, Reason.WRONG_TYPE, fault)
-        name_characters(articles[0])
-        _take_out_signs(articles[0])
-        paper = PaperText(articles[0])
-        body = paper.body()
-        if not body:
-            return rejected(name, Reason.NO_BODY, "no text in <body>")
-        return _document(articles[0], paper, body, name, settings)
+        name_characters(root)
+        take_out_signs(articles[0])
+        join_scripts(articles[0])
+        return _document(articles[0], name, settings, account)
     except etree.XMLSyntaxError as error:
         reason = Reason.UNDECODABLE if error.code in ENCODING_FAULTS else Reason.MALFORMED_XML
         return rejected(name, reason, error.msg)
@@ -144,18 +175,16 @@ def parse_paper(data: bytes, name: str, settings: JatsInput) -> Document | Rejec
         return rejected(name, Reason.MALFORMED_XML, "elements are nested too deep to read")
 
 
-def _take_out_signs(article: etree._Element) -> None:
-    """Remove the signs that stand for marks while a text is made from the authors' text."""
-    if SIGNS.search("".join(article.itertext())):
-        for node in article.iter():
-            node.text, node.tail = (text and foreign(text) for text in (node.text, node.tail))
-
-
-def _document(article: etree._Element, paper: PaperText, body: list[str], name: str, settings: JatsInput) -> Document:
+def _document(article: etree._Element, name: str, settings: JatsInput, account: Account) -> Document | Rejected:
     front = first(article, "front")
     about = first(front, "article-meta")
+    part = _english(article)
+    paper = PaperText(article, part, account)
+    title, abstract, body = _title(paper, about), paper.abstract(), paper.body()
+    if not body:
+        return rejected(name, Reason.NO_BODY, "no text in <body>")
+    account.close(article, "other_language" if part is not article else "")
     ids = _ids(about)
-    title = _title(paper, about)
     stated, free = licence(about)
     kind = article.get("article-type")
     meta = ids | {
@@ -167,19 +196,43 @@ def _document(article: etree._Element, paper: PaperText, body: list[str], name: 
     return new_document(
         settings.source,
         ids.get("pmcid") or ids.get("doi") or ids.get("pmid") or name,
-        "\n\n".join(filter(None, [title, *paper.abstract(), *body])),
+        "\n\n".join(filter(None, [title, *abstract, *body])),
         meta,
         title=title or None,
         url=article_url(ids),
         license=stated or settings.license,
         redistributable=free if stated else settings.redistributable,
-        lang=(article.get(LANG) or "").lower().partition("-")[0] or None,
+        lang=language(part) or language(article) or None,
     )
 
 
+def _english(article: etree._Element) -> etree._Element:
+    """The part of an article with its full text in English: its translation, where itself is in another language."""
+    if language(article) == "en":
+        return article
+    translations = (
+        part
+        for part in children(article, "sub-article")
+        if part.get("article-type") == "translation"
+        and language(part) == "en"
+        and "".join(text for body in children(part, "body") for text in body.itertext()).strip()
+    )
+    return next(translations, article)
+
+
 def _title(paper: PaperText, about: etree._Element | None) -> str:
-    group = first(about, "title-group")
-    title, subtitle = (paper.plain.line(first(group, name)) for name in ("article-title", "subtitle"))
+    """The title and subtitle of what is read; of a translation without a title, the English one beside the original's.
+
+    `about` is the metadata of the whole article.
+    """
+    group = first(paper.about, "title-group")
+    if group is None and paper.about is not about:
+        translated = children(first(about, "title-group"), "trans-title-group")
+        group = next((node for node in translated if language(node) == "en"), first(about, "title-group"))
+    title, subtitle = (
+        paper.plain.line(first(group, name, f"trans-{name.removeprefix('article-')}"))
+        for name in ("article-title", "subtitle")
+    )
     return finished(f"{title.rstrip(':')}: {subtitle}" if title and subtitle else title)
 
 
@@ -200,10 +253,10 @@ def _ids(about: etree._Element | None) -> dict[str, str]:
 
 def _journal(paper: PaperText, about: etree._Element | None) -> str | None:
     group = first(about, "journal-title-group")
-    title = paper.plain.line(first(group if group is not None else about, "journal-title"))
+    title = paper.quoted.line(first(group if group is not None else about, "journal-title"))
     if not title and about is not None:
         short = (node for node in children(about, "journal-id") if node.get("journal-id-type") == "nlm-ta")
-        title = paper.plain.line(next(short, None))
+        title = paper.quoted.line(next(short, None))
     return title or None
 
 

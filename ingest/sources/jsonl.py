@@ -1,18 +1,29 @@
 """JSON Lines, plain or packed: one record per line. The config maps its keys to the fields of a document."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ingest.fidelity.ledger import Ledger
 from ingest.raw_input import Pace, RawInput
-from ingest.records import Note, Records, Rejected, article_url, rejected
+from ingest.records import Note, Original, Records, Rejected, article_url, rejected
 from ingest.sources.dates import stated_date, utc
+from lake.characters import C1, is_utf8
 from lake.decision import Drop, Reason, RecordError
 from lake.document import META, Document, new_document
 from lake.jsonl import json_object, kind, value_at, whole
 from lake.lines import raw_lines
+
+LARGEST_WHOLE = 2**53
+"""Floats from here on do not tell two neighbouring integers apart, so they are no ids and no dates."""
+
+FLAGS = {"true": True, "True": True, "false": False, "False": False}
+
+NOT_UTF8 = ("bytes that are not UTF-8", "read as Windows-1252")
+"""What a note says of a line that had some."""
 
 LEGAL = {"license", "redistributable"}
 """Where one of these is wrong, the input's own settings do not stand in for it."""
@@ -87,8 +98,19 @@ def parse_record(line: bytes, native: str, settings: MappedInput) -> Records:
     except RecordError as error:
         yield rejected(native, error.reason, str(error))
         return
+    if not is_utf8(line):
+        yield Note(document["url"] or native, *NOT_UTF8)
     yield from (Note(document["url"] or native, f"wrong {field}", fault) for field, fault in wrong.items())
+    yield Original(partial(_original, record, settings))
     yield document
+
+
+def _original(record: dict[str, Any], settings: MappedInput, ledger: Ledger) -> str:
+    """The strings of the record that are its text, and its title where that is part of the text."""
+    keys = settings.fields["text"]
+    title = settings.fields.get("title") if settings.title_in_text else None
+    names = (*([title] if isinstance(title, str) else []), *([keys] if isinstance(keys, str) else keys))
+    return "\n".join(str(value) for name in names if (value := value_at(record, name)) is not None)
 
 
 def _document(values: dict[str, Any], native: str, settings: MappedInput, is_clear: bool) -> Document:
@@ -113,7 +135,7 @@ def _value(record: dict[str, Any], field: str, keys: str | tuple[str, ...]) -> A
     An empty text is no error here: `clean` drops it as empty.
     """
     values = [(key, value_at(record, key)) for key in ([keys] if isinstance(keys, str) else keys)]
-    present = [(key, value) for key, value in values if not _is_null(value) and (value != "" or field == "text")]
+    present = [(key, value) for key, value in values if not is_null(value) and (value != "" or field == "text")]
     if not present:
         if field in ("id", "text"):
             raise RecordError(Reason.MISSING_FIELD, f"no {' or '.join(key for key, _ in values)} for {field}")
@@ -128,18 +150,23 @@ def _value(record: dict[str, Any], field: str, keys: str | tuple[str, ...]) -> A
     return "\n".join(filter(None, converted)) if field == "text" else converted[0]
 
 
-def _is_null(value: Any) -> bool:
+def is_null(value: Any) -> bool:
     """pandas writes a missing value as NaN."""
     return value is None or value != value
 
 
 def _string(value: Any) -> str:
     """A string, or an integer as a string, which pandas may write as 123.0. Lone surrogates become U+FFFD."""
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_WHOLE:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise TypeError
     return whole(str(value))
+
+
+def _number(value: Any) -> str:
+    """A number, which pandas may have written as the string "123.0"."""
+    return _string(value).removesuffix(".0")
 
 
 def _text(value: Any) -> str:
@@ -149,18 +176,18 @@ def _text(value: Any) -> str:
 
 
 def _line(value: Any) -> str:
-    return " ".join(_text(value).split())
+    return " ".join(_text(value).translate(C1).split())
 
 
 def _strings(value: Any) -> list[str]:
     if not isinstance(value, list):
         raise TypeError
-    return [_string(item) for item in value if not _is_null(item)]
+    return [_string(item) for item in value if not is_null(item)]
 
 
 def _integer(bits: int) -> Callable[[Any], int]:
     def convert(value: Any) -> int:
-        number = int(_string(value))
+        number = int(_number(value))
         if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
             raise ValueError
         return number
@@ -169,9 +196,10 @@ def _integer(bits: int) -> Callable[[Any], int]:
 
 
 def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
+    flag = FLAGS.get(value) if isinstance(value, str) else value
+    if not isinstance(flag, bool):
         raise TypeError
-    return value
+    return flag
 
 
 def _date(value: Any) -> str:
@@ -190,7 +218,7 @@ CONVERT: dict[str, Callable[[Any], Any]] = {
     "redistributable": _flag,
     "lang": _text,
     "fetched_at": lambda value: utc(_text(value)),
-    "pmid": _string,
+    "pmid": _number,
     "pmcid": _string,
     "doi": _text,
     "corpusid": _integer(64),

@@ -1,17 +1,23 @@
 """MEDLINE/PubMed citations in NLM's XML, plain or gzip: yearly baseline, daily updates, and answers of efetch."""
 
 import gzip
+import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Literal
 
 from lxml import etree
 
+from ingest.fidelity.crude import markup_text
+from ingest.fidelity.ledger import Ledger
 from ingest.metadata import new_metadata
 from ingest.raw_input import Pace, RawInput
-from ingest.records import Metadata, Records, Rejected, article_url, is_number, rejected
+from ingest.records import Metadata, Original, Records, Rejected, article_url, is_number, rejected
+from ingest.sources.account import Account
 from ingest.sources.dates import earliest, iso_date
 from ingest.sources.jats_text import PaperText
+from ingest.sources.jats_tree import join_scripts
 from ingest.sources.xml_guard import (
     DECLARES,
     ENCODING_FAULTS,
@@ -19,6 +25,7 @@ from ingest.sources.xml_guard import (
     GuardedStream,
     declares_entities,
     name_characters,
+    take_out_signs,
 )
 from lake.decision import Drop, Reason, RecordError
 from lake.document import Document, new_document
@@ -26,6 +33,12 @@ from lake.lines import GZIP_FAULTS
 
 RECORDS = ("PubmedArticle", "PubmedBookArticle", "DeleteCitation")
 YEAR = 4
+MISSING = re.compile(r"not available|in process citation|(?:no title|title not) available", re.IGNORECASE)
+"""What NLM writes in place of a title."""
+
+ARTICLE_IN = re.compile(r"\[(?:article )?in [a-z ,]+\]", re.IGNORECASE)
+"""The language of an article, behind its translated title."""
+
 LANGUAGES = {
     "eng": "en", "chi": "zh", "cze": "cs", "dan": "da", "dut": "nl", "fre": "fr", "ger": "de", "hun": "hu", "ita": "it",
     "jpn": "ja", "kor": "ko", "nor": "no", "pol": "pl", "por": "pt", "rus": "ru", "spa": "es", "swe": "sv", "tur": "tr",
@@ -114,9 +127,19 @@ def _records(record: etree._Element, number: int, name: str, settings: MedlineIn
         yield rejected(native, Reason.MISSING_FIELD, f"a {record.tag} without the PMID of a MedlineCitation")
         return
     try:
-        yield _citation(record, _revision(pmid, number, name), native, settings)
+        account = Account()
+        parsed = _citation(record, _revision(pmid, number, name), native, settings, account)
+        if isinstance(parsed, dict):
+            yield from account.notes(parsed["url"] or native)
+            yield Original(partial(_original, record, native, settings))
+        yield parsed
     except RecursionError:
         yield rejected(native, Reason.MALFORMED_XML, "elements are nested too deep to read")
+
+
+def _original(record: etree._Element, native: str, settings: MedlineInput, ledger: Ledger) -> str:
+    parse_citation(record, "", native, settings, ledger)
+    return markup_text(etree.tostring(record, encoding="unicode", with_tail=False))
 
 
 def _revision(pmid: etree._Element, number: int, name: str) -> str:
@@ -126,20 +149,29 @@ def _revision(pmid: etree._Element, number: int, name: str) -> str:
     return f"{int(version):04d} {PurePath(name).name} {number:07d}"
 
 
+def parse_citation(
+    record: etree._Element, revision: str, native: str, settings: MedlineInput, ledger: Ledger | None = None
+) -> Document | Rejected | Metadata:
+    """A PubmedArticle as a document: title and English abstract. Without an abstract it is rejected."""
+    return _citation(record, revision, native, settings, Account(ledger))
+
+
 def _citation(
-    record: etree._Element, revision: str, native: str, settings: MedlineInput
+    record: etree._Element, revision: str, native: str, settings: MedlineInput, account: Account
 ) -> Document | Rejected | Metadata:
     name_characters(record)
-    reader = PaperText(record, plain=True)
+    take_out_signs(record)
+    join_scripts(record)
+    reader = PaperText(record, account=account, plain=True)
     article = record.find("MedlineCitation/Article")
     ids = _ids(record)
     title = _title(reader, record)
     meta = ids | {
-        "journal": _line(reader, record, "Article/Journal/Title")
-        or _line(reader, record, "MedlineJournalInfo/MedlineTA"),
+        "journal": _line(reader.quoted, record, "Article/Journal/Title")
+        or _line(reader.quoted, record, "MedlineJournalInfo/MedlineTA"),
         "published": _published(article),
-        "publication_types": _lines(reader, record, "Article/PublicationTypeList/PublicationType"),
-        "mesh": _lines(reader, record, "MeshHeadingList/MeshHeading/DescriptorName"),
+        "publication_types": _lines(reader.quoted, record, "Article/PublicationTypeList/PublicationType"),
+        "mesh": _lines(reader.quoted, record, "MeshHeadingList/MeshHeading/DescriptorName"),
         "revision": revision,
     }
     about = Metadata(new_metadata("medline", **meta))
@@ -148,6 +180,7 @@ def _citation(
     abstract = _abstract(reader, record)
     if not abstract:
         return Rejected(ids["pmid"], Drop(Reason.NO_ABSTRACT, f"{native}: pmid {ids['pmid']} has no abstract"), about)
+    account.close(record, "front_matter")
     return new_document(
         settings.source,
         ids["pmid"],
@@ -171,20 +204,44 @@ def _lines(reader: PaperText, record: etree._Element, path: str) -> list[str] | 
 
 
 def _title(reader: PaperText, record: etree._Element) -> str:
-    """The English title. NLM puts translated titles in brackets."""
-    title = _line(reader, record, "Article/ArticleTitle") or ""
-    bare = title.removesuffix(".")
-    return bare[1:-1] if bare.startswith("[") and bare.endswith("]") else title
+    """The English title. NLM puts a translated title in brackets, and these go: `[[18F]FDG in wards].`"""
+    whole = _line(reader, record, "Article/ArticleTitle") or ""
+    end = _closing(whole)
+    behind = whole[end + 1 :].strip(" .")
+    title = whole[1:end] if end > 0 and (not behind or ARTICLE_IN.fullmatch(behind)) else whole
+    return "" if MISSING.fullmatch(title.strip(". ")) else title
+
+
+def _closing(text: str) -> int:
+    """The place of the bracket that closes the one at the beginning; -1 where there is none."""
+    depth = 0
+    for place, sign in enumerate(text):
+        depth += (sign == "[") - (sign == "]")
+        if depth == 0:
+            return place if place else -1
+    return -1
 
 
 def _abstract(reader: PaperText, record: etree._Element) -> str:
-    """One paragraph per labelled part: `METHODS: We asked …`."""
-    parts = []
-    for node in record.iterfind("MedlineCitation/Article/Abstract/AbstractText"):
-        label, text = (node.get("Label") or "").strip(), reader.line(node)
-        if text:
-            parts.append(f"{label}: {text}" if label and label != "UNLABELLED" else text)
-    return "\n\n".join(parts)
+    """One paragraph per labelled part: `METHODS: We asked …`. Where NLM's abstract has no text, another in English."""
+    others = [
+        node
+        for node in record.iterfind("MedlineCitation/OtherAbstract")
+        # The DTD, which is not loaded, makes English the default.
+        if (node.get("Language") or "eng").lower() in {"eng", "en"}
+    ]
+    others.sort(key=lambda node: node.get("Type") == "plain-language-summary")
+    for abstract in [*record.iterfind("MedlineCitation/Article/Abstract"), *others]:
+        parts = []
+        for node in abstract.iterfind("AbstractText"):
+            label, text = (node.get("Label") or "").strip(), reader.line(node)
+            if text and label and label != "UNLABELLED":
+                reader.account.write("label", label)
+                text = f"{label}: {text}"
+            parts.append(text)
+        if any(parts):
+            return "\n\n".join(filter(None, parts))
+    return ""
 
 
 def _ids(record: etree._Element) -> dict[str, str]:

@@ -11,52 +11,68 @@ While a text is made, other signs stand for the brackets of marks, so that a `[f
 import re
 from collections.abc import Iterable
 
+from ingest.text.legible import legible
 from ingest.text.marks import MARK, break_marks
-from ingest.text.normalise import ILL_FORMED
 
 WORDS = 12
 LONGEST_RANGE = 50
 DASHES = {"-", "–", "—", "−"}
 
 NUMBER = re.compile(r"[A-Z]?\d[\w.–,-]*\w|[A-Z]?\d")
+UNITS = r"(?:[mknµμ]?mol|[mcnµμ]g|kg|mL|ml|dl|dL|IU|mmHg|[mcn]m|mM|hours?|days?|weeks?|months?|years?|min)\b"
+MORE = re.compile(
+    rf"[<>=≤≥±%µμ°]|\d\s?{UNITS}|\d\s[ghlLU]\b|\b(?i:not|no(?!\.)|never|without|avoid|contra-?indicated)\b"
+)
 SEPARATOR = r"[\s,;–—−-]*"
 GONE = "\ue000"
 """Stands for an unresolved citation until `tidy` removes it, with what separates it from the next citation."""
 
+NOTE = "\ue001"
+"""Stands for a sign that pointed to a note, or for struck out text, until `tidy` removes it."""
+
 OPEN, CLOSE = "\U000e0001", "\U000e007f"
 """Stand for the brackets of marks until `finished` writes these."""
 
-SIGNS = re.compile(f"[{GONE}{OPEN}{CLOSE}]")
+SIGNS = re.compile(f"[{GONE}{NOTE}{OPEN}{CLOSE}]")
 BIB, END_BIB = f"{OPEN}bib_ref{CLOSE}", f"{OPEN}/bib_ref{CLOSE}"
 FIG = f"{OPEN}fig_ref{CLOSE}"
-CITED = f"{BIB} (?:(?!{OPEN}/?bib_ref{CLOSE}).)* {END_BIB}"
+CITED = rf"(?:{GONE}|{BIB} (?:(?!{OPEN}/?bib_ref{CLOSE}).)* {END_BIB})"
 
 TIDY: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("", re.compile(r"\s+"), " "),
+    (NOTE, re.compile(rf"[(\[][\s,]*{NOTE}(?:[\s,]*{NOTE})*[\s,]*[)\]]"), NOTE),
+    (NOTE, re.compile(rf"(?<=\d){NOTE}+(?=[.,·]?\d)"), " "),
+    (NOTE, re.compile(NOTE), ""),
+    # Separators between citations, and brackets that hold only citations. A dash before or after them is a sign.
     (GONE, re.compile(rf"{GONE}{SEPARATOR}(?={GONE}|{BIB})"), ""),
     (GONE, re.compile(rf"({END_BIB}){SEPARATOR}{GONE}"), r"\1"),
-    (GONE, re.compile(GONE), ""),
-    # Brackets that hold only citations, and the separators between those citations.
-    (
-        BIB,
-        re.compile(rf"[\[(]{SEPARATOR}({CITED}(?:{SEPARATOR}{CITED})*){SEPARATOR}[\])]"),
-        r"\1",
-    ),
+    (BIB, re.compile(rf"[\[(][\s,;]*({CITED}(?:{SEPARATOR}{CITED})*)[\s,;]*[\])]"), r"\1"),
+    (GONE, re.compile(rf"[\[(][\s,;]*{GONE}[\s,;]*[\])]"), GONE),
     (END_BIB, re.compile(rf"({END_BIB}){SEPARATOR}(?={BIB})"), r"\1 "),
-    # Brackets and separators that unresolved citations leave behind.
-    ("", re.compile(rf"\[{SEPARATOR}\]|\({SEPARATOR}\)"), ""),
-    ("", re.compile(r"([(\[])[\s,;]+"), r"\1"),
-    ("", re.compile(r"(?<![\s,;])[\s,;]+([)\]]|\.(?:\s|$))"), r"\1"),
-    (",", re.compile(r"(?<!,),(?:\s?,)+"), ","),
+    # What separates a citation from the bracket, comma or full stop beside it.
+    (BIB, re.compile(rf"(?<=[(\[])[\s,;]+(?={BIB})"), ""),
+    (END_BIB, re.compile(rf"({END_BIB})(?:[\s,;]+(?=[)\]]|\.(?:\s|$))|\s?,(?=\s?,))"), r"\1"),
+    (GONE, re.compile(rf"(?<=[(\[]){GONE}[\s,;]+"), ""),
+    (GONE, re.compile(rf"(?<![\s,;])[\s,;]+{GONE}\s?(?=[)\]]|\.(?:\s|$))"), ""),
+    (GONE, re.compile(rf",\s?{GONE}\s?(?=,)"), ""),
+    (GONE, re.compile(rf"(?<=\w){GONE}(?=[.,·]?\d)|(?<=\d[.,·]){GONE}(?=\d)|(?<=\w){GONE}(?=\w)"), " "),
+    (GONE, re.compile(rf"\s?{GONE}(?=\s|$)|{GONE}"), ""),
     # "Table [fig_ref] Table 2: …" says it twice.
     (FIG, re.compile(rf"\b(?:Fig(?:ure)?s?|Tables?)\b\.?\s*(?={FIG})", re.IGNORECASE), ""),
     (CLOSE, re.compile(rf"({OPEN}/(?:bib_ref|fig_ref|formula){CLOSE})(?=[\w(])"), r"\1 "),
     (OPEN, re.compile(rf"(?<=[^\s(\[“‘/—–-])({OPEN}(?:bib_ref|fig_ref|formula){CLOSE})"), r" \1"),
-    ("", re.compile(r"\s+([,.;:!?](?:\s|$))"), r"\1"),
-    ("", re.compile(r"\s+"), " "),
 )
-"""Applied in order, each only where its first string occurs, which saves half the time. None scans a run of characters
-from more than one start, so all are linear."""
+"""What citations leave behind. Applied in order, each only where its first string occurs, which saves half the time.
+None scans a run of characters from more than one start, so all are linear."""
+
+BLANKS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # `( 5 mg )`, but not `( - )` or `[ ]`, which may be a result or a box to tick.
+    (re.compile(r"([(\[])\s(?![\s,;:–—−-]*[)\]])"), r"\1"),
+    (re.compile(r"(?<![\s,;:–—−(\[-])\s(?=[)\]])"), ""),
+    # `so .`, but not `1 : 1000`.
+    (re.compile(r"(?!(?<=\d)\s[.,:]\s\d)(?<![(\[])\s([,.;:!?])(?=\s|$)"), r"\1"),
+)
+"""Blanks that typesetting leaves inside brackets and before punctuation."""
 
 
 def cut(text: str, words: int = WORDS) -> str:
@@ -68,7 +84,15 @@ def tidy(text: str) -> str:
     for needed, pattern, replacement in TIDY:
         if needed in text:
             text = pattern.sub(replacement, text)
-    return text.strip()
+    return spaced(text)
+
+
+def spaced(text: str) -> str:
+    """Text on one line, without the blanks that typesetting leaves inside brackets and before punctuation."""
+    text = " ".join(text.split())
+    for pattern, replacement in BLANKS:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 def foreign(text: str) -> str:
@@ -84,9 +108,9 @@ def pair(name: str, text: str) -> str:
 def finished(text: str) -> str:
     """A text with its marks written out. What looks like a mark but is the authors' becomes plain words."""
     if "[" in text:
-        # `clean` removes invisible characters, which could leave a mark.
-        visible = ILL_FORMED.sub("", text)
-        text, _ = break_marks(visible if MARK.search(visible) else text)
+        # `clean` makes a text legible, which could leave a mark.
+        shown = legible(text)
+        text, _ = break_marks(shown if MARK.search(shown) else text)
     return text.replace(OPEN, "[").replace(CLOSE, "]")
 
 
@@ -122,6 +146,11 @@ def pointer(label: str, caption: str, text: str) -> str:
     elif numbered and len(text) <= 2 and text.isalpha():
         label += text
     return f"{label}: {caption}" if label and caption else label or caption
+
+
+def says_more(text: str) -> bool:
+    """Whether the text of a reference has more than a number or names: a dose, a comparison or a negation."""
+    return MORE.search(text) is not None
 
 
 def captioned(label: str, legend: str) -> str:

@@ -2,20 +2,21 @@
 
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ingest.fidelity.ledger import Ledger
 from ingest.raw_input import Pace
-from ingest.records import Records, Rejected, rejected
-from ingest.sources.dates import utc
-from ingest.sources.jsonl import CONVERT
+from ingest.records import Note, Original, Record, Records, Rejected, rejected
+from ingest.sources.jsonl import CONVERT, NOT_UTF8, is_null
 from ingest.sources.sampling import SampledInput, digest, draw, sampled
+from lake.characters import is_utf8
 from lake.decision import Drop, Reason, RecordError
 from lake.document import Document, new_document
-from lake.jsonl import json_object
+from lake.jsonl import json_object, kind
 from lake.lines import raw_lines
 
 COMMON_CRAWL = "common_crawl"
@@ -51,7 +52,7 @@ class RedpajamaInput(SampledInput):
         return sampled(_drawn(path, name, self))
 
 
-def _drawn(path: Path, name: str, settings: RedpajamaInput) -> Iterator[Document | Rejected | None]:
+def _drawn(path: Path, name: str, settings: RedpajamaInput) -> Iterator[Record | None]:
     largest = max([settings.keep, *settings.shares.values()])
     for native, line in raw_lines(path, name, settings.max_bytes):
         if isinstance(line, Drop):
@@ -59,19 +60,37 @@ def _drawn(path: Path, name: str, settings: RedpajamaInput) -> Iterator[Document
             continue
         data = line.strip()
         number = draw(data, settings.seed)
-        yield _record(data, native, number, settings) if number < largest else None
+        if number < largest:
+            yield from _records(data, native, number, settings)
+        else:
+            yield None
 
 
-def _record(line: bytes, native: str, number: float, settings: RedpajamaInput) -> Document | Rejected | None:
+def _records(line: bytes, native: str, number: float, settings: RedpajamaInput) -> Iterator[Record | None]:
+    """The record with its notes, or None where it is not drawn."""
     try:
         record = json_object(line)
     except RecordError as error:
-        return rejected(native, error.reason, str(error)) if number < settings.keep else None
+        yield rejected(native, error.reason, str(error)) if number < settings.keep else None
+        return
     meta = _meta(record)
     subset = _subset(record, meta, settings)
     if number >= settings.share_of(subset):
-        return None
-    return _document(record, meta, subset, line, native, settings)
+        yield None
+        return
+    wrong: dict[str, str] = {}
+    document = _document(record, meta, subset, line, native, settings, wrong)
+    if not isinstance(document, Rejected):
+        place = document["url"] or native
+        if not is_utf8(line):
+            yield Note(place, *NOT_UTF8)
+        yield from (Note(place, f"wrong {field}", fault) for field, fault in wrong.items())
+        yield Original(partial(_original, line))
+    yield document
+
+
+def _original(line: bytes, ledger: Ledger) -> str:
+    return str(json_object(line)["text"])
 
 
 def _meta(record: dict[str, Any]) -> dict[str, Any]:
@@ -94,8 +113,15 @@ def _subset(record: dict[str, Any], meta: dict[str, Any], settings: RedpajamaInp
 
 
 def _document(
-    record: dict[str, Any], meta: dict[str, Any], subset: str, line: bytes, native: str, settings: RedpajamaInput
+    record: dict[str, Any],
+    meta: dict[str, Any],
+    subset: str,
+    line: bytes,
+    native: str,
+    settings: RedpajamaInput,
+    wrong: dict[str, str],
 ) -> Document | Rejected:
+    """`wrong` takes the details that are left out, by field, since the text is worth keeping without them."""
     if record.get("text") is None:
         return rejected(native, Reason.MISSING_FIELD, "no text")
     try:
@@ -107,21 +133,19 @@ def _document(
         f"{subset}:{digest(line)}",
         text,
         {"site": settings.site or subset},
-        url=_detail("url", meta.get("url")),
-        title=_detail("title", meta.get("title")),
-        fetched_at=_moment(meta.get("timestamp")),
+        url=_detail("url", meta.get("url"), wrong),
+        title=_detail("title", meta.get("title"), wrong),
+        fetched_at=_detail("fetched_at", meta.get("timestamp"), wrong),
         license=settings.license,
         redistributable=settings.redistributable,
     )
 
 
-def _detail(field: str, value: Any) -> str | None:
-    """A detail of the record. A wrong one is left out, since the text is worth keeping without it."""
-    return CONVERT[field](value) or None if isinstance(value, str) else None
-
-
-def _moment(value: Any) -> datetime | None:
+def _detail(field: str, value: Any, wrong: dict[str, str]) -> Any:
+    if is_null(value) or value == "":
+        return None
     try:
-        return utc(value) if isinstance(value, str) else None
-    except (ValueError, OverflowError):
+        return CONVERT[field](value) or None
+    except (ValueError, TypeError, OverflowError):
+        wrong[field] = f"{field} does not take {kind(value)} {value!r:.80}"
         return None

@@ -1,14 +1,18 @@
 """Semantic Scholar's datasets: `papers` (metadata), `s2orc` (full texts) and `abstracts`, JSON Lines in gzip."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from ingest.fidelity.ledger import Ledger
 from ingest.metadata import new_metadata
 from ingest.raw_input import Pace, RawInput
-from ingest.records import Metadata, Records, Rejected, article_url, is_number, rejected
+from ingest.records import Metadata, Original, Record, Records, Rejected, article_url, is_number, rejected
 from ingest.s2 import unfinished
+from ingest.sources.account import Account
+from ingest.sources.escaped import unescaped
 from ingest.sources.jsonl import CONVERT
 from ingest.sources.paper_text import finished, foreign
 from ingest.sources.s2orc_text import S2Paper
@@ -63,13 +67,37 @@ class S2Input(RawInput):
         Memory holds one line of at most `max_bytes`.
         """
         return sampled(
-            Rejected(native, line) if isinstance(line, Drop) else parse_s2(line, native, self)
+            record
             for native, line in raw_lines(path, name, self.max_bytes)
+            for record in ([Rejected(native, line)] if isinstance(line, Drop) else _records(line, native, self))
         )
 
 
-def parse_s2(line: bytes, native: str, settings: S2Input) -> Document | Rejected | Metadata | None:
+def _records(line: bytes, native: str, settings: S2Input) -> Iterator[Record | None]:
+    """The record of a line, after notes about its annotations."""
+    account = Account()
+    record = _parsed(line, native, settings, account)
+    if isinstance(record, dict):
+        yield from account.notes(record["url"] or native)
+        yield Original(partial(_original, line, native, settings))
+    yield record
+
+
+def _original(line: bytes, native: str, settings: S2Input, ledger: Ledger) -> str:
+    """The text that the annotations cut up, or the abstract."""
+    parse_s2(line, native, settings, ledger)
+    record = json_object(line)
+    return str(record["content"]["text"] if settings.dataset == "s2orc" else record["abstract"])
+
+
+def parse_s2(
+    line: bytes, native: str, settings: S2Input, ledger: Ledger | None = None
+) -> Document | Rejected | Metadata | None:
     """One line; None for a paper outside PubMed. A rejected record has its id from its `corpusid` where it has one."""
+    return _parsed(line, native, settings, Account(ledger))
+
+
+def _parsed(line: bytes, native: str, settings: S2Input, account: Account) -> Document | Rejected | Metadata | None:
     try:
         record = json_object(line)
         corpusid = _field(record, "corpusid", "corpusid")
@@ -80,7 +108,7 @@ def parse_s2(line: bytes, native: str, settings: S2Input) -> Document | Rejected
     try:
         if settings.dataset == "papers":
             return _paper(record, corpusid)
-        return (_full_text if settings.dataset == "s2orc" else _abstract)(record, corpusid, settings)
+        return (_full_text if settings.dataset == "s2orc" else _abstract)(record, corpusid, settings, account)
     except RecordError as error:
         evidence = f"{native}: corpusid {corpusid}: {error}"
         return Rejected(str(corpusid), Drop(error.reason, evidence, native=native))
@@ -98,7 +126,7 @@ def _paper(record: dict[str, Any], corpusid: int) -> Metadata | None:
     row = new_metadata(
         "s2",
         corpusid=corpusid,
-        title=finished(foreign(_detail(record, "title", "title") or "")) or None,
+        title=finished(unescaped(foreign(_detail(record, "title", "title") or ""))) or None,
         journal=_detail(_object(record.get("journal")), "name", "journal")
         or _detail(record, "venue", "journal")
         or None,
@@ -112,7 +140,7 @@ def _paper(record: dict[str, Any], corpusid: int) -> Metadata | None:
     return Metadata(row)
 
 
-def _full_text(record: dict[str, Any], corpusid: int, settings: S2Input) -> Document:
+def _full_text(record: dict[str, Any], corpusid: int, settings: S2Input, account: Account) -> Document:
     external = record.get("externalids")
     ids = _ids(external)
     # Where the record has no ids, those in `papers` decide.
@@ -124,7 +152,7 @@ def _full_text(record: dict[str, Any], corpusid: int, settings: S2Input) -> Docu
         raise RecordError(Reason.WRONG_TYPE, f"content.text is a string, not {text!s:.80}")
     if not text or not text.strip():
         raise RecordError(Reason.NO_BODY, "no text")
-    paper = S2Paper(whole(text), _object(content.get("annotations")))
+    paper = S2Paper(whole(text), _object(content.get("annotations")), account)
     blocks = paper.blocks()
     if not blocks:
         raise RecordError(Reason.NO_BODY, "no text beside the abstract")
@@ -133,7 +161,7 @@ def _full_text(record: dict[str, Any], corpusid: int, settings: S2Input) -> Docu
     return _document(corpusid, ids, title, "\n\n".join(filter(None, [title, *blocks])), access, settings)
 
 
-def _abstract(record: dict[str, Any], corpusid: int, settings: S2Input) -> Document:
+def _abstract(record: dict[str, Any], corpusid: int, settings: S2Input, account: Account) -> Document:
     text = record.get("abstract")
     if text is not None and not isinstance(text, str):
         raise RecordError(Reason.WRONG_TYPE, f"abstract is a string, not {text!s:.80}")
@@ -141,7 +169,7 @@ def _abstract(record: dict[str, Any], corpusid: int, settings: S2Input) -> Docum
         raise RecordError(Reason.NO_ABSTRACT, "no abstract")
     access = _object(record.get("openaccessinfo"))
     ids = _ids(access.get("externalids"))
-    return _document(corpusid, ids, None, whole(text.strip()), access, settings)
+    return _document(corpusid, ids, None, whole(unescaped(text.strip(), account.ledger)), access, settings)
 
 
 def _document(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from ingest.sources.account import Account
+from ingest.sources.escaped import unescaped
 from ingest.sources.paper_text import (
     DASHES,
     GONE,
@@ -19,9 +21,10 @@ from ingest.sources.paper_text import (
     named,
     pair,
     pointer,
+    says_more,
     tidy,
 )
-from ingest.sources.s2orc_spans import CITED, INLINE, LEFT_OUT, NESTING, Span, spans
+from ingest.sources.s2orc_spans import CITED, INLINE, LEFT_OUT, NESTING, Span, is_citation, is_cut, is_reference, spans
 
 LONGEST = 1000
 """The most characters that are read of a cited title or name."""
@@ -66,35 +69,40 @@ class Block:
 
 
 class S2Paper:
-    """Cuts a text into blocks in one pass, then renders the blocks.
+    """Cuts a text into blocks in one pass, then renders the blocks. What is left out is entered in `account`.
 
     Raises:
         RecordError: see `spans`.
     """
 
-    def __init__(self, text: str, annotations: Mapping[str, Any]) -> None:
+    def __init__(self, text: str, annotations: Mapping[str, Any], account: Account | None = None) -> None:
+        self._account = account or Account()
         self._text = foreign(text)
-        self._spans = spans(annotations, len(text))
+        self._spans = spans(annotations, len(text), self._account)
 
     def title(self) -> str:
         return next((finished(self._plain([self._text[span.start : span.end]])) for span in self._spans["title"]), "")
 
     def blocks(self) -> list[str]:
         """All from the abstract or the first heading on. Empty where there is no text beside the abstract."""
-        blocks = _Cutter(self._text, self._spans).cut()
+        blocks = _Cutter(self._text, self._spans, self._account).cut()
         floats = {}
         for block in reversed(blocks):
             if block.float:
                 self._label(block)
                 floats[block.name] = block.head, cut(self._plain(block.pieces))
-        shown = _without_empty_sections([(block, self._render(block, floats)) for block in blocks])
+        rendered = [(block, self._render(block, floats)) for block in blocks]
+        shown = _without_empty_sections(rendered)
+        kept = {id(block) for block, _ in shown}
+        for block, text in rendered:
+            self._account.leave_out("empty_section", "" if id(block) in kept else text)
         return [finished(text) for _, text in shown] if any(not block.in_abstract for block, _ in shown) else []
 
     def _render(self, block: Block, floats: Mapping[str, tuple[str, str]]) -> str:
         if block.depth:
             heading = self._plain(block.pieces)
             return f"{'#' if block.depth == 1 else '##'} {heading}" if heading else ""
-        text = tidy(self._inline(block.pieces, floats))
+        text = self._tidied(self._inline(block.pieces, floats))
         if not block.float:
             return text
         caption = captioned(block.head, text)
@@ -102,11 +110,12 @@ class S2Paper:
 
     def _label(self, block: Block) -> None:
         """Put only the label, from before the caption or its beginning, into `head`, and the legend into `pieces`."""
-        label, before, pieces = "", tidy(block.head), block.pieces
+        label, before, pieces = "", self._tidied(block.head), block.pieces
         if match := LABEL.match(before):
             label, before = match.group(), before[match.end() :].lstrip(AFTER_LABEL)
         first = pieces[0].lstrip() if pieces and isinstance(pieces[0], str) else ""
         if (match := LABEL.match(first)) and (not label or _number(match.group()) == _number(label)):
+            self._account.leave_out("label", match.group() if label else "")
             label = label or match.group()
             pieces = [first[match.end() :].lstrip(AFTER_LABEL), *pieces[1:]]
         if before and before[-1] not in ".?!:":
@@ -116,8 +125,11 @@ class S2Paper:
 
     # Running text -----------------------------------------------------------------------------------------------------
 
+    def _tidied(self, text: str) -> str:
+        return tidy(unescaped(text, self._account.ledger))
+
     def _plain(self, pieces: Pieces) -> str:
-        return tidy("".join(GONE if _is(piece, "bibref") else _words(piece) for piece in pieces))
+        return self._tidied("".join(GONE if _is(piece, "bibref") else _words(piece) for piece in pieces))
 
     def _inline(self, pieces: Pieces, floats: Mapping[str, tuple[str, str]]) -> str:
         parts = []
@@ -127,12 +139,17 @@ class S2Paper:
             elif piece.kind == "bibref":
                 names = [*self._between(pieces, place), piece.target]
                 shown = [self._cited[name] for name in names if self._cited.get(name)]
+                self._account.leave_out("citation", _written(pieces, place))
+                self._account.write("citation", " ".join(shown))
                 parts.append(" ".join(pair("bib_ref", cited) for cited in shown) or GONE)
             elif piece.kind == "formula":
                 parts.append(_formula(piece))
             else:
                 shown_float = pointer(*floats[piece.target], piece.text) if piece.target in floats else ""
-                parts.append(pair("fig_ref", shown_float) if shown_float else piece.text)
+                more = f"{piece.text} " if says_more(piece.text) else ""
+                parts.append(more + pair("fig_ref", shown_float) if shown_float else piece.text)
+                self._account.leave_out("pointer", piece.text if shown_float and not more else "")
+                self._account.write("pointer", shown_float)
         return "".join(parts)
 
     def _between(self, pieces: Pieces, place: int) -> list[str]:
@@ -173,8 +190,10 @@ class S2Paper:
 class _Cutter:
     """Sweeps over a text once, stopping where a span begins or ends."""
 
-    def __init__(self, text: str, by_kind: dict[str, list[Span]]) -> None:
+    def __init__(self, text: str, by_kind: dict[str, list[Span]], account: Account) -> None:
         self._text = text
+        self._account = account
+        self._works = {entry.named("id") for entry in by_kind["bibentry"]}
         self._spans = by_kind
         self._blocks: list[Block] = []
         self._running: Pieces = []
@@ -188,6 +207,7 @@ class _Cutter:
 
     def cut(self) -> list[Block]:
         cursor = begin = self._begin()
+        self._account.leave_out("front_matter", self._text[:begin])
         for offset, opens, kind, span in self._events():
             # Text before the beginning is front matter; a span that starts there counts from the beginning on.
             if offset > cursor:
@@ -217,6 +237,8 @@ class _Cutter:
 
     def _feed(self, chunk: str) -> None:
         if self._left_out:
+            rule = next(rule for kind, rule in LEFT_OUT.items() if self._open[kind])
+            self._account.leave_out(rule, chunk)
             return
         if self._inline is not None:
             self._inside.append(chunk)
@@ -250,6 +272,7 @@ class _Cutter:
         elif self._float is None:
             self._flush()
             if kind == "abstract":
+                self._account.write("heading", "Abstract")
                 self._blocks.append(Block(["Abstract"], depth=1, in_abstract=True))
 
     def _leave(self, kind: str, span: Span) -> None:
@@ -280,8 +303,15 @@ class _Cutter:
         if self._inline is not None:
             kind, span = self._inline
             target = DISPLAY if kind == "formula" and self._is_between_blocks() else span.named("ref_id")
-            self._running.append(Mark(kind, target, " ".join("".join(self._inside).split())))
+            inside = "".join(self._inside)
+            self._running.append(Mark(kind, target, " ".join(inside.split())) if self._is_mark(kind, span) else inside)
             self._inline, self._inside = None, []
+
+    def _is_mark(self, kind: str, span: Span) -> bool:
+        """Whether a span is what it is called. A formula may be anything but half a number."""
+        if kind == "bibref":
+            return is_citation(self._text, span, span.named("ref_id") in self._works)
+        return not is_cut(self._text, span) if kind == "formula" else is_reference(self._text, span)
 
     def _take(self) -> Pieces:
         self._mark()
@@ -309,6 +339,7 @@ class _Cutter:
         # What follows the caption within a figure is a note, or text from the picture.
         rest = self._take()
         head = "".join(map(_words, rest if self._head is None else self._head))
+        self._account.leave_out("figure_text", "" if self._head is None else "".join(map(_words, rest)))
         kind = "table" if span.named("type") == "table" or span.named("id").startswith("tab") else "fig"
         in_abstract = self._open["abstract"] > 0
         name = span.named("id")
@@ -322,6 +353,13 @@ def _is(piece: str | Mark, kind: str) -> bool:
 
 def _words(piece: str | Mark) -> str:
     return piece if isinstance(piece, str) else piece.text
+
+
+def _written(pieces: Pieces, place: int) -> str:
+    """The text of a citation, with the citation and the dash before it where it ends a range."""
+    before, dash, last = pieces[max(place - 2, 0) : place + 1] if place > 1 else ("", "", pieces[place])
+    is_range = _is(before, "bibref") and dash in DASHES
+    return "".join(map(_words, (before, dash, last))) if is_range else _words(last)
 
 
 def _number(label: str) -> str:

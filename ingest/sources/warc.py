@@ -3,18 +3,21 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
+from ingest.fidelity.crude import page_text, pdf_characters
+from ingest.fidelity.ledger import Ledger
 from ingest.pages.charset import decode
 from ingest.pages.extract import extract
 from ingest.pages.grobid import grobid_or_pdf_text, server_url
 from ingest.pages.page import Page, PageNote
 from ingest.pages.pdf import pdf_text
 from ingest.raw_input import Pace, RawInput
-from ingest.records import Fallback, Note, Records, Rejected
+from ingest.records import Fallback, Note, Original, Records, Rejected
 from ingest.site import Site, load_site, site_file
 from ingest.sources.dates import utc
 from ingest.text.sitelines import site_pages
@@ -86,6 +89,8 @@ class _Group:
     pages: list[Page] = field(default_factory=list)
     size: int = 0
     lost: list[Rejected] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    """The records of the pages, for the audit; none where they are over `max_bytes` together."""
 
 
 def read_warc(path: Path, name: str, settings: WarcInput) -> Records:
@@ -150,25 +155,30 @@ def _add(group: _Group, record: Record, native: str, site: Site, settings: WarcI
         return
     group.pages.append(page)
     group.size += len(page.text)
+    group.records.append(record)
+    if sum(len(kept.block) for kept in group.records) > settings.max_bytes:
+        group.records.clear()
 
 
-def _page(record: Record, site: Site, settings: WarcInput) -> Page | Drop:
+def _page(record: Record, site: Site, settings: WarcInput, ledger: Ledger | None = None) -> Page | Drop:
     kind = record.headers["warc-type"]
     if kind == "continuation":
         return Drop(Reason.NOT_A_PAGE, f"segment {record.headers.get('warc-segment-number', '?'):.20} of a cut record")
     try:
-        payload = (
-            read_payload(record.block, settings.max_bytes)
-            if kind == "response"
-            else bare_payload(record.block, record.headers.get("content-type", ""))
-        )
+        payload = _payload(record, settings)
     except PayloadError as error:
         return Drop(Reason.MALFORMED_WARC, str(error))
     if payload.status != 200:
         return Drop(Reason.NOT_A_PAGE, f"status {payload.status}")
-    page = _content(payload, kind, site, settings)
+    page = _content(payload, kind, site, settings, ledger)
     notes = (*_truncated(record), *payload.notes)
     return page if isinstance(page, Drop) else replace(page, notes=(*page.notes, *notes))
+
+
+def _payload(record: Record, settings: WarcInput) -> Payload:
+    if record.headers["warc-type"] == "response":
+        return read_payload(record.block, settings.max_bytes)
+    return bare_payload(record.block, record.headers.get("content-type", ""))
 
 
 def _truncated(record: Record) -> Iterator[PageNote]:
@@ -179,15 +189,35 @@ def _truncated(record: Record) -> Iterator[PageNote]:
         yield PageNote("truncated", "only the first segment of a cut record is read")
 
 
-def _content(payload: Payload, kind: str, site: Site, settings: WarcInput) -> Page | Drop:
+def _content(payload: Payload, kind: str, site: Site, settings: WarcInput, ledger: Ledger | None) -> Page | Drop:
     if kind == "conversion" and payload.type in TEXT:
         text = decode(payload.body, payload.charset)
         return text if isinstance(text, Drop) else Page(None, text)
-    if payload.type in PDF or (payload.type in UNKNOWN and b"%PDF-" in payload.body[:1024]):
-        return grobid_or_pdf_text(payload.body, settings.grobid) if settings.grobid else pdf_text(payload.body)
+    if _is_pdf(payload):
+        if settings.grobid:
+            return grobid_or_pdf_text(payload.body, settings.grobid)
+        return pdf_text(payload.body, ledger=ledger)
     if payload.type not in HTML:
         return Drop(Reason.NOT_A_PAGE, f"Content-Type {payload.type!r:.80} is neither HTML nor PDF")
-    return extract(payload.body, site.content, site.title, payload.charset)
+    return extract(payload.body, site.content, site.title, payload.charset, ledger)
+
+
+def _is_pdf(payload: Payload) -> bool:
+    return payload.type in PDF or (payload.type in UNKNOWN and b"%PDF-" in payload.body[:1024])
+
+
+def _original(group: _Group, site: Site, settings: WarcInput, ledger: Ledger) -> str:
+    """All text of a document's pages, crudely, and what extraction and the site's rules change in it."""
+    texts = []
+    for record in group.records:
+        _page(record, site, settings, ledger)
+        payload = _payload(record, settings)
+        body = payload.body
+        texts.append(pdf_characters(body) if _is_pdf(payload) else page_text(body, payload.charset, ledger))
+    for page in group.pages[1:]:
+        ledger.write("chapter_title", page.title or "")
+    site_pages(_under_headings(group.pages), site.clean, ledger)
+    return "\n".join(texts)
 
 
 def _results(group: _Group, site: Site, settings: WarcInput) -> Records:
@@ -199,6 +229,8 @@ def _results(group: _Group, site: Site, settings: WarcInput) -> Records:
     if not isinstance(document, Rejected):
         yield from (Fallback(group.url, page.fallback) for page in group.pages if page.fallback is not None)
         yield from (Note(group.url, *note) for note in _notes(group.pages))
+        if group.records:
+            yield Original(partial(_original, group, site, settings))
     yield document
 
 

@@ -5,6 +5,7 @@ from io import BufferedIOBase
 
 from lxml import etree
 
+from ingest.sources.paper_text import SIGNS, foreign
 from lake.decision import Reason, RecordError
 
 ENTITY = b"<!ENTITY"
@@ -44,6 +45,13 @@ def name_characters(element: etree._Element) -> None:
         else:
             parent.text = (parent.text or "") + text
         parent.remove(node)
+
+
+def take_out_signs(element: etree._Element) -> None:
+    """Remove the signs that stand for marks while a text is made from the authors' text."""
+    if SIGNS.search("".join(element.itertext())):
+        for node in element.iter():
+            node.text, node.tail = (text and foreign(text) for text in (node.text, node.tail))
 
 
 class GuardedStream:

@@ -16,6 +16,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from ingest.text.language import CORPORA
 from ingest.text.marks import without_marks
 from ingest.text.repetition import LONGEST, Ngrams, ngrams, repeats
+from ingest.text.tables import Parts, parts, words_of
 from lake.config import Settings
 from lake.decision import Drop, Reason
 
@@ -43,21 +44,23 @@ REFERENCES = re.compile(r"(?:\[\d[\d,;– -]{0,40}\]){1,20}$")
 """Numbers of references may follow the sign that ends a sentence: “in the brain.[1][2]”."""
 
 HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
+SECTION = re.compile(r"^#{1,6} .*$", re.MULTILINE)
 PARAGRAPHS = re.compile(r"\n{2,}")
 LETTER = re.compile(r"[^\W\d_]")
 
 
 class Text:
     """A body as rules measure it: `prose` has no marks of a paper's format, none of what they bring in, and no signs of
-    headings.
+    headings. `words` are the author's: without borders of cells and the signs of items.
     """
 
     def __init__(self, body: str) -> None:
         marked = without_marks(body)
         self.headings = len(HEADING.findall(marked))
         self.prose = HEADING.sub("", marked)
-        self.words = self.prose.split()
         self.lines = [bare for line in self.prose.split("\n") if (bare := line.strip())]
+        self.words = [word for line in self.lines for word in words_of(line)]
+        self._marked = marked
         self._ngrams: list[Ngrams] = []
         self._more_ngrams = ngrams(self.words)
 
@@ -67,13 +70,36 @@ class Text:
     def of_lines(self, holds: Callable[[str], bool]) -> float:
         return sum(map(holds, self.lines)) / len(self.lines)
 
+    def junk(self, rule: "LineRule") -> float:
+        """The share of lines that show a page to be no content. One such line below a table is the page's footer."""
+        lines = sum(map(LINE_RULES[rule], self.lines))
+        return (lines - self.of_tables) / len(self.lines) if lines else 0.0
+
+    @cached_property
+    def _parts(self) -> Parts:
+        return parts(self._marked)
+
+    @property
+    def of_tables(self) -> bool:
+        return self._parts.of_tables
+
+    @cached_property
+    def without_tables(self) -> "Text | None":
+        """The prose by itself; None where rows and items have more words than it."""
+        prose, listed = self._parts
+        return None if self.of_tables else Text("\n\n".join(prose)) if listed else self
+
     @cached_property
     def different(self) -> Counter[str]:
         return Counter(self.words)
 
     @cached_property
     def repeated_lines(self) -> tuple[float, float]:
-        return repeats(self.lines)
+        """In tables a row may recur below another heading, where it tells of something else."""
+        if not self.of_tables:
+            return repeats(self.lines)
+        sections = SECTION.split(self._marked)
+        return repeats(*([bare for line in part.split("\n") if (bare := line.strip())] for part in sections))
 
     @cached_property
     def repeated_paragraphs(self) -> tuple[float, float]:
@@ -88,7 +114,10 @@ class Text:
 
 
 class Check(NamedTuple):
-    """One bound to hold a text against, of `n`-grams where `n` is not 0; `measure` may add a quote for the evidence."""
+    """One bound to hold a text against, of `n`-grams where `n` is not 0; `measure` may add a quote for the evidence.
+
+    Without `tables` it is for prose, and rows of tables and items of lists break it for nobody.
+    """
 
     name: str
     reason: Reason
@@ -96,6 +125,7 @@ class Check(NamedTuple):
     most: float | None
     measure: Callable[[Text], float | tuple[float, str]]
     n: int = 0
+    tables: bool = False
 
 
 class Measure(NamedTuple):
@@ -117,21 +147,25 @@ class Rule:
         measure: Measures a text, or a text, n and the bound where there is one by n.
         reason: Why a text that breaks the bound is dropped. By default it is the reason named like the field.
         least: Whether the bound is the least value. Otherwise it is the most, and a pair is both.
+        tables: Whether it judges tables and lists, too, because it finds what no content is. The other rules are made
+            for prose.
         medical: The bound for medical corpora, where it is not the one for the web.
     """
 
     measure: Callable[..., float | tuple[float, str]]
     reason: Any = None
     least: bool = False
+    tables: bool = False
     medical: Any = WEB
 
     def checks(self, key: str, bound: Any) -> Iterator[Check]:
         if isinstance(bound, dict):
             for n, most in bound.items():
-                yield Check(f"{key}.{n}", self.reason, None, most, partial(self.measure, n=n, most=most), n)
+                measure = partial(self.measure, n=n, most=most)
+                yield Check(f"{key}.{n}", self.reason, None, most, measure, n, self.tables)
         elif bound is not None:
             least, most = bound if isinstance(bound, tuple) else (bound, None) if self.least else (None, bound)
-            yield Check(key, self.reason, least, most, self.measure)
+            yield Check(key, self.reason, least, most, self.measure, tables=self.tables)
 
 
 def _ends(line: str) -> bool:
@@ -182,28 +216,34 @@ class QualitySettings(Settings):
     Shares are from 0 to 1. Where no value is published (shares of javascript and policy lines, which C4 removes line by
     line) the default is this project's. The first rule that a text breaks drops it, so cheap ones come first. Medical
     bounds drop no document of the real corpora that is worth reading, but still drop what repeats itself from end to
-    end: lists and dosing tables have figures and no sentences, and reference texts say things twice.
+    end, for reference texts say things twice.
+
+    Most rules are made for prose. A text breaks them only if its prose alone does, too, and one with more words in rows
+    of tables and items of lists than in prose breaks none of them: it has figures and no sentences. Rules with `tables`
+    judge all text.
     """
 
-    words: Annotated[Count, Rule(lambda text: len(text.words), Reason.TOO_LONG, medical=None)] = 100_000
+    words: Annotated[Count, Rule(lambda text: len(text.words), Reason.TOO_LONG, tables=True, medical=None)] = 100_000
     """The most words (Gopher). The least is `clean.length`."""
-    curly_brackets: Annotated[Count, Rule(lambda text: text.prose.count("{"), Reason.CURLY_BRACKET, medical=None)] = 0
+    curly_brackets: Annotated[
+        Count, Rule(lambda text: text.prose.count("{"), Reason.CURLY_BRACKET, tables=True, medical=None)
+    ] = 0
     """The most `{` (C4: none)."""
-    lorem_ipsum: Annotated[Count, Rule(lambda text: text.prose.lower().count("lorem ipsum"))] = 0
+    lorem_ipsum: Annotated[Count, Rule(lambda text: text.prose.lower().count("lorem ipsum"), tables=True)] = 0
     """The most times that "lorem ipsum" occurs (C4: none)."""
     hashes: Annotated[Rate, Rule(lambda text: text.per_word("#"), Reason.SYMBOLS)] = 0.1
     """The most `#` per word (Gopher)."""
     ellipses: Annotated[Rate, Rule(lambda text: text.per_word(*ELLIPSES), Reason.SYMBOLS)] = 0.1
     """The most `...` per word (Gopher)."""
     bullet_lines: Annotated[
-        Share, Rule(lambda text: text.of_lines(lambda line: line.startswith(BULLETS)), medical=None)
+        Share, Rule(lambda text: text.of_lines(lambda line: line.startswith(BULLETS)), tables=True, medical=None)
     ] = 0.9
     """The largest share of lines that begin with a bullet (Gopher)."""
     ellipsis_lines: Annotated[Share, Rule(lambda text: text.of_lines(lambda line: line.endswith(ELLIPSES)))] = 0.3
     """The largest share of lines that end with `...` (Gopher)."""
-    javascript_lines: Annotated[Share, Rule(lambda text: text.of_lines(LINE_RULES["javascript"]))] = 0.1
+    javascript_lines: Annotated[Share, Rule(lambda text: text.junk("javascript"), tables=True)] = 0.1
     """The largest share of lines with the word javascript."""
-    policy_lines: Annotated[Share, Rule(lambda text: text.of_lines(LINE_RULES["policy"]))] = 0.1
+    policy_lines: Annotated[Share, Rule(lambda text: text.junk("policy"), tables=True)] = 0.1
     """The largest share of lines about cookies, a privacy policy or terms of use."""
     terminal_lines: Annotated[Share, Rule(_ended, Reason.NO_TERMINAL_PUNCTUATION, least=True, medical=None)] = 0.12
     """The least share of lines, headings apart, that end like a sentence (FineWeb)."""
@@ -215,10 +255,10 @@ class QualitySettings(Settings):
     """How many of the, be, to, of, and, that, have, with occur at least (Gopher)."""
     sentences: Annotated[Count, Rule(_sentences, Reason.FEW_SENTENCES, least=True, medical=None)] = 3
     """The least sentences (C4)."""
-    duplicate_lines: Annotated[Share, Rule(lambda text: text.repeated_lines[0], medical=None)] = 0.3
+    duplicate_lines: Annotated[Share, Rule(lambda text: text.repeated_lines[0], tables=True, medical=None)] = 0.3
     """The largest share of lines that occurred before in the text (Gopher, like the five that follow)."""
     duplicate_line_characters: Annotated[
-        Share, Rule(lambda text: text.repeated_lines[1], Reason.DUPLICATE_LINES, medical=0.5)
+        Share, Rule(lambda text: text.repeated_lines[1], Reason.DUPLICATE_LINES, tables=True, medical=0.5)
     ] = 0.2
     """The largest share of characters in such lines."""
     duplicate_paragraphs: Annotated[Share, Rule(lambda text: text.repeated_paragraphs[0], medical=None)] = 0.3
@@ -285,20 +325,28 @@ def measures(body: str, settings: QualitySettings) -> Iterator[Measure]:
     rules = rules_of(type(settings)).items()
     checks = [check for key, rule in rules for check in rule.checks(key, getattr(settings, key))]
     for check in sorted(checks, key=lambda check: check.n):
-        measured = check.measure(text)
-        value, quote = measured if isinstance(measured, tuple) else (measured, "")
-        yield Measure(check.name, value, _drop(check, value, quote))
+        value, drop = _held(check, text)
+        if drop is not None and not check.tables:
+            prose = text.without_tables
+            if prose is None:
+                drop = None
+            elif prose is not text:
+                value, drop = _held(check, prose)
+        yield Measure(check.name, value, drop)
 
 
-def _drop(check: Check, value: float, quote: str) -> Drop | None:
+def _held(check: Check, text: Text) -> tuple[float, Drop | None]:
+    """A text's value, and the drop where that breaks the bound."""
+    measured = check.measure(text)
+    value, quote = measured if isinstance(measured, tuple) else (measured, "")
     if check.least is not None and value < check.least:
         bound = f"at least {check.least:g}"
     elif check.most is not None and value > check.most:
         bound = f"at most {check.most:g}"
     else:
-        return None
-    value = round(value, 4)
-    return Drop(check.reason, f"{check.name}={value:g}, {bound}{quote and f': {quote}'}", value)
+        return value, None
+    score = round(value, 4)
+    return value, Drop(check.reason, f"{check.name}={score:g}, {bound}{quote and f': {quote}'}", score)
 
 
 def keep_lines(body: str, which: tuple[LineRule, ...]) -> tuple[str, dict[LineRule, int]]:

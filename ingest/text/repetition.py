@@ -31,18 +31,20 @@ class Ngrams(NamedTuple):
     repeats: float
 
 
-def repeats(items: Sequence[str]) -> tuple[float, float]:
-    """The share of items, and of their characters, that occurred earlier in the list."""
-    seen: set[str] = set()
-    again = characters = total = 0
-    for item in items:
-        total += len(item)
-        if item in seen:
-            again += 1
-            characters += len(item)
-        else:
-            seen.add(item)
-    return again / max(len(items), 1), characters / max(total, 1)
+def repeats(*lists: Sequence[str]) -> tuple[float, float]:
+    """The share of items, and of their characters, that occurred earlier in their list."""
+    again = characters = number = total = 0
+    for items in lists:
+        seen: set[str] = set()
+        for item in items:
+            number += 1
+            total += len(item)
+            if item in seen:
+                again += 1
+                characters += len(item)
+            else:
+                seen.add(item)
+    return again / max(number, 1), characters / max(total, 1)
 
 
 def ngrams(words: Sequence[str]) -> Iterator[Ngrams]:

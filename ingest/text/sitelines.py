@@ -8,9 +8,12 @@ is never a heading, so a table of contents neither starts nor ends a text. `drop
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby, islice
 
+from ingest.fidelity.ledger import Ledger
 from ingest.site import SiteCleaning
 from ingest.text.normalise import normalise
+from ingest.text.references import references
 
 PROSE = 10
 """A line with more words than this is prose. Headings before any prose are in the contents and stop no text."""
@@ -30,25 +33,37 @@ BULLET = "- "
 NUMBER = re.compile(r"(?:\d{1,3}(?:\.\d{1,3})*[.)]?|[A-Za-z][.)])\s+(?=\S)")
 
 IMAGE = re.compile(r"!\[([^\[\]\n]{0,300})\]\([^()\s]{0,2000}\)")
-LINK = re.compile(r"(?<!!)\[([^\[\]\n]{1,300})\]\((?:https?:|mailto:|/|#|\.)[^()\s]{0,2000}\)")
+LINK = re.compile(r"(?<!!)\[([^\[\]\n]{1,300})\]\(((?:https?:|mailto:|/|#|\.)[^()\s]{0,2000})\)")
 URL = re.compile(r"(?:\b(?:https?|ftp)://|\bwww\.(?=\w))[^\s<>\"]*[^\s<>\"'.,;:!?()\[\]]/?", re.IGNORECASE)
-BRACKETS = re.compile(r"([\[\]])")
-# References have few letters, in lower case: [18F] is an isotope, [24h] a time.
-NUMBERS = re.compile(r"(?i:refs?\.? ?|references? )?\d{1,4}[a-c]?(?: ?[,;–—-] ?\d{1,4}[a-c]?)*")
-EDITORIAL = re.compile(r"edit|citation needed|clarification needed|note \d+|link|pdf|external link", re.IGNORECASE)
-# Brackets after these hold an interval, which is a finding and not a reference.
-INTERVAL = re.compile(r"(?:\bCI|\bIQR|\brange|\binterval|[=<>≤≥])[\s:,=]*$", re.IGNORECASE)
-UNIT = re.compile(
-    r"(?:%|°[CF]?|(?:\b|/)(?:[mkµμn]?g|mcg|[dmµμ]?[lL]|[cmkµμ]?m[23²³]?|mm ?Hg|[mµμn]?mol|m?IU|kPa|m?Eq|min)(?:/\w+)*)"
-    r"\)?[\s:,=|]*$"
+TO_REFERENCE = re.compile(r"#(?:.*(?:ref|bib|cit|note|fn)|[a-z]{0,3}\d)", re.IGNORECASE)
+NAMED = re.compile(
+    r"\[ ?(?:edit|citation needed|clarification needed|note \d+|link|pdf|external link"
+    r"|(?:refs?\.? ?|references? )\d{1,4}[a-c]?(?: ?[,;–—-] ?\d{1,4}[a-c]?)*) ?\]",
+    re.IGNORECASE,
 )
-PAIR = re.compile(r"(\d{1,3}(?:,\d{3})+|\d{1,4}) ?[,;–—-] ?(\d{1,3}(?:,\d{3})+|\d{1,4})")
-VALUE = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
+"""Brackets that say themselves that they hold no finding."""
+
 HOLLOW = re.compile(rf"\([\s,;.:]*{GAP}[\s,;.:{GAP}]*\)")
 GAP_AT_END = re.compile(rf"(?: +|(?<!{GAP})){GAP}++(?=[\s.,;:!?)\]]|$)")
 
+DOSE = re.compile(
+    r"\d ?(?:%|°|(?:[mkµμn]?g|mcg|[dmµμ]?l|[mµμnp]?mol|[mµμ]?iu|kpa|m?eq|mm ?hg|units?|tablets?|drops?|puffs?)\b)"
+    r"|[<>≤≥] ?\d|\bcontraindicat|\b(?:do not|never) (?:give|take|use|start|stop|administer|prescribe)\b"
+    r"|\b(?:warning|caution):",
+    re.IGNORECASE,
+)
+"""A dose, a finding or a warning. Front matter, credits and what a page links to have none, so a section that has one
+is content, whatever its heading says. Reference lists are the exception, for titles of works have doses."""
+
+WORKS = re.compile(r"reference|source|bibliograph|literature|citation", re.IGNORECASE)
+APPENDIX = re.compile(r"(?:appendi(?:x|ces)|annex(?:es?)?|(?:table|box) \d+)\b", re.IGNORECASE)
+"""What may follow the references of a guideline, often without a heading's mark, and is content."""
+
 # A plus or a minus in a cell is a result, so only a border such as +---+---+ is removed.
-RULE = re.compile(r"(?=[-=_*~|:\s]+$).*[-=_*~]{3}.*|[:\s]*\|[|:\s]*|\+(?:[-=]{3,}\+)+")
+RULE = re.compile(
+    r"(?=[-=_*~\s]+$).*[-=_*~]{3}.*|[:\s]*\|[|:\s]*|\|?(?:\s*(?::-+:?|-+:|[-=]{3,})\s*\|)*\s*(?::-+:?|-+:|[-=]{3,})\s*\|?"
+    r"|\+(?:[-=]{3,}\+)+"
+)
 LABEL = re.compile(
     r"(?:fig(?:ure)?|table|box|image|photo|video|chart)s?\.? ?(?:[a-z]?\d{1,3}(?:\.\d{1,2})*[a-z]?|[ivx]{1,4})?[.:]?"
     r"|(?:(?:view|see|show|open|download|click to|tap to) )?(?:the )?(?:full|larger?|enlarged?|original)?[ -]?"
@@ -56,32 +71,36 @@ LABEL = re.compile(
     r"|open in (?:a )?new (?:tab|window)|(?:click to )?enlarge",
     re.IGNORECASE,
 )
-LONELY = re.compile(r"[-*•]+|#+")
+LONELY = re.compile(r"[*•]+|#+")
 
 
-def site_pages(pages: Iterable[str], rules: SiteCleaning) -> str:
-    """The text of a document of several pages, such as chapters, after the rules for sections and lines. Idempotent.
+def site_pages(pages: Iterable[str], rules: SiteCleaning, ledger: Ledger | None = None) -> str:
+    """The text of a document of several pages, such as chapters, after the rules for sections and lines.
 
-    Each page starts and stops by itself. For all sites, URLs are removed, but the words of a link stay. References in
-    brackets (`[3]`, `[4–6, 9]`, `[edit]`) are removed. Possible findings stay: rows of numbers, isotopes (`[18F]FDG`),
-    intervals (`95% CI [12, 45]`, `34 [22–45] years`). Lines that are only the label of a figure or table, a table's
-    border or a lone mark are removed. The topmost headings get `#`, the deepest `###`. The result is in normal form
-    (ingest.text.normalise).
+    Each page starts and stops by itself. For all sites, URLs are removed, but the words of a link stay. Brackets that
+    name a reference or an editor's mark (`[ref 3]`, `[edit]`) are removed, and numbers in brackets where the document
+    shows that they count references (ingest.text.references). Lines that are only the label of a figure or table, a
+    table's border or a lone mark are removed. The topmost headings get `#`, the deepest `###`. The result is in normal
+    form (ingest.text.normalise). A ledger gets what each rule removes.
     """
-    texts = ("\n".join(_kept(_tidied(normalise(page).split("\n")), rules)) for page in pages)
-    return normalise("\n".join(_levelled("\n\n".join(texts).split("\n"))))
+    texts = [list(_tidied(normalise(page).split("\n"), ledger)) for page in pages]
+    whole = _without_references([line for text in texts for line in text], ledger)
+    kept: list[str] = []
+    for text in texts:
+        kept += ["", *_kept(list(islice(whole, len(text))), rules, ledger)]
+    return normalise("\n".join(_levelled(normalise("\n".join(kept)).split("\n"))))
 
 
 # Common rules --------------------------------------------------------------------------------------------------------
 
 
-def _tidied(lines: Iterable[str]) -> Iterator[str]:
+def _tidied(lines: Iterable[str], ledger: Ledger | None) -> Iterator[str]:
     for line in lines:
-        tidy = normalise(_stable(_without_links, line)) if _may_link(line) else line
+        tidy = normalise(_without_links(line, ledger)) if _may_link(line) else line
         if not tidy:
             if not line:
                 yield ""
-        elif not _is_remains(tidy):
+        elif tidy == line or tidy.strip("-"):
             yield tidy
 
 
@@ -89,70 +108,51 @@ def _may_link(line: str) -> bool:
     return "[" in line or "://" in line or "www." in line.lower()
 
 
-def _stable(change: Callable[[str], str], line: str) -> str:
+def _without_links(line: str, ledger: Ledger | None) -> str:
+    def gone(rule: str) -> Callable[[re.Match[str]], str]:
+        def leave_out(match: re.Match[str]) -> str:
+            _enter(ledger, rule, match[0])
+            return GAP
+
+        return leave_out
+
+    def image(match: re.Match[str]) -> str:
+        # An image may stand for a sign, such as ≥.
+        return match[1] if match[1].strip() and not any(map(str.isalnum, match[1])) else gone("image")(match)
+
+    def link(match: re.Match[str]) -> str:
+        if match[1].strip().isdigit() and TO_REFERENCE.match(match[2]):
+            return gone("reference")(match)
+        _enter(ledger, "url", match[2])
+        return match[1]
+
     for _ in range(PASSES):
-        changed = change(line)
+        changed = LINK.sub(link, IMAGE.sub(image, line))
+        changed = URL.sub(gone("url"), NAMED.sub(gone("reference"), changed))
         if changed == line:
             break
-        line = changed
+        line = _closed(changed)
     return line
 
 
-def _without_links(line: str) -> str:
-    line = LINK.sub(_words, IMAGE.sub(GAP, line))
-    line = URL.sub(GAP, _without_references(line))
-    if GAP not in line:
-        return line
-    return GAP_AT_END.sub("", HOLLOW.sub(GAP, line)).replace(GAP, "").strip()
+def _closed(line: str) -> str:
+    """The line with blanks and round brackets tidied where something was removed."""
+    return GAP_AT_END.sub("", HOLLOW.sub(GAP, line)).replace(GAP, "").strip() if GAP in line else line
 
 
-def _words(link: re.Match[str]) -> str:
-    return GAP if NUMBERS.fullmatch(link[1]) else link[1]
-
-
-def _without_references(line: str) -> str:
-    """The line without innermost brackets that hold references. Linear, since it sees each piece once."""
-    if "[" not in line:
-        return line
-    pieces: list[str] = []
-    opened: list[int] = []
-    split = BRACKETS.split(line)
-    for piece, after in zip(split, [*split[1:], ""], strict=True):
-        if piece == "[":
-            opened.append(len(pieces))
-        elif piece == "]" and opened:
-            start = opened.pop()
-            inside = "".join(pieces[start + 1 :]).strip(f" {GAP}")
-            before = pieces[start - 1] if start else ""
-            if _is_reference(inside, before[-20:], after[:1]):
-                del pieces[start:]
-                piece = GAP
-            else:
-                opened.clear()  # the brackets around these hold more than a reference
-        pieces.append(piece)
-    return "".join(pieces)
-
-
-def _is_reference(inside: str, before: str, after: str) -> bool:
-    """Whether brackets surely hold a reference: a mark that stays costs less than a finding that is lost."""
-    if EDITORIAL.fullmatch(inside):
-        return True
-    return bool(NUMBERS.fullmatch(inside)) and not (
-        after.isalpha() or INTERVAL.search(before) or _may_be_interval(inside, before)
-    )
-
-
-def _may_be_interval(inside: str, before: str) -> bool:
-    """Two numbers after a unit, or around a value before them. A single number, as in `2010 [3]`, is a reference."""
-    pair = PAIR.fullmatch(inside)
-    if pair is None:
-        return False
-    low, high = map(_number, pair.groups())
-    return bool(UNIT.search(before)) or any(low <= _number(value) <= high for value in VALUE.findall(before))
-
-
-def _number(digits: str) -> float:
-    return float(digits.replace(",", ""))
+def _without_references(lines: list[str], ledger: Ledger | None) -> Iterator[str]:
+    cuts = groupby(references(lines), key=lambda cut: cut[0])
+    cut, places = next(cuts, (-1, iter(())))
+    for at, line in enumerate(lines):
+        if at == cut:
+            done, pieces = 0, []
+            for _, start, end in places:
+                _enter(ledger, "reference", line[start:end])
+                pieces += [line[done:start], GAP]
+                done = end
+            cut, places = next(cuts, (-1, iter(())))
+            line = _closed("".join([*pieces, line[done:]]))
+        yield line
 
 
 def _is_remains(line: str) -> bool:
@@ -160,33 +160,71 @@ def _is_remains(line: str) -> bool:
     return bool(LONELY.fullmatch(line) or RULE.fullmatch(line) or LABEL.fullmatch(HEADING.sub("", bare, count=1)))
 
 
+def _enter(ledger: Ledger | None, rule: str, text: str) -> None:
+    if ledger is not None:
+        ledger.leave_out(f"site:{rule}", text)
+
+
 # A site's rules ------------------------------------------------------------------------------------------------------
 
 
-def _kept(lines: Iterable[str], rules: SiteCleaning) -> Iterator[str]:
-    """The lines from start to stop, without dropped lines and skipped sections."""
-    every = list(lines)
-    start = next((at for at, line in enumerate(every) if _is_heading(line, rules.start_at)), 0)
-    half = sum(map(len, every[start:])) / 2
+def _kept(lines: list[str], rules: SiteCleaning, ledger: Ledger | None) -> Iterator[str]:
+    """The lines from start to stop, without dropped lines and skipped sections, but with what in these holds a dose."""
+    start = _start(lines, rules)
+    for line in lines[:start]:
+        _enter(ledger, "start_at", line)
+    half = sum(map(len, lines[start:])) / 2
     dropped = _beginnings(rules.drop)
     # A closing heading in the first half belongs to the front matter and only ends its section.
-    passed = 0
-    prose = False
-    skipping = 0
-    for line in every[start:]:
+    passed, skipping = 0, 0
+    prose = ended = False
+    left = ""
+    for at in range(start, len(lines)):
+        line = lines[at]
         level = _level(line)
         closing = prose and _is_heading(line, rules.stop_at)
-        if closing and passed >= half:
-            return
+        ended = ended or (closing and passed >= half)
         passed += len(line)
-        if skipping and level and level <= skipping:
-            skipping = 0
-        if not skipping and level:
-            skipping = ANY_LEVEL if closing else level if _is_heading(line, rules.skip) else 0
-        if closing or skipping or (dropped and dropped.match(_plain(line))):
+        appendix = ended and APPENDIX.match(_plain(line)) is not None
+        if level or (ended and (closing or appendix)):
+            if level and level <= skipping:
+                skipping = 0
+            if level and not skipping:
+                skipping = ANY_LEVEL if closing else level if _is_heading(line, rules.skip) else 0
+            left = "stop_at" if ended or closing else "skip" if skipping else ""
+            works = WORKS.search(line) is not None
+            if left and (appendix or (not works and _holds_dose(lines, at, rules))):
+                left = ""
+        rule = left or ("stop_at" if closing and not level and not ended else "")
+        if not rule and dropped and dropped.match(_plain(line)) and not DOSE.search(line):
+            rule = "drop"
+        elif not rule and _is_remains(line):
+            rule = "label"
+        if rule:
+            _enter(ledger, rule, line)
             continue
         prose = prose or len(line.split()) > PROSE
         yield line
+
+
+def _start(lines: list[str], rules: SiteCleaning) -> int:
+    """The first line of the text: the heading where it starts, unless a dose or a warning stands before that."""
+    for at, line in enumerate(lines):
+        if _is_heading(line, rules.start_at):
+            return at
+        if DOSE.search(line):
+            break
+    return 0
+
+
+def _holds_dose(lines: list[str], at: int, rules: SiteCleaning) -> bool:
+    """Whether a section has a dose or a warning before the next heading."""
+    for line in islice(lines, at + 1, None):
+        if _level(line) or _is_heading(line, rules.stop_at):
+            return False
+        if DOSE.search(line):
+            return True
+    return False
 
 
 def _beginnings(rules: tuple[str, ...]) -> re.Pattern[str] | None:

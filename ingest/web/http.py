@@ -23,8 +23,8 @@ CHUNK = 64 * 2**10
 ASIDE_BYTES = 2**20
 """Stored bytes of a body that is not a page: an error, a redirect, a file of the wrong type."""
 
-UNPACKED = ("gzip", "x-gzip", "deflate")
-"""Packings that are undone. The others were not requested."""
+UNPACKED = ("gzip", "x-gzip", "deflate", "br")
+"""Packings that are undone, though only gzip is requested."""
 
 TYPES: dict[Want, tuple[str, ...]] = {
     "html": HTML,
@@ -139,7 +139,8 @@ class Client:
         try:
             async with asyncio.timeout_at(until):
                 answer = _judged(message, response, answer, self._settings.max_bytes)
-                await self._receive(response, body, answer)
+                if await self._receive(response, body, answer):
+                    answer = replace(answer, truncated="unspecified")
         except FAULTS as error:
             miss, evidence, truncated = _failure(error, started)
             answer = replace(answer, truncated=truncated)
@@ -163,15 +164,19 @@ class Client:
             allow_redirects=False,
         )
 
-    async def _receive(self, response: aiohttp.ClientResponse, body: bytearray, answer: Answer) -> None:
+    async def _receive(self, response: aiohttp.ClientResponse, body: bytearray, answer: Answer) -> bool:
+        """Whether bytes follow the packed body, which are not part of it and cannot be read."""
         most = self._settings.max_bytes
         bound = most if _is_page(answer) else min(ASIDE_BYTES, most)
-        async for piece in _unpacked(response):
+        coding = _coding(response)
+        undo = Unpacker(coding) if coding in UNPACKED else None
+        async for piece in _unpacked(response, undo):
             body += piece
             if len(body) > bound:
                 evidence = f"cut off after {len(body):,} bytes; max_bytes is {most:,}"
                 del body[bound:]
                 raise _CutError(Miss.TOO_LARGE, evidence, "length")
+        return undo is not None and undo.trailing > 0
 
     def _session(self, private: bool) -> aiohttp.ClientSession:
         if private not in self._sessions:
@@ -246,17 +251,15 @@ def _failure(error: Exception, started: float) -> tuple[Miss, str, Truncated]:
     return miss, f"{type(error).__name__}: {cause or error}", "disconnect"
 
 
-async def _unpacked(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _unpacked(response: aiohttp.ClientResponse, undo: Unpacker | None) -> AsyncIterator[bytes]:
     """The body's bytes, at most CHUNK at once, however far a packed body would swell.
 
-    A packing that was not requested is not undone.
+    A packing that is not in UNPACKED is not undone.
     """
-    coding = _coding(response)
-    if coding not in UNPACKED:
+    if undo is None:
         async for piece in response.content.iter_chunked(CHUNK):
             yield piece
         return
-    undo = Unpacker(coding)
     empty = True
     try:
         async for packed in response.content.iter_chunked(CHUNK):

@@ -53,12 +53,15 @@ def read_payload(block: bytes, max_bytes: int) -> Payload:
         name, colon, value = line.partition(":")
         if colon:
             headers.setdefault(name.strip().lower(), value.strip())
-    if "chunked" in headers.get("transfer-encoding", "").lower():
-        body = _dechunk(body)
+    after = 0
+    transfer = [name.strip() for name in headers.get("transfer-encoding", "").lower().split(",")]
+    if "chunked" in transfer:
+        body, after = _dechunk(body)
     media, charset = _media(headers.get("content-type", ""))
     packed = len(body)
-    body, trailing = _unpack(body, headers.get("content-encoding", "").lower(), max_bytes)
-    notes = _lacks(headers, body, packed, trailing)
+    codings = [headers.get("content-encoding", "").lower(), *(name for name in transfer if name != "chunked")]
+    body, trailing = _unpack(body, ",".join(codings), max_bytes)
+    notes = _lacks(headers, body, packed, trailing + after)
     return Payload(int(words[1][:9]), headers, media, charset, body, notes)
 
 
@@ -74,8 +77,11 @@ def _media(content_type: str) -> tuple[str, str | None]:
     return media.strip(), charset and charset[1]
 
 
-def _dechunk(body: bytes) -> bytes:
-    """A chunked body in one piece. Some crawlers store it in one piece already; then it stays as it is."""
+def _dechunk(body: bytes) -> tuple[bytes, int]:
+    """A chunked body in one piece, and how many bytes follow its last chunk and trailers.
+
+    Some crawlers store it in one piece already; then it stays as it is.
+    """
     parts: list[bytes] = []
     place = 0
     while True:
@@ -86,10 +92,10 @@ def _dechunk(body: bytes) -> bytes:
             size = -1
         if size < 0 or end + 2 + size > len(body):
             if not parts:
-                return body
+                return body, 0
             raise PayloadError("a chunk of the body is missing")
         if size == 0:
-            return b"".join(parts)
+            return b"".join(parts), len(body[end:].partition(b"\r\n\r\n")[2])
         parts.append(body[end + 2 : end + 2 + size])
         place = end + 2 + size + 2
 
@@ -124,5 +130,5 @@ def _lacks(headers: dict[str, str], body: bytes, packed: int, trailing: int) -> 
     if length.isascii() and length.isdigit() and packed < int(length[:15]) and len(body) < int(length[:15]):
         notes.append(PageNote("truncated", f"{packed:,} of {int(length[:15]):,} bytes"))
     if trailing:
-        notes.append(PageNote("trailing bytes", f"{trailing:,} bytes after the packed body"))
+        notes.append(PageNote("trailing bytes", f"{trailing:,} bytes after the body"))
     return tuple(notes)

@@ -18,6 +18,9 @@ OTHER = "other"
 
 CHUNK = 64 * 2**10
 GZIP = b"\x1f\x8b\x08"
+ZSTANDARD = (b"\x28\xb5\x2f\xfd", b"\x5d\x2a\x4d\x18")
+"""How a .warc.zst begins: with a frame, or with its dictionary."""
+
 VERSION = b"WARC/1."
 LONGEST_LINE = 16 * 2**10
 MOST_HEADERS = 500
@@ -55,7 +58,9 @@ class _DamageError(RecordError):
 
 
 class _Bytes:
-    """The unpacked bytes of a file. No record continues from one gzip member into the next."""
+    """The unpacked bytes of a file. A record goes on in the next gzip member, where a whole file was packed in blocks,
+    unless that member begins with a record.
+    """
 
     def __init__(self, stream: BinaryIO, packed: bool) -> None:
         self._stream = stream
@@ -99,16 +104,20 @@ class _Bytes:
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
         return True
 
+    def _goes_on(self) -> bool:
+        """Whether the member that ended within a record is followed by one that holds more of it."""
+        return self._packed and self.next() and not self._buffer.startswith(VERSION)
+
     @property
     def offset(self) -> int:
         """Where a record begins: at its gzip member, or at its first byte."""
         return self.member if self._packed else self.member + self._place
 
     def take(self, size: int, keep: bool = True) -> bytes:
-        """The next `size` bytes of the member; empty without `keep`. Raises _DamageError if the member ends early."""
+        """The next `size` bytes of a record; empty without `keep`. Raises _DamageError if the record ends early."""
         parts: list[bytes] = []
         while size:
-            if self._place == len(self._buffer) and not self._fill():
+            if self._place == len(self._buffer) and not self._fill() and not self._goes_on():
                 raise _DamageError(Reason.TRUNCATED_FILE, f"{size:,} bytes of its Content-Length are missing")
             part = self._buffer[self._place : self._place + size]
             self._place += len(part)
@@ -117,12 +126,14 @@ class _Bytes:
                 parts.append(part)
         return b"".join(parts)
 
-    def line(self) -> bytes:
-        """A line with its end, of at most LONGEST_LINE bytes; empty at the end of the member."""
+    def line(self, within: bool = False) -> bytes:
+        """A line with its end, of at most LONGEST_LINE bytes; empty at the end of the member, unless it is `within` a
+        record.
+        """
         parts: list[bytes] = []
         room = LONGEST_LINE
         while room:
-            if self._place == len(self._buffer) and not self._fill():
+            if self._place == len(self._buffer) and not self._fill() and not ((within or parts) and self._goes_on()):
                 break
             end = self._buffer.find(b"\n", self._place, self._place + room) + 1
             part = self._buffer[self._place : end or self._place + room]
@@ -220,6 +231,8 @@ def _read(source: _Bytes, start: int, max_bytes: int) -> Record | Broken | None:
     line = source.line()
     if not line.strip():
         return None
+    if line.startswith(ZSTANDARD):
+        raise _DamageError(Reason.MALFORMED_WARC, "packed with Zstandard, which is not read here; unpack it: zstd -d")
     if not line.startswith(VERSION):
         raise _DamageError(Reason.MALFORMED_WARC, f"no record begins with {line[:40]!r}")
     headers = _headers(source)
@@ -242,7 +255,7 @@ def _read(source: _Bytes, start: int, max_bytes: int) -> Record | Broken | None:
 def _headers(source: _Bytes) -> dict[str, str]:
     headers: dict[str, str] = {}
     for _ in range(MOST_HEADERS):
-        line = source.line()
+        line = source.line(within=True)
         if not line.endswith(b"\n"):
             raise _DamageError(Reason.MALFORMED_WARC, f"its headers end in {line[-40:]!r}")
         if not (text := line.decode("utf-8", "replace").strip()):

@@ -15,6 +15,7 @@ from lake.config import Settings
 from lake.error import UserError
 from lake.marks import FORMAT_TOKENS
 from mixing.tokenizer.chatml import CHAT_TOKENS
+from mixing.tokenizer.plain import without_template
 from mixing.tokenizer.tokenizer import CONFIG, JSON, Tokenizer
 
 END, PAD = "<|endoftext|>", "<|pad|>"
@@ -170,6 +171,8 @@ def _read_gguf(file: Path) -> Base:
 def complete(backend: tokenizers.Tokenizer, end: str, padding: str) -> Tokenizer:
     """Add missing tokens after the base vocabulary, in this order: format, chat, end of document, padding.
 
+    A template that puts BOS or EOS around every text goes (mixing/tokenizer/plain.py).
+
     Raises:
         UserError: `end` already has another meaning, so it could not mark the end of a document alone.
     """
@@ -179,6 +182,7 @@ def complete(backend: tokenizers.Tokenizer, end: str, padding: str) -> Tokenizer
             f"tokenizer.eos_token: {end} is padding, a mark of the format or a piece of ordinary text, and would be "
             f"taken out of documents; give a token that is none of these, for instance {END}"
         )
+    backend = without_template(backend)
     backend.add_tokens([AddedToken(token, special=False, normalized=False) for token in FORMAT_TOKENS])
     controls = (*CHAT_TOKENS, end, padding)
     backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in controls])

@@ -1,7 +1,8 @@
 """From texts to ids, with fastokens where it gives the same ids as Hugging Face's tokenizers: it is ten times faster.
 
 Each process proves this for each tokenizer on hard strings. Where fastokens cannot read a tokenizer, or gives a single
-other id, tokenizers does the work, and a warning says so.
+other id, tokenizers does the work, and a warning says so. Both read the tokenizer's JSON as mixing/tokenizer/plain.py
+changes it, so that no string in a text becomes a control token.
 """
 
 import hashlib
@@ -16,15 +17,17 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
+from mixing.tokenizer.plain import plain
+
 Flat = tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]
 """The ids of all texts in one array, and the bounds of each text in it: [tokens], [texts + 1]."""
 
 Twin = tuple[fastokens.Tokenizer | None, str]
 """A fast tokenizer with the same ids, or None and the reason why there is none."""
 
-_TWINS: dict[bytes, Twin] = {}
-"""Twins by the SHA-256 of the tokenizer's JSON, so that later tasks of a process need no new proof. A twin's cache of
-words is bounded: about 90 MB with SmolLM2's vocabulary."""
+_TWINS: dict[bytes, tuple[tokenizers.Tokenizer, Twin]] = {}
+"""Plain tokenizers and their twins by the SHA-256 of the tokenizer's JSON, so that later tasks of a process need no new
+proof. A twin's cache of words is bounded: about 90 MB with SmolLM2's vocabulary."""
 
 
 def forget() -> None:
@@ -33,14 +36,13 @@ def forget() -> None:
 
 
 class Encoder:
-    """Encodes texts as the backend does, but takes special tokens in them for plain text.
+    """Encodes texts as the backend does, but takes all added tokens in them, except FORMAT_TOKENS, for plain text.
 
     `name` is the library in use, with its version.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
-        self._backend = backend
-        self._fast, fault = _twin(backend)
+        self._plain, (self._fast, fault) = _twin(backend)
         library = "tokenizers" if self._fast is None else "fastokens"
         self.name = f"{library} {version(library)}"
         if fault:
@@ -49,25 +51,27 @@ class Encoder:
     def encode(self, texts: Sequence[str]) -> Flat:
         """Encode without begin or end. A text with a byte that fastokens has no id for goes to tokenizers."""
         if self._fast is None:
-            return _slow(self._backend, texts)
+            return _slow(self._plain, texts)
         try:
             return _quick(self._fast, texts)
         except ValueError:
             if len(texts) == 1:
-                return _slow(self._backend, texts)
+                return _slow(self._plain, texts)
         return _joined([self.encode([text])[0] for text in texts])
 
 
-def _twin(backend: tokenizers.Tokenizer) -> Twin:
+def _twin(backend: tokenizers.Tokenizer) -> tuple[tokenizers.Tokenizer, Twin]:
     content = backend.to_str()
     key = hashlib.sha256(content.encode()).digest()
     if key not in _TWINS:
-        _TWINS[key] = _proved(backend, content)
+        content = plain(content)
+        slow = tokenizers.Tokenizer.from_str(content)
+        _TWINS[key] = slow, _proved(backend, slow, content)
     return _TWINS[key]
 
 
-def _proved(backend: tokenizers.Tokenizer, content: str) -> Twin:
-    """Build the twin from the backend's JSON, and compare both on the hard texts."""
+def _proved(backend: tokenizers.Tokenizer, slow: tokenizers.Tokenizer, content: str) -> Twin:
+    """Build the twin from the JSON, and compare it with `slow` on hard texts for the backend."""
     # A task on a cluster has one core. fastokens reads these variables when it first encodes.
     if os.environ.get("TOKENIZERS_PARALLELISM") == "false":
         os.environ.setdefault("RAYON_NUM_THREADS", "1")
@@ -79,7 +83,7 @@ def _proved(backend: tokenizers.Tokenizer, content: str) -> Twin:
     size = backend.get_vocab_size()
     words = backend.decode_batch([[id_] for id_ in range(0, size, max(1, size // WORDS))], skip_special_tokens=False)
     texts = hard_texts([token.content for token in backend.get_added_tokens_decoder().values()], words)
-    ids, bounds = _slow(backend, texts)
+    ids, bounds = _slow(slow, texts)
     for text, expected in zip(texts, np.split(ids, bounds[1:-1].astype(np.int64)), strict=True):
         # Twice, because the second answer comes from the cache of words.
         for _ in range(2):

@@ -9,9 +9,7 @@ from sentencepiece import sentencepiece_model_pb2 as model_pb2
 from tokenizers import AddedToken, decoders, models, normalizers
 
 from lake.error import UserError
-
-SPACE = "▁"
-"""Every piece holds this character for a space."""
+from mixing.tokenizer.plain import SPACE
 
 Piece = model_pb2.ModelProto.SentencePiece
 

@@ -31,8 +31,9 @@ Tokens = npt.NDArray[np.integer[Any]]
 class Tokenizer:
     """A Rust tokenizer with the ids that Megatron needs. `end` and `padding` are the strings of those two tokens.
 
-    Documents are untrusted text, so `encode` parses only FORMAT_TOKENS in it. The string of a control token in a text,
-    such as `<|endoftext|>`, is encoded as plain characters and decodes to them again.
+    Documents are untrusted text, so `encode` parses only FORMAT_TOKENS in it. The string of any other added token in a
+    text, such as `<|endoftext|>` or `<think>`, is encoded as plain characters and decodes to them again
+    (mixing/tokenizer/plain.py has the rule).
     """
 
     backend: tokenizers.Tokenizer = field(repr=False)

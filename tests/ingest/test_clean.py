@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.clean import CleanSettings, PartCleaner, clean_document, regroup
+from ingest.fidelity.ledger import Ledger
 from ingest.tally import Tally
 from lake.decision import DECISION, Drop, Reason
 from lake.document import DOCUMENT, document_id, new_document
@@ -210,7 +211,7 @@ def test_bytes_that_are_no_utf8_raise_nothing() -> None:
     text = pa.StringArray.from_buffers(1, *broken.buffers()[1:])
     whole = pa.table(rows | {"text": text}, schema=DOCUMENT)
     documents, _ = PartCleaner("web", SETTINGS, "clean").clean(whole)
-    assert documents["text"].to_pylist() == [f"{LONG} more"]
+    assert documents["text"].to_pylist() == [f"{LONG}ÿÃ more"]
 
 
 def test_the_tally_adds_up_to_accounts_and_figures() -> None:
@@ -232,6 +233,7 @@ def test_the_tally_adds_up_to_accounts_and_figures() -> None:
         "characters": {"papers": 0, "web": 2 * len(LONG)},
         "languages": {"en": 2, "fr": 1},
         "masked": {},
+        "characters_replaced": {},
         "lines_removed": {},
         "marks_broken": {},
     }
@@ -245,3 +247,28 @@ def test_groups_depend_on_the_rows_alone(lengths: list[int], data: st.DataObject
     assert [table.to_pydict() for table in regroup(iter(rows.to_batches(max_chunksize=size)), 8000)] == whole
     assert [n for one in whole for n in one["n"]] == list(range(len(lengths)))
     assert all(sum(map(len, one["text"][:-1])) < 8000 for one in whole)
+
+
+def test_a_ledger_has_the_lines_that_went_and_what_was_masked() -> None:
+    settings = CleanSettings.model_validate(
+        {
+            "length": {"words": 0},
+            "quality": {"web": {"remove_lines": ["javascript"]}},
+            "mask": {"web": ["email", "phone"]},
+        }
+    )
+    text = "Give 5 mg to ann@example.org and\nplease enable javascript to see 10 mg\nCall 1-800-555-1234 or b@c.org now"
+    ledger = Ledger()
+    clean = clean_document(text, None, "web", settings, ledger)
+    assert clean == clean_document(text, None, "web", settings)
+    assert ledger.left_out == [
+        ("masked", "ann@example.org"),
+        ("masked", "1-800-555-1234"),
+        ("masked", "b@c.org"),
+        ("line:javascript", "please enable javascript to see 10 mg"),
+    ]
+    assert {entry.text for entry in ledger.written} == {"<email>", "<phone>"}
+    long = "word " * 600 + "a@b.org"
+    ledger = Ledger()
+    clean_document(long, None, "web", settings, ledger)
+    assert ledger.left_out == [("masked", long)]

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from itertools import pairwise
 from typing import Any
 
+import brotli
 import pytest
 from pydantic import ValidationError
 
@@ -326,15 +327,26 @@ def test_packed_bodies_are_unpacked(web: Any) -> None:
 
 
 def test_a_body_that_cannot_be_unpacked_is_told(web: Any) -> None:
-    web.pages["/br"] = packed(b"text", "br")
+    web.pages["/zstd"] = packed(b"text", "zstd")
     web.pages["/torn"] = packed(gzip.compress(b"text" + random.Random(1).randbytes(200_000))[:-20], "gzip")
     web.pages["/no"] = packed(b"text", "gzip")
-    br, torn, no = fetch(web, "/br", "/torn", "/no")
-    assert [answer.miss for answer in (br, torn, no)] == [Miss.BAD_ENCODING] * 3
+    other, torn, no = fetch(web, "/zstd", "/torn", "/no")
+    assert [answer.miss for answer in (other, torn, no)] == [Miss.BAD_ENCODING] * 3
     # What cannot be unpacked stays as it came, under its header; else there is what could be unpacked.
-    assert (br.body, br.truncated, br.header("content-encoding")) == (b"text", None, "br")
+    assert (other.body, other.truncated, other.header("content-encoding")) == (b"text", None, "zstd")
     assert (torn.body[:4], torn.truncated, torn.header("content-encoding")) == (b"text", "unspecified", None)
     assert (no.body, no.truncated) == (b"", "unspecified")
+
+
+def test_every_member_and_brotli_are_unpacked_and_bytes_behind_them_told(web: Any) -> None:
+    page = b"<p>Never give it in pregnancy."
+    web.pages["/members"] = packed(gzip.compress(page[:9]) + gzip.compress(page[9:]), "gzip")
+    web.pages["/br"] = packed(brotli.compress(page), "br")
+    web.pages["/raw"] = packed(zlib.compress(page)[2:-4], "deflate")
+    web.pages["/more"] = packed(gzip.compress(page) + b"garbage", "gzip")
+    answers = fetch(web, "/members", "/br", "/raw", "/more")
+    assert [(answer.body, answer.miss) for answer in answers] == [(page, None)] * 4
+    assert [answer.truncated for answer in answers] == [None, None, None, "unspecified"]
 
 
 def dripping(status: int, kind: str = "text/html") -> Any:

@@ -19,6 +19,7 @@ from ingest.pages.page import Page
 from ingest.records import Fallback, Metadata, Rejected, Unsampled
 from ingest.sources.warc import WarcInput, read_warc
 from lake.decision import Drop, Reason
+from tests.ingest.outcomes import outcomes
 
 PATH = "/api/processFulltextDocument"
 
@@ -239,11 +240,11 @@ def test_a_warc_input_with_a_server_has_its_pdfs_read_there(
 ) -> None:
     web.status(PATH, status, body=TEI)
     path = warc(tmp_path / "a.warc", pdf)
-    *fallbacks, document = read_warc(path, path.name, given_input(grobid=f"{web.url}/"))
+    *fallbacks, document = outcomes(read_warc(path, path.name, given_input(grobid=f"{web.url}/")))
     assert fallbacks == [Fallback("https://example.org/a.pdf", f"{web.url}: status 500")] * (status == 500)
     assert not isinstance(document, Rejected | Metadata | Unsampled | Fallback), document
     assert (document["title"], len(web.sent)) == (title, 1)
-    [plain] = read_warc(path, path.name, given_input())
+    [plain] = outcomes(read_warc(path, path.name, given_input()))
     assert not isinstance(plain, Rejected | Metadata | Unsampled | Fallback), plain
     assert (plain["text"], len(web.sent)) == ("Read by pdfium, as ever.", 1)
 

@@ -12,6 +12,7 @@ from ingest.records import Rejected
 from ingest.sources.jats import JatsInput, parse_paper
 from lake.decision import Reason
 from lake.document import DOCUMENT, Document, document_id
+from tests.ingest.outcomes import outcomes
 
 SETTINGS = JatsInput(format="jats", source="papers", paths=("*",))
 NAMESPACES = 'xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:mml="http://www.w3.org/1998/Math/MathML"'
@@ -239,7 +240,7 @@ def test_plain_and_gzip_files_hold_one_record(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(article())
     (tmp_path / "a.xml.gz").write_bytes(gzip.compress(article().encode()))
     for name in ("a.xml", "a.xml.gz"):
-        (made,) = SETTINGS.read(tmp_path / name, name)
+        (made,) = outcomes(SETTINGS.read(tmp_path / name, name))
         assert not isinstance(made, Rejected)
         assert (made["text"], made["id"]) == ("Words.", document_id("papers", name))
 

@@ -88,7 +88,7 @@ def test_front_matter_authors_back_matter_and_bibliography_leave_no_text() -> No
         "<aff>Hidden university</aff><author-notes><p>Hidden mail</p></author-notes>"
         "<trans-abstract><p>Caché</p></trans-abstract><kwd-group><kwd>hidden</kwd></kwd-group>",
         back="<ack><p>Thanks, hidden</p></ack><fn-group><fn><p>Hidden interests</p></fn></fn-group>"
-        "<glossary><p>Hidden</p></glossary>",
+        "<notes><p>Hidden</p></notes><sec><title>Authors' contributions</title><p>Hidden</p></sec>",
     )
     assert text == "T\n\nBody. End."
 
@@ -355,7 +355,7 @@ def test_definitions_boxes_quotes_statements_and_code() -> None:
         ("<inline-graphic><alt-text>hidden</alt-text></inline-graphic>a", "a"),
         ("see <ext-link>example.org</ext-link> <email>a@example.org</email>", "see example.org a@example.org"),
         ("<index-term><term>hidden</term></index-term>a", "a"),
-        ("a<array><tbody><tr><td>hidden</td></tr></tbody></array>", "a"),
+        ("a<array><tbody><tr><td>b</td><td>c</td></tr></tbody></array>", "a\n\nb | c"),
         ("a <alternatives><graphic/><textual-form>of two</textual-form></alternatives> b", "a of two b"),
     ],
 )

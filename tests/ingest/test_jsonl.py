@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from ingest.records import Note, Rejected
+from ingest.records import Note, Original, Rejected
 from ingest.sources.jsonl import JsonlInput, parse_record
 from lake.decision import Reason
 from lake.document import DOCUMENT, Document, document_id
@@ -39,14 +39,19 @@ def jsonl(fields: dict[str, Any] | None = None, **more: Any) -> JsonlInput:
     return JsonlInput(format="jsonl", source="guidelines", paths=("*",), fields=fields or {"text": "text"}, **more)
 
 
+def parsed(line: bytes, settings: JsonlInput) -> list[Any]:
+    """What a line gives, without its original."""
+    return [record for record in parse_record(line, "f:1", settings) if not isinstance(record, Original)]
+
+
 def document(record: Any, **more: Any) -> Document:
-    (made,) = parse_record(json.dumps(record).encode(), "f:1", jsonl(**more))
+    (made,) = parsed(json.dumps(record).encode(), jsonl(**more))
     assert isinstance(made, dict), made
     return made
 
 
 def rejected(line: bytes, **more: Any) -> tuple[Reason, str]:
-    (record,) = parse_record(line, "f:1", jsonl(**more))
+    (record,) = parsed(line, jsonl(**more))
     assert isinstance(record, Rejected)
     assert record.native == "f:1"
     assert record.drop.evidence.startswith("f:1: ")
@@ -153,7 +158,7 @@ def test_a_time_without_a_zone_is_utc() -> None:
 def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
     fields = {"id": "id", "text": "text", "title": "title", "mesh": "mesh"}
     line = rb'{"id": "\udc00", "text": "a\ud800b \ud83e\uddec", "title": "\udfff", "mesh": ["\ud800"]}'
-    (made,) = parse_record(line, "f:1", jsonl(fields))
+    (made,) = parsed(line, jsonl(fields))
     assert isinstance(made, dict)
     assert (made["text"], made["title"], made["meta"]["mesh"]) == ("a\ufffdb 🧬", "\ufffd", ["\ufffd"])
     assert pa.Table.from_pylist([made], DOCUMENT).num_rows == 1
@@ -181,11 +186,28 @@ def test_a_line_that_is_not_json_is_quoted(line: bytes) -> None:
     assert len(evidence) < 400
 
 
-@pytest.mark.parametrize("line", [b'{"text": "\xe9"}', b"\xff\xfe{\x00}\x00", b'{"text": "\xed\xa0\x80"}'])
+@pytest.mark.parametrize("line", [b'{"text": "\x81"}', b"\xff\xfe{\x00}\x00", b'{"text": "\xe9'])
 def test_bytes_that_are_not_utf8_are_undecodable(line: bytes) -> None:
     reason, evidence = rejected(line)
     assert reason == Reason.UNDECODABLE
     assert "at byte" in evidence
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ('{"text": "250 µg – 500 µg, ½ at 20 °C"}'.encode("cp1252"), "250 µg – 500 µg, ½ at 20 °C"),
+        ('{"text": "5 µg '.encode() + '– 6 µg"}'.encode("cp1252"), "5 µg – 6 µg"),
+        (b'{"text": "10\x9620 mg a day, and no more than 30 mg"}', "10–20 mg a day, and no more than 30 mg"),
+        (b'{"text": "10\x8120 mg a day, and no more than 30 mg"}', "10\ufffd20 mg a day, and no more than 30 mg"),
+        (b'{"text": "10\xed\xa0\x8020 mg a day, and no more of it"}', "10\ufffd20 mg a day, and no more of it"),
+    ],
+)
+def test_bytes_that_are_not_utf8_are_windows_1252(line: bytes, text: str) -> None:
+    note, found = parsed(line, jsonl())
+    assert note == Note("f:1", "bytes that are not UTF-8", "read as Windows-1252")
+    assert isinstance(found, dict)
+    assert found["text"] == text
 
 
 def test_a_missing_text_or_id_is_named() -> None:
@@ -244,7 +266,7 @@ def test_a_wrong_id_or_text_is_named_and_shown(field: str, value: Any) -> None:
 def test_a_wrong_detail_is_left_out_and_noted_and_the_text_is_kept(field: str, value: Any) -> None:
     line = json.dumps({"text": "a", "key": value}).encode()
     more: dict[str, Any] = {"license": "CC-BY-4.0", "redistributable": True}
-    note, made = parse_record(line, "f:1", jsonl({"text": "text", field: "key"}, **more))
+    note, made = parsed(line, jsonl({"text": "text", field: "key"}, **more))
     assert isinstance(note, Note)
     assert isinstance(made, dict)
     assert (note.document, note.what) == ("f:1", f"wrong {field}")
@@ -281,6 +303,16 @@ def test_a_wrong_detail_is_left_out_and_noted_and_the_text_is_kept(field: str, v
         (1342656000000.0, "2012-07-19"),
         ("1342656000000000", "2012-07-19"),
         (1342656000000000000, "2012-07-19"),
+        ("19/07/2012", "2012-07-19"),
+        ("07/19/2012", "2012-07-19"),
+        ("05.07.2012", "2012"),
+        ("07/07/2012", "2012-07-07"),
+        ("31/02/2012", "2012-02"),
+        ("Thu, 19 Jul 2012 00:00:00 GMT", "2012-07-19"),
+        ("Thursday, July 19, 2012", "2012-07-19"),
+        ("19/07/1342", None),
+        ("Sunday", None),
+        (1e300, None),
         ("1342", None),
         ("1342656", None),
         ("9999-01-01", None),
@@ -293,20 +325,45 @@ def test_a_wrong_detail_is_left_out_and_noted_and_the_text_is_kept(field: str, v
 )
 def test_only_what_is_certainly_a_date_is_one(value: Any, date: str | None) -> None:
     line = json.dumps({"text": "a", "date": value}).encode()
-    *_, made = parse_record(line, "f:1", jsonl({"text": "text", "published": "date"}))
+    *_, made = parsed(line, jsonl({"text": "text", "published": "date"}))
     assert isinstance(made, dict)
     assert made["meta"]["published"] == date
 
 
 def test_what_pandas_writes_is_read() -> None:
     """Missing values are NaN, and integers beside them have become floats."""
-    line = b'{"id": 7.0, "text": "a", "pmid": 123.0, "citations": NaN, "title": NaN, "mesh": ["A", NaN]}'
-    (made,) = parse_record(
-        line, "f:1", jsonl({name: name for name in ("id", "text", "pmid", "citations", "title", "mesh")})
-    )
+    line = b'{"id": 7.0, "text": "a", "pmid": "123.0", "citations": NaN, "title": NaN, "mesh": ["A", NaN]}'
+    (made,) = parsed(line, jsonl({name: name for name in ("id", "text", "pmid", "citations", "title", "mesh")}))
     assert isinstance(made, dict)
     assert (made["id"], made["title"]) == (document_id("guidelines", "7"), None)
     assert (made["meta"]["pmid"], made["meta"]["citations"], made["meta"]["mesh"]) == ("123", None, ["A"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("redistributable", "true", True),
+        ("redistributable", "False", False),
+        ("citations", "5.0", 5),
+        ("citations", 5.0, 5),
+        ("pmid", 123.0, "123"),
+        ("title", "10\x9620 \x85 mg", "10–20 … mg"),
+    ],
+)
+def test_other_ways_to_write_a_detail_are_read(field: str, value: Any, expected: Any) -> None:
+    line = json.dumps({"text": "a", "key": value}).encode()
+    (made,) = parsed(line, jsonl({"text": "text", field: "key"}))
+    assert isinstance(made, dict)
+    assert {**made, **made["meta"]}[field] == expected
+
+
+def test_a_float_too_large_to_be_exact_is_no_id() -> None:
+    assert rejected(b'{"text": "a", "id": 1e17}', fields={"text": "text", "id": "id"})[0] == Reason.WRONG_TYPE
+
+
+@pytest.mark.parametrize("line", [b"[", b"{", b"[{", b'[{"text": "a"}]'])
+def test_a_file_of_one_array_is_told_what_json_lines_are(line: bytes) -> None:
+    assert "JSON Lines has one object on each line" in rejected(line)[1]
 
 
 def test_every_depth_of_nesting_ends_in_a_rejection() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from ingest.sources.mathml import math_text
+from ingest.text.mathml import math_text
 
 
 def shown(inner: str) -> str:

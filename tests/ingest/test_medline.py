@@ -9,13 +9,16 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from lxml import etree
 
+from ingest.fidelity.ledger import Ledger
 from ingest.metadata import METADATA
 from ingest.records import Metadata, Rejected
-from ingest.sources.medline import MedlineInput, _elements
+from ingest.sources.medline import MedlineInput, _elements, parse_citation
 from ingest.sources.xml_guard import GuardedStream
 from lake.decision import Reason, RecordError
 from lake.document import DOCUMENT, Document, document_id
+from tests.ingest.outcomes import outcomes
 
 DTD = "https://dtd.nlm.nih.gov/ncbi/pubmed/out/pubmed_240101.dtd"
 HEAD = f'<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD//EN" "{DTD}">\n'
@@ -41,7 +44,7 @@ def file(*records: str, head: str = HEAD) -> bytes:
 def read(tmp_path: Path, data: bytes, name: str = "pubmed24n0001.xml.gz", **more: Any) -> list[Any]:
     path = tmp_path / name
     path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-    return list(settings(**more).read(path, f"baseline/{name}"))
+    return outcomes(settings(**more).read(path, f"baseline/{name}"))
 
 
 def document(tmp_path: Path, *records: str) -> Document:
@@ -57,7 +60,7 @@ def reasons(found: list[Any]) -> list[Any]:
 
 def test_a_real_citation(shared_data: Path) -> None:
     path = shared_data / "abstracts" / "pubmed-29768149.xml"
-    (found,) = settings().read(path, path.name)
+    (found,) = outcomes(settings().read(path, path.name))
     assert isinstance(found, dict)
     assert found["id"] == document_id("abstracts", "29768149")
     assert found["title"] == "Inhaled Combined Budesonide-Formoterol as Needed in Mild Asthma."
@@ -124,6 +127,82 @@ def test_a_translated_title_loses_its_brackets(tmp_path: Path) -> None:
     assert document(tmp_path, record)["title"] == "Salt in [old] wards"
 
 
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [
+        ("[Salt in wards].", "Salt in wards"),
+        ("[18F]FDG uptake and binding of [11C]raclopride].", "[18F]FDG uptake and binding of [11C]raclopride]."),
+        ("[[18F]FDG uptake and binding of [11C]raclopride].", "[18F]FDG uptake and binding of [11C]raclopride"),
+        ("[18F]FDG in wards.", "[18F]FDG in wards."),
+        ("Binding of [11C]raclopride.", "Binding of [11C]raclopride."),
+        ("[18F]FDG and [11C]raclopride].", "[18F]FDG and [11C]raclopride]."),
+        ("[18F]FDG or [11C]", "[18F]FDG or [11C]"),
+        ("[Salt in wards]. [In French].", "Salt in wards"),
+        ("[Salt in wards]. [Article in French]", "Salt in wards"),
+        ("[Salt]. Reply.", "[Salt]. Reply."),
+        ("[Salt in [old wards].", "[Salt in [old wards]."),
+        ("[Not Available].", None),
+        ("[Not available]", None),
+        ("Not Available.", None),
+        ("[In Process Citation]", None),
+        ("[No title available].", None),
+        ("Not available drugs in wards.", "Not available drugs in wards."),
+    ],
+)
+def test_only_the_brackets_of_a_translation_go(tmp_path: Path, title: str, shown: str | None) -> None:
+    found = document(tmp_path, citation().replace("Salt.", title))
+    assert found["title"] == shown
+    assert found["text"] == "\n\n".join(filter(None, [shown, "Thirst is common."]))
+
+
+def other(attributes: str, text: str = "Give 5 mg.") -> str:
+    return f"<OtherAbstract {attributes}><AbstractText>{text}</AbstractText></OtherAbstract>"
+
+
+@pytest.mark.parametrize(
+    ("article", "more", "text"),
+    [
+        ("", other('Type="Publisher" Language="eng"'), "Give 5 mg."),
+        ("", other('Type="Publisher"'), "Give 5 mg."),
+        ("<Abstract><AbstractText/></Abstract>", other('Language="eng"'), "Give 5 mg."),
+        ("", other('Language="spa"', "Dar 5 mg.") + other('Language="eng"'), "Give 5 mg."),
+        ("", other('Type="plain-language-summary"', "Plain.") + other('Type="Publisher"'), "Give 5 mg."),
+        ("", other('Type="plain-language-summary"', "Plain."), "Plain."),
+        (ABSTRACT, other('Language="eng"'), "Thirst is common."),
+        ("", other('Language="eng"').replace("<AbstractText>", '<AbstractText Label="DOSE">'), "DOSE: Give 5 mg."),
+    ],
+)
+def test_an_english_abstract_of_another_source_stands_in(tmp_path: Path, article: str, more: str, text: str) -> None:
+    assert document(tmp_path, citation(1, article, more=more))["text"] == f"Salt.\n\n{text}"
+
+
+def test_an_abstract_in_another_language_stands_in_for_none(tmp_path: Path) -> None:
+    assert reasons(read(tmp_path, file(citation(1, "", more=other('Language="spa"'))))) == [Reason.NO_ABSTRACT]
+
+
+def test_the_ledger_has_all_but_title_and_abstract() -> None:
+    record = etree.fromstring(
+        citation(
+            1,
+            '<Journal><Title>J Salt</Title></Journal><Abstract><AbstractText Label="AIM">Not 5 mg.</AbstractText>'
+            "<CopyrightInformation>© 2012</CopyrightInformation></Abstract>",
+            more=other('Language="spa"', "Dar 6 mg."),
+            data="<ReferenceList><Reference><Citation>Old. 1999;7.</Citation></Reference></ReferenceList>",
+        )
+    )
+    ledger = Ledger()
+    found = parse_citation(record, "", "a.xml:1", settings(), ledger)
+    assert isinstance(found, dict)
+    left_out = {rule: [" ".join(entry.text.split()) for entry in ledger.left_out if entry.rule == rule]
+                for rule in {entry.rule for entry in ledger.left_out}}  # fmt: skip
+    assert left_out == {
+        "front_matter": ["1", "J Salt", "© 2012"],
+        "other_language": ["Dar 6 mg."],
+        "references": ["Old. 1999;7."],
+    }
+    assert ledger.written == [("label", "AIM")]
+
+
 def test_a_citation_without_abstract_goes_and_tells_what_it_knows(tmp_path: Path) -> None:
     types = "<PublicationTypeList><PublicationType>Retracted Publication</PublicationType></PublicationTypeList>"
     (found,) = read(tmp_path, file(citation(5, types)))
@@ -187,11 +266,11 @@ def test_a_gzip_that_ends_early_is_told(tmp_path: Path) -> None:
     many = file(*(citation(n, ABSTRACT.replace("common", chance.randbytes(400).hex())) for n in range(200)))
     path = tmp_path / "a.xml.gz"
     path.write_bytes(gzip.compress(many)[:-20_000])
-    *before, last = reasons(list(settings().read(path, "a.xml.gz")))
+    *before, last = reasons(outcomes(settings().read(path, "a.xml.gz")))
     assert last is Reason.TRUNCATED_FILE
     assert 50 < len(before) < 200
     path.write_bytes(b"")
-    assert reasons(list(settings().read(path, "a.xml.gz"))) == [Reason.TRUNCATED_FILE]
+    assert reasons(outcomes(settings().read(path, "a.xml.gz"))) == [Reason.TRUNCATED_FILE]
 
 
 LAUGHS = '<!ENTITY a "ha">' + "".join(f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(12))

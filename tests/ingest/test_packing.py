@@ -96,9 +96,58 @@ def test_a_body_that_is_torn_or_swells_is_refused(coding: str, packed: bytes) ->
         payload(packed, coding)
 
 
+def chunked(*parts: bytes) -> bytes:
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("transfer", "coding", "body"),
+    [
+        ("chunked", "gzip", chunked(*(gzip.compress(part) for part in PARTS)) + b"0\r\n\r\n"),
+        ("gzip, chunked", "identity", chunked(gzip.compress(BODY)) + b"0\r\nExpires: 0\r\n\r\n"),
+        ("gzip", "br", gzip.compress(brotli.compress(BODY))),
+    ],
+)
+def test_transfer_codings_are_undone_first(transfer: str, coding: str, body: bytes) -> None:
+    read = payload(body, coding, Transfer_Encoding=transfer)
+    assert (read.body, read.notes) == (BODY, ())
+
+
+def test_bytes_after_the_last_chunk_are_told() -> None:
+    body = chunked(BODY) + b"0\r\n\r\n" + chunked(b"more")
+    (note,) = payload(body, "identity", Transfer_Encoding="chunked").notes
+    assert note.what == "trailing bytes"
+
+
+@pytest.mark.parametrize("size", [3, 64, 200, 5_000])
+def test_a_file_that_was_packed_in_blocks_is_read_whole(tmp_path: Path, site: str, size: int) -> None:
+    """As bgzip does: a record, even a line of its headers, goes on in the next member."""
+    data = record("https://a.org/1", BODY, OK) + record("https://a.org/2", BODY, OK)
+    path = tmp_path / "a.warc.gz"
+    path.write_bytes(b"".join(gzip.compress(data[n : n + size]) for n in range(0, len(data), size)))
+    assert reasons(read(path, site)) == ["kept", "kept"]
+
+
+def test_a_record_that_ends_early_takes_nothing_of_the_next(tmp_path: Path, site: str) -> None:
+    path = tmp_path / "a.warc.gz"
+    torn = record("https://a.org/1", BODY, OK)[:-50]
+    path.write_bytes(gzip.compress(torn) + gzip.compress(record("https://a.org/2", BODY, OK)))
+    results = read(path, site)
+    assert reasons(results) == ["truncated_file", "kept"]
+    assert only(results[1:])["url"] == "https://a.org/2"
+
+
+def test_a_warc_in_zstandard_is_told(tmp_path: Path, site: str) -> None:
+    path = tmp_path / "a.warc.zst"
+    path.write_bytes(zstd(record("https://a.org/1", BODY, OK)))
+    (result,) = read(path, site)
+    assert not isinstance(result, dict)
+    assert "Zstandard" in result.drop.evidence
+
+
 def test_bytes_after_the_packed_body_are_told() -> None:
     (note,) = payload(gzip.compress(BODY) + b"\0\0garbage", "gzip").notes
-    assert (note.what, note.details) == ("trailing bytes", "7 bytes after the packed body")
+    assert (note.what, note.details) == ("trailing bytes", "7 bytes after the body")
 
 
 def test_a_body_shorter_than_its_content_length_is_told() -> None:

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 from lxml import etree
 
-from ingest.records import Rejected
+from ingest.records import Note
 from ingest.sources.jats import JatsInput
 from ingest.sources.jats_text import PaperText
 from lake.document import DOCUMENT, Document
+from tests.ingest.outcomes import outcomes
 
 SETTINGS = JatsInput(format="jats", source="papers", paths=("papers/*",))
 TOKENS = re.compile(r"\[(/?)(bib_ref|fig_ref|fig|table|formula)\]")
@@ -23,8 +24,9 @@ def papers(shared_data: Path) -> dict[str, tuple[etree._Element, Document]]:
     """XML and document by file name."""
     found = {}
     for path in sorted((shared_data / "papers").iterdir()):
-        (made,) = SETTINGS.read(path, f"papers/{path.name}")
-        assert not isinstance(made, Rejected), made.drop
+        *notes, made = outcomes(SETTINGS.read(path, f"papers/{path.name}"))
+        assert all(isinstance(note, Note) for note in notes)
+        assert isinstance(made, dict), made
         parser = etree.XMLParser(load_dtd=False, remove_comments=True, remove_pis=True)
         found[path.name] = (etree.parse(path, parser).getroot(), made)
     return found
@@ -125,7 +127,7 @@ def test_no_bibliography_is_left(papers: dict[str, tuple[etree._Element, Documen
 def test_every_resolvable_citation_is_named(papers: dict[str, tuple[etree._Element, Document]]) -> None:
     """Counts the references of each paper against its XML, ranges apart."""
     for name, (xml, made) in papers.items():
-        known = PaperText(xml).cited
+        known = PaperText(xml).references.cited
         body = xml.find("body")
         assert body is not None
         cited = {
@@ -145,7 +147,7 @@ def test_main_headings_are_those_of_the_xml(papers: dict[str, tuple[etree._Eleme
         plain = PaperText(xml).plain
         main = {plain.line(title) for title in xml.iterfind("./body/sec/title")}
         heads = set(re.findall(r"^# (.*)", made["text"], re.MULTILINE))
-        in_front_or_back = {"Abstract", "Author Summary", "Summary"}
+        in_front_or_back = {"Abstract", "Author Summary", "Summary", "Abbreviations"}
         assert heads - in_front_or_back <= main | {
             plain.line(one) for one in xml.iterfind("./front//abstract/title")
         }, name

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.inputs import ReadSettings, records, units
-from ingest.records import Rejected, Unsampled
+from ingest.records import Note, Original, Rejected, Unsampled
 from ingest.sources.redpajama import RedpajamaInput
 from ingest.sources.sampling import draw
 from lake.config import load
@@ -33,7 +33,7 @@ def record(n: int) -> str:
 
 def read(path: Path, config: RedpajamaInput) -> tuple[list[Any], int]:
     """Documents and rejected records, and how many were passed over."""
-    found = list(config.read(path, path.name))
+    found = [record for record in config.read(path, path.name) if not isinstance(record, Original)]
     passed = sum(one.count for one in found if isinstance(one, Unsampled))
     return [one for one in found if not isinstance(one, Unsampled)], passed
 
@@ -176,4 +176,13 @@ def test_no_mutation_of_a_record_raises(tmp_path_factory: pytest.TempPathFactory
     path.write_bytes(bytes(line))
     found, passed = read(path, made())
     assert passed == 0
-    assert len(found) == sum(bool(one.strip()) for one in bytes(line).split(b"\n"))
+    assert sum(not isinstance(one, Note) for one in found) == sum(bool(one.strip()) for one in bytes(line).split(b"\n"))
+
+
+def test_a_wrong_detail_and_bytes_that_are_not_utf8_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    meta = b'"meta": {"timestamp": "soon", "title": 5, "url": NaN}'
+    path.write_bytes(b'{"text": "Give 10\x9620 mg a day, and no more of it.", ' + meta + b"}\n")
+    (*notes, document), _ = read(path, made())
+    assert [note.what for note in notes] == ["bytes that are not UTF-8", "wrong title", "wrong fetched_at"]
+    assert document["text"].startswith("Give 10–20 mg")

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pytest
 
 from ingest.metadata import METADATA
-from ingest.records import Metadata, Records, Rejected, Unsampled
+from ingest.records import Metadata, Note, Records, Rejected, Unsampled
 from ingest.sources.s2orc import S2Input, parse_s2
 from lake.decision import Reason
 from lake.document import DOCUMENT, Document, document_id
 from tests.ingest.marked import content, record
+from tests.ingest.outcomes import outcomes
 
 BODY = "<title>Salt</title><sectionheader>A</sectionheader><paragraph>Words.</paragraph>"
 PAPER: dict[str, Any] = {
@@ -100,7 +101,7 @@ def test_a_full_text_out_of_pubmed_goes_and_one_without_ids_waits_for_the_join()
         ({"content": content("<title>T</title><abstract>Short.</abstract>")}, Reason.NO_BODY),
         ({"content": {"text": 3}}, Reason.WRONG_TYPE),
         (
-            {"content": {"text": "Salt", "annotations": {"title": '[{"start": 0, "end": 5}]'}}},
+            {"content": {"text": "Salt", "annotations": {"title": '[{"start": 0, "end"'}}},
             Reason.MALFORMED_ANNOTATION,
         ),
     ],
@@ -198,12 +199,12 @@ def test_papers_out_of_pubmed_are_counted(tmp_path: Path) -> None:
     outside = PAPER | {"externalids": {"DOI": "10.1/x"}}
     path = tmp_path / "part.gz"
     path.write_bytes(gzip.compress(b"\n".join(json.dumps(one).encode() for one in (outside, outside, PAPER, outside))))
-    found = list(settings("papers").read(path, path.name))
+    found = outcomes(settings("papers").read(path, path.name))
     assert [one.count if isinstance(one, Unsampled) else type(one) for one in found] == [2, Metadata, 1]
 
 
 def read(path: Path, **more: Any) -> Records:
-    return settings("s2orc", **more).read(path, path.name)
+    return iter(outcomes(settings("s2orc", **more).read(path, path.name)))
 
 
 def test_a_part_is_streamed_and_its_broken_end_told(tmp_path: Path) -> None:
@@ -222,3 +223,18 @@ def test_a_long_text_takes_time_in_proportion(is_linear: Callable[..., bool]) ->
         document("s2orc", given)
 
     assert is_linear(work)
+
+
+def test_annotations_beyond_the_text_are_told_before_the_document(tmp_path: Path) -> None:
+    given = content(BODY)
+    end = len(given["text"]) + 1
+    given["annotations"]["paragraph"] = json.dumps([{"start": 5, "end": end}, {"start": end, "end": end + 3}])
+    path = tmp_path / "part.gz"
+    path.write_bytes(gzip.compress(record(BODY, content=given)))
+    cut, passed, found = outcomes(settings("s2orc").read(path, "part.gz"))
+    assert isinstance(found, dict)
+    assert found["text"] == "Salt\n\n# A\n\nWords."
+    url = "https://pmc.ncbi.nlm.nih.gov/articles/PMC456/"
+    assert cut == Note(url, "annotations cut", f"1: paragraph: from 5 to {end} in a text of {end - 1} characters")
+    assert isinstance(passed, Note)
+    assert (passed.document, passed.what) == (url, "annotations passed over")

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from ingest.fidelity.ledger import Ledger
 from ingest.records import Rejected
+from ingest.sources.account import Account
 from ingest.sources.jats import JatsInput, parse_paper
 from ingest.sources.s2orc_text import S2Paper
 from lake.decision import RecordError
@@ -214,26 +216,32 @@ def test_offsets_may_be_strings_and_lists_need_not_be_strings() -> None:
     assert S2Paper("Salt is", {"title": json.dumps(title)}).title() == "Salt"
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        "[",
-        "{}",
-        "3",
-        "[3]",
-        '[{"start": 0}]',
-        '[{"start": -1, "end": 2}]',
-        '[{"start": 3, "end": 2}]',
-        '[{"start": 0, "end": 6}]',
-        '[{"start": 0.5, "end": 2}]',
-        '[{"start": true, "end": 2}]',
-        '[{"start": "²", "end": 2}]',
-        "[" * 100_000,
-    ],
-)
-def test_what_is_no_span_of_the_text_is_told(given: str) -> None:
+@pytest.mark.parametrize("given", ["[", "{}", "3", "[" * 100_000])
+def test_annotations_that_are_no_list_are_told(given: str) -> None:
     with pytest.raises(RecordError, match="bibref: "):
         S2Paper("Salt.", {"bibref": given})
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ("[3]", "passed over"),
+        ('[{"start": 0}]', "passed over"),
+        ('[{"start": -1, "end": 2}]', "passed over"),
+        ('[{"start": 3, "end": 2}]', "passed over"),
+        ('[{"start": 6, "end": 7}]', "passed over"),
+        ('[{"start": 0.5, "end": 2}]', "passed over"),
+        ('[{"start": true, "end": 2}]', "passed over"),
+        ('[{"start": "²", "end": 2}]', "passed over"),
+        ('[{"start": null, "end": 2}]', "passed over"),
+        ('[{"start": 0, "end": 6}]', "cut"),
+        ('[{"start": 0, "end": 9000000}]', "cut"),
+    ],
+)
+def test_a_span_that_is_none_of_the_text_leaves_the_text(given: str, what: str) -> None:
+    account = Account()
+    assert S2Paper("Salt.", {"paragraph": given}, account).blocks() == ["Salt."]
+    assert [note.what for note in account.notes("url")] == [f"annotations {what}"]
 
 
 def spans_of(kind: str, count: int, width: int) -> dict[str, Any]:
@@ -263,6 +271,25 @@ def test_what_authors_wrote_like_a_mark_is_none() -> None:
     assert paper.title() == "The [ table ]"
     assert paper.blocks() == [
         "# A [ fig ]",
-        "As [bib_ref] On [ fig ] [/bib_ref] has it, [ bib_ref ] x [ /bib_ref ] fig, "
+        "As [bib_ref] On [ fig ] [/bib_ref] has it, [ bib_ref ] x [ /bib_ref ] \ufffdfig\ufffd, "
         "[formula] [ formula ] a [/formula].",
     ]
+
+
+def test_the_ledger_has_what_is_left_out_and_written() -> None:
+    ledger = Ledger()
+    given = content(S2ORC)
+    S2Paper(given["text"], given["annotations"], Account(ledger)).blocks()
+    left_out: dict[str, str] = {}
+    for rule, text in ledger.left_out:
+        left_out[rule] = " | ".join(filter(None, [left_out.get(rule), " ".join(text.split())]))
+    assert left_out.pop("references").startswith("Sodium, water and the many")
+    assert "Ward 7, Old Hospital" in left_out.pop("front_matter")
+    assert left_out == {
+        "citation": "1 | 2 | 1 | 1–3 | 9 | 2 | Cedar 2003",
+        "pointer": "Table 1 | Fig. 2A",
+        "table_body": "Age 40",
+        "label": "Fig. 2",
+        "empty_section": "# Nothing here",
+    }
+    assert {rule for rule, _ in ledger.written} == {"citation", "pointer", "heading"}

@@ -64,7 +64,7 @@ def test_lists_of_messages_under_either_names(tmp_path: Path) -> None:
     [
         (b'{"question": "Q", ', Reason.MALFORMED_JSON),
         (b"[" * 100_000, Reason.MALFORMED_JSON),
-        (b'{"question": "\xff", "answer": "A"}', Reason.UNDECODABLE),
+        (b'{"question": "\x81\x8d\x8f", "answer": "A"}', Reason.UNDECODABLE),
         ([1], Reason.WRONG_TYPE),
         ({"question": "Q"}, Reason.MISSING_FIELD),
         ({"question": None, "answer": "A"}, Reason.MISSING_FIELD),

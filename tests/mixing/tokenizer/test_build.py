@@ -15,7 +15,8 @@ from lake.marks import FORMAT_TOKENS
 from mixing.tokenizer.build import END, PAD, TokenizerSettings, adopt, complete
 from mixing.tokenizer.chatml import CHAT_TOKENS
 from mixing.tokenizer.encoder import hard_texts
-from mixing.tokenizer.sentencepiece_model import SPACE, read_model
+from mixing.tokenizer.plain import SPACE
+from mixing.tokenizer.sentencepiece_model import read_model
 from mixing.tokenizer.tokenizer import Tokenizer
 from tests.mixing import tokenizers as ready
 

@@ -18,7 +18,7 @@ from lake.marks import FORMAT_TOKENS
 from mixing.tokenizer.build import PAD, TokenizerSettings, adopt, base_files
 from mixing.tokenizer.chatml import CHAT_TOKENS
 from mixing.tokenizer.encoder import hard_texts
-from mixing.tokenizer.sentencepiece_model import SPACE
+from mixing.tokenizer.plain import SPACE
 from mixing.tokenizer.tokenizer import Tokenizer
 from tests.mixing.tokenizers import LLAMA, file_of, packaged
 

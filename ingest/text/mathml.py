@@ -4,6 +4,8 @@ import re
 
 from lxml import etree
 
+from ingest.sources.jats_signs import UNDERLINED
+
 SPACED = set("=+−-±×<>≤≥≈≠≡∈∼~→←⇒∝·*/|")
 SCRIPTS = {"msub": "_", "msup": "^", "munder": "_", "mover": "^"}
 ACCENTS = {
@@ -25,7 +27,15 @@ IGNORED = {"annotation", "annotation-xml", "mphantom", "maligngroup", "malignmar
 APPLY = "\u2061"
 """MathML's sign between a function's name and its argument."""
 
+INVISIBLE = "\u2062\u2063\u2064"
+"""Signs between factors, indices, and a number and its fraction."""
+
 DROPPED = dict.fromkeys(map(ord, "\u200b\u2062\u2063\u2064\ufeff"))
+GAP = " "
+
+LINES = set("_¯ˉ‾―̲̱̅")
+"""A line below a sign, which changes it: an underlined > is ≥."""
+
 SINGLE = re.compile(r"\d+(?:[.,]\d+)?|[^\W\d_]+|.")
 """A number, a word or a sign."""
 
@@ -61,6 +71,8 @@ def _render(node: etree._Element) -> str:
         return f" {_side(_render(parts[0]))}/{_side(_render(parts[1]))} "
     if name in SCRIPTS and len(parts) == 2:
         base, script = map(_render, parts)
+        if name == "munder" and base.strip() in UNDERLINED and script.strip() in LINES:
+            return f" {UNDERLINED[base.strip()]} "
         accent = ACCENTS.get(script.strip()) if name == "mover" else None
         return f"{accent}({base.strip()})" if accent else _base(base) + _script(SCRIPTS[name], script)
     if name in ("msubsup", "munderover") and len(parts) == 3:
@@ -80,7 +92,25 @@ def _render(node: etree._Element) -> str:
         return " ".join(row if row.endswith((",", ";", ".")) else f"{row};" for row in rows).removesuffix(";")
     if name in ROWS:
         return " ".join(_render(cell).strip() for cell in parts)
-    return _loose(node.text) + "".join(_render(part) + _loose(part.tail) for part in parts)
+    return _loose(node.text) + _row(parts)
+
+
+def _row(parts: list[etree._Element]) -> str:
+    """Elements side by side. Two numbers with an invisible sign between them stay two."""
+    shown = [""]
+    for part in parts:
+        text = _render(part) + _loose(part.tail)
+        if (
+            not text
+            and (part.text or "").strip()
+            and (part.text or "").strip() in INVISIBLE
+            and shown[-1][-1:].isdigit()
+        ):
+            text = GAP
+        elif shown[-1] == GAP and not text[:1].isdigit():
+            shown.pop()
+        shown.append(text)
+    return "".join(shown)
 
 
 def _loose(text: str | None) -> str:
