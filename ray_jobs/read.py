@@ -174,12 +174,14 @@ def _metadata(batch: Iterable[Record]) -> list[dict[str, Any]]:
 
 def _batches(records: Records) -> Iterator[list[Record]]:
     batch: list[Record] = []
-    characters = 0
+    rows = characters = 0
     for record in records:
         batch.append(record)
+        # Audits are for a share of the documents, which must not move the limits of batches.
+        rows += not isinstance(record, Audited)
         characters += len(record["text"]) if isinstance(record, dict) else 0
-        if len(batch) >= BATCH_ROWS or characters >= BATCH_CHARACTERS:
+        if rows >= BATCH_ROWS or characters >= BATCH_CHARACTERS:
             yield batch
-            batch, characters = [], 0
+            batch, rows, characters = [], 0, 0
     if batch:
         yield batch

@@ -235,5 +235,5 @@ def test_text_that_is_no_utf8_kills_no_task(spark: SparkSession, tmp_path: Path)
     read.output.write_part("documents", 0, table, "web")
     read.complete(lambda: Outcome({"web": Account.of(1)}))
     (document,) = rows(cleaned(tmp_path, read), "documents")
-    assert document["text"] == f"{LONG} end"
-    assert document["title"] is None
+    assert document["text"] == f"{LONG} ÿÃ\ufffdend"
+    assert document["title"] == "\ufffd"

@@ -190,7 +190,7 @@ def test_bad_records_raise_nothing(ray_cluster: None, tmp_path: Path) -> None:
     fields = {name: name for name in ("text", "title", "url", "citations", "fetched_at", "mesh")}
     raw = {"format": "jsonl", "source": "web", "paths": ["*"], "fields": fields}
     step = read_step(tmp_path, ReadSettings.model_validate({"inputs": [raw]}), str(data))
-    assert (step.manifest().total.entered, step.manifest().total.kept) == (12, 2)
+    assert (step.manifest().total.entered, step.manifest().total.kept) == (12, 6)
 
 
 def test_a_file_that_cannot_be_read_is_one_line_from_the_worker(ray_cluster: None, tmp_path: Path) -> None:
