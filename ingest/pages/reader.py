@@ -26,6 +26,7 @@ from ingest.pages.looks import (
     visible,
 )
 from ingest.pages.names import BODY, COLLAPSED, MAIN, SURE, WHOLE_ARTICLE, judged, words
+from ingest.sources.escaped import unescaped
 from ingest.text.mathml import math_text
 from ingest.text.powers import raised
 
@@ -57,6 +58,8 @@ INLINE = words(
 )
 
 RAISED_OR_LOWERED = frozenset(["sup", "sub"])
+
+LITERAL = frozenset(["code", "kbd", "samp", "tt"])
 
 CONTROLS = words("button select option datalist input textarea progress meter")
 
@@ -90,6 +93,8 @@ class _Reader:
         self._labels: list[str] | None = None
         """Texts of the images in the cell that is being read."""
         self._characters = 0
+        self._literal = 0
+        """How many elements with code are open."""
 
     def fill(self, element: etree._Element, block: Block, linked: bool, depth: int) -> None:
         """Add the content of an element to a block."""
@@ -155,11 +160,13 @@ class _Reader:
         elif len(element) == 0 and not element.text and (text := label(element)):
             self._label(text, element, block, linked)
         else:
+            self._literal += tag in LITERAL
             if spoken:
                 self._add(block, " ", linked)
             self.fill(element, block, linked, depth + 1)
             if spoken:
                 self._add(block, " ", linked)
+            self._literal -= tag in LITERAL
 
     def _raised(self, element: etree._Element, block: Block, linked: bool, depth: int) -> None:
         """Add raised text: a sign before its own text, or another text in its place."""
@@ -235,6 +242,8 @@ class _Reader:
                 parts.append(" ")
             return
         text = text.replace("\u2044", "/")
+        if ("&" in text or "</" in text) and block.tag != "pre" and not self._literal:
+            text = unescaped(text, self._changes.ledger)
         length = len(text)
         if "\n" in text and block.tag != "pre":
             length = len(" ".join(text.split()))

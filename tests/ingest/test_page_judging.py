@@ -221,3 +221,35 @@ def test_what_trafilatura_leaves_out_or_adds_is_entered() -> None:
     assert [entry.rule for entry in ledger.left_out] == ["outside_content"]
     assert "Loading 5" in ledger.left_out[0].text
     assert {entry.rule for entry in ledger.written} == {"script"}
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        (
+            "<div role=table><div role=row><span role=columnheader>Drug</span><span role=columnheader>Dose</span></div>"
+            "<div role=row><span role=cell>A</span><span role=cell>5 mg</span></div></div>",
+            "Drug | Dose\nA | 5 mg",
+        ),
+        (
+            "<h3><a href=/a>Amoxicillin</a></h3><p>5 mg</p><h3><a href=/b>Penicillin</a></h3><ul><li>6 mg</li></ul>",
+            "### Amoxicillin\n\n5 mg\n\n### Penicillin\n\n- 6 mg",
+        ),
+        (
+            "<div class=links><p><a href=a>Amoxicillin 5 mg</a></p><p><a href=b>Penicillin 6 mg</a></p></div>",
+            "Amoxicillin 5 mg\n\nPenicillin 6 mg",
+        ),
+        ("<ul class=tags><li>Adult: 5 mg</li><li>Child: 2 mg</li></ul>", "- Adult: 5 mg\n- Child: 2 mg"),
+        ("<dl class=meta><dt>Adult</dt><dd>5 mg</dd></dl>", "Adult\n\n5 mg"),
+        (
+            "<div id=consent><h2>Consent</h2><p>Ask before each visit, in plain words, and write it down.</p></div>",
+            "## Consent\n\nAsk before each visit, in plain words, and write it down.",
+        ),
+        (
+            "<section id=AD><h2>AD</h2><p>Memory fades over the years.</p></section>",
+            "## AD\n\nMemory fades over the years.",
+        ),
+    ],
+)
+def test_doses_keep_what_they_are_doses_of(html: str, text: str) -> None:
+    assert shown(html) == text
