@@ -239,6 +239,16 @@ def test_what_trafilatura_leaves_out_or_adds_is_entered() -> None:
             "<div class=links><p><a href=a>Amoxicillin 5 mg</a></p><p><a href=b>Penicillin 6 mg</a></p></div>",
             "Amoxicillin 5 mg\n\nPenicillin 6 mg",
         ),
+        (
+            "<ul role=tablist><li><a role=tab href=#a>Adult</a></li><li><a data-toggle=tab href=#c>Child</a></li></ul>"
+            "<div id=a class=tab-pane>5 mg</div><div id=c class=tab-pane style='display:none'>2 mg</div>",
+            "### Adult\n\n5 mg\n\n### Child\n\n2 mg",
+        ),
+        (
+            "<button role=tab aria-controls=a>Adult</button><button role=tab aria-controls=c>Child</button>"
+            "<div id=a role=tabpanel><p>5 mg</p></div><div id=c role=tabpanel><h3>Child</h3><p>2 mg</p></div>",
+            "### Adult\n\n5 mg\n\n### Child\n\n2 mg",
+        ),
         ("<ul class=tags><li>Adult: 5 mg</li><li>Child: 2 mg</li></ul>", "- Adult: 5 mg\n- Child: 2 mg"),
         ("<dl class=meta><dt>Adult</dt><dd>5 mg</dd></dl>", "Adult\n\n5 mg"),
         (
