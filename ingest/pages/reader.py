@@ -112,7 +112,7 @@ class _Reader:
             elif tag == "img" or tag == "svg":
                 self._image(child, block, linked)
             elif tag in NEVER and not (tag == "button" and (_is_text(child, block) or _opens(child))):
-                self._leave_out("control" if tag in CONTROLS else "figure", child, block)
+                self._leave_out("control" if tag in CONTROLS else tag if tag == "noscript" else "figure", child, block)
             elif is_struck(child):
                 self._changes.strike(beginning(child, 400))
                 self._leave_out("struck_out", child, block)
