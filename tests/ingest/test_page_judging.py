@@ -1,11 +1,14 @@
 """What a block of a page holds outweighs its names, its roles and its tags."""
 
+import time
+
 import pytest
 
 from ingest.fidelity.ledger import Ledger
 from ingest.pages.extract import extract
 from ingest.pages.names import judged
 from ingest.pages.page import Page
+from lake.decision import Drop
 from tests.ingest.pages import PARAGRAPH, page, shown
 
 MENU = "".join(f'<li><a href="/{n}">Section number {n} of the site</a></li>' for n in range(30))
@@ -263,3 +266,11 @@ def test_what_trafilatura_leaves_out_or_adds_is_entered() -> None:
 )
 def test_doses_keep_what_they_are_doses_of(html: str, text: str) -> None:
     assert shown(html) == text
+
+
+def test_nested_boxes_of_links_with_a_dose_take_linear_time() -> None:
+    html = "<div class=sidebar><nav>" * 95 + "<a href=x>Drug and its name </a>" * 60_000 + "<a href=y>5 mg</a>"
+    started = time.process_time()
+    extracted = extract(f"<body>{html}</body>".encode(), ledger=Ledger())
+    assert isinstance(extracted, Page | Drop)
+    assert time.process_time() - started < 60
