@@ -9,7 +9,8 @@ from click.testing import CliRunner
 from benchmarks.fidelity import kind, main
 
 PAGE = (
-    f"<html><nav>Page 3 of 4</nav><main><h1>Dose</h1><p>Give 10–20 mg.</p>{'<p>Plain words of a page.</p>' * 30}</main>"
+    "<html><nav><a href='/4'>Page 3 of 4</a></nav><main><h1>Dose</h1><p>Give 10–20 mg.</p>"
+    f"{'<p>Plain words of a page.</p>' * 30}</main>"
 )
 PAPER = "<article><front/><body><p>Give 250 µg to HBeAg (-) mothers.</p></body></article>"
 CITATION = (
@@ -41,7 +42,7 @@ def test_a_folder_is_audited_file_by_file(folder: Path) -> None:
     assert (total["documents"], total["lost"], total["invented"]) == (4, 0, 0)
     each = [next(iter(figures(str(folder / name)).values())) for name in ("a.html", "b.xml", "c.xml", "d.jsonl")]
     assert [one["kept"] for one in each] == [4, 3, 2, 3]
-    assert each[0]["left_out"] == {"navigation": 2}
+    assert each[0]["left_out"] == {"links": 2}
     assert total["kept"] == 12
 
 

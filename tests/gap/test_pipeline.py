@@ -64,6 +64,27 @@ def test_every_step_accounts_for_every_document(manifests: dict[str, Manifest]) 
     }
 
 
+def test_every_source_is_audited_and_loses_nothing(manifests: dict[str, Manifest]) -> None:
+    for step in ("read", "clean"):
+        audits = manifests[step].figures["audits"]
+        assert audits.keys() == {"abstracts", "guidelines", "papers", "replay"}
+        assert all(audit["tokens"] and audit["kept"] for audit in audits.values())
+        assert {source: (audit["lost"], audit["invented"]) for source, audit in audits.items()} == dict.fromkeys(
+            audits, (0, 0)
+        )
+
+
+def test_a_document_is_shown_beside_its_raw_record(lake: Path) -> None:
+    import pyarrow.dataset as ds
+
+    for source in ("guidelines", "papers", "abstracts"):
+        documents = folder(lake, "clean") / "documents" / f"source={source}"
+        done = gap("trace", DEMO, ds.dataset(documents).head(1)["id"][0].as_py(), "--fidelity", f"lake={lake}")
+        assert done.returncode == 0, done.stderr
+        assert "critical tokens" in done.stdout
+        assert "0 lost, 0 invented" in done.stdout
+
+
 def test_every_reason_occurs(manifests: dict[str, Manifest]) -> None:
     found = {reason for one in manifests.values() for reason in one.total.dropped}
     assert found == {reason.value for reason in Reason}

@@ -16,6 +16,7 @@ from ingest.sources.jats import JatsInput
 from ingest.sources.tar import BLOCK, LONGEST_PADDING, BrokenArchiveError, Member, members
 from lake.decision import Reason
 from lake.document import document_id
+from tests.ingest.outcomes import outcomes
 
 SETTINGS = JatsInput(format="jats", source="papers", paths=("*",), max_bytes=10_000)
 LONG = "folder/" * 30 + "paper.xml"
@@ -46,7 +47,7 @@ def write(tmp_path: Path, data: bytes, name: str = "a.tar.gz") -> Path:
 
 
 def read(path: Path) -> list[Any]:
-    return list(SETTINGS.read(path, path.name))
+    return outcomes(SETTINGS.read(path, path.name))
 
 
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])

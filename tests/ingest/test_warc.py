@@ -209,7 +209,7 @@ def test_scanned_and_broken_pages_of_a_kept_pdf_are_notes(
     tmp_path: Path, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lacking = Page("Fever", PROSE, _notes(9, [2, 5], [7]))
-    monkeypatch.setattr("ingest.sources.warc.pdf_text", lambda _: lacking)
+    monkeypatch.setattr("ingest.sources.warc.pdf_text", lambda *_, **__: lacking)
     url = "https://example.org/a.pdf"
     assert notes(store(tmp_path / "c", ("document", url, url, b"%PDF-1.4", "application/pdf")), site) == [
         Note(url, "scanned pages", "2 of 9, without text: 2, 5"),
