@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ingest.pages.names import WHOLE_ARTICLE, words
-from ingest.pages.substance import clinical
+from ingest.pages.substance import DOSE, clinical
 
 LEAST_COLLAPSED: Final = 200
 """With this many characters of prose, what is hidden at first is a section and not a dialog."""
@@ -64,6 +64,7 @@ class Block:
     columns: int = 1
     dropped: str = ""
     _clinical: int | None = None
+    _doses: bool | None = None
 
     def weigh(self) -> None:
         """Add up what it holds and is not dropped."""
@@ -107,9 +108,25 @@ class Block:
             waiting.extend(block.children[::-1])
         return rows > 1 and self.total <= CELL * cells
 
+    @property
+    def doses(self) -> bool:
+        """Whether it holds a dose, be it in a link."""
+        if self._doses is None:
+            own = "".join(part for part in self.parts if isinstance(part, str))
+            self._doses = DOSE.search(own) is not None or any(child.doses for child in self.children)
+        return self._doses
+
     def all_text(self) -> str:
-        """Its text and that of all its blocks."""
-        return "".join(part if isinstance(part, str) else f"\n{part.all_text()}\n" for part in self.parts)
+        """Its text and that of all its blocks, with line ends between blocks."""
+        texts: list[str] = []
+        waiting: list[str | Block] = [self]
+        while waiting:
+            part = waiting.pop()
+            if isinstance(part, str):
+                texts.append(part)
+            else:
+                waiting += ["\n", *part.parts[::-1], "\n"]
+        return "".join(texts).strip()
 
     def blocks(self) -> "Iterator[Block]":
         """It and all blocks in it, in the order of the page."""

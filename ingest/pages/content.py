@@ -5,7 +5,7 @@ from typing import Final
 from ingest.pages.blocks import BOXES, HEADINGS, LEAST_COLLAPSED, LEAVES, LISTS, Block
 from ingest.pages.changes import Changes
 from ingest.pages.names import BODY, CERTAIN, COLLAPSED, MAIN, STRONG, SURE, WEAK, WHOLE_ARTICLE
-from ingest.pages.substance import CLINICAL, DOSE
+from ingest.pages.substance import CLINICAL
 
 SHARE_OF_SUSPECT = {COLLAPSED: 1.0, WEAK: 0.2, STRONG: 0.5, SURE: 0.5, CERTAIN: 0.5}
 """A suspect block that holds this share of the page's prose is content after all."""
@@ -78,7 +78,7 @@ def is_links(block: Block) -> bool:
         links = (linked > 0.5 * total and block.prose < 300) or (linked > 0.35 * total and total - linked < 300)
     else:
         links = linked > 0.5 * total
-    return links and not DOSE.search(block.all_text())
+    return links and not block.doses
 
 
 def _prune(block: Block, prose: int, level: int, within: bool = False) -> None:

@@ -40,7 +40,7 @@ POLARITY = re.compile(
 )
 FILE_NAME = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|bmp)$|_", re.IGNORECASE)
 
-SCRIPTS = frozenset(["script", "style", "template", "noscript", "annotation", "annotation-xml"])
+SCRIPTS = frozenset(["script", "style", "template", "annotation", "annotation-xml"])
 """Elements whose text nobody sees."""
 
 LABEL_CHARS: Final = 40

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class PageNote(NamedTuple):
-    """Something that a page's text lacks: `what`, such as `scanned pages` or `title`, and `details`."""
+    """Something that a page's text lacks: `what`, such as `scanned pages` or `struck out text`, and `details`."""
 
     what: str
     details: str

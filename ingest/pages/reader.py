@@ -8,6 +8,7 @@ from lxml import etree
 from ingest.pages.blocks import BOXES, CELLS, HEADINGS, LEAST_COLLAPSED, Block
 from ingest.pages.changes import Changes
 from ingest.pages.looks import (
+    LABEL_CHARS,
     SCRIPTS,
     beginning,
     following,
@@ -26,6 +27,7 @@ from ingest.pages.looks import (
     visible,
 )
 from ingest.pages.names import BODY, COLLAPSED, MAIN, SURE, WHOLE_ARTICLE, judged, words
+from ingest.sources.escaped import unescaped
 from ingest.text.mathml import math_text
 from ingest.text.powers import raised
 
@@ -58,6 +60,8 @@ INLINE = words(
 
 RAISED_OR_LOWERED = frozenset(["sup", "sub"])
 
+LITERAL = frozenset(["code", "kbd", "samp", "tt"])
+
 CONTROLS = words("button select option datalist input textarea progress meter")
 
 LABELLED = words("h1 h2 h3 h4 h5 h6 th td dt dd summary caption figcaption legend label")
@@ -69,6 +73,8 @@ ROLES_IN_TABLES = {"table": "table", "grid": "table", "row": "tr"} | dict.fromke
 WITHOUT_ROLE = words("div span ul li section p")
 """Elements of which a role may make a table."""
 
+TOGGLES = frozenset(["tab", "pill"])
+
 SUSPECT_ROLES = words("alertdialog banner complementary contentinfo dialog menu menubar navigation search toolbar")
 
 CLAIMING_TAGS = {"article": WHOLE_ARTICLE, "main": MAIN}
@@ -77,7 +83,7 @@ CLAIMING_TAGS = {"article": WHOLE_ARTICLE, "main": MAIN}
 def blocks(root: etree._Element, changes: Changes) -> Block:
     """The weighed tree of an element."""
     top = Block("body")
-    _Reader(changes).fill(root, top, False, 0)
+    _Reader(changes, _tabs(root)).fill(root, top, False, 0)
     top.weigh()
     return top
 
@@ -85,11 +91,14 @@ def blocks(root: etree._Element, changes: Changes) -> Block:
 class _Reader:
     """Reads elements into blocks."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, tabs: dict[str, str]) -> None:
         self._changes = changes
+        self._tabs = tabs
         self._labels: list[str] | None = None
         """Texts of the images in the cell that is being read."""
         self._characters = 0
+        self._literal = 0
+        """How many elements with code are open."""
 
     def fill(self, element: etree._Element, block: Block, linked: bool, depth: int) -> None:
         """Add the content of an element to a block."""
@@ -103,7 +112,7 @@ class _Reader:
             elif tag == "img" or tag == "svg":
                 self._image(child, block, linked)
             elif tag in NEVER and not (tag == "button" and (_is_text(child, block) or _opens(child))):
-                self._leave_out("control" if tag in CONTROLS else "figure", child, block)
+                self._leave_out("control" if tag in CONTROLS else tag if tag == "noscript" else "figure", child, block)
             elif is_struck(child):
                 self._changes.strike(beginning(child, 400))
                 self._leave_out("struck_out", child, block)
@@ -116,6 +125,10 @@ class _Reader:
                     self._inline(child, block, linked or _leads_away(child, block), depth)
             elif tag in CELLS and is_collapsed(child) and not _is_section(child):
                 self._leave_out("hidden", child)
+            elif self._tabs and (tab := self._tabs.get(child.get("id", ""))) and not _begins_with(child, tab):
+                panel = _inner(child, tag, block)
+                self._heading(tab, panel)
+                self.fill(child, panel, linked, depth + 1)
             elif depth >= DEPTH:
                 self._flatten(child, _inner(child, tag, block), linked)
             elif tag in CELLS:
@@ -127,6 +140,14 @@ class _Reader:
                 if tag in RAISED_OR_LOWERED and child.text and numbers_join(_before(block), text):
                     block.parts.append(" ")
                 self._add(block, text, linked)
+
+    def _heading(self, tab: str, panel: Block) -> None:
+        """Write the label of a tab above its panel. The tabs themselves stand all before the first panel."""
+        heading = Block("h6")
+        panel.parts.append(heading)
+        panel.children.append(heading)
+        self._add(heading, tab, False)
+        self._changes.write("tab", tab)
 
     def _inline(self, element: etree._Element, block: Block, linked: bool, depth: int) -> None:
         tag = element.tag
@@ -155,11 +176,13 @@ class _Reader:
         elif len(element) == 0 and not element.text and (text := label(element)):
             self._label(text, element, block, linked)
         else:
+            self._literal += tag in LITERAL
             if spoken:
                 self._add(block, " ", linked)
             self.fill(element, block, linked, depth + 1)
             if spoken:
                 self._add(block, " ", linked)
+            self._literal -= tag in LITERAL
 
     def _raised(self, element: etree._Element, block: Block, linked: bool, depth: int) -> None:
         """Add raised text: a sign before its own text, or another text in its place."""
@@ -235,6 +258,8 @@ class _Reader:
                 parts.append(" ")
             return
         text = text.replace("\u2044", "/")
+        if ("&" in text or "</" in text) and block.tag != "pre" and not self._literal:
+            text = unescaped(text, self._changes.ledger)
         length = len(text)
         if "\n" in text and block.tag != "pre":
             length = len(" ".join(text.split()))
@@ -246,6 +271,23 @@ class _Reader:
             block.own_linked += length
         else:
             block.unlinked.append(text)
+
+
+def _tabs(root: etree._Element) -> dict[str, str]:
+    """The labels of tabs by the ids of the panels they open."""
+    labels: dict[str, str] = {}
+    for tab in root.iter("a", "button", "li", "div", "span"):
+        get = tab.get
+        if get("role") == "tab" or get("data-toggle") in TOGGLES or get("data-bs-toggle") in TOGGLES:
+            target = get("aria-controls") or get("data-bs-target") or get("data-target") or get("href") or ""
+            text = " ".join(beginning(tab, LABEL_CHARS).split())
+            if text and len(text) <= LABEL_CHARS and target.removeprefix("#"):
+                labels.setdefault(target.removeprefix("#"), text)
+    return labels
+
+
+def _begins_with(element: etree._Element, label: str) -> bool:
+    return " ".join(beginning(element, 4 * LABEL_CHARS).split()).startswith(label)
 
 
 def _tag(element: etree._Element) -> str:

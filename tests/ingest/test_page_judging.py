@@ -1,11 +1,14 @@
 """What a block of a page holds outweighs its names, its roles and its tags."""
 
+import time
+
 import pytest
 
 from ingest.fidelity.ledger import Ledger
 from ingest.pages.extract import extract
 from ingest.pages.names import judged
 from ingest.pages.page import Page
+from lake.decision import Drop
 from tests.ingest.pages import PARAGRAPH, page, shown
 
 MENU = "".join(f'<li><a href="/{n}">Section number {n} of the site</a></li>' for n in range(30))
@@ -221,3 +224,53 @@ def test_what_trafilatura_leaves_out_or_adds_is_entered() -> None:
     assert [entry.rule for entry in ledger.left_out] == ["outside_content"]
     assert "Loading 5" in ledger.left_out[0].text
     assert {entry.rule for entry in ledger.written} == {"script"}
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        (
+            "<div role=table><div role=row><span role=columnheader>Drug</span><span role=columnheader>Dose</span></div>"
+            "<div role=row><span role=cell>A</span><span role=cell>5 mg</span></div></div>",
+            "Drug | Dose\nA | 5 mg",
+        ),
+        (
+            "<h3><a href=/a>Amoxicillin</a></h3><p>5 mg</p><h3><a href=/b>Penicillin</a></h3><ul><li>6 mg</li></ul>",
+            "### Amoxicillin\n\n5 mg\n\n### Penicillin\n\n- 6 mg",
+        ),
+        (
+            "<div class=links><p><a href=a>Amoxicillin 5 mg</a></p><p><a href=b>Penicillin 6 mg</a></p></div>",
+            "Amoxicillin 5 mg\n\nPenicillin 6 mg",
+        ),
+        (
+            "<ul role=tablist><li><a role=tab href=#a>Adult</a></li><li><a data-toggle=tab href=#c>Child</a></li></ul>"
+            "<div id=a class=tab-pane>5 mg</div><div id=c class=tab-pane style='display:none'>2 mg</div>",
+            "### Adult\n\n5 mg\n\n### Child\n\n2 mg",
+        ),
+        (
+            "<button role=tab aria-controls=a>Adult</button><button role=tab aria-controls=c>Child</button>"
+            "<div id=a role=tabpanel><p>5 mg</p></div><div id=c role=tabpanel><h3>Child</h3><p>2 mg</p></div>",
+            "### Adult\n\n5 mg\n\n### Child\n\n2 mg",
+        ),
+        ("<ul class=tags><li>Adult: 5 mg</li><li>Child: 2 mg</li></ul>", "- Adult: 5 mg\n- Child: 2 mg"),
+        ("<dl class=meta><dt>Adult</dt><dd>5 mg</dd></dl>", "Adult\n\n5 mg"),
+        (
+            "<div id=consent><h2>Consent</h2><p>Ask before each visit, in plain words, and write it down.</p></div>",
+            "## Consent\n\nAsk before each visit, in plain words, and write it down.",
+        ),
+        (
+            "<section id=AD><h2>AD</h2><p>Memory fades over the years.</p></section>",
+            "## AD\n\nMemory fades over the years.",
+        ),
+    ],
+)
+def test_doses_keep_what_they_are_doses_of(html: str, text: str) -> None:
+    assert shown(html) == text
+
+
+def test_nested_boxes_of_links_with_a_dose_take_linear_time() -> None:
+    html = "<div class=sidebar><nav>" * 95 + "<a href=x>Drug and its name </a>" * 60_000 + "<a href=y>5 mg</a>"
+    started = time.process_time()
+    extracted = extract(f"<body>{html}</body>".encode(), ledger=Ledger())
+    assert isinstance(extracted, Page | Drop)
+    assert time.process_time() - started < 60

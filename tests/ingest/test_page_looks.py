@@ -200,3 +200,19 @@ def test_plain_text_is_as_it_was(before: str, inside: str, after: str) -> None:
     plain = " ".join(f"x{before}{inside}{after}x".split())
     for tag in ("b", "em", "span", "u", "ins", "a", "span class=date", "span class=comment", "span style='color:red'"):
         assert shown(f"<p>x{before}<{tag}>{inside}</{tag.split()[0]}>{after}x</p>", "article") == plain
+
+
+@pytest.mark.parametrize("content", [None, "article"])
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("P &amp;lt; 0.05 for 5 &amp;micro;g", "P < 0.05 for 5 µg"),
+        ("10&lt;sup&gt;6&lt;/sup&gt; cells", "10^6 cells"),
+        ("10 &amp;#8805; 5 &amp;plusmn; 2", "10 ≥ 5 ± 2"),
+        ("<b>P</b> &amp;amp;lt; 0.05", "P < 0.05"),
+        ("a &lt; b and R&amp;D and AT&amp;T", "a < b and R&D and AT&T"),
+        ("<code>&amp;lt; &lt;sup&gt;6&lt;/sup&gt;</code>", "&lt; <sup>6</sup>"),
+    ],
+)
+def test_what_was_escaped_twice_is_read_but_code_is_not(html: str, text: str, content: str | None) -> None:
+    assert shown(f"<p>{html}</p>", content) == text
