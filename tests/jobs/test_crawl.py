@@ -84,7 +84,7 @@ def texts(data: Path, path: str) -> dict[str, str]:
     tag = Path(path).stem
     for warc in sorted((data / "crawl" / tag).glob("*.warc.gz")):
         pages = WarcInput(format="warc", source="guidelines", paths=("*",), site=path)
-        for document in read_warc(warc, warc.name, pages):
+        for document in outcomes(read_warc(warc, warc.name, pages)):
             assert not isinstance(document, Rejected), document.drop
             by_title[document["title"]] = document["text"]
     return by_title
@@ -189,6 +189,7 @@ import json, sys
 from ingest.web.crawl import CrawlSettings
 from ray_jobs.cluster import RaySettings, start
 from ray_jobs.crawl import crawl
+from tests.ingest.outcomes import outcomes
 
 start(RaySettings(cpus=2))
 crawl(CrawlSettings.model_validate_json(sys.argv[1]), sys.argv[2])
