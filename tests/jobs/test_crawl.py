@@ -24,6 +24,7 @@ from lake.error import UserError
 from lake.step import Step
 from ray_jobs.crawl import crawl
 from ray_jobs.read import READ
+from tests.ingest.outcomes import outcomes
 
 pytestmark = pytest.mark.engine
 
@@ -189,7 +190,6 @@ import json, sys
 from ingest.web.crawl import CrawlSettings
 from ray_jobs.cluster import RaySettings, start
 from ray_jobs.crawl import crawl
-from tests.ingest.outcomes import outcomes
 
 start(RaySettings(cpus=2))
 crawl(CrawlSettings.model_validate_json(sys.argv[1]), sys.argv[2])
