@@ -105,7 +105,7 @@ class Worker:
             if step == recipe.steps:
                 self._validate(step)
             self._write_progress()
-            if step % recipe.checkpoint_every == 0 or step == recipe.steps:
+            if step % recipe.checkpoints.every == 0 or step == recipe.steps:
                 checkpoint.save(root, step, self.gpt, self.optimizer, self.scheduler, asdict(self.history))
 
     def _resume(self, root: Path) -> int:

@@ -1,6 +1,6 @@
 """The recipe of a training run: architecture, layout on the workers, batches, optimizer and schedule."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
@@ -11,57 +11,88 @@ VOCABULARY_MULTIPLE = 128
 
 
 class Llama(Settings):
-    """A decoder of the Llama family: RMSNorm, SwiGLU, rotary positions, grouped-query attention, no biases.
+    """A decoder of the Llama family: RMSNorm, SwiGLU, rotary positions, grouped-query attention.
 
-    `kv_heads` of `heads` attention heads hold keys and values; `ffn` is the width of the feed-forward layer. With
-    `tied`, the output layer shares the weights of the embedding.
+    `kv_heads` of `heads` attention heads hold keys and values, each of `head_size`, which defaults to `hidden / heads`;
+    `ffn` is the width of the feed-forward layer. With `tied`, the output layer shares the weights of the embedding.
+    `qkv_bias` adds biases to queries, keys and values, as in Qwen2. `rope_factor` stretches the rotary positions as
+    Llama 3.1 does. `window` is the number of tokens that a token attends to, where it is fewer than all before it.
     """
 
     layers: PositiveInt
     hidden: PositiveInt
     heads: PositiveInt
     kv_heads: PositiveInt
+    head_size: PositiveInt
     ffn: PositiveInt
     tied: bool = False
+    qkv_bias: bool = False
     rope_base: PositiveInt = 10_000
+    rope_factor: PositiveFloat | None = None
+    window: PositiveInt | None = None
     norm_eps: PositiveFloat = 1e-5
+
+    @model_validator(mode="before")
+    @classmethod
+    def _head_size(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("head_size") is not None:
+            return given
+        hidden, heads = given.get("hidden"), given.get("heads")
+        if isinstance(hidden, int) and isinstance(heads, int) and heads > 0:
+            if hidden % heads:
+                raise ValueError(f"hidden {hidden} must be a multiple of heads {heads}, unless head_size is given")
+            return given | {"head_size": hidden // heads}
+        return given
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
-        if self.hidden % self.heads or (self.hidden // self.heads) % 2:
-            raise ValueError(f"hidden {self.hidden} must be an even multiple of heads {self.heads}")
+        if self.head_size % 2:
+            raise ValueError(f"head_size {self.head_size} must be even, since rotary positions turn pairs")
         if self.heads % self.kv_heads:
             raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
         return self
 
-    @property
-    def head_size(self) -> int:
-        return self.hidden // self.heads
-
     def parameters(self, vocab_size: int) -> int:
         """The number of weights, without those that pad the vocabulary."""
-        attention = 2 * self.hidden * self.hidden + 2 * self.hidden * self.kv_heads * self.head_size
+        queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
+        attention = 2 * self.hidden * (queries + keys) + (queries + 2 * keys) * self.qkv_bias
         layer = attention + 3 * self.hidden * self.ffn + 2 * self.hidden
         embeddings = vocab_size * self.hidden * (1 if self.tied else 2)
         return self.layers * layer + embeddings + self.hidden
 
 
 class Parallel(Settings):
-    """`tensor` workers share the matrices of each layer, and there are `data` copies of the model."""
+    """The layout of the workers. It changes the speed and the memory, not the result.
+
+    `tensor` workers share the matrices of each layer, `pipeline` workers share the layers, and there are `data` copies
+    of the model. `interleave` gives each pipeline worker so many groups of layers instead of one: less waiting, more
+    communication. `sequence_parallel` spreads what tensor parallelism repeats (norms, residuals) over the sequence.
+    `distributed_optimizer` spreads the optimizer's state over the copies.
+    """
 
     tensor: PositiveInt = 1
+    pipeline: PositiveInt = 1
+    interleave: PositiveInt = 1
     data: PositiveInt = 1
+    sequence_parallel: bool = False
+    distributed_optimizer: bool = False
 
     @property
     def workers(self) -> int:
-        return self.tensor * self.data
+        return self.tensor * self.pipeline * self.data
+
+    @model_validator(mode="after")
+    def _interleaves_a_pipeline(self) -> Self:
+        if self.interleave > 1 and self.pipeline == 1:
+            raise ValueError(f"interleave {self.interleave} needs pipeline 2 or more")
+        return self
 
 
 class Batch(Settings):
     """Sequences in an optimizer step over all workers (`total`), and in a forward pass of one copy (`micro`)."""
 
     total: PositiveInt
-    micro: PositiveInt
+    micro: PositiveInt = Field(exclude=True)
 
 
 class AdamW(Settings):
@@ -83,30 +114,73 @@ class Validation(Settings):
     sequences: PositiveInt = 64
 
 
+class Guard(Settings):
+    """When to skip an update.
+
+    A loss or gradient norm is a spike if it is more than `deviations` standard deviations above the mean of the last
+    `window` steps. The step is skipped, its documents are logged. The run stops after `skips` of them within a window.
+    A loss or norm that is not finite stops the run at once.
+    """
+
+    deviations: PositiveFloat = 8
+    window: int = Field(default=64, ge=8)
+    skips: PositiveInt = 4
+
+
+class Checkpoints(Settings):
+    """Write a checkpoint every `every` steps and after the last; keep the last `keep_last` and each `keep_every`th step.
+
+    `background` goes on with training while the files are written. None of the keys changes the result.
+    """
+
+    every: PositiveInt = 50
+    keep_last: int = Field(default=2, ge=2)
+    keep_every: PositiveInt | None = None
+    background: bool = True
+
+
 class Recipe(Settings):
     """The section `pretrain`.
 
-    `sequence` is the length of a training sequence in tokens. A checkpoint is written every `checkpoint_every` steps.
-    Training that fails resumes from the last one, at most `max_failures` times. Neither key changes the result.
+    `sequence` is the length of a training sequence in tokens. `document_mask` keeps attention within a document. A run
+    with a `base` may leave out `model`: it is read from the base model's config. `recompute: full` keeps only the
+    inputs of the layers and computes the rest again in the backward pass: less memory, a third more work.
+
+    Training that fails resumes from the last checkpoint, at most `max_failures` times.
     """
 
     model: Llama
-    parallel: Parallel = Parallel()
+    parallel: Parallel = Field(default_factory=Parallel, exclude=True)
     sequence: PositiveInt
+    document_mask: bool = False
     batch: Batch
     steps: PositiveInt
     optimizer: AdamW
     validation: Validation
+    guard: Guard = Field(default_factory=Guard)
     precision: Literal["float32", "bfloat16"] = "float32"
-    checkpoint_every: PositiveInt = Field(default=50, exclude=True)
+    recompute: Literal["none", "full"] = Field(default="none", exclude=True)
+    checkpoints: Checkpoints = Field(default_factory=Checkpoints, exclude=True)
     max_failures: int = Field(default=2, ge=0, exclude=True)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        tensor = self.parallel.tensor
+        tensor, pipeline, interleave = self.parallel.tensor, self.parallel.pipeline, self.parallel.interleave
         for key, size in (("kv_heads", self.model.kv_heads), ("ffn", self.model.ffn)):
             if size % tensor:
                 raise ValueError(f"parallel.tensor {tensor} must divide model.{key} {size}")
+        if self.model.layers % (pipeline * interleave):
+            raise ValueError(
+                f"parallel.pipeline {pipeline} times parallel.interleave {interleave} must divide model.layers "
+                f"{self.model.layers}"
+            )
+        if self.parallel.sequence_parallel and self.sequence % tensor:
+            raise ValueError(f"parallel.tensor {tensor} must divide sequence {self.sequence} with sequence_parallel")
+        if self.model.window is not None and self.sequence > self.model.window:
+            raise ValueError(
+                f"sequence {self.sequence} is longer than model.window {self.model.window}; windows inside a sequence "
+                "are not supported"
+            )
         if VOCABULARY_MULTIPLE % tensor:
             raise ValueError(
                 f"parallel.tensor {tensor} must divide {VOCABULARY_MULTIPLE}, to which vocabularies are padded"
@@ -115,6 +189,11 @@ class Recipe(Settings):
             raise ValueError(
                 f"batch.total {self.batch.total} must be a multiple of batch.micro {self.batch.micro} "
                 f"times parallel.data {self.parallel.data}"
+            )
+        micro_batches = self.batch.total // (self.batch.micro * self.parallel.data)
+        if interleave > 1 and micro_batches % pipeline:
+            raise ValueError(
+                f"parallel.pipeline {pipeline} must divide the {micro_batches} micro-batches of a step with interleave"
             )
         if self.optimizer.warmup >= self.steps:
             raise ValueError(f"optimizer.warmup {self.optimizer.warmup} must be less than steps {self.steps}")
@@ -126,6 +205,25 @@ class Recipe(Settings):
     def tokens(self) -> int:
         """The tokens of all steps, repetitions included."""
         return self.steps * self.batch.total * self.sequence
+
+
+class BaseSettings(Settings):
+    """The section `base`: the model to continue from.
+
+    `path` is a Hugging Face folder with safetensors. `package` is a GGUF file in an installed Python package, written
+    package/file. Exactly one of them is given. The logits of the converted model may differ from the original's by
+    `tolerance` at most.
+    """
+
+    path: str | None = None
+    package: str | None = None
+    tolerance: PositiveFloat = 1e-3
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.path is None) == (self.package is None):
+            raise ValueError("give exactly one of path and package")
+        return self
 
 
 class ExportSettings(Settings):

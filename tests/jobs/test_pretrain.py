@@ -41,7 +41,7 @@ def recipe(tensor: int = 1, data: int = 1, **changes: Any) -> Recipe:
             "steps": STEPS,
             "optimizer": {"lr": 3e-3, "warmup": 5},
             "validation": {"every": 20, "sequences": 5},
-            "checkpoint_every": 10,
+            "checkpoints": {"every": 10},
         }
         | changes
     )

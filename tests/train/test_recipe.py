@@ -38,8 +38,12 @@ def test_a_tied_output_layer_is_counted_once() -> None:
     ("section", "change", "message"),
     [
         ("model", {"heads": 5}, "hidden 64"),
+        ("model", {"head_size": 15}, "head_size 15 must be even"),
+        ("model", {"window": 32}, "sequence 64 is longer than model.window 32"),
         ("model", {"kv_heads": 3}, "multiple of kv_heads 3"),
         ("parallel", {"tensor": 4}, "parallel.tensor 4 must divide model.kv_heads 2"),
+        ("parallel", {"pipeline": 3}, "pipeline 3 times parallel.interleave 1 must divide model.layers 2"),
+        ("parallel", {"interleave": 2}, "interleave 2 needs pipeline 2"),
         ("batch", {"total": 6}, "batch.total 6"),
         ("optimizer", {"warmup": 10}, "warmup 10 must be less than steps 10"),
         ("optimizer", {"min_lr": 1.0}, "min_lr 1.0 is above"),
@@ -50,10 +54,16 @@ def test_what_cannot_train_is_an_error(section: str, change: dict[str, Any], mes
         Recipe.model_validate(GOOD | {section: GOOD[section] | change})
 
 
-def test_the_interval_of_checkpoints_is_not_in_the_fingerprint() -> None:
-    first, other = (Recipe.model_validate(GOOD | {"checkpoint_every": every}) for every in (1, 5))
-    assert first.model_dump(mode="json") == other.model_dump(mode="json")
-    assert first.checkpoint_every != other.checkpoint_every
+def test_what_changes_no_result_is_not_in_the_fingerprint() -> None:
+    other = GOOD | {
+        "checkpoints": {"every": 1},
+        "parallel": {"tensor": 1, "data": 4},
+        "batch": {"total": 8, "micro": 1},
+        "recompute": "full",
+    }
+    first, second = (Recipe.model_validate(keys) for keys in (GOOD, other))
+    assert first.model_dump(mode="json") == second.model_dump(mode="json")
+    assert first != second
 
 
 def test_padding_of_the_vocabulary() -> None:
