@@ -36,7 +36,7 @@ class AdamW(Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "step": 0})
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """Update all parameters that have a gradient. Megatron passes no closure."""
         for group in self.param_groups:
             group["step"] += 1
