@@ -10,7 +10,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 
 from lake.files import sha256
 from train.checkpoint import OPTIMIZER, Chunks, common, sharded
-from train.history import DIGESTS, STATE, Newest, checkpoints, damage, folder_of, newest
+from train.history import DIGESTS, STATE, Newest, checkpoints, damage, folder_of, newest, step_of
 from train.recipe import Checkpoints
 
 with warnings.catch_warnings():
@@ -50,16 +50,16 @@ Files = dict[str, tuple[int, str]]
 
 @dataclass(frozen=True)
 class Saved:
-    """How a save ended. Without a `reason` the checkpoint is whole and on the disk; else there is none, for this reason.
+    """How a save ended: with a whole checkpoint on the disk or, if there is a `reason`, without.
 
-    The step waited `stall` seconds; `seconds` passed until the checkpoint had its name, at most one step too many,
-    since the loop looks once a step. `size` is in bytes.
+    Training waited `stall` seconds. After `seconds` the checkpoint had its name, which is given between two steps.
+    `bytes` are those of the tensors.
     """
 
     step: int
     stall: float
     seconds: float
-    size: int
+    bytes: int
     reason: str | None = None
 
 
@@ -260,7 +260,7 @@ class Saver:
         every, all_of_them = self._settings.keep_every, checkpoints(self._root)
         kept = {*all_of_them[-self._settings.keep_last :], folder_of(self._root, step)}
         for old in all_of_them:
-            if old not in kept and not (every and int(old.name.removeprefix("step-")) % every == 0):
+            if old not in kept and not (every and step_of(old.name) % every == 0):
                 # Under another name first: a kill must not leave a part of it that looks whole.
                 shutil.rmtree(old.rename(old.with_name(f".{old.name}")), ignore_errors=True)
         for broken in self._root.glob(BROKEN):
@@ -315,7 +315,8 @@ def _write(path: Path, chunks: Iterable[Any]) -> tuple[int, str]:
         stream.flush()
         os.fsync(stream.fileno())
         # Read it from the disk, not from the memory that still holds it.
-        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     if sha256(path) != digest.hexdigest():
         raise OSError(errno.EIO, "other bytes came back than were written", str(path))
     return size, digest.hexdigest()
