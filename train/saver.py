@@ -30,7 +30,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from megatron.core.dist_checkpointing.core import CheckpointingConfig
     from megatron.core.dist_checkpointing.dict_utils import nested_values
-    from megatron.core.dist_checkpointing.mapping import ShardedTensor, is_main_replica
+    from megatron.core.dist_checkpointing.mapping import ShardedBase, ShardedObject, ShardedTensor, is_main_replica
     from megatron.core.dist_checkpointing.state_dict_utils import save_preprocess
     from megatron.core.dist_checkpointing.strategies.torch import MCoreSavePlanner, mcore_to_pyt_state_dict
     from megatron.core.optimizer import MegatronOptimizer
@@ -129,16 +129,16 @@ class Saver:
         """
         self.finish()
         started = time.monotonic()
-        tensors = _mine(sharded(chunks, optimizer))
-        size = sum(_gather_all(sum(tensor.data.nbytes for tensor in tensors)))
+        mine = _mine(sharded(chunks, optimizer))
+        size = sum(_gather_all(sum(tensor.data.nbytes for tensor in _tensors(mine))))
         reason = _broadcast(self._prepare(step, size) if self._first else None)
         if reason is not None:
             seconds = time.monotonic() - started
             self._tell(Saved(step, seconds, seconds, size, reason))
             return
         if self._settings.background:
-            self._copy(tensors, gathered=optimizer.config.use_distributed_optimizer)
-        planner, metadata = self._plan(tensors)
+            self._copy(_tensors(mine), gathered=optimizer.config.use_distributed_optimizer)
+        planner, metadata = self._plan(mine)
         others = self._others(common(optimizer, scheduler), state)
         part = self._thread.submit(_write_part, self._half(step), f"__{self._rank}_0.distcp", planner)
         self._pending = _Pending(step, started, 0, size, part, metadata, others)
@@ -193,11 +193,11 @@ class Saver:
         if cuda:
             torch.cuda.synchronize()
 
-    def _plan(self, tensors: list[ShardedTensor]) -> tuple[MCoreSavePlanner, Metadata | None]:
-        """Agree on the places of all tensors; the first rank gets the metadata of the whole."""
-        by_key: dict[str, list[ShardedTensor]] = {}
-        for tensor in tensors:
-            by_key.setdefault(tensor.key, []).append(tensor)
+    def _plan(self, mine: list[ShardedBase]) -> tuple[MCoreSavePlanner, Metadata | None]:
+        """Agree on what each rank writes; the first rank gets the metadata of the whole."""
+        by_key: dict[str, list[ShardedBase]] = {}
+        for part in mine:
+            by_key.setdefault(part.unique_key if isinstance(part, ShardedObject) else part.key, []).append(part)
         planner = MCoreSavePlanner(flatten_state_dict=False)
         planner.set_up_planner(mcore_to_pyt_state_dict(by_key), is_coordinator=self._first)
         plans = [None] * dist.get_world_size() if self._first else None
@@ -267,30 +267,37 @@ class Saver:
             shutil.rmtree(broken, ignore_errors=True)
 
 
-def _mine(state: dict[str, Any]) -> list[ShardedTensor]:
-    """The tensors that this rank writes; of equal ones on several ranks, one rank writes one."""
-    tensors, _ = save_preprocess(state, validate_access_integrity=False)
-    return [tensor for tensor in nested_values(tensors) if is_main_replica(tensor.replica_id)]
+def _mine(state: dict[str, Any]) -> list[ShardedBase]:
+    """What this rank writes: tensors, and objects of layers that have a state beside. One rank writes a replica."""
+    parts, _ = save_preprocess(state, validate_access_integrity=False)
+    return [part for part in nested_values(parts) if is_main_replica(part.replica_id)]
+
+
+def _tensors(parts: list[ShardedBase]) -> list[ShardedTensor]:
+    return [part for part in parts if isinstance(part, ShardedTensor)]
 
 
 def _write_part(folder: Path, name: str, planner: MCoreSavePlanner) -> tuple[Files, list[WriteResult]]:
     """Write the planned tensors to one file, one after the other in torch's format."""
     places: list[WriteResult] = []
 
-    def serialised() -> Iterator[memoryview]:
+    def contents() -> Iterator[memoryview]:
         offset = 0
         for item in planner.plan.items:
-            tensor = planner.resolve_data(item).cpu()
-            whole = tensor.untyped_storage().nbytes() == tensor.nbytes
-            buffer = io.BytesIO()
-            # torch.save would write all that a view is a part of.
-            torch.save(tensor if whole else tensor.clone(), buffer)
-            data = buffer.getbuffer()
+            data = _serialised(planner.resolve_data(item))
             places.append(WriteResult(item.index, len(data), _StorageInfo(name, offset, len(data))))
             offset += len(data)
             yield data
 
-    return ({name: _write(folder / name, serialised())} if planner.plan.items else {}), places
+    return ({name: _write(folder / name, contents())} if planner.plan.items else {}), places
+
+
+def _serialised(value: torch.Tensor | io.BytesIO) -> memoryview:
+    if isinstance(value, torch.Tensor):
+        tensor, value = value.cpu(), io.BytesIO()
+        # torch.save would write all that a view is a part of.
+        torch.save(tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone(), value)
+    return value.getbuffer()
 
 
 def _outcome(part: "Future[tuple[Files, list[WriteResult]]]") -> tuple[Files, list[WriteResult], str | None]:
