@@ -105,6 +105,7 @@ class Worker:
         self.scheduler = _scheduler(recipe, self.optimizer)
         self.history = History()
         self.phases: dict[str, float] = {}
+        self.unsaved: str | None = None
 
     def run(self) -> None:
         recipe = self.recipe
@@ -129,9 +130,9 @@ class Worker:
             self.saver.finish()
             raise
         self.saver.finish()
-        if (failed := self.history.failed_saves) and failed[-1]["step"] == step:
+        if self.unsaved is not None:
             raise TrainingStopped(
-                f"the last checkpoint was not saved: {failed[-1]['reason']}; a new run goes on from the one before"
+                f"no checkpoint of the last step: {self.unsaved}; a new run goes on from the one before"
             )
 
     def start(self, root: Path) -> int:
@@ -157,11 +158,11 @@ class Worker:
 
     def _saved(self, saved: Saved) -> None:
         row = asdict(saved)
-        reason = row.pop("reason")
-        if reason is None:
+        self.unsaved = row.pop("reason")
+        if self.unsaved is None:
             self.history.saves.append(row)
         else:
-            self.history.failed_saves.append({"step": saved.step, "reason": reason})
+            self.history.failed_saves.append({"step": saved.step, "reason": self.unsaved})
 
     def step(self, step: int) -> bool:
         """Do a step of training and write its row; steps count from 0. Returns whether some rank was asked to stop."""
