@@ -20,7 +20,7 @@ from lake.step import Body, Cost, Kind, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, read_index_in
 from mixing.split import TRAIN, VALIDATION
 from mixing.tokenizer.tokenizer import Tokenizer
-from train.history import CHECKPOINTS, PROGRESS, STOP, STOPPED, checkpoints, newest, read_state
+from train.history import CHECKPOINTS, PROGRESS, STOP, STOPPED, checkpoints, damage, newest, read_state
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -76,7 +76,18 @@ def check_shards(step: Step[Any]) -> None:
             read_index_in(shards.output.below(FOLDER_OF_SHARDS), row["name"])
 
 
-PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 2, Cost(start=30), check_shards)
+def check_resume(step: Step[Recipe]) -> None:
+    """Check the shards, and that training can go on if it has begun.
+
+    Raises:
+        UserError: a shard is broken, or all checkpoints are.
+    """
+    check_shards(step)
+    if not step.done and step.output.is_local:
+        newest(checkpoints(step.output.local(CHECKPOINTS)), partial(damage, contents=False))
+
+
+PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 2, Cost(start=30), check_resume)
 
 
 def vocabulary(made: Tokenizer) -> "Vocabulary":
