@@ -16,7 +16,7 @@ from mixing.shards import FOLDER_OF_SHARDS, read_index_in, read_tokens
 from mixing.split import TRAIN
 from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.pretrain import check_shards, vocabulary
-from train.history import CHECKPOINTS, latest
+from train.history import CHECKPOINTS, check_checkpoints, checkpoints, newest
 from train.recipe import ExportSettings, Parallel, Recipe
 
 MODEL = "model"
@@ -44,7 +44,19 @@ def export(step: Step[ExportSettings]) -> Outcome:
     return Outcome(figures=ray.get(ray.remote(num_cpus=1, max_calls=1)(ExportJob.run).remote(job)))
 
 
-EXPORT = Body[ExportSettings](export, Kind.EXPORT, "ray + torch", 1, check=check_shards)
+def check_trained(step: Step[ExportSettings]) -> None:
+    """Check the shards, and the checkpoints if training is done.
+
+    Raises:
+        UserError: a shard is broken, or no checkpoint is whole.
+    """
+    check_shards(step)
+    trained = step.input("trained")
+    if trained.done:
+        check_checkpoints(trained.output.local())
+
+
+EXPORT = Body[ExportSettings](export, Kind.EXPORT, "ray + torch", 1, check=check_trained)
 
 
 @dataclass(frozen=True)
@@ -115,14 +127,14 @@ class ExportJob:
         from train.model import DTYPES, build, initialise
 
         recipe = self.recipe
-        newest = latest(self.trained / CHECKPOINTS)
-        assert newest is not None, "training is done, so its last checkpoint is there"
+        last = newest(checkpoints(self.trained / CHECKPOINTS)).checkpoint
+        assert last is not None, "check_trained has seen it"
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
         with cudaless(), torch.no_grad():
             initialise(Parallel(), 0)
             # In float32 whatever the precision of training: the gate compares models, not rounding.
             (model,) = build(recipe.model, vocab_size, recipe.sequence, Parallel(), "float32")
-            checkpoint.load_model(newest, [model])
+            checkpoint.load_model(last, [model])
             logits = model.eval()(tokens, None, None)[..., :vocab_size]
         dist.destroy_process_group()
         dtype, state = DTYPES[recipe.precision], model.state_dict().items()

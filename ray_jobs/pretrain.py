@@ -20,7 +20,7 @@ from lake.step import Body, Cost, Kind, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, read_index_in
 from mixing.split import TRAIN, VALIDATION
 from mixing.tokenizer.tokenizer import Tokenizer
-from train.history import CHECKPOINTS, PROGRESS, STOP, STOPPED, latest, read_state
+from train.history import CHECKPOINTS, PROGRESS, STOP, STOPPED, checkpoints, damage, newest, read_state
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def pretrain(step: Step[Recipe]) -> Outcome:
         _fit(partial(_job, step, folder), recipe, folder)
     if (stopped := folder / STOPPED).is_file():
         raise UserError(f"{step.name}: {json.loads(stopped.read_text(encoding='utf-8'))['reason']}")
-    newest = latest(folder / CHECKPOINTS)
-    assert newest is not None, "training writes a checkpoint at its last step"
-    history = read_state(newest)
+    last = newest(checkpoints(folder / CHECKPOINTS)).checkpoint
+    assert last is not None, "training ends with a checkpoint"
+    history = read_state(last)
     seconds = sum(row["seconds"] for row in history["losses"])
     return Outcome(
         figures={
@@ -76,7 +76,18 @@ def check_shards(step: Step[Any]) -> None:
             read_index_in(shards.output.below(FOLDER_OF_SHARDS), row["name"])
 
 
-PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 2, Cost(start=30), check_shards)
+def check_resume(step: Step[Recipe]) -> None:
+    """Check the shards, and that training can go on if it has begun.
+
+    Raises:
+        UserError: a shard is broken, or all checkpoints are.
+    """
+    check_shards(step)
+    if not step.done and step.output.is_local:
+        newest(checkpoints(step.output.local(CHECKPOINTS)), partial(damage, contents=False))
+
+
+PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 2, Cost(start=30), check_resume)
 
 
 def vocabulary(made: Tokenizer) -> "Vocabulary":
