@@ -6,7 +6,7 @@ GpuName = Literal["A100-40GB", "A100-80GB", "L40S", "H100-PCIe", "H100-80GB", "H
 
 
 class Gpu(NamedTuple):
-    """`peak` is FLOP a second in dense bfloat16 products, as the data sheet says; `memory` is what CUDA shows, bytes."""
+    """`peak` is FLOP a second in dense bfloat16 products, by the data sheet; `memory` is what CUDA shows, in bytes."""
 
     peak: float
     memory: float
