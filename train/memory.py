@@ -1,30 +1,32 @@
 """The memory that training takes on a GPU, by pipeline stage, after Korthikanti et al. 2022 (arXiv 2205.05198).
 
-Their count is of GPT's layer; ours has RMSNorm, SwiGLU, grouped queries, no dropout, and attention that keeps no matrix
-of scores. Below, `h` is hidden, `q` heads · head_size, `k` kv_heads · head_size, `f` ffn, `v` the padded vocabulary, `t`
+They count GPT's layer. Ours has RMSNorm, SwiGLU and grouped queries, no dropout, and attention that keeps no matrix of
+scores. Below, `h` is hidden, `q` heads · head_size, `k` kv_heads · head_size, `f` ffn, `v` the padded vocabulary, `t`
 parallel.tensor, and `p` is `t` with sequence_parallel, else 1.
 
-**State**, for each weight of the rank, in bfloat16 (in float32): the weight 2 (4) bytes, its gradient summed in float32
-4 (4), AdamW's moments and a float32 copy 12 (moments alone, 8). `distributed_optimizer` divides the last by
-parallel.data.
+**State**, for each weight of the rank, in bfloat16 (in float32): the weight takes 2 (4) bytes, its gradient, summed in
+float32, 4 (4), AdamW's moments and a float32 copy 12 (the moments alone, 8). `distributed_optimizer` divides the last
+by parallel.data.
 
-**Activations** that wait for the backward pass, in values for each token and layer:
+**Activations** wait for the backward pass. In values for each token and layer they are
 
-    input of the layer, input of the second norm         2 h/p
-    outputs of both norms, inputs of linear_qkv, fc1     2 h/p
-    queries, keys, values as linear_qkv gives them       (q + 2k)/t     values are read from it
-    queries and keys, turned                             (q + k)/t
-    output of attention, input of linear_proj            q/t
-    output of fc1, input of fc2                          3 f/t
+    input of the layer, input of the second norm          2 h/p
+    outputs of both norms: inputs of linear_qkv and fc1   2 h/p
+    queries, keys, values as linear_qkv gives them        (q + 2k)/t    values are read from there
+    queries and keys, turned                              (q + k)/t
+    output of attention: input of linear_proj             q/t
+    output of fc1, input of fc2                           3 f/t
 
-Further, in float32, a scale of each norm and a normaliser of each head. `recompute: full` keeps the layer's input alone,
-and all of the above for one layer at a time. A stage keeps its last layer's output, too. Under 1F1B stage `i` of `n`
-holds `n - i` micro-batches. With interleave `m` it holds `2 (n - i - 1) + (m - 1) n + 1` of a group of layers each; for
-`i = 0` that is the paper's factor 1 + (n - 1)/(n m).
+and, in float32, a scale for each norm and a normaliser for each head. `recompute: full` keeps the input of the layer
+alone, and all of the above for one layer at a time. A stage keeps the output of its last layer, too. Under 1F1B stage
+`i` of `n` holds `n - i` micro-batches. With interleave `m` it holds `2 (n - i - 1) + (m - 1) n + 1`, of a group of
+layers each; for `i = 0` that is the paper's factor 1 + (n - 1)/(n m).
 
-**For a moment**, the larger of: a layer's backward pass (gradients of SwiGLU's values, 3 f/t, the gathered input and its
-gradient, 2 h, and a weight's gradient before it is added, 2 f h/t), and the loss (the gathered input and its gradient,
-the gradient of the output matrix, v h/t, and the logits of LOSS_CHUNK tokens with their float32 gradient).
+**For a moment**, there are the larger of two. A layer's backward pass has the gradients of what SwiGLU reads and gives,
+3 f/t, the gathered input and its gradient, 2 h, and a weight's gradient before it is added, 2 f h/t. The loss has the
+output of the last norm, the gathered input and its gradient, h/p + 2 h, the gradient of the output layer, v h/t, in
+float32 and in the weights' type, and the float32 logits of a chunk with their gradient. Last, when no activations
+wait, AdamW's step takes a float32 value for each weight that it updates.
 """
 
 from dataclasses import dataclass
@@ -32,8 +34,8 @@ from typing import Self
 
 from train.recipe import Llama, Parallel, Recipe, padded
 
-LOSS_CHUNK = 1024
-"""Tokens whose logits the loss holds at a time."""
+LOGITS_AT_ONCE = 1 << 26
+"""Logits that a rank holds at a time; the loss goes through the tokens in chunks."""
 
 FLOAT32 = 4
 SIZES = {"float32": 4, "bfloat16": 2}
@@ -41,7 +43,7 @@ SIZES = {"float32": 4, "bfloat16": 2}
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on a GPU. `activations` has the micro-batches that wait, and what the backward pass holds for a moment."""
+    """Bytes on a GPU. `activations` are those that wait, with the most that is there for a moment."""
 
     weights: float
     gradients: float
@@ -63,12 +65,13 @@ class Memory:
         """Of one pipeline stage; the first is 0."""
         weights = weights_of(recipe.model, vocab_size, recipe.parallel, stage)
         copies = recipe.parallel.data if recipe.parallel.distributed_optimizer else 1
-        moments = (3 if recipe.precision == "bfloat16" else 2) * FLOAT32
+        update = FLOAT32 * weights / copies
+        passes = _activations(recipe, stage) + max(_backward(recipe), _loss(recipe, vocab_size, stage))
         return cls(
             SIZES[recipe.precision] * weights,
             FLOAT32 * weights,
-            moments * weights / copies,
-            _activations(recipe, stage) + max(_backward(recipe), _loss(recipe, vocab_size, stage)),
+            (3 if recipe.precision == "bfloat16" else 2) * update,
+            max(passes, update),
         )
 
 
@@ -133,7 +136,8 @@ def _loss(recipe: Recipe, vocab_size: int, stage: int) -> float:
     """Bytes for a moment at the loss, which the last stage computes."""
     if stage != recipe.parallel.pipeline - 1:
         return 0
+    shape, size = recipe.model, SIZES[recipe.precision]
     tokens, ids = recipe.batch.micro * recipe.sequence, padded(vocab_size) / recipe.parallel.tensor
-    size = SIZES[recipe.precision]
-    logits = min(tokens, LOSS_CHUNK) * ids * (size + FLOAT32)
-    return size * (2 * tokens + ids) * recipe.model.hidden + logits
+    hidden = size * tokens * (1 / _spread(recipe.parallel) + 2) * shape.hidden
+    logits = min(tokens * ids, LOGITS_AT_ONCE)
+    return hidden + (FLOAT32 + size) * (ids * shape.hidden + logits)

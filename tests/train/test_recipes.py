@@ -26,7 +26,7 @@ def recipe(name: str) -> Recipe:
 
 def ranks(name: str, ids: int) -> list[dict[str, Any]]:
     made = subprocess.run(
-        [sys.executable, ROOT / "tests" / "train" / "ranks.py", ROOT / "configs" / f"{name}.yaml", str(ids)],
+        [sys.executable, ROOT / "tests" / "train" / "fake_ranks.py", ROOT / "configs" / f"{name}.yaml", str(ids)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -1,6 +1,6 @@
 """Builds every rank of a config's training without a GPU and without its memory, and prints what each holds.
 
-Run as `python -m tests.train.ranks CONFIG IDS`, in a process of its own: process groups belong to a process.
+Runs as `python fake_ranks.py CONFIG IDS` in a process of its own, since process groups belong to a process.
 """
 
 import json
