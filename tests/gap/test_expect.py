@@ -111,7 +111,7 @@ def test_a_plan_tells_parameters_tokens_steps_memory_and_speed(tmp_path: Path) -
 def test_recomputation_trades_time_for_memory(tmp_path: Path) -> None:
     _, memory, speed = recipe_lines("meditron-70b", tmp_path, "pretrain.recompute=full")
     assert "activations 2.32 GB (24.7 GB with recompute: none)" in memory
-    assert "reads 30.2 K tokens/s" in speed
+    assert "reads 30.1 K tokens/s" in speed
 
 
 def test_workers_on_cpus_have_no_speed_of_a_gpu(tmp_path: Path) -> None:
