@@ -15,41 +15,8 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from gap.config import Config
 from lake.config import load
 from train.cpu import cudaless
-from train.model import DTYPES, GPTModel, TransformerConfig, get_gpt_layer_local_spec, parallel_state, tensor_parallel
-from train.recipe import Recipe, padded
-
-
-def build(recipe: Recipe, ids: int) -> list[GPTModel]:
-    shape, parallel = recipe.model, recipe.parallel
-    config = TransformerConfig(
-        num_layers=shape.layers,
-        hidden_size=shape.hidden,
-        ffn_hidden_size=shape.ffn,
-        num_attention_heads=shape.heads,
-        num_query_groups=shape.kv_heads,
-        kv_channels=shape.head_size,
-        normalization="RMSNorm",
-        activation_func=torch.nn.functional.silu,
-        gated_linear_unit=True,
-        add_bias_linear=False,
-        tensor_model_parallel_size=parallel.tensor,
-        pipeline_model_parallel_size=parallel.pipeline,
-        params_dtype=DTYPES[recipe.precision],
-        pipeline_dtype=DTYPES[recipe.precision],
-        bf16=True,
-        use_cpu_initialization=True,
-    )
-    model = GPTModel(
-        config=config,
-        transformer_layer_spec=get_gpt_layer_local_spec(normalization="RMSNorm"),
-        vocab_size=padded(ids),
-        max_sequence_length=recipe.sequence,
-        pre_process=parallel_state.is_pipeline_first_stage(),
-        post_process=parallel_state.is_pipeline_last_stage(),
-        share_embeddings_and_output_weights=shape.tied,
-        position_embedding_type="rope",
-    )
-    return [model.to(DTYPES[recipe.precision])]
+from train.model import build, parallel_state
+from train.recipe import Recipe
 
 
 def ranks(recipe: Recipe, ids: int) -> Iterator[dict[str, Any]]:
@@ -65,9 +32,11 @@ def ranks(recipe: Recipe, ids: int) -> Iterator[dict[str, Any]]:
         )
         data, tensor = parallel_state.get_data_parallel_rank(), parallel_state.get_tensor_model_parallel_rank()
         place = {"tensor": tensor, "pipeline": parallel_state.get_pipeline_model_parallel_rank(), "data": data}
-        tensor_parallel.model_parallel_cuda_manual_seed(1)
         with torch.device("meta"):
-            weights = dict(build(recipe, ids)[0].named_parameters())
+            chunks = build(recipe.model, ids, recipe.sequence, parallel, recipe.precision, recipe.recompute)
+        weights = {
+            f"{chunk}.{name}": weight for chunk, part in enumerate(chunks) for name, weight in part.named_parameters()
+        }
         assert all(weight.is_meta for weight in weights.values())
         norms = sum(weight.numel() for name, weight in weights.items() if "norm" in name)
         yield place | {
