@@ -1,13 +1,21 @@
 """The memory of training: a case by hand, and what every layout owes to reason."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
 
 from lake.config import laid_over
+from train import kernels, loss
+from train import memory as module
+from train.cpu import cudaless
 from train.memory import Memory, weights_of
-from train.recipe import Llama, Recipe
+from train.model import build, draw_weights, initialise, parallel_state
+from train.recipe import Llama, Parallel, Recipe
 
 KEYS: dict[str, Any] = {
     "model": {"layers": 8, "hidden": 64, "heads": 8, "kv_heads": 4, "ffn": 128},
@@ -112,3 +120,66 @@ def test_few_micro_batches_fill_no_pipeline() -> None:
     two = recipe(sequence=4096, parallel={"pipeline": 4, "data": 8})
     first, second, third, _ = (Memory.of_stage(two, IDS, stage).activations for stage in range(4))
     assert first == second == third
+
+
+# Against the model itself --------------------------------------------------------------------------------------------
+
+
+class NormOfCuda(torch.autograd.Function):
+    """Keeps what torch's kernel for CUDA keeps: the input and a scale for each token. On a CPU, torch keeps more."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(hidden, weight, hidden.float().square().mean(-1).rsqrt())
+        return hidden * weight
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process group of this process alone, and norms as on CUDA."""
+    monkeypatch.setattr(kernels.functional, "rms_norm", lambda hidden, _, weight, eps: NormOfCuda.apply(hidden, weight))
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    with cudaless():
+        initialise(Parallel(), 1)
+        yield
+        parallel_state.destroy_model_parallel()
+    dist.destroy_process_group()
+
+
+def kept(recipe: Recipe) -> int:
+    """The bytes that a forward pass of the model keeps for the backward pass, without weights."""
+    (model,) = build(recipe.model, IDS, recipe.sequence, recipe.parallel, recipe.precision, recipe.recompute)
+    draw_weights([model], 1)
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    saved: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        saved.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+        return tensor
+
+    tokens = torch.zeros(recipe.batch.micro, recipe.sequence, dtype=torch.long)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(tokens, None, None, labels=tokens, loss_mask=torch.ones(tokens.shape))
+    return sum(tensor.untyped_storage().nbytes() for storage, tensor in saved.items() if storage not in weights)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("micro", [1, 2])
+@pytest.mark.parametrize("kv_heads", [2, 8])
+def test_a_layer_keeps_what_is_counted(precision: str, micro: int, kv_heads: int) -> None:
+    shape = {"kv_heads": kv_heads, "head_size": 16}
+    few, many = (
+        recipe(precision=precision, batch={"micro": micro}, model=shape | {"layers": layers}) for layers in (2, 4)
+    )
+    assert kept(many) - kept(few) == module._activations(many, 0) - module._activations(few, 0)
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_recomputed_layer_keeps_its_input() -> None:
+    few, many = (recipe(recompute="full", model={"layers": layers}) for layers in (2, 4))
+    assert kept(many) - kept(few) == module._activations(many, 0) - module._activations(few, 0)
+
+
+def test_the_loss_holds_as_many_logits_as_are_counted() -> None:
+    assert module.LOGITS_AT_ONCE == loss.LOGITS_AT_ONCE
