@@ -20,7 +20,7 @@ from mixing.shards import ShardSettings
 from mixing.tokenizer.build import TokenizerSettings
 from ray_jobs.cluster import RaySettings
 from spark_jobs.session import SparkSettings
-from train.recipe import ExportSettings, Recipe
+from train.recipe import BaseSettings, ExportSettings, Recipe
 
 
 class ExpectedSource(Settings):
@@ -45,8 +45,11 @@ class Config(Settings):
 
     `crawl` and `s2` say what `gap crawl` and `gap fetch` bring into the data folder, where `read` finds it.
     `instructions` are questions and answers for fine-tuning. `expected` is what each source will hold: `gap plan`
-    reckons with it until the tokens are counted. Each of the `variants` is another training, exported and evaluated
-    like the first: `pretrain` with some keys laid over, as in `variants: {slow: {optimizer: {lr: 1.0e-4}}}`.
+    reckons with it until the tokens are counted. `expected_vocabulary` is likewise the number of ids, until the
+    tokenizer is there; if left out, that of Llama 2 is taken. `base` is the model from which training starts.
+
+    Each of the `variants` is another training, exported and evaluated like the first: `pretrain` with some keys laid
+    over, as in `variants: {slow: {optimizer: {lr: 1.0e-4}}}`.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Config(Settings):
     s2: S2Settings = Field(default_factory=S2Settings)
     read: ReadSettings
     expected: dict[str, ExpectedSource] = Field(default_factory=dict)
+    expected_vocabulary: PositiveInt | None = None
     clean: CleanSettings = Field(default_factory=CleanSettings)
     tokenizer: TokenizerSettings
     instructions: InstructionSettings | None = None
@@ -67,6 +71,7 @@ class Config(Settings):
     decontaminate: DecontaminateSettings = Field(default_factory=DecontaminateSettings)
     mix: MixSettings
     shard: ShardSettings = Field(default_factory=ShardSettings)
+    base: BaseSettings | None = None
     pretrain: Recipe
     variants: dict[Name, Recipe] = Field(default_factory=dict)
     export: ExportSettings = Field(default_factory=ExportSettings)

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from lake.config import Settings
+from train.gpus import GpuName
 
 Recompute = Literal["none", "full"]
 
@@ -146,7 +147,8 @@ class Recipe(Settings):
 
     `sequence` is the length of a training sequence in tokens. `document_mask` keeps attention within a document. A run
     with a `base` may leave out `model`: it is read from the base model's config. `recompute: full` keeps only the
-    inputs of the layers and computes the rest again in the backward pass: less memory, a third more work.
+    inputs of the layers and computes the rest again in the backward pass: less memory, a third more work. A run in
+    bfloat16 must fit the memory of `gpu`, and `gap plan` takes its speed for the time.
 
     Training that fails resumes from the last checkpoint, at most `max_failures` times.
     """
@@ -163,6 +165,7 @@ class Recipe(Settings):
     precision: Literal["float32", "bfloat16"] = "float32"
     recompute: Recompute = Field(default="none", exclude=True)
     checkpoints: Checkpoints = Field(default_factory=Checkpoints, exclude=True)
+    gpu: GpuName = Field(default="A100-80GB", exclude=True)
     max_failures: int = Field(default=2, ge=0, exclude=True)
 
     @model_validator(mode="after")
