@@ -127,17 +127,18 @@ def test_loss_falls_and_each_step_has_its_row(whole: Step[Recipe]) -> None:
 def test_validation_loss_of_each_source_falls(whole: Step[Recipe]) -> None:
     rows = whole.manifest().figures["validation"]
     assert [row["step"] for row in rows] == [0, 20, 40, 60]
-    assert all(set(row["losses"]) == {"papers", "abstracts"} for row in rows)
+    assert all(set(row["sources"]) == {"papers", "abstracts"} for row in rows)
     for source in ("papers", "abstracts"):
-        assert rows[-1]["losses"][source] < rows[0]["losses"][source] - 2
+        assert rows[-1]["sources"][source]["loss"] < rows[0]["sources"][source]["loss"] - 2
 
 
 @pytest.mark.parametrize(("tensor", "data"), [(1, 1), (1, 2)])
 def test_layouts_agree(whole: Step[Recipe], before: Before, tmp_path: Path, tensor: int, data: int) -> None:
     other = before.trained(tmp_path, recipe(tensor, data)).manifest()
     assert losses(other)[:10] == pytest.approx(losses(whole.manifest())[:10], abs=1e-4)
-    last, same = (manifest.figures["validation"][-1]["losses"] for manifest in (other, whole.manifest()))
-    assert last == pytest.approx(same, abs=1e-2)
+    last, same = (manifest.figures["validation"][-1]["sources"] for manifest in (other, whole.manifest()))
+    for source, measured in last.items():
+        assert measured["loss"] == pytest.approx(same[source]["loss"], abs=1e-2)
 
 
 def test_a_worker_killed_in_training_is_replaced_and_the_losses_are_the_same(
