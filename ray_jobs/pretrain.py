@@ -19,6 +19,7 @@ from lake.progress import watched
 from lake.step import Body, Cost, Kind, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, read_index_in
 from mixing.split import TRAIN, VALIDATION
+from mixing.tokenizer.token_bytes import token_bytes
 from mixing.tokenizer.tokenizer import Tokenizer
 from train.history import CHECKPOINTS, PROGRESS, STOP, STOPPED, checkpoints, damage, newest, read_state
 from train.recipe import Recipe
@@ -94,7 +95,7 @@ def vocabulary(made: Tokenizer) -> "Vocabulary":
     """What training needs to know about the tokenizer."""
     from train.data import Vocabulary
 
-    return Vocabulary(made.vocab_size, made.eod, made.pad, made.fingerprint)
+    return Vocabulary(made.vocab_size, made.eod, made.pad, made.fingerprint, token_bytes(made))
 
 
 def _fit(job: Any, recipe: Recipe, folder: Path) -> None:
