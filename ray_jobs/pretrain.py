@@ -2,8 +2,10 @@
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,14 @@ import ray
 from tqdm import tqdm
 
 from lake.dataset import Output
+from lake.error import UserError
 from lake.progress import watched
 from lake.step import Body, Cost, Kind, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, read_index_in
 from mixing.split import TRAIN, VALIDATION
 from mixing.tokenizer.tokenizer import Tokenizer
 from train.history import CHECKPOINTS, PROGRESS, latest, read_state
+from train.metrics import Row, numbers
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -70,7 +74,18 @@ def check_shards(step: Step[Any]) -> None:
             read_index_in(shards.output.below(FOLDER_OF_SHARDS), row["name"])
 
 
-PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 1, Cost(start=30), check_shards)
+def check(step: Step[Recipe]) -> None:
+    """Check the shards, and that what the metrics need is installed.
+
+    Raises:
+        UserError: a shard is broken, or the recipe asks for W&B, which is not installed.
+    """
+    if step.settings.wandb and not find_spec("wandb"):
+        raise UserError("pretrain.wandb: wandb is not installed; pip install 'gap-replay[wandb]', or leave the key out")
+    check_shards(step)
+
+
+PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 1, Cost(start=30), check)
 
 
 def vocabulary(made: Tokenizer) -> "Vocabulary":
@@ -122,6 +137,25 @@ def _work(config: dict[str, Any]) -> None:
     if not torch.cuda.is_available():
         torch.set_num_threads(config["threads"])
     train(config["job"]())
+
+
+def gauges(run: str) -> Callable[[Row], None]:
+    """A function that sets a Ray gauge for each number in the row of a training step, such as gap_train_loss.
+
+    Ray exports them to Prometheus with the tag `run`.
+    """
+    from ray.util.metrics import Gauge
+
+    made: dict[str, Gauge] = {}
+
+    def observe(row: Row) -> None:
+        for path, value in numbers(row, "gap_train"):
+            name = path.replace("/", "_")
+            if name not in made:
+                made[name] = Gauge(name, description=f"{path} of the last training step", tag_keys=("run",))
+            made[name].set(value, {"run": run})
+
+    return observe
 
 
 def _watch(step: str, file: Path, steps: int) -> AbstractContextManager[None]:

@@ -146,7 +146,8 @@ class Recipe(Settings):
     with a `base` may leave out `model`: it is read from the base model's config. `recompute: full` keeps only the
     inputs of the layers and computes the rest again in the backward pass: less memory, a third more work.
 
-    Training that fails resumes from the last checkpoint, at most `max_failures` times.
+    Training that fails resumes from the last checkpoint, at most `max_failures` times. With `wandb`, a project's name,
+    the metrics are also written in the format of Weights & Biases, on disk only.
     """
 
     model: Llama
@@ -162,6 +163,7 @@ class Recipe(Settings):
     recompute: Literal["none", "full"] = Field(default="none", exclude=True)
     checkpoints: Checkpoints = Field(default_factory=Checkpoints, exclude=True)
     max_failures: int = Field(default=2, ge=0, exclude=True)
+    wandb: str | None = Field(default=None, exclude=True)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
