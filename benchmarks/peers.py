@@ -16,7 +16,7 @@ from train.recipe import Llama, Recipe, padded
 Step = Callable[[], float]
 """Do one step of training and return its loss."""
 
-SMOLLM2 = Llama(layers=30, hidden=576, heads=9, kv_heads=3, ffn=1536, tied=True, rope_base=100_000)
+SMOLLM2 = Llama(layers=30, hidden=576, heads=9, kv_heads=3, head_size=64, ffn=1536, tied=True, rope_base=100_000)
 SMOLLM2_VOCABULARY = 49_152
 CLIP = 1.0
 

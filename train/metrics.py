@@ -7,9 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-TENSORBOARD = "tensorboard"
+from train.history import Row
 
-Row = Mapping[str, Any]
+TENSORBOARD = "tensorboard"
 
 
 class Metrics:
@@ -59,7 +59,7 @@ class Metrics:
             self._wandb.log(values, step=row["step"])
 
 
-def numbers(row: Row, name: str) -> Iterator[tuple[str, float]]:
+def numbers(row: Mapping[str, Any], name: str) -> Iterator[tuple[str, float]]:
     """The numbers of a row, each named by its path, such as train/phases/data."""
     for key, value in row.items():
         path = f"{name}/{key}"

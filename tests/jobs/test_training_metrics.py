@@ -11,7 +11,7 @@ import ray
 from benchmarks.steps import stand_in
 from lake.error import UserError
 from lake.step import Step
-from ray_jobs.pretrain import PRETRAIN, check, gauges
+from ray_jobs.pretrain import PRETRAIN, Gauges, check
 from tests.jobs.test_pretrain import recipe
 
 PATIENCE = 60
@@ -30,7 +30,7 @@ def exported(run: str) -> dict[str, float]:
 
 @pytest.mark.engine
 def test_the_numbers_of_a_step_are_exported(ray_cluster: None) -> None:
-    observe = gauges("pretrain-1234")
+    observe = Gauges("pretrain-1234")
     observe({"step": 1, "loss": 9.0})
     observe({"step": 2, "loss": 2.5, "phases": {"data": 0.25}, "mfu": None, "documents": ["a"]})
     expected = {"gap_train_step": 2, "gap_train_loss": 2.5, "gap_train_phases_data": 0.25}
