@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 ASKED, DONE = "asked", "done"
 """Named pipes: the contest asks for a number of steps, the contestant says how long they took."""
 
-DOCUMENTS, TOKENS = 50, 5_000
-"""The corpus: so many documents of so many random tokens. It comes again after its last token."""
-
 PATIENCE = 10.0
 """Seconds that a contestant has to end by itself."""
 
@@ -121,21 +118,9 @@ def ours(turns: Turns, recipe: Recipe, vocab_size: int, threads: int) -> None:
 
 
 def _job(turns: Turns, recipe: Recipe, vocab_size: int) -> "Job":
-    import numpy as np
+    from benchmarks.corpus import job
 
-    from lake.dataset import Output
-    from mixing.shards import write
-    from train.data import Shards, Vocabulary
-    from train.loop import Job
-
-    chance, eod = np.random.default_rng(1), vocab_size - 1
-    rows = []
-    for split in ("train", "validation"):
-        documents = (chance.integers(0, eod, TOKENS) for _ in range(DOCUMENTS if split == "train" else 1))
-        written = write(turns.folder, split, documents, vocab_size, eod)
-        rows.append({"split": split, "source": "random", "name": split, "tokens": written.tokens})
-    train, validation = (Shards.of(Output(str(turns.folder)), rows, split) for split in ("train", "validation"))
-    return Job(recipe, 1, Vocabulary(vocab_size, eod, eod, "random"), train, validation, turns.folder, observe=turns)
+    return job(recipe, vocab_size, turns.folder, turns)
 
 
 def bare_megatron(turns: Turns, recipe: Recipe, vocab_size: int, threads: int) -> None:
