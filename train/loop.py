@@ -43,6 +43,7 @@ class Job:
 
     It starts from the Megatron checkpoint `base`, or from random weights. `documents` finds the documents that lie in
     parts of the training shards: rows of id, source and url. `stop` says whether to write a checkpoint and end.
+    On the first rank, `observe` is given the row of each step.
     """
 
     recipe: Recipe
@@ -54,6 +55,7 @@ class Job:
     base: Path | None = None
     documents: Callable[[Sequence[Span]], list[Row]] = lambda _: []
     stop: Callable[[], bool] = lambda: False
+    observe: Callable[[Row], None] = lambda _: None
 
 
 def train(job: Job) -> None:
@@ -298,6 +300,7 @@ class Worker:
         """Write the row of the last step to PROGRESS, for whoever watches the run."""
         if self.first:
             replace(self.job.folder / PROGRESS, json.dumps(self.history.losses[-1]).encode())
+            self.job.observe(self.history.losses[-1])
 
 
 def _sums(mask: torch.Tensor, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
