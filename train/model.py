@@ -41,7 +41,6 @@ def build(shape: Llama, vocab_size: int, sequence: int, tensor: int, precision: 
         activation_func=torch.nn.functional.silu,
         gated_linear_unit=True,
         add_bias_linear=False,
-        add_qkv_bias=shape.qkv_bias,
         hidden_dropout=0.0,
         attention_dropout=0.0,
         tensor_model_parallel_size=tensor,
@@ -68,8 +67,6 @@ def build(shape: Llama, vocab_size: int, sequence: int, tensor: int, precision: 
         share_embeddings_and_output_weights=shape.tied,
         position_embedding_type="rope",
         rotary_base=shape.rope_base,
-        rope_scaling=shape.rope_factor is not None,
-        rope_scaling_factor=shape.rope_factor or 8.0,
     )
     # The norms are float32 whatever params_dtype says, but Megatron's optimizer saves weights of a single type.
     return model.to(DTYPES[precision])
