@@ -71,8 +71,7 @@ def megatron_logits(weights: Weights, shape: Llama, vocab_size: int, tokens: tor
     # Untied, for Megatron would reach for the embedding's weights while the output layer runs.
     model = skeleton(shape.model_copy(update={"tied": False}), vocab_size, tokens.shape[1])
     streamed(model, lambda name: weights[EMBEDDING if shape.tied and name == OUTPUT else name])
-    positions = torch.arange(tokens.shape[1]).expand_as(tokens)
-    logits: torch.Tensor = model(tokens, positions, None)[..., :vocab_size]
+    logits: torch.Tensor = model(tokens, None, None)[..., :vocab_size]
     return logits
 
 

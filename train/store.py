@@ -37,7 +37,7 @@ from tqdm import tqdm
 from lake.error import UserError
 from train.cpu import cudaless
 from train.model import build, initialise
-from train.recipe import Llama
+from train.recipe import Llama, Parallel
 from train.weights import Weights
 
 with warnings.catch_warnings():
@@ -60,7 +60,7 @@ def alone() -> Iterator[None]:
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
         with cudaless():
-            initialise(1, 0)
+            initialise(Parallel(), 0)
             try:
                 yield
             finally:
@@ -72,7 +72,8 @@ def alone() -> Iterator[None]:
 def skeleton(shape: Llama, vocab_size: int, sequence: int) -> GPTModel:
     """The model of one rank without memory for its weights; Megatron must be up, as in `alone`."""
     with torch.device("meta"):
-        return build(shape, vocab_size, sequence, 1, "float32").eval()
+        (model,) = build(shape, vocab_size, sequence, Parallel(), "float32")
+    return model.eval()
 
 
 @dataclass(frozen=True)
