@@ -74,7 +74,8 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
         add("instruct", INSTRUCT, c.instructions, {"tokenizer": "tokenizer"}, seed=c.seed, identity=answers, extra=data)
     corpus = {"tokenizer": "tokenizer", "shards": "shard"}
     for which, recipe in c.recipes.items():
-        add(f"pretrain{which}", PRETRAIN, recipe, corpus, lake=disk, seed=c.seed)
+        # Documents are named where a step goes wrong.
+        add(f"pretrain{which}", PRETRAIN, recipe, {**corpus, "documents": "clean"}, lake=disk, seed=c.seed)
         add(f"export{which}", EXPORT, c.export, {**corpus, "trained": f"pretrain{which}"}, lake=disk)
         inputs = {"model": f"export{which}", "hits": "decontaminate"}
         add(f"evaluate{which}", EVALUATE, c.evaluate, inputs, identity=questions, extra=data)

@@ -17,7 +17,7 @@ from mixing.split import TRAIN
 from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.pretrain import check_shards, vocabulary
 from train.history import CHECKPOINTS, latest
-from train.recipe import ExportSettings, Recipe
+from train.recipe import ExportSettings, Parallel, Recipe
 
 MODEL = "model"
 
@@ -119,12 +119,11 @@ class ExportJob:
         assert newest is not None, "training is done, so its last checkpoint is there"
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
         with cudaless(), torch.no_grad():
-            initialise(1, 0)
+            initialise(Parallel(), 0)
             # In float32 whatever the precision of training: the gate compares models, not rounding.
-            model = build(recipe.model, vocab_size, recipe.sequence, 1, "float32").eval()
-            checkpoint.load_model(newest, model)
-            positions = torch.arange(tokens.shape[1]).expand_as(tokens)
-            logits = model(tokens, positions, None)[..., :vocab_size]
+            (model,) = build(recipe.model, vocab_size, recipe.sequence, Parallel(), "float32")
+            checkpoint.load_model(newest, [model])
+            logits = model.eval()(tokens, None, None)[..., :vocab_size]
         dist.destroy_process_group()
         dtype, state = DTYPES[recipe.precision], model.state_dict().items()
         weights = {name: value.to(dtype) for name, value in state if isinstance(value, torch.Tensor)}

@@ -2,25 +2,29 @@
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import ray
 from tqdm import tqdm
 
 from lake.dataset import Output
+from lake.error import UserError
+from lake.files import replace
 from lake.progress import watched
 from lake.step import Body, Cost, Kind, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, read_index_in
 from mixing.split import TRAIN, VALIDATION
 from mixing.tokenizer.tokenizer import Tokenizer
-from train.history import CHECKPOINTS, PROGRESS, latest, read_state
+from train.history import CHECKPOINTS, PROGRESS, STOP, STOPPED, latest, read_state
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
-    from train.data import Vocabulary
+    from train.data import Span, Vocabulary
     from train.loop import Job
 
 
@@ -29,16 +33,18 @@ def pretrain(step: Step[Recipe]) -> Outcome:
 
     Raises:
         ray.train.TrainingFailedError: workers failed more often than the recipe allows.
+        UserError: training cannot go on, such as after a loss that is not finite.
     """
     recipe, folder = step.settings, step.output.local()
     assert step.seed is not None
     folder.mkdir(parents=True, exist_ok=True)
-    rows = step.input("shards").manifest().figures["shards"]
-    where = step.input("shards").output.below(FOLDER_OF_SHARDS)
+    for left in (STOPPED, STOP):
+        (folder / left).unlink(missing_ok=True)
     made = Tokenizer.of(step.input("tokenizer").output)
-    job = partial(_job, recipe, step.seed, step.input("tokenizer").output, where, rows, folder)
     with _watch(step.name, folder / PROGRESS, recipe.steps):
-        _fit(job, recipe, folder)
+        _fit(partial(_job, step, folder), recipe, folder)
+    if (stopped := folder / STOPPED).is_file():
+        raise UserError(f"{step.name}: {json.loads(stopped.read_text(encoding='utf-8'))['reason']}")
     newest = latest(folder / CHECKPOINTS)
     assert newest is not None, "training writes a checkpoint at its last step"
     history = read_state(newest)
@@ -70,7 +76,7 @@ def check_shards(step: Step[Any]) -> None:
             read_index_in(shards.output.below(FOLDER_OF_SHARDS), row["name"])
 
 
-PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 1, Cost(start=30), check_shards)
+PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 2, Cost(start=30), check_shards)
 
 
 def vocabulary(made: Tokenizer) -> "Vocabulary":
@@ -100,15 +106,47 @@ def _fit(job: Any, recipe: Recipe, folder: Path) -> None:
     ).fit()
 
 
-def _job(
-    recipe: Recipe, seed: int, tokenizer: Output, shards: Output, rows: list[dict[str, Any]], folder: Path
-) -> "Job":
+def _job(step: Step[Recipe], folder: Path) -> "Job":
     """Made in the worker: the driver would take seconds to import torch and Megatron first."""
     from train.data import Shards
     from train.loop import Job
 
-    train, validation = (Shards.of(shards, rows, split) for split in (TRAIN, VALIDATION))
-    return Job(recipe, seed, vocabulary(Tokenizer.of(tokenizer)), train, validation, folder)
+    assert step.seed is not None
+    shards = step.input("shards").output
+    rows = step.input("shards").manifest().figures["shards"]
+    below = shards.below(FOLDER_OF_SHARDS)
+    train, validation = (Shards.of(below, rows, split) for split in (TRAIN, VALIDATION))
+    known = vocabulary(Tokenizer.of(step.input("tokenizer").output))
+    return Job(
+        step.settings,
+        step.seed,
+        known,
+        train,
+        validation,
+        folder,
+        documents=partial(documents_of, shards, step.input("documents").output),
+        stop=(folder / STOP).exists,
+    )
+
+
+def documents_of(shards: Output, clean: Output, spans: Sequence["Span"]) -> list[dict[str, Any]]:
+    """The documents of which tokens lie in the spans, as rows of id, source and url, in the order of the spans."""
+    import pyarrow.compute as pc
+
+    found: dict[str, None] = {}
+    by_shard: dict[str, pa.Table] = {}
+    for span in spans:
+        if span.shard not in by_shard:
+            by_shard[span.shard] = shards.scan("index").to_table(
+                columns=["id", "offset", "tokens"], filter=pc.field("shard") == span.shard
+            )
+        rows = by_shard[span.shard]
+        starts = rows["offset"].to_numpy()
+        inside = (starts < span.offset + span.tokens) & (starts + rows["tokens"].to_numpy() > span.offset)
+        found |= dict.fromkeys(rows["id"].filter(pa.array(inside)).to_pylist())
+    known = clean.scan("documents").to_table(columns=["id", "source", "url"], filter=pc.field("id").isin(list(found)))
+    by_id = {row["id"]: row for row in known.to_pylist()}
+    return [by_id.get(id_, {"id": id_, "source": None, "url": None}) for id_ in found]
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -117,11 +155,18 @@ def _work(config: dict[str, Any]) -> None:
     os.environ["CUDA_DEVICE_MAX_CONNECTIONS"] = "1"
     import torch
 
+    from train.guard import TrainingStopped
     from train.loop import train
 
     if not torch.cuda.is_available():
         torch.set_num_threads(config["threads"])
-    train(config["job"]())
+    job = config["job"]()
+    try:
+        train(job)
+    except TrainingStopped as stopped:
+        # Ray Train would start the workers again, to stop at the same step.
+        if torch.distributed.get_rank() == 0:
+            replace(job.folder / STOPPED, json.dumps({"reason": str(stopped)}).encode())
 
 
 def _watch(step: str, file: Path, steps: int) -> AbstractContextManager[None]:

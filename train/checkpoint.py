@@ -3,6 +3,7 @@
 import json
 import shutil
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def folder_of(root: Path, step: int) -> Path:
 def save(
     root: Path,
     step: int,
-    model: GPTModel,
+    chunks: Sequence[GPTModel],
     optimizer: MegatronOptimizer,
     scheduler: OptimizerParamScheduler,
     state: dict[str, Any],
@@ -44,7 +45,7 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     torch.distributed.barrier()
-    dist_checkpointing.save(_sharded(model, optimizer, scheduler, loading=False), str(temporary))
+    dist_checkpointing.save(_sharded(chunks, optimizer, scheduler, loading=False), str(temporary))
     torch.distributed.barrier()
     if first:
         (temporary / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
@@ -55,28 +56,39 @@ def save(
 
 
 def load(
-    checkpoint: Path, model: GPTModel, optimizer: MegatronOptimizer, scheduler: OptimizerParamScheduler
+    checkpoint: Path, chunks: Sequence[GPTModel], optimizer: MegatronOptimizer, scheduler: OptimizerParamScheduler
 ) -> dict[str, Any]:
     """Fill model, optimizer and schedule, and return the `state` that `save` wrote; all ranks call it together."""
-    loaded = dist_checkpointing.load(_sharded(model, optimizer, scheduler, loading=True), str(checkpoint))
-    model.load_state_dict(loaded["model"])
+    loaded = dist_checkpointing.load(_sharded(chunks, optimizer, scheduler, loading=True), str(checkpoint))
+    _fill(chunks, loaded)
     optimizer.load_state_dict(loaded["optimizer"])
     scheduler.load_state_dict(loaded["scheduler"])
     return read_state(checkpoint)
 
 
-def load_model(checkpoint: Path, model: GPTModel) -> None:
+def load_model(checkpoint: Path, chunks: Sequence[GPTModel]) -> None:
     """Fill the model alone. Its layout may differ from that of the checkpoint."""
-    loaded = dist_checkpointing.load({"model": model.sharded_state_dict()}, str(checkpoint))
-    model.load_state_dict(loaded["model"])
+    _fill(chunks, dist_checkpointing.load(_weights(chunks), str(checkpoint)))
+
+
+def _weights(chunks: Sequence[GPTModel]) -> dict[str, Any]:
+    """Megatron's optimizers name the weights of the only chunk `model`, of several `model0`, `model1`, …"""
+    if len(chunks) == 1:
+        return {"model": chunks[0].sharded_state_dict()}
+    return {f"model{number}": chunk.sharded_state_dict() for number, chunk in enumerate(chunks)}
+
+
+def _fill(chunks: Sequence[GPTModel], loaded: dict[str, Any]) -> None:
+    for name, chunk in zip(_weights(chunks), chunks, strict=True):
+        chunk.load_state_dict(loaded[name])
 
 
 def _sharded(
-    model: GPTModel, optimizer: MegatronOptimizer, scheduler: OptimizerParamScheduler, loading: bool
+    chunks: Sequence[GPTModel], optimizer: MegatronOptimizer, scheduler: OptimizerParamScheduler, loading: bool
 ) -> dict[str, Any]:
-    weights = model.sharded_state_dict()
+    weights = _weights(chunks)
     return {
-        "model": weights,
+        **weights,
         "optimizer": optimizer.sharded_state_dict(weights, is_loading=loading),
         "scheduler": scheduler.state_dict(),
     }

@@ -6,6 +6,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from lake.config import Settings
 
+Recompute = Literal["none", "full"]
+
 VOCABULARY_MULTIPLE = 128
 """Every layout pads the vocabulary to a multiple of this, so that losses do not depend on the layout."""
 
@@ -128,7 +130,7 @@ class Guard(Settings):
 
 
 class Checkpoints(Settings):
-    """Write a checkpoint every `every` steps and after the last; keep the last `keep_last` and each `keep_every`th step.
+    """Write a checkpoint every `every` steps and after the last. Keep the last `keep_last` and one every `keep_every`.
 
     `background` goes on with training while the files are written. None of the keys changes the result.
     """
@@ -159,7 +161,7 @@ class Recipe(Settings):
     validation: Validation
     guard: Guard = Field(default_factory=Guard)
     precision: Literal["float32", "bfloat16"] = "float32"
-    recompute: Literal["none", "full"] = Field(default="none", exclude=True)
+    recompute: Recompute = Field(default="none", exclude=True)
     checkpoints: Checkpoints = Field(default_factory=Checkpoints, exclude=True)
     max_failures: int = Field(default=2, ge=0, exclude=True)
 
