@@ -1,6 +1,7 @@
 """Every family goes to Megatron and back without losing a bit, and any layout loads it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from tests.train.tiny import MODELS, SIZES, VOCABULARY, sample, save
+from tests.train.ranks import Ranks
+from tests.train.tiny import MODELS, VOCABULARY, sample, save
 from train import checkpoint
 from train.convert import Gate, Target, to_hf, to_megatron
 from train.cpu import cudaless
 from train.hf import open_folder
-from train.recipe import Llama
-from train.store import Stored, alone, skeleton
-from train.weights import ParityError, Rows, same_bits
+from train.model import build, initialise
+from train.recipe import Llama, Parallel
+from train.weights import Rows, same_bits
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 GATE = Gate(sample(), 1e-4)
@@ -57,51 +59,44 @@ def test_a_user_loads_what_was_written(tmp_path: Path, name: str) -> None:
 # Layouts ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
+    pool = Ranks(4, tmp_path_factory.mktemp("meetings"))
+    yield pool
+    pool.close()
+
+
 @pytest.mark.parametrize(("tensor", "pipeline"), [(2, 1), (4, 1), (1, 2)])
 @pytest.mark.parametrize("name", ["llama-3.1", "qwen2-tied"])
-def test_any_layout_loads_the_checkpoint(tmp_path: Path, name: str, tensor: int, pipeline: int) -> None:
+def test_any_layout_loads_the_checkpoint(tmp_path: Path, ranks: Ranks, name: str, tensor: int, pipeline: int) -> None:
     """With TP 4 two ranks share each of the two key-value groups."""
     base = open_folder(save(tmp_path / "base", MODELS[name]()))
     to_megatron(base, tmp_path / "megatron", Rows(VOCABULARY), GATE, "import")
-    ranks = tensor * pipeline
-    torch.multiprocessing.spawn(_rank, (str(tmp_path), base.shape, tensor, pipeline), nprocs=ranks)
+    layout = Parallel(tensor=tensor, pipeline=pipeline)
+    computed = ranks.run(layout.workers, logits, str(tmp_path / "megatron"), base.shape, layout)[-1]
     with torch.no_grad():
         model = AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32)
-        expected = model(GATE.tokens).logits
-    computed = torch.load(tmp_path / "logits.pt", weights_only=True)
-    assert float((computed - expected).abs().max()) < 1e-4
+        expected = model(GATE.tokens).logits.numpy()
+    assert abs(computed - expected).max() < 1e-4
 
 
-def _rank(rank: int, folder: str, shape: Llama, tensor: int, pipeline: int) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=tensor * pipeline)
-    with cudaless(), torch.no_grad():
-        logits = _logits(Path(folder), shape, tensor, pipeline)
-    if logits is not None and rank % tensor == 0:
-        torch.save(logits, Path(folder, "logits.pt"))
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def _logits(folder: Path, shape: Llama, tensor: int, pipeline: int) -> torch.Tensor | None:
+def logits(folder: str, shape: Llama, layout: Parallel) -> Any:
     """The logits of the last stage; the stages before hand their activations over."""
     from megatron.core import parallel_state
     from megatron.core.tensor_parallel import gather_from_tensor_model_parallel_region
 
-    from train.model import build, initialise
-    from train.recipe import Parallel
-
-    layout = Parallel(tensor=tensor, pipeline=pipeline)
-    initialise(layout, 0)
-    (model,) = build(shape, VOCABULARY, GATE.tokens.shape[1], layout, "float32")
-    checkpoint.load_model(folder / "megatron", [model.eval()])
-    if not parallel_state.is_pipeline_first_stage():
-        received = torch.empty(GATE.tokens.shape[1], len(GATE.tokens), shape.hidden)
-        dist.recv(received, dist.get_rank() - tensor)
-        model.set_input_tensor(received)
-    output = model(GATE.tokens, None, None)
-    if not parallel_state.is_pipeline_last_stage():
-        dist.send(output, dist.get_rank() + tensor)
-        return None
-    whole: torch.Tensor = gather_from_tensor_model_parallel_region(output)
-    return whole[..., :VOCABULARY]
+    with cudaless(), torch.no_grad():
+        initialise(layout, 0)
+        (model,) = build(shape, VOCABULARY, GATE.tokens.shape[1], layout, "float32")
+        checkpoint.load_model(Path(folder), [model.eval()])
+        if not parallel_state.is_pipeline_first_stage():
+            received = torch.empty(GATE.tokens.shape[1], len(GATE.tokens), shape.hidden)
+            dist.recv(received, dist.get_rank() - layout.tensor)
+            model.set_input_tensor(received)
+        output = model(GATE.tokens, None, None)
+        if parallel_state.is_pipeline_last_stage():
+            output = gather_from_tensor_model_parallel_region(output)[..., :VOCABULARY].numpy()
+        else:
+            output = dist.send(output, dist.get_rank() + layout.tensor)
+        parallel_state.destroy_model_parallel()
+        return output
