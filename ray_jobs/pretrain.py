@@ -23,6 +23,9 @@ from mixing.tokenizer.tokenizer import Tokenizer
 from train.history import CHECKPOINTS, PROGRESS, STOP, STOPPED, latest, read_state
 from train.recipe import Recipe
 
+MEGATRON = "megatron"
+"""The folder of the base's checkpoint in the output of the import."""
+
 if TYPE_CHECKING:
     from train.data import Span, Vocabulary
     from train.loop import Job
@@ -124,6 +127,7 @@ def _job(step: Step[Recipe], folder: Path) -> "Job":
         train,
         validation,
         folder,
+        base=step.input("base").output.local(MEGATRON) if "base" in step.inputs else None,
         documents=partial(documents_of, shards, step.input("documents").output),
         stop=(folder / STOP).exists,
     )

@@ -13,9 +13,15 @@ import torch
 
 from train.recipe import Llama
 from train.store import skeleton
-from train.weights import EMBEDDING, OUTPUT, ParityError, Weights, same_bits
+from train.weights import EMBEDDING, OUTPUT, ParityError, Rows, Weights, same_bits
 
 SAMPLE = Path(__file__).with_name("sample.md")
+
+
+def sample(encode: Callable[[str], list[int]], rows: Rows) -> torch.Tensor:
+    """Token ids [1, length] of SAMPLE; tokens that the base does not know as the model does are left out."""
+    ids = encode(SAMPLE.read_text(encoding="utf-8"))
+    return torch.tensor([[number for number in ids if number not in rows.fresh]])
 
 
 @dataclass(frozen=True)

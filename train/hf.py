@@ -140,15 +140,24 @@ class Model:
         return dtype
 
 
+def read_configs(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """config.json, and generation_config.json or an empty one.
+
+    Raises:
+        UserError: as `read_config`.
+    """
+    generation = folder / GENERATION
+    return read_config(folder), json.loads(generation.read_text(encoding="utf-8")) if generation.is_file() else {}
+
+
 def open_folder(folder: Path) -> Model:
     """The model in a folder.
 
     Raises:
         UserError: as HfFolder and `read_config`.
     """
-    generation = folder / GENERATION
-    kept = json.loads(generation.read_text(encoding="utf-8")) if generation.is_file() else {}
-    return Model(read_config(folder), HfFolder(folder), str(folder / CONFIG), kept)
+    config, generation = read_configs(folder)
+    return Model(config, HfFolder(folder), str(folder / CONFIG), generation)
 
 
 def open_gguf(file: Path) -> Model:

@@ -56,7 +56,7 @@ def test_a_user_loads_what_was_written(tmp_path: Path, name: str) -> None:
         assert torch.equal(written(GATE.tokens).logits, model(GATE.tokens).logits)
 
 
-# Layouts ---------------------------------------------------------------------------------------------------------------
+# Layouts -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

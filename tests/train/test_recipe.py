@@ -56,8 +56,11 @@ def test_what_cannot_train_is_an_error(section: str, change: dict[str, Any], mes
 
 def test_workers_may_share_a_key_value_head_but_not_unevenly() -> None:
     assert Recipe.model_validate(GOOD | {"parallel": {"tensor": 4, "data": 1}}).parallel.tensor == 4
-    uneven = {"model": GOOD["model"] | {"hidden": 96, "heads": 12, "kv_heads": 6, "ffn": 192}, "parallel": {"tensor": 4}}
-    with pytest.raises(ValidationError, match="tensor 4 must divide model.kv_heads 6, or be a multiple"):
+    uneven = {
+        "model": GOOD["model"] | {"hidden": 96, "heads": 12, "kv_heads": 6, "ffn": 192},
+        "parallel": {"tensor": 4},
+    }
+    with pytest.raises(ValidationError, match=r"tensor 4 must divide model.kv_heads 6, or be a multiple"):
         Recipe.model_validate(GOOD | uneven)
 
 

@@ -42,7 +42,9 @@ MODELS: dict[str, Callable[[], Any]] = {
     "llama-2": lambda: LlamaForCausalLM(LlamaConfig(**SIZES | {"num_key_value_heads": 4})),
     "smollm2": lambda: LlamaForCausalLM(LlamaConfig(**SIZES, tie_word_embeddings=True)),
     "llama-3.1": lambda: LlamaForCausalLM(LlamaConfig(**SIZES, rope_parameters=llama_3(8.0))),
-    "llama-3.2": lambda: LlamaForCausalLM(LlamaConfig(**SIZES, rope_parameters=llama_3(32.0), tie_word_embeddings=True)),
+    "llama-3.2": lambda: LlamaForCausalLM(
+        LlamaConfig(**SIZES, rope_parameters=llama_3(32.0), tie_word_embeddings=True)
+    ),
     "mistral": lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=None, head_dim=16)),
     "mistral-window": lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=64)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES)),
