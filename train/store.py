@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch.distributed.checkpoint import (
+    CheckpointException,
     ChunkStorageMetadata,
     DefaultLoadPlanner,
     DefaultSavePlanner,
@@ -166,12 +167,12 @@ class _Into(DefaultLoadPlanner):
 
 def store(folder: Path, weights: Weights, model: GPTModel, dtypes: Mapping[str, torch.dtype], bar: tqdm) -> None:
     """Write a checkpoint of the model's weights; `dtypes` has the type of each, which all layers share."""
-    torch_save(
-        {},
-        storage_writer=FileSystemWriter(folder, thread_count=1),
-        planner=_Lazy(weights, model, dtypes, bar),
-        no_dist=True,
-    )
+    writer, planner = FileSystemWriter(folder, thread_count=1), _Lazy(weights, model, dtypes, bar)
+    try:
+        torch_save({}, storage_writer=writer, planner=planner, no_dist=True)
+    except CheckpointException as error:
+        # torch wraps what reading a weight raised.
+        raise next(iter(error.failures.values()))[0] from None
     torch.save({}, folder / COMMON)
     save_config(CheckpointingConfig("torch_dist", 1), str(folder))
 
