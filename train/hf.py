@@ -14,7 +14,7 @@ import torch
 
 from lake.error import UserError
 from lake.files import replace
-from train.families import CONFIG, read_config, shape_of, sizes
+from train.families import CONFIG, KEYS, read_config, shape_of, sizes
 from train.recipe import Llama
 from train.weights import Weights
 
@@ -164,25 +164,33 @@ def open_gguf(file: Path) -> Model:
     """The model in a GGUF file, its weights dequantized to float32 and in memory.
 
     Raises:
-        UserError: transformers cannot read the file.
+        UserError: transformers cannot read the file, or it would leave out some of its tensors; they are named.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.modeling_gguf_pytorch_utils import get_gguf_hf_weights_map, load_gguf_checkpoint
 
+    config = gguf_config(file)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            str(file.parent), gguf_file=file.name, dtype=torch.float32, local_files_only=True
-        )
+        from gguf import GGUFReader
+        from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
+
+        processor = TENSOR_PROCESSORS.get(config["model_type"], TensorProcessor)(config=config)
+        known = get_gguf_hf_weights_map(model, processor)
+        # Llama 3's stretched positions, for one, are a tensor in a GGUF file.
+        lost = [tensor.name for tensor in GGUFReader(str(file)).tensors if tensor.name not in known]
+        weights = load_gguf_checkpoint(str(file), return_tensors=True, model_to_load=model)["tensors"]
     except Exception as error:  # noqa: BLE001 - transformers may raise anything at a broken file
         raise UserError(f"{file}: transformers cannot read it: {' '.join(str(error).split())}") from None
-    config = gguf_config(file, model.config)
-    # The file's type is in no map: the weights are as plain as those of a folder now.
-    weights = dict(model.state_dict())
+    if lost:
+        raise UserError(f"{file}: this model cannot be converted: {'; '.join(f'{name} is unknown' for name in lost)}")
     if config["tie_word_embeddings"]:
-        del weights["lm_head.weight"]
+        weights.pop("lm_head.weight", None)
     return Model(config, weights, str(file))
 
 
-def gguf_config(file: Path, config: Any = None) -> dict[str, Any]:
+def gguf_config(file: Path) -> dict[str, Any]:
     """The config of a GGUF file as a folder of plain weights would have it.
 
     Raises:
@@ -191,18 +199,18 @@ def gguf_config(file: Path, config: Any = None) -> dict[str, Any]:
     from transformers import AutoConfig
 
     try:
-        read = config or AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name, local_files_only=True)
+        read = AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name, local_files_only=True)
     except Exception as error:  # noqa: BLE001 - as above
         raise UserError(f"{file}: transformers cannot read it: {' '.join(str(error).split())}") from None
     plain: dict[str, Any] = read.to_diff_dict()
-    plain.pop("quantization_config", None)
-    defaults = type(read)().to_dict()
-    shown = (
-        *("tie_word_embeddings", "vocab_size", "rms_norm_eps", "hidden_size", "intermediate_size"),
-        *("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "rope_parameters"),
-    )
+    for of_the_file in ("quantization_config", "_model_name_or_path", "unk_token_id"):
+        plain.pop(of_the_file, None)
     whole = read.to_dict()
-    return {key: whole.get(key, defaults.get(key)) for key in shown} | plain | {"dtype": "float32"}
+    # The rest of the keys may be left out where they are transformers' defaults; these may not.
+    needed = {key: whole[key] for key in (*KEYS, "vocab_size", "rope_parameters") if key in whole}
+    # The file has it in float32, which makes 1e-5 a number with ten digits.
+    epsilon = float(f"{whole['rms_norm_eps']:.6g}")
+    return plain | needed | {"rms_norm_eps": epsilon, "dtype": "float32"}
 
 
 class Draft:
