@@ -23,7 +23,7 @@ from benchmarks.peers import transformers_step
 from train.flops import flops_per_token, mfu
 from train.gpus import gpu_of
 from train.guard import TrainingStopped
-from train.history import CHECKPOINTS, Row, latest, read_state
+from train.history import CHECKPOINTS, Row, checkpoints, newest, read_state
 from train.loop import train
 from train.memory import Memory
 from train.recipe import Llama, Recipe
@@ -241,16 +241,16 @@ def _save(background: bool, tiny: bool) -> Row:
 
     with alone() as folder:
         train(job(run, vocab_size, folder, observe))
-        newest = latest(folder / CHECKPOINTS)
-        assert newest is not None
-        size = sum(file.stat().st_size for file in newest.rglob("*") if file.is_file())
+        last = newest(checkpoints(folder / CHECKPOINTS)).checkpoint
+        assert last is not None
+        size = sum(file.stat().st_size for file in last.rglob("*") if file.is_file())
     return {"stall_s": stalls[0], "gb": round(size / 1e9, 3)}
 
 
 def _history(folder: Path) -> dict[str, Any]:
-    newest = latest(folder / CHECKPOINTS)
-    assert newest is not None
-    return read_state(newest)
+    last = newest(checkpoints(folder / CHECKPOINTS)).checkpoint
+    assert last is not None
+    return read_state(last)
 
 
 def _elsewhere(function: Callable[..., Any], *given: Any) -> Any:

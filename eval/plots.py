@@ -170,7 +170,7 @@ def comparison(run: Run) -> Markup:
         [
             {**row, "title": f"{row['title']}: {model.name}"}
             for benchmark in run.benchmarks
-            for model in run.models
+            for model in run.compared
             for row in model.scores
             if row["benchmark"] == benchmark
         ]

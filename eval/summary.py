@@ -30,6 +30,23 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Base:
+    """The model that training started from, and its evaluations."""
+
+    imported: Manifest
+    evaluations: tuple[Manifest, ...]
+
+    @property
+    def name(self) -> str:
+        return self.imported.step
+
+    @property
+    def scores(self) -> list[Figures]:
+        """The rows of eval.score from all evaluations."""
+        return [row for evaluation in self.evaluations for row in evaluation.figures["benchmarks"]]
+
+
+@dataclass(frozen=True)
 class Run:
     """The steps that a report is about. In `manifests` each comes after those that it reads."""
 
@@ -80,6 +97,16 @@ class Run:
             models.append(Model(training, next(iter(exports), None), tuple(evaluations)))
         return models
 
+    @cached_property
+    def bases(self) -> list[Base]:
+        """None, or the one model that all trainings started from."""
+        return [Base(step, tuple(self._readers(Kind.EVALUATION, "model", step))) for step in self.all(Kind.BASE)]
+
+    @property
+    def compared(self) -> list[Base | Model]:
+        """The models to stand side by side: the base and those that were trained from it."""
+        return [*self.bases, *self.models]
+
     def _readers(self, kind: Kind, role: str, step: Manifest) -> list[Manifest]:
         return [reader for reader in self.all(kind) if reader.inputs.get(role) == step.folder]
 
@@ -107,7 +134,7 @@ class Run:
     @property
     def benchmarks(self) -> dict[str, str]:
         """Titles of the benchmarks that any model was asked, by name."""
-        return {row["benchmark"]: row["title"] for model in self.models for row in model.scores}
+        return {row["benchmark"]: row["title"] for model in self.compared for row in model.scores}
 
 
 def measured_sources(training: Figures) -> list[str]:

@@ -26,6 +26,9 @@ from train.history import CHECKPOINTS, PROGRESS, STOP, STOPPED, Row, checkpoints
 from train.metrics import numbers
 from train.recipe import Recipe
 
+MEGATRON = "megatron"
+"""The folder of the base's checkpoint in the output of the import."""
+
 if TYPE_CHECKING:
     from train.data import Span, Vocabulary
     from train.loop import Job
@@ -141,6 +144,7 @@ def _job(step: Step[Recipe], folder: Path) -> "Job":
         train,
         validation,
         folder,
+        base=step.input("base").output.local(MEGATRON) if "base" in step.inputs else None,
         documents=partial(documents_of, shards, step.input("documents").output),
         observe=Gauges(folder.name),
         stop=(folder / STOP).exists,

@@ -173,9 +173,14 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         tensor, pipeline, interleave = self.parallel.tensor, self.parallel.pipeline, self.parallel.interleave
-        for key, size in (("kv_heads", self.model.kv_heads), ("ffn", self.model.ffn)):
+        for key, size in (("heads", self.model.heads), ("ffn", self.model.ffn)):
             if size % tensor:
                 raise ValueError(f"parallel.tensor {tensor} must divide model.{key} {size}")
+        # Where there are more workers than key-value heads, several workers share one.
+        if self.model.kv_heads % tensor and tensor % self.model.kv_heads:
+            raise ValueError(
+                f"parallel.tensor {tensor} must divide model.kv_heads {self.model.kv_heads}, or be a multiple of it"
+            )
         if self.model.layers % (pipeline * interleave):
             raise ValueError(
                 f"parallel.pipeline {pipeline} times parallel.interleave {interleave} must divide model.layers "

@@ -19,9 +19,9 @@ from mixing.tokenizer.tokenizer import FOLDER, Tokenizer
 from ray_jobs.export import EXPORT
 from ray_jobs.pretrain import PRETRAIN
 from tests.jobs.processes import ray_workers
-from train.convert import ParityError
 from train.history import read_state
 from train.recipe import ExportSettings, Recipe
+from train.weights import ParityError
 
 pytestmark = pytest.mark.engine
 
