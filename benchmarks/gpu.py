@@ -9,6 +9,7 @@ last lines, and the next runs. Without CUDA, or with --tiny, models and sequence
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -28,11 +29,11 @@ Figures = list[dict[str, Any]]
 
 PARTS: dict[str, tuple[float, Callable[[bool], Figures]]] = {
     "device": (60, gpu_training.device),
-    "losses": (100, gpu_training.losses),
-    "resume": (90, gpu_training.resume),
-    "documents": (60, gpu_kernels.documents),
+    "losses": (150, gpu_training.losses),
+    "resume": (150, gpu_training.resume),
+    "documents": (90, gpu_kernels.documents),
     "kernels": (120, gpu_kernels.ladder),
-    "speed": (120, gpu_training.speed),
+    "speed": (150, gpu_training.speed),
     "transformers": (90, gpu_training.transformers),
     "save": (120, gpu_training.save),
 }
@@ -42,15 +43,26 @@ PARTS: dict[str, tuple[float, Callable[[bool], Figures]]] = {
 def run(part: str, tiny: bool, seconds: float) -> Figures:
     """The rows of a part, run in a process of its own, or one row that says how it failed."""
     command = [sys.executable, "-m", "benchmarks.gpu", "--inside", part, *(["--tiny"] if tiny else [])]
-    # Megatron asks for this where communication overlaps.
-    environment = os.environ | {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}
+    # Megatron asks for the first where communication overlaps. With the second, a part may look for CUDA and then fork.
+    environment = os.environ | {"CUDA_DEVICE_MAX_CONNECTIONS": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    process = subprocess.Popen(  # noqa: S603
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds)  # noqa: S603
+        figures, errors = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
+        # Its forks, too.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
         return [{"failed": f"not done in {seconds:.0f} s"}]
-    if done.returncode:
-        return [{"failed": "\n".join(done.stderr.strip().splitlines()[-LAST_LINES:])}]
-    return json.loads(done.stdout.splitlines()[-1])
+    if process.returncode:
+        return [{"failed": "\n".join(errors.strip().splitlines()[-LAST_LINES:])}]
+    return json.loads(figures.splitlines()[-1])
 
 
 def lines(part: str, rows: Figures) -> Sequence[str]:

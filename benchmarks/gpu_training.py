@@ -1,15 +1,14 @@
 """Parts of the GPU benchmark that train: losses by device, a killed run, speed and memory, a save."""
 
-import json
 import os
 import platform
 import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from time import monotonic
@@ -38,7 +37,14 @@ SMALL_VOCABULARY = 512
 WARM_UP, TIMED = 3, 6
 """Steps before and within the measurement of speed."""
 
+FORK = get_context("fork")
+"""Forks share what is imported, which takes seconds. This process itself must not touch CUDA or compute."""
+
 PACKAGES = ("torch", "megatron-core", "transformers", "numpy", "triton", "liger-kernel")
+
+
+class Killed(Exception):  # noqa: N818 - one part kills on purpose
+    """A fork ended without an answer."""
 
 
 def recipe(
@@ -131,11 +137,8 @@ def resume(tiny: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as root:
         whole, killed = Path(root, "whole"), Path(root, "killed")
         _elsewhere(_run, str(whole), 0, tiny)
-        try:
+        with suppress(Killed):
             _elsewhere(_run, str(killed), 7, tiny)
-        except subprocess.CalledProcessError as error:
-            if error.returncode != -signal.SIGKILL:
-                raise
         _elsewhere(_run, str(killed), 0, tiny)
         both = [_history(folder) for folder in (whole, killed)]
     pairs = zip(*([row["loss"] for row in history["losses"]] for history in both), strict=True)
@@ -166,9 +169,9 @@ def speed(tiny: bool) -> list[Row]:
     for micro in (1,) if tiny else (1, 2, 4):
         try:
             rows.append(_elsewhere(_speed, micro, tiny))
-        except subprocess.CalledProcessError as error:
+        except RuntimeError as error:
             # The others may fit where this one does not.
-            rows.append({"micro": micro, "failed": error.stderr.strip().splitlines()[-1]})
+            rows.append({"micro": micro, "failed": str(error).splitlines()[0]})
     return rows
 
 
@@ -254,27 +257,31 @@ def _history(folder: Path) -> dict[str, Any]:
 
 
 def _elsewhere(function: Callable[..., Any], *given: Any) -> Any:
-    """Call a function of this module in a process of its own, which ends with its device memory and process groups.
+    """Call a function in a fork of this process, which ends with its device memory and process groups.
 
     Raises:
-        subprocess.CalledProcessError: the process failed or was killed.
+        Killed: the fork was killed.
+        RuntimeError: the function raised an exception, which is named.
     """
-    source = (
-        "import json, sys\n"
-        "figures, sys.stdout = sys.stdout, sys.stderr\n"
-        f"from benchmarks.gpu_training import {function.__name__} as work\n"
-        "print(json.dumps(work(*json.loads(sys.argv[1]))), file=figures)\n"
-    )
-    hidden = {"CUDA_VISIBLE_DEVICES": ""} if "cpu" in given else {}
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", source, json.dumps(given)],
-        env=os.environ | hidden,
-        capture_output=True,
-        text=True,
-    )
+    receiver, sender = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=_report, args=(sender, function, given))
+    process.start()
+    sender.close()
     try:
-        done.check_returncode()
-    except subprocess.CalledProcessError as error:
-        error.add_note(done.stderr[-500:])
-        raise
-    return json.loads(done.stdout.splitlines()[-1])
+        done, result = receiver.recv()
+    except EOFError:
+        raise Killed(f"{function.__name__} was killed") from None
+    finally:
+        process.join()
+    if not done:
+        raise RuntimeError(result)
+    return result
+
+
+def _report(sender: Connection, function: Callable[..., Any], given: Sequence[Any]) -> None:
+    if "cpu" in given:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    try:
+        sender.send((True, function(*given)))
+    except Exception as error:  # noqa: BLE001 - the parent decides
+        sender.send((False, f"{type(error).__name__}: {error}"))
