@@ -19,6 +19,7 @@ from mixing.mixture import MixSettings
 from mixing.shards import ShardSettings
 from mixing.tokenizer.build import TokenizerSettings
 from ray_jobs.cluster import RaySettings
+from ray_jobs.import_base import shape_of_base
 from spark_jobs.session import SparkSettings
 from train.recipe import BaseSettings, ExportSettings, Recipe
 
@@ -42,6 +43,9 @@ class Config(Settings):
     `data` is the folder of raw files and benchmarks. `lake` is the folder or URI that takes every step's output. Where
     the lake is on object storage, `disk` is the folder for checkpoints and models, on a disk that all workers share.
     `ray` and `spark` say how the engines run, which changes no output.
+
+    `base` is the model to continue from. Then the tokenizer is that model's, so `tokenizer` may be left out, and so may
+    `pretrain.model`, which is read from the base's config.
 
     `crawl` and `s2` say what `gap crawl` and `gap fetch` bring into the data folder, where `read` finds it.
     `instructions` are questions and answers for fine-tuning. `expected` is what each source will hold: `gap plan`
@@ -93,11 +97,27 @@ class Config(Settings):
     @model_validator(mode="before")
     @classmethod
     def _written_out(cls, given: Any) -> Any:
-        """The variants with all keys of `pretrain`."""
-        if not isinstance(given, dict) or not isinstance(given.get("variants"), dict):
+        """What a base implies, and the variants with all keys of `pretrain`."""
+        if not isinstance(given, dict):
+            return given
+        given = _with_base(given)
+        if not isinstance(given.get("variants"), dict):
             return given
         recipe = given.get("pretrain")
         return given | {"variants": {name: laid_over(recipe, keys or {}) for name, keys in given["variants"].items()}}
+
+    @model_validator(mode="after")
+    def _speaks_as_the_base(self) -> Self:
+        if self.base is None:
+            return self
+        place = self.base.path or self.base.package
+        if (self.tokenizer.path, self.tokenizer.package) != (self.base.path, self.base.package):
+            raise ValueError(
+                f"tokenizer: the weights of a base know its own tokenizer only, {place}; leave out where it comes from"
+            )
+        if "base" in self.variants:
+            raise ValueError("variants.base: evaluate-base is the evaluation of the base itself; take another name")
+        return self
 
     @model_validator(mode="after")
     def _expects_all(self) -> Self:
@@ -123,3 +143,21 @@ class Config(Settings):
     def recipes(self) -> dict[str, Recipe]:
         """Every training by the suffix of its steps' names, which the first has none of."""
         return {"": self.pretrain} | {f"-{name}": recipe for name, recipe in self.variants.items()}
+
+
+def _with_base(given: dict[str, Any]) -> dict[str, Any]:
+    """The tokenizer's place and the model's architecture, taken from the base where the config leaves them out.
+
+    Raises:
+        UserError: the architecture is to be read from a base that is missing or cannot be converted.
+    """
+    base = given.get("base")
+    if not isinstance(base, dict):
+        return given
+    tokenizer, recipe = given.get("tokenizer") or {}, given.get("pretrain")
+    if isinstance(tokenizer, dict) and not tokenizer.keys() & {"train", "path", "package"}:
+        given = given | {"tokenizer": tokenizer | {key: base[key] for key in ("path", "package") if key in base}}
+    if isinstance(recipe, dict) and "model" not in recipe:
+        model = shape_of_base(BaseSettings.model_validate(base)).model_dump()
+        given = given | {"pretrain": recipe | {"model": model}}
+    return given

@@ -35,6 +35,9 @@ CORE_TRAINS, CORE_INFERS = 21.5e9, 50e9
 QUESTIONS, QUESTION_TOKENS = 1_000, 250
 """Assumed for a benchmark without a limit: its questions, and the tokens of a prompt."""
 
+SAMPLE_TOKENS = 512
+"""Tokens of the text on which a base and its conversion are compared."""
+
 CHECKPOINTS = 2
 """Checkpoints that stay on disk."""
 
@@ -102,6 +105,7 @@ class Estimator:
         special: dict[Kind, Callable[[Step[Any]], Effort]] = {
             Kind.READER: self._reader,
             Kind.SHARDS: self._shards,
+            Kind.BASE: self._base,
             Kind.TRAINING: self._training,
             Kind.EXPORT: self._export,
             Kind.EVALUATION: self._evaluation,
@@ -126,6 +130,14 @@ class Estimator:
         # While it runs, the step holds all tokens a second time, as pieces.
         return self._on_cores(step, cost.core_seconds(documents, text), size, size)
 
+    def _base(self, step: Step[Any]) -> Effort:
+        recipe = self.config.pretrain
+        parameters = recipe.model.parameters(self.ids)
+        # The base and the checkpoint, then the checkpoint and the folder, run forward on the sample.
+        flops = 8 * parameters * SAMPLE_TOKENS
+        # The checkpoint and the folder, in the base's precision.
+        return _timed(step.body.cost.start, flops / CORE_INFERS, 1, 2 * (2 if on_gpu(recipe) else 4) * parameters)
+
     def _training(self, step: Step[Any]) -> Effort:
         recipe = step.settings
         parameters = recipe.model.parameters(self.ids)
@@ -148,7 +160,8 @@ class Estimator:
         return _timed(step.body.cost.start, flops / CORE_INFERS, 1, (2 if on_gpu(recipe) else 4) * parameters)
 
     def _evaluation(self, step: Step[Any]) -> Effort:
-        recipe = step.input("model").input("trained").settings
+        model = step.input("model")
+        recipe = self.config.pretrain if model.kind is Kind.BASE else model.input("trained").settings
         questions = sum(benchmark.limit or QUESTIONS for benchmark in step.settings.benchmarks)
         flops = 2 * recipe.model.parameters(self.ids) * QUESTION_TOKENS * questions
         if on_gpu(recipe):

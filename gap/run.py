@@ -205,7 +205,9 @@ def check_attention(config: Config, steps: Steps) -> None:
         return
     try:
         for step in of_kind(steps, Kind.EVALUATION):
-            check_heads({"head_dim": step.input("model").input("trained").settings.model.head_size})
+            model = step.input("model")
+            recipe = config.pretrain if model.kind is Kind.BASE else model.input("trained").settings
+            check_heads({"head_dim": recipe.model.head_size})
     except UserError:
         # Asked last, for it takes seconds to import.
         import torch

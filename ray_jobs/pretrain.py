@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,14 @@ from lake.progress import watched
 from lake.step import Body, Cost, Kind, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, read_index_in
 from mixing.split import TRAIN, VALIDATION
+from mixing.tokenizer.token_bytes import token_bytes
 from mixing.tokenizer.tokenizer import Tokenizer
-from train.history import CHECKPOINTS, PROGRESS, STOP, STOPPED, latest, read_state
+from train.history import CHECKPOINTS, PROGRESS, STOP, STOPPED, Row, checkpoints, damage, newest, read_state
+from train.metrics import numbers
 from train.recipe import Recipe
+
+MEGATRON = "megatron"
+"""The folder of the base's checkpoint in the output of the import."""
 
 if TYPE_CHECKING:
     from train.data import Span, Vocabulary
@@ -42,12 +48,12 @@ def pretrain(step: Step[Recipe]) -> Outcome:
         (folder / left).unlink(missing_ok=True)
     made = Tokenizer.of(step.input("tokenizer").output)
     with _watch(step.name, folder / PROGRESS, recipe.steps):
-        _fit(partial(_job, step, folder), recipe, folder)
+        fit(partial(_job, step, folder), recipe, folder)
     if (stopped := folder / STOPPED).is_file():
         raise UserError(f"{step.name}: {json.loads(stopped.read_text(encoding='utf-8'))['reason']}")
-    newest = latest(folder / CHECKPOINTS)
-    assert newest is not None, "training writes a checkpoint at its last step"
-    history = read_state(newest)
+    last = newest(checkpoints(folder / CHECKPOINTS)).checkpoint
+    assert last is not None, "training ends with a checkpoint"
+    history = read_state(last)
     seconds = sum(row["seconds"] for row in history["losses"])
     return Outcome(
         figures={
@@ -76,17 +82,31 @@ def check_shards(step: Step[Any]) -> None:
             read_index_in(shards.output.below(FOLDER_OF_SHARDS), row["name"])
 
 
-PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 2, Cost(start=30), check_shards)
+def check(step: Step[Recipe]) -> None:
+    """Check the shards, that training can go on if it has begun, and that what the metrics need is installed.
+
+    Raises:
+        UserError: a shard is broken, all checkpoints are, or the recipe asks for W&B, which is not installed.
+    """
+    if step.settings.wandb and not find_spec("wandb"):
+        raise UserError("pretrain.wandb: wandb is not installed; pip install 'gap-replay[wandb]', or leave the key out")
+    check_shards(step)
+    if not step.done and step.output.is_local:
+        newest(checkpoints(step.output.local(CHECKPOINTS)), partial(damage, contents=False))
+
+
+PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 2, Cost(start=30), check)
 
 
 def vocabulary(made: Tokenizer) -> "Vocabulary":
     """What training needs to know about the tokenizer."""
     from train.data import Vocabulary
 
-    return Vocabulary(made.vocab_size, made.eod, made.pad, made.fingerprint)
+    return Vocabulary(made.vocab_size, made.eod, made.pad, made.fingerprint, token_bytes(made))
 
 
-def _fit(job: Any, recipe: Recipe, folder: Path) -> None:
+def fit(job: Callable[[], "Job"], recipe: Recipe, folder: Path) -> None:
+    """Run training on Ray Train. Each worker makes the job."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -124,7 +144,9 @@ def _job(step: Step[Recipe], folder: Path) -> "Job":
         train,
         validation,
         folder,
+        base=step.input("base").output.local(MEGATRON) if "base" in step.inputs else None,
         documents=partial(documents_of, shards, step.input("documents").output),
+        observe=Gauges(folder.name),
         stop=(folder / STOP).exists,
     )
 
@@ -167,6 +189,26 @@ def _work(config: dict[str, Any]) -> None:
         # Ray Train would start the workers again, to stop at the same step.
         if torch.distributed.get_rank() == 0:
             replace(job.folder / STOPPED, json.dumps({"reason": str(stopped)}).encode())
+
+
+class Gauges:
+    """Sets a Ray gauge for each number in the row of a training step, such as gap_train_loss.
+
+    Ray exports them to Prometheus with the tag `run`. They live in the process that calls it first.
+    """
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self._made: dict[str, Any] = {}
+
+    def __call__(self, row: Row) -> None:
+        from ray.util.metrics import Gauge
+
+        for path, value in numbers(row, "gap_train"):
+            name = path.replace("/", "_")
+            if name not in self._made:
+                self._made[name] = Gauge(name, description=f"{path} of the last training step", tag_keys=("run",))
+            self._made[name].set(value, {"run": self.run})
 
 
 def _watch(step: str, file: Path, steps: int) -> AbstractContextManager[None]:

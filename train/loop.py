@@ -17,19 +17,21 @@ import torch.distributed as dist
 
 from lake.files import replace
 from train import checkpoint
+from train.adam import megatron_optimizer
 from train.cpu import cudaless
 from train.data import Batches, Data, HeldOut, Sample, Shards, Span, TrainingData, Vocabulary, collate
 from train.guard import TrainingStopped, not_finite, skipped_too_often, spike
-from train.history import CHECKPOINTS, PROGRESS, History, Row, latest
+from train.history import CHECKPOINTS, PROGRESS, History, Row, step_of
 from train.model import DTYPES, build, draw_weights, initialise
 from train.recipe import Recipe
+from train.saver import Saved, Saver
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from megatron.core import parallel_state
     from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
     from megatron.core.distributed.finalize_model_grads import finalize_model_grads
-    from megatron.core.optimizer import MegatronOptimizer, OptimizerConfig, get_megatron_optimizer
+    from megatron.core.optimizer import MegatronOptimizer, OptimizerConfig
     from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
     from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
     from megatron.core.pipeline_parallel import get_forward_backward_func
@@ -41,6 +43,7 @@ class Job:
 
     It starts from the Megatron checkpoint `base`, or from random weights. `documents` finds the documents that lie in
     parts of the training shards: rows of id, source and url. `stop` says whether to write a checkpoint and end.
+    On the first rank, `observe` is given the row of each step.
     """
 
     recipe: Recipe
@@ -52,6 +55,7 @@ class Job:
     base: Path | None = None
     documents: Callable[[Sequence[Span]], list[Row]] = lambda _: []
     stop: Callable[[], bool] = lambda: False
+    observe: Callable[[Row], None] = lambda _: None
 
 
 def train(job: Job) -> None:
@@ -103,39 +107,64 @@ class Worker:
         self.scheduler = _scheduler(recipe, self.optimizer)
         self.history = History()
         self.phases: dict[str, float] = {}
+        self.unsaved: str | None = None
 
     def run(self) -> None:
-        recipe, root = self.recipe, self.job.folder / CHECKPOINTS
-        step = self.start(root)
-        while step < recipe.steps:
-            if step % recipe.validation.every == 0:
-                self.validate(step)
-            stop = self.step(step)
-            step += 1
-            if step == recipe.steps:
-                self.validate(step)
-            if step % recipe.checkpoints.every == 0 or step == recipe.steps or stop:
+        recipe = self.recipe
+        step = self.start(self.job.folder / CHECKPOINTS)
+        try:
+            while step < recipe.steps:
+                if step % recipe.validation.every == 0:
+                    self.validate(step)
+                stop = self.step(step)
+                step += 1
+                if step == recipe.steps:
+                    self.validate(step)
                 with self._phase("checkpoint"):
-                    checkpoint.save(root, step, self.chunks, self.optimizer, self.scheduler, asdict(self.history))
-            self._write_progress()
-            if stop and step < recipe.steps:
-                raise TrainingStopped(f"stopped as asked after step {step}; a new run goes on from there")
+                    self.saver.poll()
+                    if step % recipe.checkpoints.every == 0 or step == recipe.steps or stop:
+                        self.saver.save(step, self.chunks, self.optimizer, self.scheduler, asdict(self.history))
+                self._write_progress()
+                if stop and step < recipe.steps:
+                    raise TrainingStopped(f"stopped as asked after step {step}; a new run goes on from there")
+        except TrainingStopped:
+            # All ranks stop at the same step, so they can complete the save that they began.
+            self.saver.finish()
+            raise
+        self.saver.finish()
+        if self.unsaved is not None:
+            raise TrainingStopped(
+                f"no checkpoint of the last step: {self.unsaved}; a new run goes on from the one before"
+            )
 
     def start(self, root: Path) -> int:
         """Load the newest checkpoint, the base model or random weights; returns the number of finished steps."""
-        newest = latest(root)
-        if newest is None:
+        self.saver = Saver(root, self.recipe.checkpoints, self._saved)
+        found = self.saver.resume()
+        if found.checkpoint is None:
             if self.job.base is None:
                 draw_weights(self.chunks, self.job.seed)
             else:
                 checkpoint.load_model(self.job.base, self.chunks)
             self.optimizer.reload_model_params()
             return 0
-        self.history = History(**checkpoint.load(newest, self.chunks, self.optimizer, self.scheduler))
+        self.history = History(**checkpoint.load(found.checkpoint, self.chunks, self.optimizer, self.scheduler))
+        for name, reason in found.broken.items():
+            self.history.failed_saves.append(
+                {"step": step_of(name), "reason": f"broken when training resumed: {reason}"}
+            )
         step = len(self.history.losses)
         if step < self.recipe.steps:
             self.history.resumed_from.append(step)
         return step
+
+    def _saved(self, saved: Saved) -> None:
+        row = asdict(saved)
+        self.unsaved = row.pop("reason")
+        if self.unsaved is None:
+            self.history.saves.append(row)
+        else:
+            self.history.failed_saves.append({"step": saved.step, "reason": self.unsaved})
 
     def step(self, step: int) -> bool:
         """Do a step of training and write its row; steps count from 0. Returns whether some rank was asked to stop."""
@@ -271,6 +300,7 @@ class Worker:
         """Write the row of the last step to PROGRESS, for whoever watches the run."""
         if self.first:
             replace(self.job.folder / PROGRESS, json.dumps(self.history.losses[-1]).encode())
+            self.job.observe(self.history.losses[-1])
 
 
 def _sums(mask: torch.Tensor, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -324,7 +354,7 @@ def _optimizer(recipe: Recipe, models: list[DistributedDataParallel]) -> Megatro
         params_dtype=DTYPES[recipe.precision],
         use_distributed_optimizer=recipe.parallel.distributed_optimizer,
     )
-    return get_megatron_optimizer(config, models)
+    return megatron_optimizer(config, models)
 
 
 def _scheduler(recipe: Recipe, optimizer: MegatronOptimizer) -> OptimizerParamScheduler:

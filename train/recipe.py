@@ -150,7 +150,8 @@ class Recipe(Settings):
     inputs of the layers and computes the rest again in the backward pass: less memory, a third more work. A run in
     bfloat16 must fit the memory of `gpu`, and `gap plan` takes its speed for the time.
 
-    Training that fails resumes from the last checkpoint, at most `max_failures` times.
+    Training that fails resumes from the last checkpoint, at most `max_failures` times. With `wandb`, a project's name,
+    the metrics are also written in the format of Weights & Biases, on disk only.
     """
 
     model: Llama
@@ -167,13 +168,19 @@ class Recipe(Settings):
     checkpoints: Checkpoints = Field(default_factory=Checkpoints, exclude=True)
     gpu: GpuName = Field(default="A100-80GB", exclude=True)
     max_failures: int = Field(default=2, ge=0, exclude=True)
+    wandb: str | None = Field(default=None, exclude=True)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         tensor, pipeline, interleave = self.parallel.tensor, self.parallel.pipeline, self.parallel.interleave
-        for key, size in (("kv_heads", self.model.kv_heads), ("ffn", self.model.ffn)):
+        for key, size in (("heads", self.model.heads), ("ffn", self.model.ffn)):
             if size % tensor:
                 raise ValueError(f"parallel.tensor {tensor} must divide model.{key} {size}")
+        # Where there are more workers than key-value heads, several workers share one.
+        if self.model.kv_heads % tensor and tensor % self.model.kv_heads:
+            raise ValueError(
+                f"parallel.tensor {tensor} must divide model.kv_heads {self.model.kv_heads}, or be a multiple of it"
+            )
         if self.model.layers % (pipeline * interleave):
             raise ValueError(
                 f"parallel.pipeline {pipeline} times parallel.interleave {interleave} must divide model.layers "

@@ -15,11 +15,10 @@ from megatron.core import parallel_state
 
 from lake.dataset import Output
 from mixing.shards import write
-from train.checkpoint import folder_of
 from train.cpu import cudaless
 from train.data import Shards, Span, Vocabulary
 from train.guard import TrainingStopped
-from train.history import CHECKPOINTS, latest, read_state
+from train.history import CHECKPOINTS, checkpoints, folder_of, read_state
 from train.loop import Job, Worker, train
 from train.model import initialise
 from train.recipe import Guard, Recipe
@@ -171,7 +170,7 @@ def test_asked_to_stop_it_writes_a_checkpoint_and_goes_on_from_it(alone: None, j
     answers = iter([False, True])
     with pytest.raises(TrainingStopped, match="stopped as asked after step 2"):
         train(replace(job, stop=lambda: next(answers)))
-    assert latest(job.folder / CHECKPOINTS) == folder_of(job.folder / CHECKPOINTS, 2)
+    assert checkpoints(job.folder / CHECKPOINTS)[-1] == folder_of(job.folder / CHECKPOINTS, 2)
     train(job)
     assert losses(job) == losses(whole)
     assert read_state(folder_of(job.folder / CHECKPOINTS, STEPS))["resumed_from"] == [2]
