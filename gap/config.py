@@ -50,7 +50,7 @@ class Config(Settings):
     `crawl` and `s2` say what `gap crawl` and `gap fetch` bring into the data folder, where `read` finds it.
     `instructions` are questions and answers for fine-tuning. `expected` is what each source will hold: `gap plan`
     reckons with it until the tokens are counted. `expected_vocabulary` is likewise the number of ids, until the
-    tokenizer is there; if left out, that of Llama 2 is taken. `base` is the model from which training starts.
+    tokenizer is there; if left out, that of Llama 2 is taken.
 
     Each of the `variants` is another training, exported and evaluated like the first: `pretrain` with some keys laid
     over, as in `variants: {slow: {optimizer: {lr: 1.0e-4}}}`.

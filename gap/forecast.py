@@ -9,12 +9,14 @@ import click
 from eval.numbers import NONE, SPACE, compact, duration, percent, size
 from gap.command import CONFIG, OVERRIDES, RULE, load_config, table, user_errors
 from gap.config import Config
-from gap.estimates import PART_OF_PEAK, Effort, efforts, on_gpu, shards, vocabulary
+from gap.estimates import Effort, efforts, on_gpu, shards, vocabulary
 from gap.expect import BYTES_PER_TOKEN, Foreseen, look_ahead, shortfalls
 from gap.fits import check_memory
 from gap.plan import plan
 from gap.raw import RAW, Missing, missing
 from lake.step import Kind, Steps, of_kind
+from train.flops import flops_per_token, mfu
+from train.gpus import GPUS
 from train.memory import Memory
 from train.recipe import Recipe
 
@@ -199,9 +201,13 @@ def _steps(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
     for step in of_kind(steps, Kind.TRAINING):
         effort, recipe = todo[step.name], step.settings
         if effort.gpu_seconds and effort.seconds:
-            speed = f"{rounded(round(recipe.tokens / effort.seconds))} tokens/s"
-            share = f"{percent(PART_OF_PEAK, 0)} of the bf16 peak (MFU)"
-            yield f"The step {step.name} reads {speed} on {effort.on}, at {share} as in the MEDITRON paper."
+            speed = recipe.tokens / effort.seconds
+            flops = flops_per_token(recipe.model, vocabulary(config, steps), recipe.sequence)
+            share = percent(mfu(speed, flops, recipe.parallel.workers, GPUS[recipe.gpu].peak), 0)
+            yield (
+                f"The step {step.name} reads {rounded(round(speed))} tokens/s on {effort.on}, by the MEDITRON paper's "
+                f"speed: an MFU of {share}."
+            )
     yield f"Storage: {size(raw)} of raw files below {config.data}, {size(written)} below {config.lake}."
     if held := [f"{name} {size(effort.scratch)}" for name, effort in todo.items() if effort.scratch]:
         yield f"More while they run: {', '.join(held)}."

@@ -25,8 +25,8 @@ layers each; for `i = 0` that is the paper's factor 1 + (n - 1)/(n m).
 **For a moment**, there are the larger of two. A layer's backward pass has the gradients of what SwiGLU reads and gives,
 3 f/t, the gathered input and its gradient, 2 h, and a weight's gradient before it is added, 2 f h/t. The loss has the
 output of the last norm, the gathered input and its gradient, h/p + 2 h, the gradient of the output layer, v h/t, in
-float32 and in the weights' type, and the float32 logits of a chunk with their gradient. Last, when no activations
-wait, AdamW's step takes a float32 value for each weight that it updates.
+float32 and in the weights' type, and the float32 logits of a chunk with their gradient. AdamW's step is fused and
+takes nothing.
 """
 
 from dataclasses import dataclass
@@ -65,13 +65,11 @@ class Memory:
         """Of one pipeline stage; the first is 0."""
         weights = weights_of(recipe.model, vocab_size, recipe.parallel, stage)
         copies = recipe.parallel.data if recipe.parallel.distributed_optimizer else 1
-        update = FLOAT32 * weights / copies
-        passes = _activations(recipe, stage) + max(_backward(recipe), _loss(recipe, vocab_size, stage))
         return cls(
             SIZES[recipe.precision] * weights,
             FLOAT32 * weights,
-            (3 if recipe.precision == "bfloat16" else 2) * update,
-            max(passes, update),
+            (3 if recipe.precision == "bfloat16" else 2) * FLOAT32 * weights / copies,
+            _activations(recipe, stage) + max(_backward(recipe), _loss(recipe, vocab_size, stage)),
         )
 
 

@@ -82,11 +82,16 @@ def test_recipes_are_those_of_the_paper(name: str, layout: tuple[int, ...], lr: 
     assert Memory.of(given, LLAMA_3).total < GPUS[given.gpu].memory
 
 
-def test_both_meditrons_train_on_the_corpus_of_gap_replay() -> None:
-    whole, *both = (
-        load(ROOT / "configs" / f"{name}.yaml", [], Config) for name in ("gap-replay", "meditron-7b", "meditron-70b")
-    )
-    for config in both:
-        own = {"name", "base", "pretrain"}
-        assert config.model_dump(exclude=own) == whole.model_dump(exclude=own)
-        assert config.base is not None
+@pytest.mark.parametrize("name", ["meditron-7b", "meditron-70b", "llama-3-8b"])
+def test_all_train_on_the_corpus_of_gap_replay(name: str) -> None:
+    whole, config = (load(ROOT / "configs" / f"{file}.yaml", [], Config) for file in ("gap-replay", name))
+    own = {"name", "base", "tokenizer", "expected_vocabulary", "pretrain"}
+    assert config.model_dump(exclude=own) == whole.model_dump(exclude=own)
+    assert config.base is not None
+    assert config.tokenizer.path == config.base.path
+
+
+def test_one_override_sets_the_base_and_its_tokenizer() -> None:
+    config = load(ROOT / "configs" / "meditron-7b.yaml", ["base.path=weights"], Config)
+    assert config.base is not None
+    assert (config.base.path, config.tokenizer.path) == ("weights", "weights")
