@@ -145,6 +145,7 @@ def _job(step: Step[Recipe], folder: Path) -> "Job":
         validation,
         folder,
         base=step.input("base").output.local(MEGATRON) if "base" in step.inputs else None,
+        mixture=step.input("shards").fingerprint,
         documents=partial(documents_of, shards, step.input("documents").output),
         observe=Gauges(folder.name),
         stop=(folder / STOP).exists,

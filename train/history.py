@@ -29,6 +29,7 @@ class History:
     bytes}}}.
     `spikes`: {step, what, value, limit, documents: [{id, source, url}]}. `saves`: {step, stall, seconds, bytes};
     `failed_saves`: {step, reason}. `resumed_from`: steps.
+    `origin`: what the sequences of a step follow from, {mixture, sequence, tokenizer, batch, seed}.
     """
 
     losses: list[Row] = field(default_factory=list)
@@ -37,6 +38,7 @@ class History:
     saves: list[Row] = field(default_factory=list)
     failed_saves: list[Row] = field(default_factory=list)
     resumed_from: list[int] = field(default_factory=list)
+    origin: Row = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The training run of one worker, up to the last checkpoint. Its launcher has set up the process group."""
 
+import hashlib
 import json
 import math
 import resource
@@ -20,8 +21,11 @@ from train import checkpoint
 from train.adam import megatron_optimizer
 from train.cpu import cudaless
 from train.data import Batches, Data, HeldOut, Sample, Shards, Span, TrainingData, Vocabulary, collate
+from train.flops import flops_per_token, mfu
+from train.gpus import gpu_of
 from train.guard import TrainingStopped, not_finite, skipped_too_often, spike
-from train.history import CHECKPOINTS, PROGRESS, History, Row, step_of
+from train.history import CHECKPOINTS, PROGRESS, History, Row, checkpoints, newest, step_of
+from train.metrics import Metrics
 from train.model import DTYPES, build, draw_weights, initialise
 from train.recipe import Recipe
 from train.saver import Saved, Saver
@@ -41,9 +45,9 @@ with warnings.catch_warnings():
 class Job:
     """A training run. Checkpoints and progress go to `folder`, on a disk that all workers share.
 
-    It starts from the Megatron checkpoint `base`, or from random weights. `documents` finds the documents that lie in
-    parts of the training shards: rows of id, source and url. `stop` says whether to write a checkpoint and end.
-    On the first rank, `observe` is given the row of each step.
+    It starts from the Megatron checkpoint `base`, or from random weights. `mixture` is the fingerprint of the shards.
+    `documents` finds the documents that lie in parts of the training shards: rows of id, source and url. `stop` says
+    whether to write a checkpoint and end. On the first rank, `observe` is given the row of each step.
     """
 
     recipe: Recipe
@@ -53,6 +57,7 @@ class Job:
     validation: Shards
     folder: Path
     base: Path | None = None
+    mixture: str = ""
     documents: Callable[[Sequence[Span]], list[Row]] = lambda _: []
     stop: Callable[[], bool] = lambda: False
     observe: Callable[[Row], None] = lambda _: None
@@ -108,10 +113,14 @@ class Worker:
         self.history = History()
         self.phases: dict[str, float] = {}
         self.unsaved: str | None = None
+        self.metrics: Metrics | None = None
 
     def run(self) -> None:
         recipe = self.recipe
         step = self.start(self.job.folder / CHECKPOINTS)
+        history = self.history
+        if self.first:
+            self.metrics = Metrics(self.job.folder, history.losses, history.validation, recipe.wandb)
         try:
             while step < recipe.steps:
                 if step % recipe.validation.every == 0:
@@ -124,13 +133,16 @@ class Worker:
                     self.saver.poll()
                     if step % recipe.checkpoints.every == 0 or step == recipe.steps or stop:
                         self.saver.save(step, self.chunks, self.optimizer, self.scheduler, asdict(self.history))
-                self._write_progress()
+                self._tell()
                 if stop and step < recipe.steps:
                     raise TrainingStopped(f"stopped as asked after step {step}; a new run goes on from there")
         except TrainingStopped:
             # All ranks stop at the same step, so they can complete the save that they began.
             self.saver.finish()
             raise
+        finally:
+            if self.metrics is not None:
+                self.metrics.close()
         self.saver.finish()
         if self.unsaved is not None:
             raise TrainingStopped(
@@ -141,7 +153,12 @@ class Worker:
         """Load the newest checkpoint, the base model or random weights; returns the number of finished steps."""
         self.saver = Saver(root, self.recipe.checkpoints, self._saved)
         found = self.saver.resume()
+        if found.checkpoint is None and self.recipe.resume_from is not None:
+            found = newest(checkpoints(Path(self.recipe.resume_from, CHECKPOINTS)))
+            if found.checkpoint is None:
+                raise TrainingStopped(f"resume_from: {self.recipe.resume_from} has no checkpoints")
         if found.checkpoint is None:
+            self.history = History(origin=self._origin())
             if self.job.base is None:
                 draw_weights(self.chunks, self.job.seed)
             else:
@@ -149,6 +166,7 @@ class Worker:
             self.optimizer.reload_model_params()
             return 0
         self.history = History(**checkpoint.load(found.checkpoint, self.chunks, self.optimizer, self.scheduler))
+        self._compare(found.checkpoint)
         for name, reason in found.broken.items():
             self.history.failed_saves.append(
                 {"step": step_of(name), "reason": f"broken when training resumed: {reason}"}
@@ -157,6 +175,29 @@ class Worker:
         if step < self.recipe.steps:
             self.history.resumed_from.append(step)
         return step
+
+    def _origin(self) -> Row:
+        """What the sequences of a step follow from."""
+        shards = json.dumps(self.job.train.sources, sort_keys=True)
+        return {
+            "mixture": hashlib.sha256(f"{self.job.mixture} {shards}".encode()).hexdigest()[:12],
+            "sequence": self.recipe.sequence,
+            "tokenizer": self.job.vocabulary.fingerprint,
+            "batch": self.recipe.batch.total,
+            "seed": self.job.seed,
+        }
+
+    def _compare(self, resumed: Path) -> None:
+        """Refuse to go on with other sequences than those that the checkpoint would have seen, unless asked for."""
+        before, now = self.history.origin, self._origin()
+        changed = [key for key in now if before[key] != now[key] and key not in self.recipe.accept_changes]
+        if changed:
+            told = ", ".join(f"{key} {before[key]} → {now[key]}" for key in changed)
+            raise TrainingStopped(
+                f"{resumed} was trained with other data: {told}. To go on all the same, set "
+                f"pretrain.accept_changes=[{', '.join(changed)}]"
+            )
+        before.update(now)
 
     def _saved(self, saved: Saved) -> None:
         row = asdict(saved)
@@ -184,6 +225,7 @@ class Worker:
         with self._phase("optimizer"):
             norm, skipped = self._update(step, loss)
         seconds = time.monotonic() - started
+        speed = self.recipe.batch.total * self.recipe.sequence / seconds
         self.history.losses.append(
             {
                 "step": step + 1,
@@ -191,7 +233,8 @@ class Worker:
                 "lr": self.optimizer.param_groups[0]["lr"],
                 "grad_norm": norm,
                 "seconds": round(seconds, 4),
-                "tokens_per_second": round(self.recipe.batch.total * self.recipe.sequence / seconds, 1),
+                "tokens_per_second": round(speed, 1),
+                "mfu": self._mfu(speed),
                 "memory_gb": round(_peak_memory() / 1e9, 3),
                 "skipped": skipped,
                 "phases": self.phases,
@@ -230,9 +273,10 @@ class Worker:
             return
         for model in self.models:
             model.eval()
-        self.history.validation.append(
-            {"step": step, "sources": {source: self._held_out(data) for source, data in self.held_out.items()}}
-        )
+        row = {"step": step, "sources": {source: self._held_out(data) for source, data in self.held_out.items()}}
+        self.history.validation.append(row)
+        if self.metrics is not None:
+            self.metrics.validated(row)
 
     def _held_out(self, data: HeldOut) -> Row:
         micro, parallel = self.recipe.batch.micro, self.recipe.parallel
@@ -284,6 +328,14 @@ class Worker:
         total, tokens, stop = mine.tolist()
         return total, tokens, stop
 
+    def _mfu(self, tokens_per_second: float) -> float | None:
+        """The share of the GPUs' peak; None on CPUs and unknown GPUs."""
+        gpu = gpu_of(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
+        if gpu is None:
+            return None
+        flops = flops_per_token(self.recipe.model, self.job.vocabulary.vocab_size, self.recipe.sequence)
+        return round(mfu(tokens_per_second, flops, dist.get_world_size(), gpu.peak), 4)
+
     def _documents(self, step: int) -> list[Row]:
         """The documents of a step, from the first rank; the others do not look."""
         if not self.first:
@@ -296,11 +348,13 @@ class Worker:
         yield
         self.phases[name] = round(time.monotonic() - started, 4)
 
-    def _write_progress(self) -> None:
-        """Write the row of the last step to PROGRESS, for whoever watches the run."""
-        if self.first:
-            replace(self.job.folder / PROGRESS, json.dumps(self.history.losses[-1]).encode())
-            self.job.observe(self.history.losses[-1])
+    def _tell(self) -> None:
+        """Write the row of the last step to PROGRESS and the metrics, for whoever watches the run."""
+        if self.metrics is not None:
+            row = self.history.losses[-1]
+            replace(self.job.folder / PROGRESS, json.dumps(row).encode())
+            self.metrics.observe(row)
+            self.job.observe(row)
 
 
 def _sums(mask: torch.Tensor, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -150,8 +150,10 @@ class Recipe(Settings):
     inputs of the layers and computes the rest again in the backward pass: less memory, a third more work. A run in
     bfloat16 must fit the memory of `gpu`, and `gap plan` takes its speed for the time.
 
-    Training that fails resumes from the last checkpoint, at most `max_failures` times. With `wandb`, a project's name,
-    the metrics are also written in the format of Weights & Biases, on disk only.
+    Training that fails resumes from the last checkpoint, at most `max_failures` times. `resume_from` goes on from the
+    last checkpoint in the folder of another training, with its optimizer and its count of steps. It is refused if other
+    sequences would follow, unless `accept_changes` names what may differ. With `wandb`, a project's name, the metrics
+    are also written in the format of Weights & Biases, on disk only.
     """
 
     model: Llama
@@ -163,6 +165,10 @@ class Recipe(Settings):
     optimizer: AdamW
     validation: Validation
     guard: Guard = Field(default_factory=Guard)
+    resume_from: str | None = None
+    accept_changes: tuple[Literal["mixture", "sequence", "tokenizer", "batch", "seed"], ...] = Field(
+        default=(), exclude=True
+    )
     precision: Literal["float32", "bfloat16"] = "float32"
     recompute: Recompute = Field(default="none", exclude=True)
     checkpoints: Checkpoints = Field(default_factory=Checkpoints, exclude=True)

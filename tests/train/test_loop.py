@@ -174,3 +174,27 @@ def test_asked_to_stop_it_writes_a_checkpoint_and_goes_on_from_it(alone: None, j
     train(job)
     assert losses(job) == losses(whole)
     assert read_state(folder_of(job.folder / CHECKPOINTS, STEPS))["resumed_from"] == [2]
+
+
+def test_other_sequences_than_those_of_the_checkpoint_are_refused_unless_accepted(alone: None, job: Job) -> None:
+    job.folder.mkdir()
+    train(job)
+    longer = {"steps": STEPS + 2, "resume_from": str(job.folder)}
+    other = replace(job, folder=job.folder.with_name("other"), recipe=job.recipe.model_copy(update=longer))
+    other.folder.mkdir()
+    with pytest.raises(TrainingStopped, match=r"other data: mixture \w+ → \w+\. .*accept_changes=\[mixture\]"):
+        train(replace(other, mixture="changed"))
+    with pytest.raises(TrainingStopped, match=r"sequence 16 → 8, seed 1 → 2"):
+        train(replace(other, seed=2, recipe=other.recipe.model_copy(update={"sequence": 8})))
+    accepting = other.recipe.model_copy(update={"accept_changes": ("mixture",)})
+    train(replace(other, mixture="changed", recipe=accepting))
+    state = read_state(folder_of(other.folder / CHECKPOINTS, STEPS + 2))
+    assert [row["step"] for row in state["losses"]] == list(range(1, STEPS + 3))
+    assert state["resumed_from"] == [STEPS]
+    assert [row["loss"] for row in state["losses"]][:STEPS] == losses(job)[0]
+
+
+def test_a_folder_without_checkpoints_cannot_be_resumed(alone: None, job: Job, tmp_path: Path) -> None:
+    job.folder.mkdir()
+    with pytest.raises(TrainingStopped, match=r"resume_from: .* has no checkpoints"):
+        train(replace(job, recipe=job.recipe.model_copy(update={"resume_from": str(tmp_path / "nowhere")})))
