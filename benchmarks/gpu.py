@@ -30,6 +30,7 @@ Figures = list[dict[str, Any]]
 PARTS: dict[str, tuple[float, Callable[[bool], Figures]]] = {
     "device": (60, gpu_training.device),
     "losses": (150, gpu_training.losses),
+    "gate": (90, gpu_training.gate),
     "resume": (150, gpu_training.resume),
     "documents": (90, gpu_kernels.documents),
     "kernels": (120, gpu_kernels.ladder),

@@ -19,9 +19,12 @@ import torch.distributed as dist
 
 from benchmarks.corpus import job
 from benchmarks.peers import transformers_step
+from train.convert import Gate, Target, rows_of, to_hf, to_megatron
+from train.families import config_of
 from train.flops import flops_per_token, mfu
 from train.gpus import gpu_of
 from train.guard import TrainingStopped
+from train.hf import open_folder
 from train.history import CHECKPOINTS, Row, checkpoints, newest, read_state
 from train.loop import train
 from train.memory import Memory
@@ -248,6 +251,24 @@ def _save(background: bool, tiny: bool) -> Row:
         assert last is not None
         size = sum(file.stat().st_size for file in last.rglob("*") if file.is_file())
     return {"stall_s": stalls[0], "gb": round(size / 1e9, 3)}
+
+
+def gate(tiny: bool) -> list[Row]:
+    """A bf16 model there and back: its logits in float32, and every tensor of the round trip to the bit."""
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    shape = TINY if tiny else LLAMA_1B.model_copy(update={"layers": 2})
+    vocab_size = SMALL_VOCABULARY if tiny else LLAMA_VOCABULARY
+    tokens = torch.randint(0, vocab_size, (1, 32 if tiny else 256), generator=torch.Generator().manual_seed(1))
+    limits = Gate(tokens, 1e-3)
+    with tempfile.TemporaryDirectory() as folder:
+        made, checkpoint, back = Path(folder, "made"), Path(folder, "megatron"), Path(folder, "back")
+        config = config_of(shape, vocab_size, tokens.shape[1])
+        AutoModelForCausalLM.from_config(LlamaConfig(**config)).to(torch.bfloat16).save_pretrained(made)
+        base = open_folder(made)
+        into = to_megatron(base, checkpoint, rows_of(base, vocab_size, vocab_size, ()), limits, "import")
+        out = to_hf(checkpoint, shape, Target(back, config, vocab_size), limits, "export")
+    return [{"direction": name, **figures} for name, figures in (("import", into), ("export", out))]
 
 
 def _history(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import gpu
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICK = ("device", "documents", "kernels", "transformers")
+QUICK = ("device", "gate", "documents", "kernels", "transformers")
 TRAINED = ("losses", "resume", "speed", "save")
 
 
@@ -27,6 +27,7 @@ def figures(*parts: str) -> dict[str, gpu.Figures]:
 def test_parts_without_training() -> None:
     found = figures(*QUICK)
     assert found["device"][0]["device"] == "cpu"
+    assert [row["direction"] for row in found["gate"] if row["argmax_agreement"] == 1] == ["import", "export"]
     assert found["documents"][0]["largest_difference_from_documents_alone"] < 1e-5
     rungs = {row["kernel"]: row for row in found["kernels"]}
     assert {name for name in rungs if "ours" in name and "ms" not in rungs[name]} == set()
