@@ -16,6 +16,7 @@ from mixing.tokenizer.tokenizer import FOLDER
 from ray_jobs.export import ExportJob
 from ray_jobs.import_base import ImportJob
 from tests.train.tiny import SIZES, save
+from train.history import DIGESTS
 from train.recipe import BaseSettings, ExportSettings, Recipe
 
 
@@ -40,7 +41,9 @@ def test_a_base_comes_in_and_its_successor_goes_out(tmp_path: Path) -> None:
     assert figures["argmax_agreement"] == 1
 
     (tmp_path / "pretrain" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "import" / "megatron").rename(tmp_path / "pretrain" / "checkpoints" / "step-00000001")
+    trained = tmp_path / "pretrain" / "checkpoints" / "step-00000001"
+    (tmp_path / "import" / "megatron").rename(trained)
+    (trained / DIGESTS).write_text("{}")
     ids = np.arange(200) % 100 + 100
     write(tmp_path / "shards", "one", [ids], project.vocab_size, project.eod)
     from ray_jobs.import_base import shape_of_base

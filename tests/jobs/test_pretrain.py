@@ -10,16 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.steps import stand_in
 from lake.step import Manifest, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, write
 from mixing.tokenizer.build import TokenizerSettings, train
 from mixing.tokenizer.tokenizer import FOLDER, Tokenizer
-from ray_jobs.export import EXPORT
+from ray_jobs.export import EXPORT, write_model
 from ray_jobs.pretrain import PRETRAIN
 from tests.jobs.processes import ray_workers
-from train.history import read_state
+from train.convert import Gate
+from train.families import config_of
+from train.history import CHECKPOINTS, checkpoints, newest, read_state
 from train.recipe import ExportSettings, Recipe
 from train.weights import ParityError
 
@@ -205,14 +208,16 @@ def test_the_export_is_a_model_that_transformers_loads(exported: Step[ExportSett
     assert len(set(text.split()) & set(WORDS)) >= 5
 
 
-def test_a_model_that_differs_by_more_than_the_tolerance_is_not_exported(
-    before: Before, whole: Step[Recipe], tmp_path: Path
-) -> None:
-    with pytest.raises(ParityError, match=r"logits differ by up to .* more than export\.tolerance"):
-        before.exported(whole, tmp_path, tolerance=1e-12)
-    (folder,) = tmp_path.iterdir()
-    assert not (folder / "model").exists()
-    assert not (folder / "manifest.json").exists()
+def test_a_model_that_fails_the_gate_is_not_exported(before: Before, whole: Step[Recipe], tmp_path: Path) -> None:
+    made, shape = Tokenizer.of(before.tokenizer.output), whole.settings.model
+    last = newest(checkpoints(whole.output.local(CHECKPOINTS))).checkpoint
+    assert last is not None
+    configs = config_of(shape, made.vocab_size, 48), {"_from_model_config": True}
+    # No difference is as small as that.
+    gate = Gate(torch.arange(40)[None], tolerance=-1)
+    with pytest.raises(ParityError, match=r"logits differ by up to .*; the rejected model is in .*\.model"):
+        write_model(last, shape, made, configs, {}, gate, tmp_path / "model", "export")
+    assert not (tmp_path / "model").exists()
 
 
 def test_tied_weights_and_another_precision_are_exported(before: Before, tmp_path: Path) -> None:
