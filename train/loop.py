@@ -18,7 +18,6 @@ import torch.distributed as dist
 
 from lake.files import replace
 from train import checkpoint
-from train.adam import megatron_optimizer
 from train.cpu import cudaless
 from train.data import Batches, Data, HeldOut, Sample, Shards, Span, TrainingData, Vocabulary, collate
 from train.flops import flops_per_token, mfu
@@ -26,18 +25,15 @@ from train.gpus import gpu_of
 from train.guard import TrainingStopped, not_finite, skipped_too_often, spike
 from train.history import CHECKPOINTS, PROGRESS, History, Row, checkpoints, newest, step_of
 from train.metrics import Metrics
-from train.model import DTYPES, build, draw_weights, initialise
+from train.model import build, draw_weights, initialise
+from train.optimizer import adamw, distributed, scheduler
 from train.recipe import Recipe
 from train.saver import Saved, Saver
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from megatron.core import parallel_state
-    from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
-    from megatron.core.distributed.finalize_model_grads import finalize_model_grads
-    from megatron.core.optimizer import MegatronOptimizer, OptimizerConfig
     from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
-    from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
     from megatron.core.pipeline_parallel import get_forward_backward_func
 
 
@@ -106,10 +102,10 @@ class Worker:
             recipe.recompute,
         )
         self.chunks = [chunk.to(self.device) for chunk in chunks]
-        self.models = _distributed(recipe, self.chunks)
-        self.optimizer = _optimizer(recipe, self.models)
+        self.models = distributed(recipe, self.chunks)
+        self.optimizer = adamw(recipe, self.models)
         self.chunks[0].config.grad_scale_func = self.optimizer.scale_loss
-        self.scheduler = _scheduler(recipe, self.optimizer)
+        self.scheduler = scheduler(recipe, self.optimizer)
         self.history = History()
         self.phases: dict[str, float] = {}
         self.unsaved: str | None = None
@@ -373,57 +369,3 @@ def _peak_memory() -> float:
     if torch.cuda.is_available():
         return float(torch.cuda.max_memory_allocated())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _distributed(recipe: Recipe, chunks: Sequence[torch.nn.Module]) -> list[DistributedDataParallel]:
-    """The chunks with buffers for their gradients, which are added up over the copies of the model in float32."""
-    config = chunks[0].config
-    settings = DistributedDataParallelConfig(
-        grad_reduce_in_fp32=True,
-        use_distributed_optimizer=recipe.parallel.distributed_optimizer,
-        overlap_grad_reduce=recipe.parallel.data > 1,
-    )
-    models = [
-        DistributedDataParallel(config, settings, chunk, disable_bucketing=number > 0)
-        for number, chunk in enumerate(chunks)
-    ]
-    config.finalize_model_grads_func = finalize_model_grads
-    if settings.overlap_grad_reduce:
-        config.no_sync_func = models[0].no_sync if len(models) == 1 else [model.no_sync for model in models]
-    return models
-
-
-def _optimizer(recipe: Recipe, models: list[DistributedDataParallel]) -> MegatronOptimizer:
-    adamw = recipe.optimizer
-    config = OptimizerConfig(
-        optimizer="adam",
-        lr=adamw.lr,
-        min_lr=adamw.min_lr,
-        weight_decay=adamw.weight_decay,
-        adam_beta1=adamw.betas[0],
-        adam_beta2=adamw.betas[1],
-        adam_eps=adamw.eps,
-        clip_grad=adamw.clip,
-        bf16=recipe.precision == "bfloat16",
-        params_dtype=DTYPES[recipe.precision],
-        use_distributed_optimizer=recipe.parallel.distributed_optimizer,
-    )
-    return megatron_optimizer(config, models)
-
-
-def _scheduler(recipe: Recipe, optimizer: MegatronOptimizer) -> OptimizerParamScheduler:
-    """The learning rate: linear up to `lr` at step `warmup`, then a cosine down to `min_lr` at the last step."""
-    adamw = recipe.optimizer
-    return OptimizerParamScheduler(
-        optimizer,
-        init_lr=0.0,
-        max_lr=adamw.lr,
-        min_lr=adamw.min_lr,
-        lr_warmup_steps=adamw.warmup,
-        lr_decay_steps=recipe.steps,
-        lr_decay_style="cosine",
-        start_wd=adamw.weight_decay,
-        end_wd=adamw.weight_decay,
-        wd_incr_steps=recipe.steps,
-        wd_incr_style="constant",
-    )

@@ -28,7 +28,7 @@ WRITERS: list[dict[str, Any]] = [
     {"tensor": 2, "data": 2, "distributed_optimizer": True, "sequence_parallel": True},
     {"tensor": 2, "pipeline": 2},
 ]
-READERS = [*WRITERS, {"pipeline": 2}, {"data": 2}]
+READERS = [*WRITERS[2:5], {"data": 2}]
 
 
 def recipe(layout: dict[str, Any], **keys: Any) -> Recipe:
@@ -65,7 +65,7 @@ def go_on(settings: Recipe, shards: str, folder: Path, save: bool) -> dict[str, 
             worker.step(step)
             worker.saver.poll()
             if save and step + 1 == SAVED:
-                state = {"losses": worker.history.losses}
+                state = {"losses": worker.history.losses, "origin": worker.history.origin}
                 worker.saver.save(SAVED, worker.chunks, worker.optimizer, worker.scheduler, state)
         worker.saver.finish()
         worker.batches.close()
