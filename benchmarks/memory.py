@@ -95,13 +95,13 @@ def _records(kind: str) -> Callable[[Path, str], Records]:
 
 def measure(path: Path, kind: str) -> dict[str, float]:
     """Read a file in this process. Returns documents, peak MB, MB before and seconds."""
-    before, started = _peak(), time.monotonic()
+    before, started = peak(), time.monotonic()
     documents = sum(isinstance(record, dict) for record in _records(kind)(path, path.name))
     seconds = time.monotonic() - started
-    return {"documents": documents, "peak_mb": _peak(), "before_mb": before, "seconds": round(seconds, 1)}
+    return {"documents": documents, "peak_mb": peak(), "before_mb": before, "seconds": round(seconds, 1)}
 
 
-def _peak() -> float:
+def peak() -> float:
     """The largest resident size in MB, from Linux, for getrusage also counts the process that started this one."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return round(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024, 1)  # type: ignore[index]

@@ -44,6 +44,14 @@ def percent(share: float | None, digits: int = 1) -> str:
     return f"{share * 100:.{digits}f}{SPACE}%" if share is not None and math.isfinite(share) else NONE
 
 
+def change(after: float | None, before: float | None) -> str:
+    """How much `after` is more or less than `before`, as a share of it: −22.6 %, +1.3 %."""
+    if after is None or before is None or not before or not math.isfinite(after / before):
+        return NONE
+    share = after / before - 1
+    return f"{'−' if share < 0 else '+'}{percent(abs(share))}"
+
+
 def decimal(value: float | None, digits: int = 3) -> str:
     """A fixed number of decimals, and digits in groups of three: 1,234.500."""
     return f"{value:,.{digits}f}" if value is not None and math.isfinite(value) else NONE
@@ -54,7 +62,7 @@ def perplexity(loss: float | None) -> str:
     if loss is None or not loss < MOST:
         return NONE
     value = math.exp(loss)
-    return decimal(value, 1) if value < 10_000 else compact(value)
+    return decimal(value, 2) if value < 100 else decimal(value, 1) if value < 10_000 else compact(value)
 
 
 def general(value: float | None) -> str:

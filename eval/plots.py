@@ -144,51 +144,6 @@ def _size(size: int) -> str:
     return f"{top // 2 + 1:,} to {top:,}"
 
 
-def train_loss(figures: Figures) -> Markup:
-    """Training loss by step, with the places where training was resumed."""
-    points = _series(figures, "loss")
-    axes = Axes("step", "loss, nats per token", marks=[(step, "resumed") for step in figures["resumed_from"]])
-    return lines(f"Training loss by step{_ends(points)}", [Line(points, 0)], axes)
-
-
-def validation(figures: Figures, sources: Sequence[str]) -> Markup:
-    """Validation loss by step, with a line for each source."""
-    series = {
-        source: Line(
-            [(row["step"], row["losses"][source]) for row in figures["validation"] if source in row["losses"]], n, True
-        )
-        for n, source in enumerate(sources)
-    }
-    listed = _list(f"{source}{_ends(line.points)}" for source, line in series.items() if line.points)
-    return lines(f"Validation loss: {listed}", list(series.values()), Axes("step", "loss, nats per token"))
-
-
-def rate(figures: Figures) -> Markup:
-    """Learning rate by step."""
-    points = _series(figures, "lr")
-    top = max((height for _, height in points), default=None)
-    description = f"Learning rate by step, at most {numbers.general(top)}"
-    return lines(description, [Line(points, 0)], Axes("step", "learning rate", (0,)))
-
-
-def gradient(figures: Figures) -> Markup:
-    """Norm of the gradient by step."""
-    points = _series(figures, "grad_norm")
-    axes = Axes("step", "norm, before clipping", (0,))
-    return lines(f"Norm of the gradient by step{_ends(points)}", [Line(points, 0)], axes)
-
-
-def _series(figures: Figures, name: str) -> list[tuple[float, float]]:
-    return [(row["step"], row[name]) for row in figures["losses"] if row[name] is not None]
-
-
-def _ends(points: Sequence[tuple[float, float]]) -> str:
-    """In words, where a curve begins and ends."""
-    if not points:
-        return ""
-    return f" from {numbers.decimal(points[0][1])} to {numbers.decimal(points[-1][1])}"
-
-
 def scores(rows: Sequence[Figures]) -> Markup:
     """Accuracy with its interval, beside chance and majority."""
     drawn = [
@@ -215,7 +170,7 @@ def comparison(run: Run) -> Markup:
         [
             {**row, "title": f"{row['title']}: {model.name}"}
             for benchmark in run.benchmarks
-            for model in run.models
+            for model in run.compared
             for row in model.scores
             if row["benchmark"] == benchmark
         ]

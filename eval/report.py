@@ -7,9 +7,9 @@ its kind in page/steps, or from general.html where the kind has none.
 from dataclasses import dataclass
 from typing import Any
 
-from eval import composition, numbers, plots, template
+from eval import composition, curves, numbers, plots, template
 from eval.ledger import ledger, way
-from eval.summary import Run, measured_sources, validation_loss, verdict
+from eval.summary import Run, layout, validation_loss, verdict
 from lake.step import Kind
 
 SHARDS_SHOWN = 200
@@ -77,7 +77,8 @@ def render(run: Run) -> str:
         "ledger": ledger,
         "way": way(run.funnel),
         "versions": versions(run),
-        "measured_sources": measured_sources,
+        "curves": curves,
+        "layout": layout,
         "validation_loss": validation_loss,
         "plots": plots,
         "verdict": verdict,

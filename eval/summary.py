@@ -30,6 +30,23 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Base:
+    """The model that training started from, and its evaluations."""
+
+    imported: Manifest
+    evaluations: tuple[Manifest, ...]
+
+    @property
+    def name(self) -> str:
+        return self.imported.step
+
+    @property
+    def scores(self) -> list[Figures]:
+        """The rows of eval.score from all evaluations."""
+        return [row for evaluation in self.evaluations for row in evaluation.figures["benchmarks"]]
+
+
+@dataclass(frozen=True)
 class Run:
     """The steps that a report is about. In `manifests` each comes after those that it reads."""
 
@@ -80,6 +97,16 @@ class Run:
             models.append(Model(training, next(iter(exports), None), tuple(evaluations)))
         return models
 
+    @cached_property
+    def bases(self) -> list[Base]:
+        """None, or the one model that all trainings started from."""
+        return [Base(step, tuple(self._readers(Kind.EVALUATION, "model", step))) for step in self.all(Kind.BASE)]
+
+    @property
+    def compared(self) -> list[Base | Model]:
+        """The models to stand side by side: the base and those that were trained from it."""
+        return [*self.bases, *self.models]
+
     def _readers(self, kind: Kind, role: str, step: Manifest) -> list[Manifest]:
         return [reader for reader in self.all(kind) if reader.inputs.get(role) == step.folder]
 
@@ -101,18 +128,32 @@ class Run:
     def sources(self) -> list[str]:
         """Every source, sorted, whether it gave a document or not. Its place decides its colour."""
         entered = {source for step in self.funnel for source in step.accounts}
-        measured = {source for model in self.models for source in measured_sources(model.training)}
+        measured = {source for model in self.models for source in measured_sources(model.training.figures)}
         return sorted(entered | measured | {row["source"] for row in self.mixture})
 
     @property
     def benchmarks(self) -> dict[str, str]:
         """Titles of the benchmarks that any model was asked, by name."""
-        return {row["benchmark"]: row["title"] for model in self.models for row in model.scores}
+        return {row["benchmark"]: row["title"] for model in self.compared for row in model.scores}
 
 
-def measured_sources(training: Manifest) -> list[str]:
-    """The sources that have a validation loss."""
-    return sorted({source for validation in training.figures["validation"] for source in validation["losses"]})
+def measured_sources(training: Figures) -> list[str]:
+    """The sources that have a validation loss, from the figures of a training."""
+    return sorted({source for validation in training["validation"] for source in validation["sources"]})
+
+
+def layout(training: Figures) -> str:
+    """The workers of a training and what they share, in words."""
+    parallel: dict[str, int] = training["parallel"]
+    ranks = {name: parallel[name] for name in ("tensor", "pipeline", "data") if name in parallel}
+    workers = math.prod(ranks.values())
+    words = [f"{name} parallel {count}" for name, count in ranks.items()]
+    more = [
+        name.replace("_", " ") if value is True else f"{name} {value}"
+        for name, value in parallel.items()
+        if value is True or (name not in ranks and value > 1)
+    ]
+    return f"{workers:,} worker{'s' if workers > 1 else ''}: {', '.join(words + more)}"
 
 
 def validation_loss(run: Run, model: Model, position: int) -> float | None:
@@ -121,7 +162,8 @@ def validation_loss(run: Run, model: Model, position: int) -> float | None:
     It is None without a validation, and where a loss is not finite.
     """
     validations: Sequence[Figures] = model.training.figures["validation"]
-    losses: dict[str, float] = validations[position]["losses"] if validations else {}
+    sources: Figures = validations[position]["sources"] if validations else {}
+    losses: dict[str, float] = {source: measured["loss"] for source, measured in sources.items()}
     if not losses or not all(map(math.isfinite, losses.values())):
         return None
     tokens = {row["source"]: row["validation_tokens"] for row in run.mixture}

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from eval import numbers, text
 
-FORMATS = "count", "compact", "percent", "decimal", "general", "size", "duration", "perplexity"
+FORMATS = "count", "compact", "percent", "decimal", "general", "size", "duration", "perplexity", "change"
 FILTERS = {name: getattr(numbers, name) for name in FORMATS} | {
     "product": math.prod,
     "yaml": text.as_yaml,

@@ -5,9 +5,9 @@ from typing import Any
 
 from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
 
-from eval import composition, template
+from eval import composition, curves, template
 from eval.ledger import ledger
-from eval.summary import Licences, Model, Run, licences, validation_loss, verdict
+from eval.summary import Licences, Model, Run, layout, licences, validation_loss, verdict
 from eval.text import one_line
 from lake.step import Kind
 
@@ -52,8 +52,13 @@ def model_card(run: Run) -> str:
         tags=["medical", "pretraining", "megatron", "llama"],
         eval_results=results or None,
     )
-    losses = {"before": validation_loss(run, model, 0), "after": validation_loss(run, model, -1)}
-    return _card("model_card.jinja", head, _facts(run, held) | {"model": model} | losses)
+    training = {
+        "before": validation_loss(run, model, 0),
+        "after": validation_loss(run, model, -1),
+        "measured": curves.before_and_after(model.training.figures),
+        "layout": layout,
+    }
+    return _card("model_card.jinja", head, _facts(run, held) | {"model": model} | training)
 
 
 def size_category(documents: int) -> str:

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from gap.convert import convert
 from gap.dump import dump
 from gap.forecast import show_plan
 from gap.run import run
@@ -31,5 +32,5 @@ def main() -> None:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
-for command in (show_plan, run, status, trace, crawl, check, fetch, verify, merge, split, dump):
+for command in (show_plan, run, status, trace, crawl, check, fetch, verify, merge, split, dump, convert):
     main.add_command(command)

@@ -19,8 +19,9 @@ from mixing.mixture import MixSettings
 from mixing.shards import ShardSettings
 from mixing.tokenizer.build import TokenizerSettings
 from ray_jobs.cluster import RaySettings
+from ray_jobs.import_base import shape_of_base
 from spark_jobs.session import SparkSettings
-from train.recipe import ExportSettings, Recipe
+from train.recipe import BaseSettings, ExportSettings, Recipe
 
 
 class ExpectedSource(Settings):
@@ -43,10 +44,16 @@ class Config(Settings):
     the lake is on object storage, `disk` is the folder for checkpoints and models, on a disk that all workers share.
     `ray` and `spark` say how the engines run, which changes no output.
 
+    `base` is the model to continue from. Then the tokenizer is that model's, so `tokenizer` may be left out, and so may
+    `pretrain.model`, which is read from the base's config.
+
     `crawl` and `s2` say what `gap crawl` and `gap fetch` bring into the data folder, where `read` finds it.
     `instructions` are questions and answers for fine-tuning. `expected` is what each source will hold: `gap plan`
-    reckons with it until the tokens are counted. Each of the `variants` is another training, exported and evaluated
-    like the first: `pretrain` with some keys laid over, as in `variants: {slow: {optimizer: {lr: 1.0e-4}}}`.
+    reckons with it until the tokens are counted. `expected_vocabulary` is likewise the number of ids, until the
+    tokenizer is there; if left out, that of Llama 2 is taken.
+
+    Each of the `variants` is another training, exported and evaluated like the first: `pretrain` with some keys laid
+    over, as in `variants: {slow: {optimizer: {lr: 1.0e-4}}}`.
     """
 
     name: str
@@ -60,6 +67,7 @@ class Config(Settings):
     s2: S2Settings = Field(default_factory=S2Settings)
     read: ReadSettings
     expected: dict[str, ExpectedSource] = Field(default_factory=dict)
+    expected_vocabulary: PositiveInt | None = None
     clean: CleanSettings = Field(default_factory=CleanSettings)
     tokenizer: TokenizerSettings
     instructions: InstructionSettings | None = None
@@ -67,6 +75,7 @@ class Config(Settings):
     decontaminate: DecontaminateSettings = Field(default_factory=DecontaminateSettings)
     mix: MixSettings
     shard: ShardSettings = Field(default_factory=ShardSettings)
+    base: BaseSettings | None = None
     pretrain: Recipe
     variants: dict[Name, Recipe] = Field(default_factory=dict)
     export: ExportSettings = Field(default_factory=ExportSettings)
@@ -88,11 +97,27 @@ class Config(Settings):
     @model_validator(mode="before")
     @classmethod
     def _written_out(cls, given: Any) -> Any:
-        """The variants with all keys of `pretrain`."""
-        if not isinstance(given, dict) or not isinstance(given.get("variants"), dict):
+        """What a base implies, and the variants with all keys of `pretrain`."""
+        if not isinstance(given, dict):
+            return given
+        given = _with_base(given)
+        if not isinstance(given.get("variants"), dict):
             return given
         recipe = given.get("pretrain")
         return given | {"variants": {name: laid_over(recipe, keys or {}) for name, keys in given["variants"].items()}}
+
+    @model_validator(mode="after")
+    def _speaks_as_the_base(self) -> Self:
+        if self.base is None:
+            return self
+        place = self.base.path or self.base.package
+        if (self.tokenizer.path, self.tokenizer.package) != (self.base.path, self.base.package):
+            raise ValueError(
+                f"tokenizer: the weights of a base know its own tokenizer only, {place}; leave out where it comes from"
+            )
+        if "base" in self.variants:
+            raise ValueError("variants.base: evaluate-base is the evaluation of the base itself; take another name")
+        return self
 
     @model_validator(mode="after")
     def _expects_all(self) -> Self:
@@ -118,3 +143,21 @@ class Config(Settings):
     def recipes(self) -> dict[str, Recipe]:
         """Every training by the suffix of its steps' names, which the first has none of."""
         return {"": self.pretrain} | {f"-{name}": recipe for name, recipe in self.variants.items()}
+
+
+def _with_base(given: dict[str, Any]) -> dict[str, Any]:
+    """The tokenizer's place and the model's architecture, taken from the base where the config leaves them out.
+
+    Raises:
+        UserError: the architecture is to be read from a base that is missing or cannot be converted.
+    """
+    base = given.get("base")
+    if not isinstance(base, dict):
+        return given
+    tokenizer, recipe = given.get("tokenizer") or {}, given.get("pretrain")
+    if isinstance(tokenizer, dict) and not tokenizer.keys() & {"train", "path", "package"}:
+        given = given | {"tokenizer": tokenizer | {key: base[key] for key in ("path", "package") if key in base}}
+    if isinstance(recipe, dict) and "model" not in recipe:
+        model = shape_of_base(BaseSettings.model_validate(base)).model_dump()
+        given = given | {"pretrain": recipe | {"model": model}}
+    return given

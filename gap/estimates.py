@@ -16,18 +16,27 @@ from mixing.shards import token_type
 from mixing.shuffle import Layout
 from mixing.split import SPLITS
 from mixing.tokenizer.chatml import CHAT_TOKENS
+from train.flops import flops_per_token
+from train.gpus import GPUS
+from train.recipe import Recipe
 
 ADOPTED_VOCABULARY = 32_000 + len(FORMAT_TOKENS) + len(CHAT_TOKENS) + 1
 """The ids of a tokenizer like Llama 2's with a token for padding. It stands in while the tokenizer is missing."""
 
-BF16_PEAK, PART_OF_PEAK = 312e12, 0.42
-"""FLOP a second of an A100, and the part of it that the MEDITRON paper reports for its 70B model."""
+PART_OF_PEAK = 0.431
+"""MFU by train/flops.py of the MEDITRON paper's 70B model: 40,200 tokens a second on 128 A100s."""
 
-CORE_TRAINS, CORE_INFERS = 24e9, 50e9
+RECOMPUTED = 4 / 3
+"""The work of a recipe that computes each forward pass twice."""
+
+CORE_TRAINS, CORE_INFERS = 21.5e9, 50e9
 """FLOP a second of one core in float32, measured in pretraining configs/demo.yaml and in vLLM on 127-token prompts."""
 
 QUESTIONS, QUESTION_TOKENS = 1_000, 250
 """Assumed for a benchmark without a limit: its questions, and the tokens of a prompt."""
+
+SAMPLE_TOKENS = 512
+"""Tokens of the text on which a base and its conversion are compared."""
 
 CHECKPOINTS = 2
 """Checkpoints that stay on disk."""
@@ -53,20 +62,20 @@ class Effort:
 
 def efforts(config: Config, steps: Steps, known: Foreseen) -> dict[str, Effort]:
     """By step: what it took if it is done, else what to expect."""
-    estimator = Estimator(config, known, vocabulary(steps))
+    estimator = Estimator(config, known, vocabulary(config, steps))
     return {
         name: Effort(step.manifest().seconds, size=_size(step), done=True) if step.done else estimator.effort(step)
         for name, step in steps.items()
     }
 
 
-def vocabulary(steps: Steps) -> int:
-    """The number of ids: that of the tokenizer if it is done, else an estimate."""
+def vocabulary(config: Config, steps: Steps) -> int:
+    """The number of ids: that of the tokenizer if it is done, else what is expected."""
     (tokenizer,) = of_kind(steps, Kind.TOKENIZER)
     if tokenizer.done:
         return int(tokenizer.manifest().figures["vocab_size"])
     trained = tokenizer.settings.train
-    return trained.vocab_size if trained else ADOPTED_VOCABULARY
+    return trained.vocab_size if trained else config.expected_vocabulary or ADOPTED_VOCABULARY
 
 
 def shards(config: Config, known: Foreseen) -> dict[str, int]:
@@ -96,6 +105,7 @@ class Estimator:
         special: dict[Kind, Callable[[Step[Any]], Effort]] = {
             Kind.READER: self._reader,
             Kind.SHARDS: self._shards,
+            Kind.BASE: self._base,
             Kind.TRAINING: self._training,
             Kind.EXPORT: self._export,
             Kind.EVALUATION: self._evaluation,
@@ -120,17 +130,26 @@ class Estimator:
         # While it runs, the step holds all tokens a second time, as pieces.
         return self._on_cores(step, cost.core_seconds(documents, text), size, size)
 
+    def _base(self, step: Step[Any]) -> Effort:
+        recipe = self.config.pretrain
+        parameters = recipe.model.parameters(self.ids)
+        # The base and the checkpoint, then the checkpoint and the folder, run forward on the sample.
+        flops = 8 * parameters * SAMPLE_TOKENS
+        # The checkpoint and the folder, in the base's precision.
+        return _timed(step.body.cost.start, flops / CORE_INFERS, 1, 2 * (2 if on_gpu(recipe) else 4) * parameters)
+
     def _training(self, step: Step[Any]) -> Effort:
         recipe = step.settings
         parameters = recipe.model.parameters(self.ids)
-        # Six operations for each parameter and token: two forward, four backward.
-        flops = 6 * parameters * recipe.tokens
+        flops = flops_per_token(recipe.model, self.ids, recipe.sequence) * recipe.tokens
+        if recipe.recompute == "full":
+            flops *= RECOMPUTED
         # Both precisions keep float32 weights and AdamW's two moments; bfloat16 adds its own weights.
-        size = CHECKPOINTS * parameters * (12 + (2 if _on_gpu(recipe) else 0))
-        if _on_gpu(recipe):
+        size = CHECKPOINTS * parameters * (12 + (2 if on_gpu(recipe) else 0))
+        if on_gpu(recipe):
             gpus = recipe.parallel.workers
-            seconds = flops / BF16_PEAK / PART_OF_PEAK
-            return Effort(seconds / gpus, gpu_seconds=seconds, on=_many(gpus, "A100"), size=size)
+            seconds = flops / GPUS[recipe.gpu].peak / PART_OF_PEAK
+            return Effort(seconds / gpus, gpu_seconds=seconds, on=f"{gpus} {recipe.gpu}", size=size)
         return _timed(step.body.cost.start, flops / CORE_TRAINS, ray_cores(self.config), size)
 
     def _export(self, step: Step[Any]) -> Effort:
@@ -138,15 +157,16 @@ class Estimator:
         parameters = recipe.model.parameters(self.ids)
         # One core runs both the trained and the written model forward.
         flops = 4 * parameters * step.settings.sequences * recipe.sequence
-        return _timed(step.body.cost.start, flops / CORE_INFERS, 1, (2 if _on_gpu(recipe) else 4) * parameters)
+        return _timed(step.body.cost.start, flops / CORE_INFERS, 1, (2 if on_gpu(recipe) else 4) * parameters)
 
     def _evaluation(self, step: Step[Any]) -> Effort:
-        recipe = step.input("model").input("trained").settings
+        model = step.input("model")
+        recipe = self.config.pretrain if model.kind is Kind.BASE else model.input("trained").settings
         questions = sum(benchmark.limit or QUESTIONS for benchmark in step.settings.benchmarks)
         flops = 2 * recipe.model.parameters(self.ids) * QUESTION_TOKENS * questions
-        if _on_gpu(recipe):
-            seconds = flops / BF16_PEAK / PART_OF_PEAK
-            return Effort(step.body.cost.start + seconds, gpu_seconds=seconds, on="1 A100")
+        if on_gpu(recipe):
+            seconds = flops / GPUS[recipe.gpu].peak / PART_OF_PEAK
+            return Effort(step.body.cost.start + seconds, gpu_seconds=seconds, on=f"1 {recipe.gpu}")
         return _timed(step.body.cost.start, flops / CORE_INFERS, ray_cores(self.config))
 
     def _on_cores(self, step: Step[Any], core_seconds: float, size: float, scratch: float = 0) -> Effort:
@@ -155,8 +175,9 @@ class Estimator:
         return _timed(step.body.cost.start, core_seconds, cores, size or None, scratch)
 
 
-def _on_gpu(recipe: Any) -> bool:
-    return bool(recipe.precision == "bfloat16")
+def on_gpu(recipe: Recipe) -> bool:
+    """Whether the recipe is meant for GPUs."""
+    return recipe.precision == "bfloat16"
 
 
 def _timed(

@@ -9,11 +9,16 @@ import click
 from eval.numbers import NONE, SPACE, compact, duration, percent, size
 from gap.command import CONFIG, OVERRIDES, RULE, load_config, table, user_errors
 from gap.config import Config
-from gap.estimates import PART_OF_PEAK, Effort, efforts, shards
+from gap.estimates import Effort, efforts, on_gpu, shards, vocabulary
 from gap.expect import BYTES_PER_TOKEN, Foreseen, look_ahead, shortfalls
+from gap.fits import check_memory
 from gap.plan import plan
 from gap.raw import RAW, Missing, missing
 from lake.step import Kind, Steps, of_kind
+from train.flops import flops_per_token, mfu
+from train.gpus import GPUS
+from train.memory import Memory
+from train.recipe import Recipe
 
 WIDTH = 118
 ORIGINS = {
@@ -36,8 +41,8 @@ def show_plan(config: str, overrides: tuple[str, ...]) -> None:
     source has too few tokens, a line says how many are missing and what would help.
 
     Times are estimates: speeds measured on one machine, divided by the cores that `ray` and `spark` name. Work is in
-    core-hours, and for recipes in bfloat16 in GPU-hours of an A100 at 42 % of its bf16 peak. A finished step shows the
-    time it took.
+    core-hours, and for recipes in bfloat16 in hours of their `gpu` at 43 % of its bf16 peak. A finished step shows the
+    time it took. The memory of a training is that of its fullest GPU; what does not fit is an error.
 
     \b
     Examples:
@@ -52,6 +57,7 @@ def show_plan(config: str, overrides: tuple[str, ...]) -> None:
     known = look_ahead(loaded, steps, lacking)
     for line in page(loaded, steps, known, absent):
         click.echo(line.replace(SPACE, " "))
+    check_memory(loaded, steps)
 
 
 def page(config: Config, steps: Steps, known: Foreseen, absent: Sequence[Missing]) -> Iterator[str]:
@@ -140,6 +146,22 @@ def _budgets(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
         batches = f"{recipe.steps:,} steps of {rounded(recipe.tokens // recipe.steps)}"
         passes = f"{recipe.tokens / total:.2f} times the mixture"
         yield f"The step {step.name} reads {rounded(recipe.tokens)} tokens, {passes}, in {batches}."
+    for step in of_kind(steps, Kind.TRAINING):
+        yield from _wrapped(_memory(step.name, step.settings, vocabulary(config, steps)))
+
+
+def _memory(name: str, recipe: Recipe, ids: int) -> str:
+    """The weights of a training, and the bytes on the fullest of its workers, with and without recomputation."""
+    memory = Memory.of(recipe, ids)
+    other = recipe.model_copy(update={"recompute": "full" if recipe.recompute == "none" else "none"})
+    workers, unit = recipe.parallel.workers, recipe.gpu if on_gpu(recipe) else "worker"
+    return (
+        f"The step {name} trains {compact(recipe.model.parameters(ids))} weights, with {size(memory.total)} on "
+        f"{'the fullest of ' if workers > 1 else ''}{workers} {unit}{'s' if workers > 1 and unit == 'worker' else ''}: "
+        f"weights {size(memory.weights)}, gradients {size(memory.gradients)}, optimizer {size(memory.optimizer)}, "
+        f"activations {size(memory.activations)} "
+        f"({size(Memory.of(other, ids).activations)} with recompute: {other.recompute})."
+    )
 
 
 STEPS = ("step", "engine", "state", "work", "on", "time", "storage", "fingerprint")
@@ -176,8 +198,16 @@ def _steps(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
         )
         yield f"Still to run: {work(left)}, {time}."
         yield "Their times are estimates from speeds measured on 2 cores; disks and networks may be slower."
-    if left.gpu_seconds:
-        yield f"GPUs are A100s at {PART_OF_PEAK:.0%} of their bf16 peak, as in the MEDITRON paper."
+    for step in of_kind(steps, Kind.TRAINING):
+        effort, recipe = todo[step.name], step.settings
+        if effort.gpu_seconds and effort.seconds:
+            speed = recipe.tokens / effort.seconds
+            flops = flops_per_token(recipe.model, vocabulary(config, steps), recipe.sequence)
+            share = percent(mfu(speed, flops, recipe.parallel.workers, GPUS[recipe.gpu].peak), 0)
+            yield (
+                f"The step {step.name} reads {rounded(round(speed))} tokens/s on {effort.on}, by the MEDITRON paper's "
+                f"speed: an MFU of {share}."
+            )
     yield f"Storage: {size(raw)} of raw files below {config.data}, {size(written)} below {config.lake}."
     if held := [f"{name} {size(effort.scratch)}" for name, effort in todo.items() if effort.scratch]:
         yield f"More while they run: {', '.join(held)}."

@@ -7,7 +7,7 @@ from typing import Any
 from dedup.earlier import fingerprints
 from eval.questions import raw_files as question_files
 from gap.config import Config
-from gap.raw import ANSWERS, BASE, QUESTIONS, RAW
+from gap.raw import ANSWERS, BASE, QUESTIONS, RAW, WEIGHTS
 from gap.report import REPORT, ReportSettings
 from ingest.inputs import raw_files, rule_files
 from lake.config import S
@@ -16,6 +16,8 @@ from lake.step import MISSING, Body, Step
 from mixing.tokenizer.build import base_files
 from ray_jobs.evaluate import EVALUATE
 from ray_jobs.export import EXPORT
+from ray_jobs.import_base import IMPORT
+from ray_jobs.import_base import files_of as base_model_files
 from ray_jobs.instruct import INSTRUCT, instruction_files
 from ray_jobs.pretrain import PRETRAIN
 from ray_jobs.read import READ
@@ -30,11 +32,11 @@ from spark_jobs.mix import MIX
 def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
     """Every step by its name, after those that it reads. Of the raw files nothing but their digests is looked at.
 
-    `absent` has what may be missing, of RAW, BASE, QUESTIONS and ANSWERS. Steps that need it have no settled
+    `absent` has what may be missing, of RAW, BASE, WEIGHTS, QUESTIONS and ANSWERS. Steps that need it have no settled
     fingerprint.
 
     Raises:
-        UserError: a raw file, a tokenizer, a benchmark or an earlier corpus is missing.
+        UserError: a raw file, a tokenizer, a base model, a benchmark or an earlier corpus is missing.
     """
     steps: dict[str, Step[Any]] = {}
     c, disk = config, config.disk or config.lake
@@ -73,10 +75,19 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
         answers = MISSING if ANSWERS in absent else instruction_files(c.instructions, c.data)
         add("instruct", INSTRUCT, c.instructions, {"tokenizer": "tokenizer"}, seed=c.seed, identity=answers, extra=data)
     corpus = {"tokenizer": "tokenizer", "shards": "shard"}
+    hits = {"hits": "decontaminate"}
+    start = {}
+    if c.base is not None:
+        weights = MISSING if WEIGHTS in absent else digests(base_model_files(c.base))
+        shape = {"model": c.pretrain.model}
+        add("import", IMPORT, c.base, {"tokenizer": "tokenizer"}, lake=disk, identity=weights, extra=shape)
+        add("evaluate-base", EVALUATE, c.evaluate, {"model": "import", **hits}, identity=questions, extra=data)
+        start = {"base": "import"}
     for which, recipe in c.recipes.items():
-        add(f"pretrain{which}", PRETRAIN, recipe, corpus, lake=disk, seed=c.seed)
-        add(f"export{which}", EXPORT, c.export, {**corpus, "trained": f"pretrain{which}"}, lake=disk)
-        inputs = {"model": f"export{which}", "hits": "decontaminate"}
+        # Documents are named where a step goes wrong.
+        add(f"pretrain{which}", PRETRAIN, recipe, {**corpus, **start, "documents": "clean"}, lake=disk, seed=c.seed)
+        add(f"export{which}", EXPORT, c.export, {**corpus, **start, "trained": f"pretrain{which}"}, lake=disk)
+        inputs = {"model": f"export{which}", **hits}
         add(f"evaluate{which}", EVALUATE, c.evaluate, inputs, identity=questions, extra=data)
     add("report", REPORT, ReportSettings(name=c.name), {name: name for name in steps})
     return steps

@@ -11,8 +11,9 @@ from lake.error import UserError
 from lake.files import find
 from lake.lines import COMPRESSED
 from mixing.tokenizer.build import base_files
+from ray_jobs.import_base import files_of as base_model_files
 
-RAW, BASE, QUESTIONS, ANSWERS = "raw files", "tokenizer", "questions", "instructions"
+RAW, BASE, WEIGHTS, QUESTIONS, ANSWERS = "raw files", "tokenizer", "base model", "questions", "instructions"
 """What a run needs from outside its lake, and may still lack when it is planned."""
 
 PACKING = 3.2
@@ -41,6 +42,12 @@ def missing(config: Config) -> list[Missing]:
     except UserError:
         adopted = str(config.tokenizer.path or config.tokenizer.package)
         gaps.append(Missing("tokenizer", (adopted,), BASE, "set tokenizer.path or tokenizer.package"))
+    if config.base is not None:
+        try:
+            base_model_files(config.base)
+        except UserError:
+            place = str(config.base.path or config.base.package)
+            gaps.append(Missing("base", (place,), WEIGHTS, "set base.path or base.package"))
     for benchmark in config.evaluate.benchmarks:
         try:
             question_files(config.evaluate.model_copy(update={"benchmarks": (benchmark,)}), config.data)

@@ -16,6 +16,7 @@ from eval.generate import check_heads
 from gap.command import CONFIG, load_config, user_errors
 from gap.config import Config
 from gap.expect import look_ahead, shortfalls
+from gap.fits import check_memory
 from gap.plan import plan
 from gap.report import FILES
 from lake.bundled import nearest
@@ -126,13 +127,14 @@ def run_steps(config: Config, steps: Steps, listener: Listener) -> None:
     """Run the steps that are not done yet. Steps that do not read each other overlap where their engines differ.
 
     Raises:
-        UserError: an input is missing or broken, the lake cannot be written, or a model could not be evaluated here;
-            all of this is found before any engine starts.
+        UserError: an input is missing or broken, the lake cannot be written, a model does not fit its GPUs or
+            could not be evaluated here; all of this is found before any engine starts.
     """
     waiting = {name: step for name, step in steps.items() if not step.done}
     for step in waiting.values():
         step.check()
     check_attention(config, waiting)
+    check_memory(config, steps)
     for folder in {step.lake for step in waiting.values()}:
         Output(folder).check_writable("disk" if folder == config.disk else "lake")
     for step in steps.values():
@@ -203,7 +205,9 @@ def check_attention(config: Config, steps: Steps) -> None:
         return
     try:
         for step in of_kind(steps, Kind.EVALUATION):
-            check_heads({"head_dim": step.input("model").input("trained").settings.model.head_size})
+            model = step.input("model")
+            recipe = config.pretrain if model.kind is Kind.BASE else model.input("trained").settings
+            check_heads({"head_dim": recipe.model.head_size})
     except UserError:
         # Asked last, for it takes seconds to import.
         import torch

@@ -75,27 +75,46 @@ def parse_yaml(text: str) -> Any:
 def load(path: str | Path, overrides: Sequence[str], model: type[S]) -> S:
     """Read a YAML file into `model`, after applying overrides such as `dedup.threshold=0.7`.
 
+    A file that `extends` another, named from its own folder, has the keys of both; its own count where both have one.
+
     A value on the command line is YAML, but where the key takes text, it is taken as it stands, and only
     `null` and an empty value mean nothing.
 
     Raises:
-        UserError: the file is missing or not YAML, an override has no `=`, or a key or type is wrong.
+        UserError: a file is missing, not YAML or extends itself, an override has no `=`, or a key or type is wrong.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise UserError(f"{path}: no such config file; the ready ones are in configs/")
-    try:
-        tree = parse_yaml(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # not UTF-8, or not YAML
-        raise UserError(f"{path}: not YAML: {error}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: a config is a mapping of keys to values, this is {type(tree).__name__}")
+    tree = _tree(Path(path))
     for override in overrides:
         _apply(tree, override, model)
     try:
         return model.model_validate(tree)
     except ValidationError as error:
         raise UserError(f"{path}: {explain(error, model)}") from None
+
+
+EXTENDS = "extends"
+
+
+def _tree(file: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The keys of a file, laid over those of the file that it extends. `extending` are the files that led to it."""
+    if not file.is_file():
+        by = f", which {extending[-1]} extends" if extending else ""
+        raise UserError(f"{file}: no such config file{by}; the ready ones are in configs/")
+    if file.resolve() in (before.resolve() for before in extending):
+        raise UserError(f"{extending[0]}: it extends itself; take {EXTENDS} out of {extending[-1]}")
+    try:
+        tree = parse_yaml(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # not UTF-8, or not YAML
+        raise UserError(f"{file}: not YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{file}: a config is a mapping of keys to values, this is {type(tree).__name__}")
+    if EXTENDS not in tree:
+        return tree
+    extended = tree.pop(EXTENDS)
+    if not isinstance(extended, str):
+        raise UserError(f"{file}: {EXTENDS} is the name of one file, not {extended!r:.80}")
+    merged: dict[str, Any] = laid_over(_tree(file.parent / extended, (*extending, file)), tree)
+    return merged
 
 
 def _apply(tree: dict[str, Any], override: str, model: type[BaseModel]) -> None:

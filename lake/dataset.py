@@ -160,7 +160,13 @@ class Output:
         return json.loads(self.read_bytes(*names))
 
     def write_json(self, data: Any, *names: str) -> None:
-        self.write_bytes(json.dumps(data, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n", *names)
+        """Write `data`, in which NaN and infinities are not allowed: they are no JSON, and no result.
+
+        Raises:
+            ValueError: there is one.
+        """
+        text = json.dumps(data, indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False)
+        self.write_bytes(text.encode() + b"\n", *names)
 
     # Tables ----------------------------------------------------------------------------------------------------------
 

@@ -85,6 +85,7 @@ class Kind(StrEnum):
     MIXTURE = "mixture"
     SHARDS = "shards"
     INSTRUCTIONS = "instructions"
+    BASE = "base"
     TRAINING = "training"
     EXPORT = "export"
     EVALUATION = "evaluation"

@@ -2,9 +2,10 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
@@ -14,19 +15,27 @@ from lake.files import sha256
 from lake.step import Body, Kind, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, read_index_in, read_tokens
 from mixing.split import TRAIN
+from mixing.tokenizer.kept import settings_of, write_settings
 from mixing.tokenizer.tokenizer import Tokenizer
-from ray_jobs.pretrain import check_shards, vocabulary
-from train.history import CHECKPOINTS, latest
-from train.recipe import ExportSettings, Recipe
+from ray_jobs.pretrain import check_shards
+from train.families import config_of
+from train.history import CHECKPOINTS, check_checkpoints, checkpoints, newest
+from train.recipe import ExportSettings, Llama, Recipe
+
+if TYPE_CHECKING:
+    from train.convert import Gate
 
 MODEL = "model"
+
+LONGEST = 1024
+"""Tokens of a sequence at the gate: its logits are in memory, and more tokens show nothing new."""
 
 
 def export(step: Step[ExportSettings]) -> Outcome:
     """Write `model/`. It appears under that name once it has passed the gate.
 
     Raises:
-        ParityError: the logits of the trained and the exported model differ by more than the tolerance.
+        ParityError: the exported model is not the trained one (train/gate.py), or a weight is not finite.
     """
     trained = step.input("trained")
     shards = step.input("shards").manifest().figures["shards"]
@@ -35,6 +44,7 @@ def export(step: Step[ExportSettings]) -> Outcome:
         trained.settings,
         step.settings,
         trained.output.local(),
+        step.inputs["base"].output.local(MODEL) if "base" in step.inputs else None,
         step.input("shards").output.below(FOLDER_OF_SHARDS),
         sample,
         step.input("tokenizer").output,
@@ -44,16 +54,32 @@ def export(step: Step[ExportSettings]) -> Outcome:
     return Outcome(figures=ray.get(ray.remote(num_cpus=1, max_calls=1)(ExportJob.run).remote(job)))
 
 
-EXPORT = Body[ExportSettings](export, Kind.EXPORT, "ray + torch", 1, check=check_shards)
+def check_trained(step: Step[ExportSettings]) -> None:
+    """Check the shards, and the checkpoints if training is done.
+
+    Raises:
+        UserError: a shard is broken, or no checkpoint is whole.
+    """
+    check_shards(step)
+    trained = step.input("trained")
+    if trained.done:
+        check_checkpoints(trained.output.local())
+
+
+EXPORT = Body[ExportSettings](export, Kind.EXPORT, "ray + torch", 2, check=check_trained)
 
 
 @dataclass(frozen=True)
 class ExportJob:
-    """`trained` is the training step's folder, `shard` the name of a shard in `shards`, `model` the folder to write."""
+    """`trained` is the training step's folder, `base` that of the base model with the project's tokenizer, if any.
+
+    `shard` is the name of a shard in `shards`, `model` the folder to write.
+    """
 
     recipe: Recipe
     settings: ExportSettings
     trained: Path
+    base: Path | None
     shards: Output
     shard: str
     tokenizer: Output
@@ -63,69 +89,64 @@ class ExportJob:
         """Write the model. Returns the step's figures."""
         import torch
 
-        from train import convert
-        from train.data import Vocabulary
+        from train.convert import Gate
+        from train.hf import read_configs
 
-        made = Tokenizer.of(self.tokenizer)
-        known: Vocabulary = vocabulary(made)
-        tokens = torch.from_numpy(self._sample().astype(np.int64))
-        weights, trained = self._trained(tokens, known.vocab_size)
-
-        draft = self.model.with_name(f".{self.model.name}")
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(self.model, ignore_errors=True)
-        parameters = convert.write_hf(draft, weights, self.recipe.model, known, self.recipe.sequence)
-        made.save(draft)
-        written = convert.load_hf(draft)
-        with torch.no_grad():
-            parity = convert.parity(trained, written(tokens).logits)
-        if parity.max_logit_difference > self.settings.tolerance:
-            raise convert.ParityError(
-                f"export: logits differ by up to {parity.max_logit_difference:.2e}, more than export.tolerance "
-                f"{self.settings.tolerance:.0e}; the rejected model is in {draft}"
-            )
-        draft.rename(self.model)
-        files = sorted(path for path in self.model.iterdir() if path.is_file())
-        return {
-            "parameters": parameters,
-            "vocab_size": known.vocab_size,
-            "sequences": len(tokens),
-            "tolerance": self.settings.tolerance,
-            "max_logit_difference": parity.max_logit_difference,
-            "argmax_agreement": parity.argmax_agreement,
-            "config": json.loads((self.model / "config.json").read_text(encoding="utf-8")),
-            "files": {path.name: sha256(path) for path in files},
-        }
+        made, shape = Tokenizer.of(self.tokenizer), self.recipe.model
+        last = newest(checkpoints(self.trained / CHECKPOINTS)).checkpoint
+        assert last is not None, "check_trained has seen it"
+        if self.base is None:
+            configs = config_of(shape, made.vocab_size, self.recipe.sequence), {"_from_model_config": True}
+            kept = {}
+        else:
+            configs, kept = read_configs(self.base), settings_of(self.base)
+        gate = Gate(torch.from_numpy(self._sample().astype(np.int64)), self.settings.tolerance)
+        return write_model(last, shape, made, configs, kept, gate, self.model, "export")
 
     def _sample(self) -> Any:
         """Token ids [sequences, length] from the start of the shard."""
-        length = self.recipe.sequence
+        length = min(self.recipe.sequence, LONGEST)
         available = read_index_in(self.shards, self.shard).tokens
         sequences = max(1, min(self.settings.sequences, available // length))
         length = min(length, available)
         return read_tokens(self.shards, self.shard, 0, sequences * length).reshape(sequences, length)
 
-    def _trained(self, tokens: Any, vocab_size: int) -> tuple[dict[str, Any], Any]:
-        """The last checkpoint's weights in Hugging Face's layout, and its logits without the vocabulary's padding."""
-        import torch
-        import torch.distributed as dist
 
-        from train import checkpoint, convert
-        from train.cpu import cudaless
-        from train.model import DTYPES, build, initialise
+def write_model(
+    checkpoint: Path,
+    shape: Llama,
+    made: Tokenizer,
+    configs: tuple[Mapping[str, Any], Mapping[str, Any]],
+    kept: Mapping[str, Any],
+    gate: "Gate",
+    model: Path,
+    label: str,
+) -> dict[str, Any]:
+    """Write the Hugging Face folder `model` of a Megatron checkpoint, and return the figures of a step.
 
-        recipe = self.recipe
-        newest = latest(self.trained / CHECKPOINTS)
-        assert newest is not None, "training is done, so its last checkpoint is there"
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-        with cudaless(), torch.no_grad():
-            initialise(1, 0)
-            # In float32 whatever the precision of training: the gate compares models, not rounding.
-            model = build(recipe.model, vocab_size, recipe.sequence, 1, "float32").eval()
-            checkpoint.load_model(newest, model)
-            positions = torch.arange(tokens.shape[1]).expand_as(tokens)
-            logits = model(tokens, positions, None)[..., :vocab_size]
-        dist.destroy_process_group()
-        dtype, state = DTYPES[recipe.precision], model.state_dict().items()
-        weights = {name: value.to(dtype) for name, value in state if isinstance(value, torch.Tensor)}
-        return convert.to_hf(weights, recipe.model, vocab_size), logits
+    `configs` are config.json and generation_config.json to start from, `kept` the base tokenizer's settings.
+
+    Raises:
+        ParityError: the folder did not pass the gate; it stays under a name with a dot.
+    """
+    from train.convert import Target, to_hf
+    from train.weights import ParityError
+
+    draft = model.with_name(f".{model.name}")
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.rmtree(model, ignore_errors=True)
+    config, generation = configs
+    target = Target(draft, config, made.vocab_size, made.eod, made.pad, generation)
+    try:
+        figures = to_hf(checkpoint, shape, target, gate, label)
+    except ParityError as error:
+        raise ParityError(f"{error}; the rejected model is in {draft}") from None
+    made.save(draft)
+    write_settings(draft, kept)
+    draft.rename(model)
+    files = sorted(path for path in model.iterdir() if path.is_file())
+    return {
+        **figures,
+        "config": json.loads((model / "config.json").read_text(encoding="utf-8")),
+        "files": {path.name: sha256(path) for path in files},
+    }

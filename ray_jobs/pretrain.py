@@ -2,25 +2,35 @@
 
 import json
 import os
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import ray
 from tqdm import tqdm
 
 from lake.dataset import Output
+from lake.error import UserError
+from lake.files import replace
 from lake.progress import watched
 from lake.step import Body, Cost, Kind, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, read_index_in
 from mixing.split import TRAIN, VALIDATION
+from mixing.tokenizer.token_bytes import token_bytes
 from mixing.tokenizer.tokenizer import Tokenizer
-from train.history import CHECKPOINTS, PROGRESS, latest, read_state
+from train.history import CHECKPOINTS, PROGRESS, STOP, STOPPED, Row, checkpoints, damage, newest, read_state
+from train.metrics import numbers
 from train.recipe import Recipe
 
+MEGATRON = "megatron"
+"""The folder of the base's checkpoint in the output of the import."""
+
 if TYPE_CHECKING:
-    from train.data import Vocabulary
+    from train.data import Span, Vocabulary
     from train.loop import Job
 
 
@@ -29,19 +39,21 @@ def pretrain(step: Step[Recipe]) -> Outcome:
 
     Raises:
         ray.train.TrainingFailedError: workers failed more often than the recipe allows.
+        UserError: training cannot go on, such as after a loss that is not finite.
     """
     recipe, folder = step.settings, step.output.local()
     assert step.seed is not None
     folder.mkdir(parents=True, exist_ok=True)
-    rows = step.input("shards").manifest().figures["shards"]
-    where = step.input("shards").output.below(FOLDER_OF_SHARDS)
+    for left in (STOPPED, STOP):
+        (folder / left).unlink(missing_ok=True)
     made = Tokenizer.of(step.input("tokenizer").output)
-    job = partial(_job, recipe, step.seed, step.input("tokenizer").output, where, rows, folder)
     with _watch(step.name, folder / PROGRESS, recipe.steps):
-        _fit(job, recipe, folder)
-    newest = latest(folder / CHECKPOINTS)
-    assert newest is not None, "training writes a checkpoint at its last step"
-    history = read_state(newest)
+        fit(partial(_job, step, folder), recipe, folder)
+    if (stopped := folder / STOPPED).is_file():
+        raise UserError(f"{step.name}: {json.loads(stopped.read_text(encoding='utf-8'))['reason']}")
+    last = newest(checkpoints(folder / CHECKPOINTS)).checkpoint
+    assert last is not None, "training ends with a checkpoint"
+    history = read_state(last)
     seconds = sum(row["seconds"] for row in history["losses"])
     return Outcome(
         figures={
@@ -70,17 +82,31 @@ def check_shards(step: Step[Any]) -> None:
             read_index_in(shards.output.below(FOLDER_OF_SHARDS), row["name"])
 
 
-PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 1, Cost(start=30), check_shards)
+def check(step: Step[Recipe]) -> None:
+    """Check the shards, that training can go on if it has begun, and that what the metrics need is installed.
+
+    Raises:
+        UserError: a shard is broken, all checkpoints are, or the recipe asks for W&B, which is not installed.
+    """
+    if step.settings.wandb and not find_spec("wandb"):
+        raise UserError("pretrain.wandb: wandb is not installed; pip install 'gap-replay[wandb]', or leave the key out")
+    check_shards(step)
+    if not step.done and step.output.is_local:
+        newest(checkpoints(step.output.local(CHECKPOINTS)), partial(damage, contents=False))
+
+
+PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 2, Cost(start=30), check)
 
 
 def vocabulary(made: Tokenizer) -> "Vocabulary":
     """What training needs to know about the tokenizer."""
     from train.data import Vocabulary
 
-    return Vocabulary(made.vocab_size, made.eod, made.pad, made.fingerprint)
+    return Vocabulary(made.vocab_size, made.eod, made.pad, made.fingerprint, token_bytes(made))
 
 
-def _fit(job: Any, recipe: Recipe, folder: Path) -> None:
+def fit(job: Callable[[], "Job"], recipe: Recipe, folder: Path) -> None:
+    """Run training on Ray Train. Each worker makes the job."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -100,15 +126,50 @@ def _fit(job: Any, recipe: Recipe, folder: Path) -> None:
     ).fit()
 
 
-def _job(
-    recipe: Recipe, seed: int, tokenizer: Output, shards: Output, rows: list[dict[str, Any]], folder: Path
-) -> "Job":
+def _job(step: Step[Recipe], folder: Path) -> "Job":
     """Made in the worker: the driver would take seconds to import torch and Megatron first."""
     from train.data import Shards
     from train.loop import Job
 
-    train, validation = (Shards.of(shards, rows, split) for split in (TRAIN, VALIDATION))
-    return Job(recipe, seed, vocabulary(Tokenizer.of(tokenizer)), train, validation, folder)
+    assert step.seed is not None
+    shards = step.input("shards").output
+    rows = step.input("shards").manifest().figures["shards"]
+    below = shards.below(FOLDER_OF_SHARDS)
+    train, validation = (Shards.of(below, rows, split) for split in (TRAIN, VALIDATION))
+    known = vocabulary(Tokenizer.of(step.input("tokenizer").output))
+    return Job(
+        step.settings,
+        step.seed,
+        known,
+        train,
+        validation,
+        folder,
+        base=step.input("base").output.local(MEGATRON) if "base" in step.inputs else None,
+        mixture=step.input("shards").fingerprint,
+        documents=partial(documents_of, shards, step.input("documents").output),
+        observe=Gauges(folder.name),
+        stop=(folder / STOP).exists,
+    )
+
+
+def documents_of(shards: Output, clean: Output, spans: Sequence["Span"]) -> list[dict[str, Any]]:
+    """The documents of which tokens lie in the spans, as rows of id, source and url, in the order of the spans."""
+    import pyarrow.compute as pc
+
+    found: dict[str, None] = {}
+    by_shard: dict[str, pa.Table] = {}
+    for span in spans:
+        if span.shard not in by_shard:
+            by_shard[span.shard] = shards.scan("index").to_table(
+                columns=["id", "offset", "tokens"], filter=pc.field("shard") == span.shard
+            )
+        rows = by_shard[span.shard]
+        starts = rows["offset"].to_numpy()
+        inside = (starts < span.offset + span.tokens) & (starts + rows["tokens"].to_numpy() > span.offset)
+        found |= dict.fromkeys(rows["id"].filter(pa.array(inside)).to_pylist())
+    known = clean.scan("documents").to_table(columns=["id", "source", "url"], filter=pc.field("id").isin(list(found)))
+    by_id = {row["id"]: row for row in known.to_pylist()}
+    return [by_id.get(id_, {"id": id_, "source": None, "url": None}) for id_ in found]
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -117,11 +178,38 @@ def _work(config: dict[str, Any]) -> None:
     os.environ["CUDA_DEVICE_MAX_CONNECTIONS"] = "1"
     import torch
 
+    from train.guard import TrainingStopped
     from train.loop import train
 
     if not torch.cuda.is_available():
         torch.set_num_threads(config["threads"])
-    train(config["job"]())
+    job = config["job"]()
+    try:
+        train(job)
+    except TrainingStopped as stopped:
+        # Ray Train would start the workers again, to stop at the same step.
+        if torch.distributed.get_rank() == 0:
+            replace(job.folder / STOPPED, json.dumps({"reason": str(stopped)}).encode())
+
+
+class Gauges:
+    """Sets a Ray gauge for each number in the row of a training step, such as gap_train_loss.
+
+    Ray exports them to Prometheus with the tag `run`. They live in the process that calls it first.
+    """
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self._made: dict[str, Any] = {}
+
+    def __call__(self, row: Row) -> None:
+        from ray.util.metrics import Gauge
+
+        for path, value in numbers(row, "gap_train"):
+            name = path.replace("/", "_")
+            if name not in self._made:
+                self._made[name] = Gauge(name, description=f"{path} of the last training step", tag_keys=("run",))
+            self._made[name].set(value, {"run": self.run})
 
 
 def _watch(step: str, file: Path, steps: int) -> AbstractContextManager[None]:

@@ -1,82 +1,135 @@
-"""Checkpoints in Megatron's distributed format. They are whole or absent, and any tensor-parallel layout reads them."""
+"""What is in a checkpoint: Megatron's distributed format, in which any layout of the workers reads any other's."""
 
-import json
-import shutil
 import warnings
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from train.history import STATE, read_state
+from train.adam import AdamW
+from train.history import read_state
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from megatron.core import dist_checkpointing
-    from megatron.core.models.gpt import GPTModel
+    from megatron.core.dist_checkpointing.dict_utils import nested_values
+    from megatron.core.dist_checkpointing.optimizer import make_sharded_optimizer_tensor
+    from megatron.core.dist_checkpointing.utils import extract_sharded_tensors_and_factories
     from megatron.core.optimizer import MegatronOptimizer
+    from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
     from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
-KEPT = 2
-"""Checkpoints that stay on disk. The last is enough to resume; the one before is there in case the disk fills up."""
+Chunks = Sequence[torch.nn.Module]
+"""The groups of layers that a rank holds: GPTModels, bare or within Megatron's DistributedDataParallel."""
+
+Sharded = dict[str, Any]
+"""A nested dict whose leaves know their name, their place in the whole tensor and who writes them."""
+
+OPTIMIZER = "optimizer.state"
+GATHERED = {"distrib_optim_fully_reshardable_mem_efficient": True}
+"""The distributed optimizer's state is gathered in the CPU memory of the first copy of the model, which writes it."""
 
 
-def folder_of(root: Path, step: int) -> Path:
-    return root / f"step-{step:08d}"
+def sharded(chunks: Chunks, optimizer: MegatronOptimizer, loading: bool = False) -> Sharded:
+    """The weights and the optimizer's state: what is to be saved or, if `loading`, what is to be filled.
 
-
-def save(
-    root: Path,
-    step: int,
-    model: GPTModel,
-    optimizer: MegatronOptimizer,
-    scheduler: OptimizerParamScheduler,
-    state: dict[str, Any],
-) -> None:
-    """Write the checkpoint of a step; all ranks call it together.
-
-    The folder has a temporary name until all ranks are done, so every checkpoint is whole.
+    All ranks call it together, since the distributed optimizer gathers its state. Names and places do not depend on the
+    layout, nor on whether the optimizer is distributed: float32 weights are their own master copy and saved once.
     """
-    first = torch.distributed.get_rank() == 0
-    final = folder_of(root, step)
-    temporary = final.with_name(f".{final.name}")
-    if first:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-    torch.distributed.barrier()
-    dist_checkpointing.save(_sharded(model, optimizer, scheduler, loading=False), str(temporary))
-    torch.distributed.barrier()
-    if first:
-        (temporary / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
-        temporary.rename(final)
-        for old in sorted(root.glob("step-*"))[:-KEPT]:
-            shutil.rmtree(old)
-    torch.distributed.barrier()
+    weights = _weights(chunks)
+    inner = _inner(optimizer)
+    state: dict[int, Sharded]
+    if isinstance(inner, DistributedOptimizer):
+        if loading:
+            for param in chain.from_iterable(group["params"] for group in inner.optimizer.param_groups):
+                inner.optimizer.state_of(param)
+        state = inner.sharded_param_state_fully_reshardable(weights, loading, GATHERED) or {}
+        for index, param in enumerate(_params(inner) if state else ()):
+            if param.dtype == torch.float32:
+                del state[index]["param"]
+    else:
+        state = {
+            index: {
+                key: make_sharded_optimizer_tensor(weight, tensor, f"{OPTIMIZER}.{key}")
+                for key, tensor in _tensors(inner, weight.data).items()
+            }
+            for index, weight in enumerate(_leaves(weights))
+        }
+    return {**weights, "optimizer": state}
+
+
+def common(optimizer: MegatronOptimizer, scheduler: OptimizerParamScheduler) -> dict[str, Any]:
+    """What is the same on all ranks."""
+    return {"updates": _inner(optimizer).param_groups[0]["step"], "scheduler": scheduler.state_dict()}
 
 
 def load(
-    checkpoint: Path, model: GPTModel, optimizer: MegatronOptimizer, scheduler: OptimizerParamScheduler
+    checkpoint: Path, chunks: Chunks, optimizer: MegatronOptimizer, scheduler: OptimizerParamScheduler
 ) -> dict[str, Any]:
-    """Fill model, optimizer and schedule, and return the `state` that `save` wrote; all ranks call it together."""
-    loaded = dist_checkpointing.load(_sharded(model, optimizer, scheduler, loading=True), str(checkpoint))
-    model.load_state_dict(loaded["model"])
-    optimizer.load_state_dict(loaded["optimizer"])
+    """Fill model, optimizer and schedule, and return the `state` that was saved; all ranks call it together."""
+    places = sharded(chunks, optimizer, loading=True)
+    loaded = dist_checkpointing.load(places, str(checkpoint))
+    _fill(chunks, loaded)
+    inner = _inner(optimizer)
+    with torch.no_grad():
+        if isinstance(inner, DistributedOptimizer):
+            for index, param in enumerate(_params(inner)):
+                loaded["optimizer"][index].setdefault("param", param)
+            inner.load_parameter_state_from_fully_reshardable(loaded["optimizer"])
+        else:
+            for index, weight in enumerate(_leaves(_weights(chunks))):
+                for key, tensor in _tensors(inner, weight.data).items():
+                    tensor.copy_(loaded["optimizer"][index][key])
+    for group in inner.param_groups:
+        group["step"] = loaded["updates"]
     scheduler.load_state_dict(loaded["scheduler"])
     return read_state(checkpoint)
 
 
-def load_model(checkpoint: Path, model: GPTModel) -> None:
-    """Fill the model alone. Its layout may differ from that of the checkpoint."""
-    loaded = dist_checkpointing.load({"model": model.sharded_state_dict()}, str(checkpoint))
-    model.load_state_dict(loaded["model"])
+def load_model(checkpoint: Path, chunks: Chunks) -> None:
+    """Fill the model alone; all ranks call it together. Its layout may differ from that of the checkpoint."""
+    _fill(chunks, dist_checkpointing.load(_weights(chunks), str(checkpoint)))
 
 
-def _sharded(
-    model: GPTModel, optimizer: MegatronOptimizer, scheduler: OptimizerParamScheduler, loading: bool
-) -> dict[str, Any]:
-    weights = model.sharded_state_dict()
-    return {
-        "model": weights,
-        "optimizer": optimizer.sharded_state_dict(weights, is_loading=loading),
-        "scheduler": scheduler.state_dict(),
-    }
+def _weights(chunks: Chunks) -> Sharded:
+    bare = [_bare(chunk) for chunk in chunks]
+    return {name: chunk.sharded_state_dict() for name, chunk in zip(_names(chunks), bare, strict=True)}
+
+
+def _fill(chunks: Chunks, loaded: dict[str, Any]) -> None:
+    for name, chunk in zip(_names(chunks), chunks, strict=True):
+        _bare(chunk).load_state_dict(loaded[name])
+
+
+def _names(chunks: Chunks) -> list[str]:
+    """As Megatron names them."""
+    return ["model"] if len(chunks) == 1 else [f"model{index}" for index in range(len(chunks))]
+
+
+def _bare(chunk: torch.nn.Module) -> Any:
+    return getattr(chunk, "module", chunk)
+
+
+def _inner(optimizer: MegatronOptimizer) -> Any:
+    """Megatron chains the optimizers of dense and expert layers; there are no experts here."""
+    (inner,) = optimizer.chained_optimizers
+    return inner
+
+
+def _leaves(weights: Sharded) -> list[Any]:
+    """The weights with their places. Their `data` are the model's parameters."""
+    return list(nested_values(extract_sharded_tensors_and_factories(weights)[0]))
+
+
+def _tensors(inner: Any, param: torch.nn.Parameter) -> dict[str, torch.Tensor]:
+    """The state of one parameter in a plain optimizer; with bfloat16 weights also their float32 master copy."""
+    adam: AdamW = inner.optimizer
+    master = getattr(param, "main_param", param)
+    return adam.state_of(master) | ({} if master is param else {"param": master})
+
+
+def _params(inner: DistributedOptimizer) -> list[torch.nn.Parameter]:
+    """In the order in which Megatron numbers their state."""
+    return list(chain.from_iterable(buffer.param_index_map for buffer in inner.buffers))

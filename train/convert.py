@@ -1,121 +1,129 @@
-"""Convert weights from Megatron's layout to Hugging Face's Llama, and compare the logits of both models."""
+"""Convert a model from Hugging Face's layout to Megatron's and back. Each way ends at the gate (train/gate.py)."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
+from lake.progress import progress
+from train.families import names
+from train.gate import hf_logits, megatron_logits, parity, same
+from train.hf import SHARD_BYTES, Draft, Model, open_folder, write_configs
 from train.recipe import Llama
+from train.store import Stored, alone, skeleton, store
+from train.weights import EMBEDDING, OUTPUT, AsHf, AsMegatron, Finite, Rows, untrained
 
-if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
-
-    from train.data import Vocabulary
-
-Weights = dict[str, torch.Tensor]
-
-TOP = {
-    "embedding.word_embeddings.weight": "model.embed_tokens.weight",
-    "output_layer.weight": "lm_head.weight",
-    "decoder.final_layernorm.weight": "model.norm.weight",
-}
-LAYER = {
-    "input_layernorm.weight": "input_layernorm.weight",
-    "self_attention.linear_proj.weight": "self_attn.o_proj.weight",
-    "pre_mlp_layernorm.weight": "post_attention_layernorm.weight",
-    "mlp.linear_fc2.weight": "mlp.down_proj.weight",
-}
-"""Megatron's name → Hugging Face's, for matrices that are equal in both."""
-
-QKV, GATE_UP = "self_attention.linear_qkv.weight", "mlp.linear_fc1.weight"
-"""Matrices of Megatron that stack several of Hugging Face."""
-
-
-class ParityError(Exception):
-    """The exported model computes other logits than the trained one; the step is not committed."""
-
-
-def to_hf(weights: Weights, shape: Llama, vocab_size: int) -> Weights:
-    """The state dict of LlamaForCausalLM, from that of a GPTModel on one rank; rows that pad the vocabulary are cut."""
-    return dict(_translated(weights, shape, vocab_size))
-
-
-def _translated(weights: Weights, shape: Llama, vocab_size: int) -> Iterator[tuple[str, torch.Tensor]]:
-    for megatron, hf in TOP.items():
-        if megatron in weights:
-            yield hf, weights[megatron] if megatron.startswith("decoder") else weights[megatron][:vocab_size]
-    for layer in range(shape.layers):
-        megatron, hf = f"decoder.layers.{layer}.", f"model.layers.{layer}."
-        for name, hf_name in LAYER.items():
-            yield hf + hf_name, weights[megatron + name]
-        for part, matrix in zip("qkv", _split_qkv(weights[megatron + QKV], shape), strict=True):
-            yield f"{hf}self_attn.{part}_proj.weight", matrix
-        gate, up = weights[megatron + GATE_UP].chunk(2)
-        yield f"{hf}mlp.gate_proj.weight", gate
-        yield f"{hf}mlp.up_proj.weight", up
-
-
-def _split_qkv(stacked: torch.Tensor, shape: Llama) -> tuple[torch.Tensor, ...]:
-    """Megatron stacks the matrices by key-value group: the query heads of the group, then its key, then its value."""
-    per_group = shape.heads // shape.kv_heads
-    grouped = stacked.view(shape.kv_heads, per_group + 2, shape.head_size, shape.hidden)
-    parts = grouped.split([per_group, 1, 1], dim=1)
-    return tuple(part.reshape(-1, shape.hidden) for part in parts)
-
-
-def write_hf(folder: Path, weights: Weights, shape: Llama, vocabulary: "Vocabulary", sequence: int) -> int:
-    """Write config and weights to `folder` as safetensors and return the number of parameters.
-
-    Raises:
-        RuntimeError: one of the `weights`, named as in Hugging Face, is missing or has another shape.
-    """
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=vocabulary.vocab_size,
-        hidden_size=shape.hidden,
-        intermediate_size=shape.ffn,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head_size,
-        max_position_embeddings=sequence,
-        rms_norm_eps=shape.norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": float(shape.rope_base)},
-        tie_word_embeddings=shape.tied,
-        # Documents end with a token; no token begins them.
-        bos_token_id=None,
-        eos_token_id=vocabulary.eod,
-        pad_token_id=vocabulary.pad,
-    )
-    dtype = next(iter(weights.values())).dtype
-    with torch.device("meta"):
-        model = LlamaForCausalLM(config).to(dtype)
-    head = {"lm_head.weight": weights["model.embed_tokens.weight"]} if shape.tied else {}
-    model.load_state_dict(weights | head, assign=True)
-    model.tie_weights()
-    model.save_pretrained(folder)
-    return sum(matrix.numel() for matrix in weights.values())
+Figures = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Parity:
-    """The largest difference between the logits of two models, and the share of positions with the same top token."""
+class Gate:
+    """What both ways are checked with: token ids [sequences, length], and the tolerance of the logits."""
 
-    max_logit_difference: float
-    argmax_agreement: float
-
-
-def parity(trained: torch.Tensor, exported: torch.Tensor) -> Parity:
-    """Compare logits of shape [sequences, length, vocabulary]."""
-    same = trained.argmax(-1) == exported.argmax(-1)
-    return Parity(float((trained - exported).abs().max()), float(same.float().mean()))
+    tokens: torch.Tensor
+    tolerance: float
 
 
-def load_hf(folder: Path) -> "LlamaForCausalLM":
-    """Load the exported model as a user does, in float32."""
-    from transformers import AutoModelForCausalLM
+@dataclass(frozen=True)
+class Target:
+    """The Hugging Face folder to write: config.json and generation_config.json to start from, and the vocabulary."""
 
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+    folder: Path
+    config: Mapping[str, Any]
+    vocab_size: int
+    eod: int | None = None
+    pad: int | None = None
+    generation: Mapping[str, Any] = field(default_factory=dict)
+
+
+def rows_of(base: Model, size: int, known: int, used: Collection[int]) -> Rows:
+    """What becomes of the base's embeddings in a vocabulary of `size` ids, of which the base's tokenizer has `known`.
+
+    Ids in `used` are those that the project gives a meaning; they start anew where the base never trained them.
+    """
+    of_family = names(base.shape)
+    found: set[int] = set()
+    for name in (EMBEDDING, OUTPUT):
+        if name in of_family:
+            found |= untrained(base.weights[of_family[name][0]])
+    added = range(min(known, base.vocab_size), size)
+    return Rows(size, frozenset(added) | (found & set(used)), frozenset(found))
+
+
+def to_megatron(base: Model, folder: Path, rows: Rows, gate: Gate, label: str) -> Figures:
+    """Write a Megatron checkpoint of the base to `folder`, a new one, and return the step's figures.
+
+    Raises:
+        UserError: the base cannot be converted; nothing was written.
+        ParityError: the checkpoint is not the base.
+    """
+    base.check()
+    shape, of_family = base.shape, names(base.shape)
+    with alone():
+        model = skeleton(shape, rows.size, gate.tokens.shape[1])
+        types = {name: base.dtype(parts[0]) for name, parts in of_family.items()}
+        with progress(f"{label}: weights", len(types), "tensors") as bar:
+            store(folder, Finite(AsMegatron(base.weights, shape, rows)), model, types, bar)
+        stored = Stored(folder, model)
+        own = rows.trained(min(base.vocab_size, rows.size))
+        tables = [part for name in (EMBEDDING, OUTPUT) for part in of_family.get(name, ())]
+        compared = same(base.weights, AsHf(stored, shape, rows.size), own, tables)
+        original, converted = (
+            logits[..., : len(own)][..., own]
+            for logits in (
+                hf_logits(dict(base.config), base.weights, gate.tokens),
+                megatron_logits(stored, shape, rows.size, gate.tokens),
+            )
+        )
+        agreed = parity(original, converted).check(gate.tolerance, label)
+    return {
+        "parameters": shape.parameters(rows.size),
+        "vocab_size": rows.size,
+        "base_vocab_size": base.vocab_size,
+        "fresh_rows": len(rows.fresh),
+        "untrained_rows": len(rows.untrained),
+        **_figures(gate, agreed, compared),
+    }
+
+
+def to_hf(
+    checkpoint: Path, shape: Llama, to: Target, gate: Gate, label: str, shard_bytes: int = SHARD_BYTES
+) -> Figures:
+    """Write the Hugging Face folder of a Megatron checkpoint, without a tokenizer, and return the step's figures.
+
+    Raises:
+        UserError: the checkpoint is not one of this shape.
+        ParityError: a weight is not finite, or the folder is not the checkpoint.
+    """
+    draft = Draft(to.folder, shard_bytes)
+    with alone():
+        stored = Stored(checkpoint, skeleton(shape, to.vocab_size, gate.tokens.shape[1]))
+        weights = Finite(AsHf(stored, shape, to.vocab_size))
+        with progress(f"{label}: weights", len(weights), "tensors") as bar:
+            for name, weight in weights.items():
+                draft.add(name, weight)
+                bar.update()
+        draft.close()
+        dtype = stored[EMBEDDING].dtype
+        write_configs(to.folder, to.config, to.generation, dtype, to.vocab_size, to.eod, to.pad)
+        written = open_folder(to.folder)
+        written.check()
+        own = torch.ones(to.vocab_size, dtype=torch.bool)
+        back = AsMegatron(written.weights, shape, Rows(to.vocab_size))
+        compared = same(stored, back, own, (EMBEDDING, OUTPUT))
+        agreed = parity(
+            megatron_logits(stored, shape, to.vocab_size, gate.tokens),
+            hf_logits(dict(written.config), written.weights, gate.tokens),
+        ).check(gate.tolerance, label)
+    return {"parameters": draft.parameters, "vocab_size": to.vocab_size, **_figures(gate, agreed, compared)}
+
+
+def _figures(gate: Gate, agreed: Mapping[str, float], compared: int) -> Figures:
+    return {
+        "sequences": len(gate.tokens),
+        "tolerance": gate.tolerance,
+        **agreed,
+        "identical_tensors": compared,
+    }

@@ -1,124 +1,250 @@
-"""Training and validation sequences: Megatron's datasets over the shards, and the sequences of each step."""
+"""The sequences of training and validation, cut from the shards."""
 
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import cached_property, lru_cache
+from itertools import islice
+from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
-import torch.distributed as dist
 
 from lake.dataset import Output
 from train.recipe import Batch
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
-    from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
-    from megatron.core.datasets.object_storage_utils import is_object_storage_path
+Sample = dict[str, torch.Tensor]
+FIELDS = ("tokens", "labels", "mask")
 
-Tensors = dict[str, torch.Tensor]
-Blend = tuple[list[str], list[float] | None]
-FIELDS = ("tokens", "labels", "loss_mask", "position_ids")
+Ids = npt.NDArray[np.int64]
+
+READERS = 8
+"""Sequences that are read at once, ahead of the step that needs them. Object storage is slow to answer."""
+
+UINT16_VOCABULARY = 65_500
+"""Megatron stores a token in two bytes where the vocabulary is smaller than this."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The attributes of a tokenizer that Megatron's datasets read. `fingerprint` is that of the Tokenizer."""
+    """What training needs to know of a tokenizer. `fingerprint` is that of the Tokenizer.
+
+    `token_bytes` [vocab_size] are the bytes of text that each id stands for.
+    """
 
     vocab_size: int
     eod: int
     pad: int
     fingerprint: str
+    token_bytes: npt.NDArray[np.int64] | None = None
 
     @property
-    def unique_identifiers(self) -> dict[str, str]:
-        """Megatron names cached indexes by this."""
-        return {"tokenizer": self.fingerprint}
+    def token_type(self) -> type[np.uint16] | type[np.int32]:
+        return np.uint16 if self.vocab_size < UINT16_VOCABULARY else np.int32
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The shards of one split by source: their path or s3:// URI without suffix, and their tokens."""
+    """The shards of one split in a folder, by source: their names and tokens."""
 
-    prefixes: dict[str, list[tuple[str, int]]]
+    folder: Output
+    sources: dict[str, list[tuple[str, int]]]
 
     @classmethod
     def of(cls, folder: Output, shards: Iterable[dict[str, Any]], split: str) -> "Shards":
         """From the rows `shards` in the figures of the shard step."""
-        prefixes: dict[str, list[tuple[str, int]]] = {}
+        sources: dict[str, list[tuple[str, int]]] = {}
         for row in shards:
             if row["split"] == split:
-                prefixes.setdefault(row["source"], []).append((folder.path(row["name"]), row["tokens"]))
-        return cls(dict(sorted(prefixes.items())))
+                sources.setdefault(row["source"], []).append((row["name"], row["tokens"]))
+        return cls(folder, {source: sorted(sources[source]) for source in sorted(sources)})
+
+    def stream(self, vocabulary: Vocabulary, source: str | None = None) -> "Stream":
+        """The tokens of a source, or of all."""
+        chosen = self.sources.values() if source is None else [self.sources[source]]
+        return Stream(self.folder, [shard for shards in chosen for shard in shards], vocabulary.token_type)
 
 
-def training_data(
-    shards: Shards, sequences: int, length: int, vocabulary: Vocabulary, cache: Path, seed: int
-) -> Sequence[Tensors]:
-    """`sequences` of `length` tokens in random order, from each shard in proportion to its tokens.
+@dataclass(frozen=True)
+class Span:
+    """`tokens` tokens of a shard from its token `offset`."""
 
-    Shards repeat where they have fewer. All ranks must call it together: the first builds the indexes, the others read
-    them from `cache`.
+    shard: str
+    offset: int
+    tokens: int
+
+
+class Stream:
+    """The tokens of some shards, one shard after the other. After the last token the first comes again."""
+
+    def __init__(self, folder: Output, shards: Sequence[tuple[str, int]], dtype: type[np.generic]) -> None:
+        self.folder, self.dtype = folder, dtype
+        self.names = [name for name, _ in shards]
+        self.starts = np.cumsum([0, *(tokens for _, tokens in shards)])
+        self._mapped = lru_cache(maxsize=None)(self._map)
+
+    @property
+    def tokens(self) -> int:
+        return int(self.starts[-1])
+
+    def spans(self, start: int, tokens: int) -> list[Span]:
+        """Where `tokens` tokens from token `start` lie."""
+        spans = []
+        start %= self.tokens
+        while tokens:
+            shard = int(np.searchsorted(self.starts, start, side="right")) - 1
+            offset = start - int(self.starts[shard])
+            length = min(tokens, int(self.starts[shard + 1]) - start)
+            spans.append(Span(self.names[shard], offset, length))
+            tokens -= length
+            start = (start + length) % self.tokens
+        return spans
+
+    def read(self, start: int, tokens: int) -> Ids:
+        """The ids: int64 [tokens]."""
+        return np.concatenate([self._read(span) for span in self.spans(start, tokens)]).astype(np.int64)
+
+    def _read(self, span: Span) -> npt.NDArray[Any]:
+        if self.folder.is_local:
+            return self._mapped(span.shard)[span.offset : span.offset + span.tokens]
+        size = np.dtype(self.dtype).itemsize
+        with self.folder.open(f"{span.shard}.bin") as stream:
+            stream.seek(span.offset * size)
+            return np.frombuffer(stream.read(span.tokens * size), self.dtype)
+
+    def _map(self, shard: str) -> npt.NDArray[Any]:
+        return np.memmap(self.folder.local(f"{shard}.bin"), self.dtype, mode="r")
+
+
+class Data(Protocol):
+    """Training sequences without end."""
+
+    def __getitem__(self, number: int) -> Sample: ...
+
+    def spans(self, number: int) -> list[Span]:
+        """Where the tokens of a sequence lie."""
+        ...
+
+
+class TrainingData:
+    """Sequences of `length` tokens in random order; every token is a label once before any comes again.
+
+    A sequence depends on its number, the seed and the shards, and on nothing else.
     """
-    weighted = [shard for of_source in shards.prefixes.values() for shard in of_source]
-    blend = [prefix for prefix, _ in weighted], [float(tokens) for _, tokens in weighted]
-    (train, _, _) = _build([blend, None, None], [sequences, 0, 0], length, vocabulary, cache, seed)
-    return train
+
+    def __init__(self, shards: Shards, length: int, vocabulary: Vocabulary, seed: int) -> None:
+        self.length, self.seed = length, seed
+        self.stream = shards.stream(vocabulary)
+        self.epoch = -(-self.stream.tokens // length)
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def __getitem__(self, number: int) -> Sample:
+        return sample(self.stream.read(self._start(number), self.length + 1))
+
+    def spans(self, number: int) -> list[Span]:
+        return self.stream.spans(self._start(number), self.length + 1)
+
+    def _start(self, number: int) -> int:
+        epoch, place = divmod(number, self.epoch)
+        return int(self._order(epoch)[place]) * self.length
+
+    def _shuffled(self, epoch: int) -> Ids:
+        """The sequences of an epoch, in the order of their hashes."""
+        (salt,) = _mixed(np.array([(self.seed << 32) + epoch & (1 << 64) - 1], dtype=np.uint64))
+        return np.argsort(_mixed(np.arange(self.epoch, dtype=np.uint64) + salt), kind="stable")
 
 
-def validation_data(
-    shards: Shards, sequences: int, length: int, vocabulary: Vocabulary, cache: Path, seed: int
-) -> dict[str, Sequence[Tensors]]:
-    """At most `sequences` held-out sequences of each source, each token once; the last may be padded."""
-    held_out: dict[str, Sequence[Tensors]] = {}
-    for source, of_source in shards.prefixes.items():
-        blend: Blend = [prefix for prefix, _ in of_source], None
-        (_, data, _) = _build([None, blend, None], [0, None, 0], length, vocabulary, cache, seed)
-        held_out[source] = torch.utils.data.Subset(data, range(min(sequences, len(data))))
-    return held_out
+def _mixed(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The finalizer of SplitMix64 (Steele et al. 2014), a bijection without visible order."""
+    keys = keys * np.uint64(0x9E3779B97F4A7C15)
+    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return keys ^ (keys >> np.uint64(31))
 
 
-def _build(
-    blends: list[Blend | None], sizes: list[int | None], length: int, vocabulary: Vocabulary, cache: Path, seed: int
-) -> list[Any]:
-    remote = [prefix for blend in blends if blend for prefix in blend[0] if is_object_storage_path(prefix)]
-    config = GPTDatasetConfig(
-        random_seed=seed,
-        sequence_length=length,
-        blend_per_split=blends,
-        path_to_cache=str(cache),
-        tokenizer=vocabulary,
-        reset_position_ids=False,
-        reset_attention_mask=False,
-        eod_mask_loss=False,
-        create_attention_mask=False,
-        drop_last_partial_validation_sequence=False,
-        # Of shards on object storage, Megatron copies the .idx to here and reads the .bin in blocks of 256 MiB.
-        object_storage_cache_path=str(cache / "object-storage"),
-        mmap_bin_files=not remote,
-    )
-    if len(remote) == 1:
-        # The other ranks need its copied .idx, but Megatron makes them wait only where there are several shards.
-        if dist.get_rank() == 0:
-            GPTDataset.build_low_level_dataset(remote[0], config)
-        dist.barrier()
-    return BlendedMegatronDatasetBuilder(GPTDataset, sizes, lambda: True, config).build()
+class HeldOut:
+    """At most `sequences` sequences of a source, from its first on; a short last one is padded.
 
-
-def micro_batches(data: Sequence[Tensors], step: int, batch: Batch, rank: int, ranks: int) -> Iterator[Tensors]:
-    """The micro-batches of data-parallel rank `rank` of `ranks` in a step; steps count from 0.
-
-    With any number of ranks, a step has the `batch.total` sequences from number `step * batch.total` on.
+    Beyond the end there are sequences of padding, whose mask is 0.
     """
-    size = batch.total // ranks
-    first = step * batch.total + rank * size
-    for start in range(first, first + size, batch.micro):
-        yield collate(data[index] for index in range(start, start + batch.micro))
+
+    def __init__(self, shards: Shards, source: str, sequences: int, length: int, vocabulary: Vocabulary) -> None:
+        self.length, self.vocabulary = length, vocabulary
+        self.stream = shards.stream(vocabulary, source)
+        self.tokens = min(sequences * length, self.stream.tokens - 1)
+        self.sequences = -(-self.tokens // length)
+
+    def __getitem__(self, number: int) -> Sample:
+        start = number * self.length
+        real = max(0, min(self.length, self.tokens - start))
+        padded = np.full(self.length + 1, self.vocabulary.pad)
+        if real:
+            padded[: real + 1] = self.stream.read(start, real + 1)
+        return sample(padded, real)
+
+    @cached_property
+    def bytes(self) -> int | None:
+        """The bytes of text that the labels stand for."""
+        sizes = self.vocabulary.token_bytes
+        return None if sizes is None else int(sizes[self.stream.read(1, self.tokens)].sum())
 
 
-def collate(sequences: Iterable[Tensors]) -> Tensors:
-    """Stack sequences: a tensor of shape [batch, length] for each of FIELDS."""
-    rows = list(sequences)
-    return {name: torch.stack([row[name] for row in rows]) for name in FIELDS}
+def sample(ids: Ids, real: int | None = None) -> Sample:
+    """Tokens, labels and mask of `ids` [length + 1]; only the first `real` labels count."""
+    tokens = torch.from_numpy(ids)
+    mask = torch.ones(len(ids) - 1)
+    if real is not None:
+        mask[real:] = 0
+    return {"tokens": tokens[:-1], "labels": tokens[1:], "mask": mask}
+
+
+def collate(samples: Iterable[Sample], eod: int | None = None) -> Sample:
+    """Stack samples: [batch, length] for each of FIELDS. With `eod`, `bounds` are those of the documents."""
+    rows = list(samples)
+    batch = {name: torch.stack([row[name] for row in rows]) for name in FIELDS}
+    return batch if eod is None else batch | {"bounds": document_bounds(batch["tokens"], eod)}
+
+
+def document_bounds(tokens: torch.Tensor, eod: int) -> torch.Tensor:
+    """Where documents begin in the flattened tokens [batch, length], and the size: int32 [documents + 1].
+
+    A document begins at each row's start and after each `eod`.
+    """
+    begins = torch.ones_like(tokens, dtype=torch.bool)
+    begins[:, 1:] = tokens[:, :-1] == eod
+    places = begins.flatten().nonzero().flatten()
+    return torch.cat((places, torch.tensor([tokens.numel()]))).to(torch.int32)
+
+
+class Batches:
+    """The micro-batches of one data-parallel rank of `ranks`, step by step; those of the next step are read ahead.
+
+    With any number of ranks, step n has the `batch.total` sequences from number n * batch.total on.
+    """
+
+    def __init__(self, data: Data, batch: Batch, rank: int, ranks: int, eod: int | None = None) -> None:
+        self.data, self.batch, self.eod = data, batch, eod
+        self.size = batch.total // ranks
+        self.first = rank * self.size
+        self._pool = ThreadPoolExecutor(READERS)
+        self._ahead: dict[int, list[Future[Sample]]] = {}
+
+    def of(self, step: int) -> list[Sample]:
+        """Steps count from 0."""
+        reading = self._ahead.pop(step, None) or self._start(step)
+        self._ahead = {step + 1: self._start(step + 1)}
+        samples = (future.result() for future in reading)
+        return [collate(islice(samples, self.batch.micro), self.eod) for _ in range(self.size // self.batch.micro)]
+
+    def numbers(self, step: int) -> range:
+        """The sequences of a step on all ranks."""
+        return range(step * self.batch.total, (step + 1) * self.batch.total)
+
+    def _start(self, step: int) -> list[Future[Sample]]:
+        first = step * self.batch.total + self.first
+        read: Callable[[int], Sample] = self.data.__getitem__
+        return [self._pool.submit(read, number) for number in range(first, first + self.size)]
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)

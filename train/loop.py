@@ -1,10 +1,13 @@
 """The training run of one worker, up to the last checkpoint. Its launcher has set up the process group."""
 
+import hashlib
 import json
-import shutil
+import math
+import resource
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,27 +19,32 @@ import torch.distributed as dist
 from lake.files import replace
 from train import checkpoint
 from train.cpu import cudaless
-from train.data import Shards, Tensors, Vocabulary, collate, micro_batches, training_data, validation_data
-from train.history import CHECKPOINTS, PROGRESS, latest
-from train.model import DTYPES, build, initialise
+from train.data import Batches, Data, HeldOut, Sample, Shards, Span, TrainingData, Vocabulary, collate
+from train.flops import flops_per_token, mfu
+from train.gpus import gpu_of
+from train.guard import TrainingStopped, not_finite, skipped_too_often, spike
+from train.history import CHECKPOINTS, PROGRESS, History, Row, checkpoints, newest, step_of
+from train.metrics import Metrics
+from train.model import build, draw_weights, initialise
+from train.optimizer import adamw, distributed, scheduler
 from train.recipe import Recipe
+from train.saver import Saved, Saver
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from megatron.core import parallel_state
-    from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
-    from megatron.core.distributed.finalize_model_grads import finalize_model_grads
-    from megatron.core.models.gpt import GPTModel
-    from megatron.core.optimizer import MegatronOptimizer, OptimizerConfig, get_megatron_optimizer
-    from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
+    from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
     from megatron.core.pipeline_parallel import get_forward_backward_func
-
-CACHE = "cache"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A training run. Checkpoints, indexes and progress go to `folder`, on a disk that all workers share."""
+    """A training run. Checkpoints and progress go to `folder`, on a disk that all workers share.
+
+    It starts from the Megatron checkpoint `base`, or from random weights. `mixture` is the fingerprint of the shards.
+    `documents` finds the documents that lie in parts of the training shards: rows of id, source and url. `stop` says
+    whether to write a checkpoint and end. On the first rank, `observe` is given the row of each step.
+    """
 
     recipe: Recipe
     seed: int
@@ -44,194 +52,320 @@ class Job:
     train: Shards
     validation: Shards
     folder: Path
-
-
-@dataclass(frozen=True)
-class History:
-    """One row for each step, one for each validation, and the steps from which training resumed.
-
-    `losses`: {step, loss (nats per token), lr, grad_norm, seconds}; `validation`: {step, losses by source}. Validation
-    row n was measured after n steps.
-    """
-
-    losses: list[dict[str, Any]]
-    validation: list[dict[str, Any]]
-    resumed_from: list[int]
+    base: Path | None = None
+    mixture: str = ""
+    documents: Callable[[Sequence[Span]], list[Row]] = lambda _: []
+    stop: Callable[[], bool] = lambda: False
+    observe: Callable[[Row], None] = lambda _: None
 
 
 def train(job: Job) -> None:
     """Train to the last step of the recipe, from the newest checkpoint in the job's folder if there is one.
 
     torch's default process group must be up, with one rank for each worker of the recipe.
+
+    Raises:
+        TrainingStopped: a loss or gradient is not finite, steps were skipped too often, or `job.stop` said so.
     """
     with cudaless():
-        initialise(job.recipe.parallel.tensor, job.seed)
+        initialise(job.recipe.parallel, job.seed)
+        worker = Worker(job)
         try:
-            Worker(job).run()
+            worker.run()
         finally:
+            worker.batches.close()
             parallel_state.destroy_model_parallel()
 
 
 class Worker:
     """One rank's share of the run."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, data: Data | None = None) -> None:
         recipe = job.recipe
-        self.job = job
+        self.job, self.recipe = job, recipe
         self.first = dist.get_rank() == 0
         self.device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
-        data = (recipe.sequence, job.vocabulary, _emptied(job.folder / CACHE), job.seed)
-        self.train = training_data(job.train, recipe.steps * recipe.batch.total, *data)
-        self.held_out = validation_data(job.validation, recipe.validation.sequences, *data)
-        gpt = build(
-            recipe.model, job.vocabulary.vocab_size, recipe.sequence, recipe.parallel.tensor, recipe.precision
-        ).to(self.device)
-        self.gpt: GPTModel = gpt
-        self.model = DistributedDataParallel(gpt.config, DistributedDataParallelConfig(grad_reduce_in_fp32=True), gpt)
-        gpt.config.finalize_model_grads_func = finalize_model_grads
-        self.optimizer = _optimizer(recipe, self.model)
-        gpt.config.grad_scale_func = self.optimizer.scale_loss
-        self.scheduler = _scheduler(recipe, self.optimizer)
-        self.history = History([], [], [])
+        self.rank, self.ranks = parallel_state.get_data_parallel_rank(), parallel_state.get_data_parallel_world_size()
+        self.eod = job.vocabulary.eod if recipe.document_mask else None
+        self.data = data or TrainingData(job.train, recipe.sequence, job.vocabulary, job.seed)
+        self.batches = Batches(self.data, recipe.batch, self.rank, self.ranks, self.eod)
+        self.held_out = {
+            source: HeldOut(job.validation, source, recipe.validation.sequences, recipe.sequence, job.vocabulary)
+            for source in job.validation.sources
+        }
+        chunks = build(
+            recipe.model,
+            job.vocabulary.vocab_size,
+            recipe.sequence,
+            recipe.parallel,
+            recipe.precision,
+            recipe.recompute,
+        )
+        self.chunks = [chunk.to(self.device) for chunk in chunks]
+        self.models = distributed(recipe, self.chunks)
+        self.optimizer = adamw(recipe, self.models)
+        self.chunks[0].config.grad_scale_func = self.optimizer.scale_loss
+        self.scheduler = scheduler(recipe, self.optimizer)
+        self.history = History()
+        self.phases: dict[str, float] = {}
+        self.unsaved: str | None = None
+        self.metrics: Metrics | None = None
 
     def run(self) -> None:
-        recipe, root = self.job.recipe, self.job.folder / CHECKPOINTS
-        step = self._resume(root)
-        while step < recipe.steps:
-            if step % recipe.validation.every == 0:
-                self._validate(step)
-            self._step(step)
-            step += 1
-            if step == recipe.steps:
-                self._validate(step)
-            self._write_progress()
-            if step % recipe.checkpoints.every == 0 or step == recipe.steps:
-                checkpoint.save(root, step, self.gpt, self.optimizer, self.scheduler, asdict(self.history))
+        recipe = self.recipe
+        step = self.start(self.job.folder / CHECKPOINTS)
+        history = self.history
+        if self.first:
+            self.metrics = Metrics(self.job.folder, history.losses, history.validation, recipe.wandb)
+        try:
+            while step < recipe.steps:
+                if step % recipe.validation.every == 0:
+                    self.validate(step)
+                stop = self.step(step)
+                step += 1
+                if step == recipe.steps:
+                    self.validate(step)
+                with self._phase("checkpoint"):
+                    self.saver.poll()
+                    if step % recipe.checkpoints.every == 0 or step == recipe.steps or stop:
+                        self.saver.save(step, self.chunks, self.optimizer, self.scheduler, asdict(self.history))
+                self._tell()
+                if stop and step < recipe.steps:
+                    raise TrainingStopped(f"stopped as asked after step {step}; a new run goes on from there")
+        except TrainingStopped:
+            # All ranks stop at the same step, so they can complete the save that they began.
+            self.saver.finish()
+            raise
+        finally:
+            if self.metrics is not None:
+                self.metrics.close()
+        self.saver.finish()
+        if self.unsaved is not None:
+            raise TrainingStopped(
+                f"no checkpoint of the last step: {self.unsaved}; a new run goes on from the one before"
+            )
 
-    def _resume(self, root: Path) -> int:
-        """Load the newest checkpoint and return the number of finished steps."""
-        newest = latest(root)
-        if newest is None:
+    def start(self, root: Path) -> int:
+        """Load the newest checkpoint, the base model or random weights; returns the number of finished steps."""
+        self.saver = Saver(root, self.recipe.checkpoints, self._saved)
+        found = self.saver.resume()
+        if found.checkpoint is None and self.recipe.resume_from is not None:
+            found = newest(checkpoints(Path(self.recipe.resume_from, CHECKPOINTS)))
+            if found.checkpoint is None:
+                raise TrainingStopped(f"resume_from: {self.recipe.resume_from} has no checkpoints")
+        if found.checkpoint is None:
+            self.history = History(origin=self._origin())
+            if self.job.base is None:
+                draw_weights(self.chunks, self.job.seed)
+            else:
+                checkpoint.load_model(self.job.base, self.chunks)
+            self.optimizer.reload_model_params()
             return 0
-        state = checkpoint.load(newest, self.gpt, self.optimizer, self.scheduler)
-        self.history = History(**state)
+        self.history = History(**checkpoint.load(found.checkpoint, self.chunks, self.optimizer, self.scheduler))
+        self._compare(found.checkpoint)
+        for name, reason in found.broken.items():
+            self.history.failed_saves.append(
+                {"step": step_of(name), "reason": f"broken when training resumed: {reason}"}
+            )
         step = len(self.history.losses)
-        if step < self.job.recipe.steps:
+        if step < self.recipe.steps:
             self.history.resumed_from.append(step)
         return step
 
-    def _step(self, step: int) -> None:
-        started = time.monotonic()
-        batch = self.job.recipe.batch
-        rank, ranks = parallel_state.get_data_parallel_rank(), parallel_state.get_data_parallel_world_size()
-        self.model.train()
-        self.model.zero_grad_buffer()
-        self.optimizer.zero_grad()
-        losses = get_forward_backward_func()(
-            forward_step_func=self._forward,
-            data_iterator=micro_batches(self.train, step, batch, rank, ranks),
-            model=[self.model],
-            num_microbatches=batch.total // batch.micro // ranks,
-            seq_length=self.job.recipe.sequence,
-            micro_batch_size=batch.micro,
-            forward_only=False,
-        )
+    def _origin(self) -> Row:
+        """What the sequences of a step follow from."""
+        shards = json.dumps(self.job.train.sources, sort_keys=True)
+        return {
+            "mixture": hashlib.sha256(f"{self.job.mixture} {shards}".encode()).hexdigest()[:12],
+            "sequence": self.recipe.sequence,
+            "tokenizer": self.job.vocabulary.fingerprint,
+            "batch": self.recipe.batch.total,
+            "seed": self.job.seed,
+        }
+
+    def _compare(self, resumed: Path) -> None:
+        """Refuse to go on with other sequences than those that the checkpoint would have seen, unless asked for."""
+        before, now = self.history.origin, self._origin()
+        changed = [key for key in now if before[key] != now[key] and key not in self.recipe.accept_changes]
+        if changed:
+            told = ", ".join(f"{key} {before[key]} → {now[key]}" for key in changed)
+            raise TrainingStopped(
+                f"{resumed} was trained with other data: {told}. To go on all the same, set "
+                f"pretrain.accept_changes=[{', '.join(changed)}]"
+            )
+        before.update(now)
+
+    def _saved(self, saved: Saved) -> None:
+        row = asdict(saved)
+        self.unsaved = row.pop("reason")
+        if self.unsaved is None:
+            self.history.saves.append(row)
+        else:
+            self.history.failed_saves.append({"step": saved.step, "reason": self.unsaved})
+
+    def step(self, step: int) -> bool:
+        """Do a step of training and write its row; steps count from 0. Returns whether some rank was asked to stop."""
+        started, self.phases = time.monotonic(), {}
+        with self._phase("data"):
+            batches = self.batches.of(step)
+        with self._phase("forward_backward"):
+            for model in self.models:
+                model.train()
+                model.zero_grad_buffer()
+            self.optimizer.zero_grad()
+            sums = self._passes(batches, training=True)
+            (total, tokens, asked) = self._summed(sums, float(self.job.stop()))
+        loss = total / tokens if tokens else math.nan
         # The schedule starts at rate zero; stepping it before the update wastes no step on that.
         self.scheduler.step(increment=1)
-        _, norm, _ = self.optimizer.step()
+        with self._phase("optimizer"):
+            norm, skipped = self._update(step, loss)
+        seconds = time.monotonic() - started
+        speed = self.recipe.batch.total * self.recipe.sequence / seconds
         self.history.losses.append(
             {
                 "step": step + 1,
-                "loss": _mean(losses),
+                "loss": loss,
                 "lr": self.optimizer.param_groups[0]["lr"],
-                "grad_norm": float(norm),
-                "seconds": round(time.monotonic() - started, 4),
+                "grad_norm": norm,
+                "seconds": round(seconds, 4),
+                "tokens_per_second": round(speed, 1),
+                "mfu": self._mfu(speed),
+                "memory_gb": round(_peak_memory() / 1e9, 3),
+                "skipped": skipped,
+                "phases": self.phases,
             }
         )
+        if skipped_too_often(self.recipe.guard, self.history.losses):
+            raise TrainingStopped(
+                f"{self.recipe.guard.skips} of the last steps were spikes, up to step {step + 1}; look at their "
+                "documents, lower pretrain.optimizer.lr, or raise pretrain.guard"
+            )
+        return asked > 0
+
+    def _update(self, step: int, loss: float) -> tuple[float, bool]:
+        """Update the weights unless the guard objects. Returns the gradient's norm and whether the step was skipped."""
+        self.optimizer.prepare_grads()
+        norm = float(self.optimizer.get_grad_norm())
+        if fault := not_finite(loss, norm):
+            documents = self._documents(step)
+            raise TrainingStopped(
+                f"{fault} at step {step + 1}, before any update by it. The last checkpoint is kept. "
+                f"The step has {len(documents)} documents: {_listed(documents)}"
+            )
+        if found := spike(self.recipe.guard, self.history.losses, loss, norm):
+            self.history.spikes.append({"step": step + 1, **asdict(found), "documents": self._documents(step)})
+            return norm, True
+        for part in getattr(self.optimizer, "chained_optimizers", [self.optimizer]):
+            if weights := part.get_parameters():
+                clip_grad_by_total_norm_fp32(weights, self.recipe.optimizer.clip, norm)
+        self.optimizer.step_with_ready_grads()
+        return norm, False
 
     @torch.no_grad()
-    def _validate(self, step: int) -> None:
-        """Measure the validation losses. After a resume, the row of this step may already exist."""
+    def validate(self, step: int) -> None:
+        """Measure the held-out losses. After a resume, the row of this step may already exist."""
         if any(row["step"] == step for row in self.history.validation):
             return
-        self.model.eval()
-        losses = {source: self._validation_loss(data) for source, data in self.held_out.items() if len(data)}
-        self.history.validation.append({"step": step, "losses": losses})
+        for model in self.models:
+            model.eval()
+        row = {"step": step, "sources": {source: self._held_out(data) for source, data in self.held_out.items()}}
+        self.history.validation.append(row)
+        if self.metrics is not None:
+            self.metrics.validated(row)
 
-    def _validation_loss(self, data: Any) -> float:
-        rank, ranks = parallel_state.get_data_parallel_rank(), parallel_state.get_data_parallel_world_size()
-        sums = [torch.zeros(2, dtype=torch.float64)]
-        for index in range(rank, len(data), ranks):
-            output, loss = self._forward(iter([collate([data[index]])]), self.model)
-            sums.append(loss(output)[2])
-        return _mean(sums)
+    def _held_out(self, data: HeldOut) -> Row:
+        micro, parallel = self.recipe.batch.micro, self.recipe.parallel
+        # Interleaved schedules want a multiple of the pipeline's length; what lies beyond the end is masked.
+        unit = micro * (parallel.pipeline if parallel.interleave > 1 else 1)
+        share = -(-data.sequences // (self.ranks * unit)) * unit
+        first = self.rank * share
+        batches = [
+            collate((data[number] for number in range(start, start + micro)), self.eod)
+            for start in range(first, first + share, micro)
+        ]
+        total, tokens, _ = self._summed(self._passes(batches, training=False))
+        loss = total / tokens
+        return {
+            "loss": loss,
+            "perplexity": math.exp(min(loss, 700)),
+            "bits_per_byte": total / math.log(2) / data.bytes if data.bytes else None,
+            "tokens": data.tokens,
+            "bytes": data.bytes,
+        }
 
-    def _forward(self, batches: Iterator[Tensors], model: torch.nn.Module) -> tuple[torch.Tensor, Callable[..., Any]]:
-        batch = {name: tensor.to(self.device) for name, tensor in next(batches).items()}
-        output = model(batch["tokens"], batch["position_ids"], None, labels=batch["labels"])
-        return output, partial(_loss, batch["loss_mask"])
+    def _passes(self, batches: Sequence[Sample], training: bool) -> list[torch.Tensor]:
+        """The sums of losses and tokens of each micro-batch, on the last stage of the pipeline; else none."""
+        several = len(self.models) > 1
+        iterators = [iter(batches) for _ in self.models]
+        return get_forward_backward_func()(
+            forward_step_func=self._forward,
+            data_iterator=iterators if several else iterators[0],
+            model=self.models if several else self.models[0],
+            num_microbatches=len(batches),
+            seq_length=self.recipe.sequence,
+            micro_batch_size=self.recipe.batch.micro,
+            forward_only=not training,
+        )
 
-    def _write_progress(self) -> None:
-        """Write the row of the last step to PROGRESS, for whoever watches the run."""
-        if self.first:
-            replace(self.job.folder / PROGRESS, json.dumps(self.history.losses[-1]).encode())
+    def _forward(self, batches: Iterator[Sample], model: torch.nn.Module) -> tuple[torch.Tensor, Callable[..., Any]]:
+        batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in next(batches).items()}
+        output = model(batch["tokens"], None, batch.get("bounds"), labels=batch["labels"], loss_mask=batch["mask"])
+        return output, partial(_sums, batch["mask"])
+
+    def _summed(self, sums: Sequence[torch.Tensor], asked: float = 0) -> tuple[float, float, float]:
+        """Loss and tokens over all ranks, and whether any rank was asked to stop; the same on every rank."""
+        mine = torch.zeros(3, dtype=torch.float64, device=self.device)
+        if sums:
+            mine[:2] = torch.stack(list(sums)).sum(0)
+        mine[2] = asked
+        dist.all_reduce(mine)
+        mine[:2] /= self.recipe.parallel.tensor
+        total, tokens, stop = mine.tolist()
+        return total, tokens, stop
+
+    def _mfu(self, tokens_per_second: float) -> float | None:
+        """The share of the GPUs' peak; None on CPUs and unknown GPUs."""
+        gpu = gpu_of(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
+        if gpu is None:
+            return None
+        flops = flops_per_token(self.recipe.model, self.job.vocabulary.vocab_size, self.recipe.sequence)
+        return round(mfu(tokens_per_second, flops, dist.get_world_size(), gpu.peak), 4)
+
+    def _documents(self, step: int) -> list[Row]:
+        """The documents of a step, from the first rank; the others do not look."""
+        if not self.first:
+            return []
+        return self.job.documents([span for number in self.batches.numbers(step) for span in self.data.spans(number)])
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.phases[name] = round(time.monotonic() - started, 4)
+
+    def _tell(self) -> None:
+        """Write the row of the last step to PROGRESS and the metrics, for whoever watches the run."""
+        if self.metrics is not None:
+            row = self.history.losses[-1]
+            replace(self.job.folder / PROGRESS, json.dumps(row).encode())
+            self.metrics.observe(row)
+            self.job.observe(row)
 
 
-def _emptied(cache: Path) -> Path:
-    """Empty the cache of indexes; all ranks call it together.
-
-    A killed run may leave a cut index, which Megatron would trust. Building the same indexes again takes seconds.
-    """
-    if dist.get_rank() == 0:
-        shutil.rmtree(cache, ignore_errors=True)
-    dist.barrier()
-    return cache
-
-
-def _loss(mask: torch.Tensor, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _sums(mask: torch.Tensor, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The sum of losses over unmasked tokens, the number of these tokens, and both as float64 for the history."""
-    total = (output.float() * mask).sum()
     tokens = mask.sum()
-    return total, tokens.to(torch.int), torch.stack([total.detach().double(), tokens.double()]).cpu()
+    return total, tokens.to(torch.int), torch.stack([total.detach().double(), tokens.double()])
 
 
-def _mean(sums: list[torch.Tensor]) -> float:
-    """The loss per token over all data-parallel ranks, from the sums of this rank."""
-    total = torch.stack(sums).sum(0).to(torch.device("cuda") if torch.cuda.is_available() else "cpu")
-    dist.all_reduce(total, group=parallel_state.get_data_parallel_group())
-    return float(total[0] / total[1])
+def _listed(documents: Sequence[Row], most: int = 5) -> str:
+    names = [f"{row['id']} ({row['source']}, {row['url'] or 'no URL'})" for row in documents[:most]]
+    return ", ".join(names) + (", …" if len(documents) > most else "")
 
 
-def _optimizer(recipe: Recipe, model: DistributedDataParallel) -> MegatronOptimizer:
-    adamw = recipe.optimizer
-    config = OptimizerConfig(
-        optimizer="adam",
-        lr=adamw.lr,
-        min_lr=adamw.min_lr,
-        weight_decay=adamw.weight_decay,
-        adam_beta1=adamw.betas[0],
-        adam_beta2=adamw.betas[1],
-        adam_eps=adamw.eps,
-        clip_grad=adamw.clip,
-        bf16=recipe.precision == "bfloat16",
-        params_dtype=DTYPES[recipe.precision],
-    )
-    return get_megatron_optimizer(config, [model])
-
-
-def _scheduler(recipe: Recipe, optimizer: MegatronOptimizer) -> OptimizerParamScheduler:
-    """The learning rate: linear up to `lr` at step `warmup`, then a cosine down to `min_lr` at the last step."""
-    adamw = recipe.optimizer
-    return OptimizerParamScheduler(
-        optimizer,
-        init_lr=0.0,
-        max_lr=adamw.lr,
-        min_lr=adamw.min_lr,
-        lr_warmup_steps=adamw.warmup,
-        lr_decay_steps=recipe.steps,
-        lr_decay_style="cosine",
-        start_wd=adamw.weight_decay,
-        end_wd=adamw.weight_decay,
-        wd_incr_steps=recipe.steps,
-        wd_incr_style="constant",
-    )
+def _peak_memory() -> float:
+    """Bytes of this worker so far: on the GPU if there is one, else in main memory."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

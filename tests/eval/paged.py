@@ -1,6 +1,7 @@
 """A made-up run, variations of it, and what its page says."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,12 @@ def configured(step: str, figures: dict[str, Any] | None = None, **keys: Any) ->
     return changed(step, figures, config=run().steps[step].config | keys)
 
 
+def measured(loss: float, bytes_a_token: float = 4) -> dict[str, Any]:
+    """What a validation measures on a source, from its loss in nats per token."""
+    bits = loss / math.log(2) / bytes_a_token
+    return {"loss": loss, "perplexity": math.exp(loss), "bits_per_byte": bits, "tokens": 512, "bytes": 2_048}
+
+
 def without(*names: str) -> Run:
     return Run("demo", tuple(step for step in run().manifests if step.step not in names))
 
@@ -78,7 +85,8 @@ def with_second_model() -> Run:
         folders[step.folder] = folder_name(slow.step, slow.fingerprint)
         copies.append(slow)
     pretrain, _, evaluate = (step.figures for step in copies)
-    pretrain["validation"][-1]["losses"] = dict.fromkeys(pretrain["validation"][-1]["losses"], 2.5)
+    for measured in pretrain["validation"][-1]["sources"].values():
+        measured["loss"] = 2.5
     evaluate["benchmarks"][1] |= {"accuracy": 0.5, "low": 0.431, "high": 0.569}
     return Run("demo", (*first.manifests, *copies))
 

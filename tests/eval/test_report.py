@@ -17,6 +17,7 @@ from tests.eval.paged import (
     cells,
     changed,
     configured,
+    measured,
     page_of,
     renamed,
     run,
@@ -123,7 +124,7 @@ def test_the_figures_of_the_manifests_are_on_the_page(page: Any) -> None:
     )
     assert "4,183 3,120 0 0.0 %" in words(section(page, "decontaminate"))
     pretrain = words(section(page, "pretrain"))
-    for figure in ("1,475,712", "122,880", "861", "resumed", "abstracts 8.350 4.129 62.1"):
+    for figure in ("1,475,712", "122,880", "861", "resumed", "abstracts 8.350 4.129 4,230.2 62.10 −98.5 %"):
         assert figure in pretrain
     export = words(section(page, "export"))
     for figure in ("5.3e-06", "0.0001", "100.00 %", *steps["export"].figures["files"].values()):
@@ -162,7 +163,7 @@ def test_the_page_has_scores_on_all_and_on_clean_questions() -> None:
 
 def test_the_loss_curve_has_a_point_for_every_step(page: Any) -> None:
     (picture,) = section(page, "pretrain").xpath(".//svg[starts-with(@aria-label, 'Training loss')]")
-    assert picture.get("aria-label") == "Training loss by step from 8.126 to 3.918"
+    assert picture.get("aria-label") == "Training loss by step from 8.126 to 3.918, resumed at step 40"
     (line,) = picture.xpath("path[contains(@class, 'line')]/@d")
     assert len(line.split("L")) == 60
 
@@ -262,7 +263,7 @@ def test_a_benchmark_without_answers_has_dashes() -> None:
     assert "Sample QA 0 0 – – – – 0 – 0 no question answered" in words(section(page, "evaluate"))
 
 
-@pytest.mark.parametrize("validation", [[], [{"step": 0, "losses": {}}]])
+@pytest.mark.parametrize("validation", [[], [{"step": 0, "sources": {}}]])
 def test_a_run_without_validation_says_so(validation: list[Any]) -> None:
     page = page_of(changed("pretrain", {"validation": validation}))
     assert "Validation loss – not measured" in words(page.xpath("//header")[0])
@@ -271,10 +272,14 @@ def test_a_run_without_validation_says_so(validation: list[Any]) -> None:
 
 def test_losses_that_are_not_finite_leave_gaps_and_dashes() -> None:
     nan = float("nan")
-    losses = [{"step": step, "loss": nan, "lr": 1e-3, "grad_norm": nan, "seconds": 1.0} for step in range(1, 9)]
-    figures = {"losses": losses, "validation": [{"step": 0, "losses": {"papers": nan}}], "resumed_from": []}
+    row = run().steps["pretrain"].figures["losses"][0] | {"loss": nan, "grad_norm": nan}
+    figures = {
+        "losses": [row | {"step": step} for step in range(1, 9)],
+        "validation": [{"step": 0, "sources": {"papers": measured(nan)}}],
+        "resumed_from": [],
+    }
     pretrain = words(section(page_of(changed("pretrain", figures)), "pretrain"))
-    assert "papers – – –" in pretrain
+    assert "papers – – – – – – – –" in pretrain
     assert "nan" not in pretrain
     assert "no data" in pretrain
 
@@ -308,11 +313,12 @@ def test_earlier_corpora_are_on_the_page_where_there_were_any(page: Any) -> None
 
 def test_the_validation_loss_is_weighted_by_tokens() -> None:
     first = run()
-    losses = first.steps["pretrain"].figures["validation"][-1]["losses"]
+    sources = first.steps["pretrain"].figures["validation"][-1]["sources"]
+    losses = {name: values["loss"] for name, values in sources.items()}
     tokens = {row["source"]: row["validation_tokens"] for row in first.mixture}
     mean = sum(losses[name] * tokens[name] for name in losses) / sum(tokens[name] for name in losses)
     assert validation_loss(first, first.models[0], -1) == pytest.approx(mean)
-    unknown = changed("pretrain", {"validation": [{"step": 1, "losses": {"x": 2.0, "y": 4.0}}]})
+    unknown = changed("pretrain", {"validation": [{"step": 1, "sources": {"x": measured(2.0), "y": measured(4.0)}}]})
     assert validation_loss(unknown, unknown.models[0], -1) == 3.0
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from gap import run as application
 from gap.config import Config
+from gap.fits import check_memory
 from gap.plan import plan
 from gap.run import check_attention, run_steps, select
 from lake.config import load
@@ -128,6 +129,33 @@ def test_prompts_longer_than_the_model_takes_are_refused(tmp_path: Path) -> None
     assert demo(tmp_path, "evaluate.max_length=256").evaluate.max_length == 256
     with pytest.raises(UserError, match=r"evaluate\.max_length: 257 tokens, .* pretrain\.sequence, 256; set it to 256"):
         demo(tmp_path, "evaluate.max_length=257")
+
+
+def test_what_cannot_fit_its_gpus_is_refused_with_what_helps(tmp_path: Path) -> None:
+    large = "pretrain.model={layers: 32, hidden: 4096, heads: 32, kv_heads: 32, ffn: 11008}"
+    said = r"^pretrain: .* most of it for optimizer \(77\.\d GB\); A100-80GB has 81 GB; set "
+    config = demo(tmp_path, large, "pretrain.precision=bfloat16")
+    with pytest.raises(UserError, match=said) as told:
+        check_memory(config, plan(config))
+    overrides = [word for word in str(told.value).partition("; set ")[2].split() if word != "or"]
+    helped = demo(tmp_path, large, "pretrain.precision=bfloat16", *overrides)
+    check_memory(helped, plan(helped))
+    variants = f"variants={{slow: {{{large.removeprefix('pretrain.').replace('=', ': ')}}}}}"
+    slow = demo(tmp_path, "pretrain.precision=bfloat16", variants)
+    with pytest.raises(UserError, match=r"^pretrain-slow: .*; set .*variants\.slow\."):
+        check_memory(slow, plan(slow))
+    # Workers on CPUs have the memory of their machine.
+    laptop = demo(tmp_path, large)
+    check_memory(laptop, plan(laptop))
+
+
+@pytest.mark.usefixtures("engines")
+def test_a_run_checks_the_memory_before_its_engines(tmp_path: Path) -> None:
+    wide = ("pretrain.model.hidden=65_536", "pretrain.model.heads=512", "pretrain.model.ffn=262_144")
+    with pytest.raises(UserError, match=r"^pretrain: it takes .* on the fullest GPU"):
+        start(demo(tmp_path, "pretrain.precision=bfloat16", *wide))
+    with pytest.raises(AssertionError, match="engines"):
+        start(demo(tmp_path, *wide))
 
 
 @pytest.mark.usefixtures("engines")

@@ -196,7 +196,7 @@ def test_the_model_card_is_one_for_the_hub_and_has_the_scores() -> None:
     assert results["sample-qa"].metric_value == 0.325
     scores = table(card.text, "benchmark")["MedMCQA"]
     assert scores[:5] == ["200", "24.5 %", "19.1 % to 30.9 %", "25.0 %", "34.0 %"]
-    assert table(card.text, "validation")["**by tokens**"] == ["8.528", "4.307"]
+    assert table(card.text, "validation")["**by tokens**"][:2] == ["8.528", "4.307"]
     for text in ("5.3e-06", "AutoModelForCausalLM", "from vllm import LLM", "1,475,712", "betas | 0.9, 0.95"):
         assert text in card.text
 
@@ -206,7 +206,7 @@ def test_the_model_card_is_of_the_first_model_and_compares_all() -> None:
     results = {result.dataset_name: result.metric_value for result in card.data.eval_results}
     assert results == {"Sample QA": 0.325, "MedMCQA": 0.245}, "the index claims no score of another model"
     assert "The run trained 2 models; this card is about `pretrain`." in plain(card.text)
-    assert table(card.text, "validation")["**by tokens**"] == ["8.528", "4.307"]
+    assert table(card.text, "validation")["**by tokens**"][:2] == ["8.528", "4.307"]
     text = card.text.replace("\u00a0", " ")
     assert "| pretrain | MedMCQA | 200 | 24.5 % | 19.1 % to 30.9 % |" in text
     assert "| pretrain-slow | MedMCQA | 200 | 50.0 % | 43.1 % to 56.9 % |" in text

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from benchmarks.steps import stand_in
 from lake.dataset import Output
@@ -20,7 +19,7 @@ from ray_jobs.instruct import DATASETS, INSTRUCT, PACKED
 from ray_jobs.pretrain import check_shards, vocabulary
 from ray_jobs.shard_check import check_step
 from tests.jobs.sharded import SEED, Before, clean_step, mix_step, tokenizer_step
-from train.data import Shards, training_data, validation_data
+from train.data import HeldOut, Shards, TrainingData
 
 pytestmark = pytest.mark.engine
 
@@ -85,20 +84,15 @@ def test_a_document_is_read_without_its_shard(remote: Step) -> None:
     assert made.decode(ids[:-1]) == next(row["text"] for row in texts if row["id"] == place["id"])
 
 
-def test_megatron_trains_from_the_bucket_on_the_same_sequences(remote: Step, shard_step: Step, tmp_path: Path) -> None:
+def test_training_reads_the_same_sequences_from_the_bucket(remote: Step, shard_step: Step) -> None:
     sequences = []
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-    try:
-        for step in (remote, shard_step):
-            known = vocabulary(Tokenizer.of(step.input("tokenizer").output))
-            folder, rows = step.output.below(FOLDER_OF_SHARDS), step.manifest().figures["shards"]
-            cache = tmp_path / str(len(sequences))
-            train = training_data(Shards.of(folder, rows, TRAIN), 30, 48, known, cache, 1)
-            held_out = validation_data(Shards.of(folder, rows, VALIDATION), 9, 48, known, cache, 1)["papers"]
-            both = [train[n] for n in range(30)] + [held_out[n] for n in range(len(held_out))]
-            sequences.append(np.stack([one["tokens"].numpy() for one in both]))
-    finally:
-        torch.distributed.destroy_process_group()
+    for step in (remote, shard_step):
+        known = vocabulary(Tokenizer.of(step.input("tokenizer").output))
+        folder, rows = step.output.below(FOLDER_OF_SHARDS), step.manifest().figures["shards"]
+        train = TrainingData(Shards.of(folder, rows, TRAIN), 48, known, 1)
+        held_out = HeldOut(Shards.of(folder, rows, VALIDATION), "papers", 9, 48, known)
+        both = [train[number] for number in range(30)] + [held_out[number] for number in range(held_out.sequences)]
+        sequences.append(np.stack([sample["tokens"].numpy() for sample in both]))
     assert np.array_equal(*sequences)
     assert sequences[0].max() > 0
 

@@ -10,18 +10,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.steps import stand_in
 from lake.step import Manifest, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, write
 from mixing.tokenizer.build import TokenizerSettings, train
 from mixing.tokenizer.tokenizer import FOLDER, Tokenizer
-from ray_jobs.export import EXPORT
+from ray_jobs.export import EXPORT, write_model
 from ray_jobs.pretrain import PRETRAIN
 from tests.jobs.processes import ray_workers
-from train.convert import ParityError
-from train.history import read_state
+from train.convert import Gate
+from train.families import config_of
+from train.history import CHECKPOINTS, checkpoints, newest, read_state
 from train.recipe import ExportSettings, Recipe
+from train.weights import ParityError
 
 pytestmark = pytest.mark.engine
 
@@ -56,6 +59,7 @@ def sentences(chance: np.random.Generator) -> str:
 class Before:
     """The finished steps that training and export read."""
 
+    documents: Step[Any]
     tokenizer: Step[Any]
     shards: Step[Any]
 
@@ -64,7 +68,8 @@ class Before:
         return {"tokenizer": self.tokenizer, "shards": self.shards}
 
     def pretrain(self, root: Path, settings: Recipe) -> Step[Recipe]:
-        return Step("pretrain", PRETRAIN, settings, str(root), self.inputs, seed=SEED)
+        inputs = {**self.inputs, "documents": self.documents}
+        return Step("pretrain", PRETRAIN, settings, str(root), inputs, seed=SEED)
 
     def trained(self, root: Path, settings: Recipe) -> Step[Recipe]:
         step = self.pretrain(root, settings)
@@ -100,7 +105,7 @@ def before(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Befor
         written = write(folder, name, iter(made.encode(chosen)), made.vocab_size, made.eod)
         rows.append({"split": split, "source": source, "name": name, "tokens": written.tokens})
     shards.complete(lambda: Outcome(figures={"shards": rows}))
-    return Before(tokenizer, shards)
+    return Before(stand_in("clean", root), tokenizer, shards)
 
 
 @pytest.fixture(scope="module")
@@ -127,17 +132,18 @@ def test_loss_falls_and_each_step_has_its_row(whole: Step[Recipe]) -> None:
 def test_validation_loss_of_each_source_falls(whole: Step[Recipe]) -> None:
     rows = whole.manifest().figures["validation"]
     assert [row["step"] for row in rows] == [0, 20, 40, 60]
-    assert all(set(row["losses"]) == {"papers", "abstracts"} for row in rows)
+    assert all(set(row["sources"]) == {"papers", "abstracts"} for row in rows)
     for source in ("papers", "abstracts"):
-        assert rows[-1]["losses"][source] < rows[0]["losses"][source] - 2
+        assert rows[-1]["sources"][source]["loss"] < rows[0]["sources"][source]["loss"] - 2
 
 
 @pytest.mark.parametrize(("tensor", "data"), [(1, 1), (1, 2)])
 def test_layouts_agree(whole: Step[Recipe], before: Before, tmp_path: Path, tensor: int, data: int) -> None:
     other = before.trained(tmp_path, recipe(tensor, data)).manifest()
     assert losses(other)[:10] == pytest.approx(losses(whole.manifest())[:10], abs=1e-4)
-    last, same = (manifest.figures["validation"][-1]["losses"] for manifest in (other, whole.manifest()))
-    assert last == pytest.approx(same, abs=1e-2)
+    last, same = (manifest.figures["validation"][-1]["sources"] for manifest in (other, whole.manifest()))
+    for source in same:
+        assert last[source]["loss"] == pytest.approx(same[source]["loss"], abs=1e-2)
 
 
 def test_a_worker_killed_in_training_is_replaced_and_the_losses_are_the_same(
@@ -202,14 +208,16 @@ def test_the_export_is_a_model_that_transformers_loads(exported: Step[ExportSett
     assert len(set(text.split()) & set(WORDS)) >= 5
 
 
-def test_a_model_that_differs_by_more_than_the_tolerance_is_not_exported(
-    before: Before, whole: Step[Recipe], tmp_path: Path
-) -> None:
-    with pytest.raises(ParityError, match=r"logits differ by up to .* more than export\.tolerance"):
-        before.exported(whole, tmp_path, tolerance=1e-12)
-    (folder,) = tmp_path.iterdir()
-    assert not (folder / "model").exists()
-    assert not (folder / "manifest.json").exists()
+def test_a_model_that_fails_the_gate_is_not_exported(before: Before, whole: Step[Recipe], tmp_path: Path) -> None:
+    made, shape = Tokenizer.of(before.tokenizer.output), whole.settings.model
+    last = newest(checkpoints(whole.output.local(CHECKPOINTS))).checkpoint
+    assert last is not None
+    configs = config_of(shape, made.vocab_size, 48), {"_from_model_config": True}
+    # No difference is as small as that.
+    gate = Gate(torch.arange(40)[None], tolerance=-1)
+    with pytest.raises(ParityError, match=r"logits differ by up to .*; the rejected model is in .*\.model"):
+        write_model(last, shape, made, configs, {}, gate, tmp_path / "model", "export")
+    assert not (tmp_path / "model").exists()
 
 
 def test_tied_weights_and_another_precision_are_exported(before: Before, tmp_path: Path) -> None:

@@ -191,6 +191,34 @@ def test_keys_are_laid_over_section_by_section() -> None:
     assert laid_over(None, {"lr": 1}) == {"lr": 1}
 
 
+def test_a_file_may_extend_another(tmp_path: Path) -> None:
+    (tmp_path / "corpora").mkdir()
+    (tmp_path / "corpora" / "whole.yaml").write_text("name: whole\ninner: {threshold: 0.5, label: a}\nitems: [{}]\n")
+    (tmp_path / "half.yaml").write_text("extends: corpora/whole.yaml\nname: half\ninner: {threshold: 0.2}\n")
+    (tmp_path / "less.yaml").write_text("extends: half.yaml\nitems: []\n")
+    less = load(tmp_path / "less.yaml", ["seed=2"], Outer)
+    assert (less.name, less.seed, less.items) == ("half", 2, ())
+    assert (less.inner.threshold, less.inner.label) == (0.2, "a")
+
+
+@pytest.mark.parametrize(
+    ("extended", "message"),
+    [
+        ("extends: nowhere.yaml", r"nowhere\.yaml: no such config file, which .*first\.yaml extends"),
+        ("extends: first.yaml", r"first\.yaml: it extends itself; take extends out of .*first\.yaml"),
+        ("extends: second.yaml", r"first\.yaml: it extends itself; take extends out of .*second\.yaml"),
+        ("extends: [second.yaml]", r"first\.yaml: extends is the name of one file, not \['second"),
+        ("extends: list.yaml", r"list\.yaml: a config is a mapping"),
+    ],
+)
+def test_a_file_that_cannot_be_extended(tmp_path: Path, extended: str, message: str) -> None:
+    (tmp_path / "first.yaml").write_text(f"{extended}\nname: first\n", encoding="utf-8")
+    (tmp_path / "second.yaml").write_text("extends: first.yaml\n", encoding="utf-8")
+    (tmp_path / "list.yaml").write_text("[1]\n", encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        load(tmp_path / "first.yaml", [], Outer)
+
+
 @pytest.mark.parametrize("name", ["slow", "lr-1", "a1-b2"])
 def test_a_name_is_fit_for_a_folder(name: str) -> None:
     assert Outer.model_validate({"name": "demo", "recipes": {name: {"rate": 1}}}).recipes[name].rate == 1

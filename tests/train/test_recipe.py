@@ -41,7 +41,7 @@ def test_a_tied_output_layer_is_counted_once() -> None:
         ("model", {"head_size": 15}, "head_size 15 must be even"),
         ("model", {"window": 32}, "sequence 64 is longer than model.window 32"),
         ("model", {"kv_heads": 3}, "multiple of kv_heads 3"),
-        ("parallel", {"tensor": 4}, "parallel.tensor 4 must divide model.kv_heads 2"),
+        ("parallel", {"tensor": 3}, "parallel.tensor 3 must divide model.heads 4"),
         ("parallel", {"pipeline": 3}, "pipeline 3 times parallel.interleave 1 must divide model.layers 2"),
         ("parallel", {"interleave": 2}, "interleave 2 needs pipeline 2"),
         ("batch", {"total": 6}, "batch.total 6"),
@@ -52,6 +52,16 @@ def test_a_tied_output_layer_is_counted_once() -> None:
 def test_what_cannot_train_is_an_error(section: str, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Recipe.model_validate(GOOD | {section: GOOD[section] | change})
+
+
+def test_workers_may_share_a_key_value_head_but_not_unevenly() -> None:
+    assert Recipe.model_validate(GOOD | {"parallel": {"tensor": 4, "data": 1}}).parallel.tensor == 4
+    uneven = {
+        "model": GOOD["model"] | {"hidden": 96, "heads": 12, "kv_heads": 6, "ffn": 192},
+        "parallel": {"tensor": 4},
+    }
+    with pytest.raises(ValidationError, match=r"tensor 4 must divide model.kv_heads 6, or be a multiple"):
+        Recipe.model_validate(GOOD | uneven)
 
 
 def test_what_changes_no_result_is_not_in_the_fingerprint() -> None:

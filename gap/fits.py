@@ -1,0 +1,104 @@
+"""Whether the trainings fit the memory of their GPUs, and what would help."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import reduce
+from typing import Any
+
+from pydantic import ValidationError
+
+from eval.numbers import SPACE, size
+from gap.config import Config
+from gap.estimates import on_gpu, vocabulary
+from lake.config import Settings, laid_over
+from lake.error import UserError
+from lake.step import Kind, Steps, of_kind
+from train.gpus import GPUS
+from train.memory import Memory
+from train.recipe import Recipe
+
+RESERVED = 4e9
+"""Bytes of a GPU that go to CUDA, to NCCL's buffers and to gaps between tensors."""
+
+MOST_TENSOR = 8
+"""The GPUs of a machine; between machines, tensor parallelism is too slow."""
+
+
+def check_memory(config: Config, steps: Steps) -> None:
+    """Check the trainings on GPUs that are still to be done.
+
+    Raises:
+        UserError: one does not fit its GPU; the line says which term is the largest, and which overrides would help.
+    """
+    for step in of_kind(steps, Kind.TRAINING):
+        recipe: Recipe = step.settings
+        if step.done or not on_gpu(recipe):
+            continue
+        ids = vocabulary(config, steps)
+        if not fits(recipe, ids):
+            memory = Memory.of(recipe, ids)
+            terms = asdict(memory)
+            largest = max(terms, key=lambda term: terms[term])
+            line = (
+                f"{step.name}: it takes {size(memory.total)} on the fullest GPU, most of it for {largest} "
+                f"({size(terms[largest])}); {recipe.gpu} has {size(GPUS[recipe.gpu].memory - RESERVED)}; "
+                f"{_advice(recipe, ids, step.name.replace('pretrain-', 'variants.', 1))}"
+            )
+            raise UserError(line.replace(SPACE, " "))
+
+
+def fits(recipe: Recipe, ids: int) -> bool:
+    """Whether the fullest GPU has room for its share of the training."""
+    return Memory.of(recipe, ids).total <= GPUS[recipe.gpu].memory - RESERVED
+
+
+def _advice(recipe: Recipe, ids: int, section: str) -> str:
+    alone = [change for change in _changes(recipe) if fits(_changed(recipe, change), ids)]
+    if alone:
+        return f"set {' or '.join(_overrides(change, section) for change in alone)}"
+    chosen: list[dict[str, Any]] = []
+    while further := next(_changes(_changed(recipe, *chosen)), None):
+        chosen.append(further)
+        if not fits(_changed(recipe, *chosen), ids):
+            continue
+        for change in list(chosen):
+            others = [other for other in chosen if other is not change]
+            if fits(_changed(recipe, *others), ids):
+                chosen = others
+        return f"set {_overrides(reduce(laid_over, chosen), section)}"
+    return "no layout of it fits; take another gpu, a shorter sequence or a smaller model"
+
+
+def _changes(recipe: Recipe) -> Iterator[dict[str, Any]]:
+    """Single changes that save memory and keep the result, the cheapest first."""
+    parallel, micro = recipe.parallel, recipe.batch.micro
+    # The number of GPUs stays as it is where it can.
+    data = parallel.data // 2 if parallel.data % 2 == 0 else parallel.data
+    possible: list[tuple[bool, dict[str, Any]]] = [
+        (parallel.data > 1 and not parallel.distributed_optimizer, {"parallel": {"distributed_optimizer": True}}),
+        (parallel.tensor > 1 and not parallel.sequence_parallel, {"parallel": {"sequence_parallel": True}}),
+        (micro % 2 == 0, {"batch": {"micro": micro // 2}}),
+        (recipe.recompute == "none", {"recompute": "full"}),
+        (parallel.tensor < MOST_TENSOR, {"parallel": {"tensor": 2 * parallel.tensor, "data": data}}),
+        (True, {"parallel": {"pipeline": 2 * parallel.pipeline, "data": data}}),
+    ]
+    for sensible, change in possible:
+        if sensible:
+            try:
+                _changed(recipe, change)
+            except ValidationError:
+                continue
+            yield change
+
+
+def _changed(recipe: Recipe, *changes: dict[str, Any]) -> Recipe:
+    keys: Any = {key: dict(value) if isinstance(value, Settings) else value for key, value in recipe}
+    return Recipe.model_validate(reduce(laid_over, changes, keys))
+
+
+def _overrides(change: dict[str, Any], section: str) -> str:
+    """As on the command line: pretrain.parallel.tensor=4 pretrain.parallel.data=8."""
+    return " ".join(
+        _overrides(value, f"{section}.{key}") if isinstance(value, dict) else f"{section}.{key}={value}".lower()
+        for key, value in change.items()
+    )
