@@ -239,18 +239,16 @@ def _save(background: bool, tiny: bool) -> Row:
     shape = TINY if tiny else LLAMA_1B.model_copy(update={"layers": 4})
     vocab_size = SMALL_VOCABULARY if tiny else LLAMA_VOCABULARY
     run = recipe(shape, 32 if tiny else 1024, 2, 1, 6, "bfloat16", 3, background)
-    stalls: list[float] = []
-
-    def observe(row: Row) -> None:
-        if "checkpoint" in row["phases"]:
-            stalls.append(row["phases"]["checkpoint"])
-
     with alone() as folder:
-        train(job(run, vocab_size, folder, observe))
+        train(job(run, vocab_size, folder))
         last = newest(checkpoints(folder / CHECKPOINTS)).checkpoint
         assert last is not None
-        size = sum(file.stat().st_size for file in last.rglob("*") if file.is_file())
-    return {"stall_s": stalls[0], "gb": round(size / 1e9, 3)}
+        (first,) = read_state(last)["saves"]
+    return {
+        "stall_s": round(first["stall"], 3),
+        "seconds": round(first["seconds"], 3),
+        "gb": round(first["bytes"] / 1e9, 3),
+    }
 
 
 def gate(tiny: bool) -> list[Row]:

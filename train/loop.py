@@ -250,7 +250,7 @@ class Worker:
         if fault := not_finite(loss, norm):
             documents = self._documents(step)
             raise TrainingStopped(
-                f"{fault} at step {step + 1}, before any update by it. The last checkpoint is kept. "
+                f"{fault} at step {step + 1}, before any update by it; checkpoints are kept. "
                 f"The step has {len(documents)} documents: {_listed(documents)}"
             )
         if found := spike(self.recipe.guard, self.history.losses, loss, norm):
