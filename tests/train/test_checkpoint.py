@@ -1,7 +1,6 @@
 """Any layout of the workers goes on from the checkpoint of any other."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +74,6 @@ def go_on(settings: Recipe, shards: str, folder: Path, save: bool) -> dict[str, 
         }
         parallel_state.destroy_model_parallel()
     return {"losses": [row["loss"] for row in worker.history.losses], "last": last}
-
-
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
-    pool = Ranks(4, tmp_path_factory.mktemp("meetings"))
-    yield pool
-    pool.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """One loss in every layout: the same sequences give the same losses, gradients and weights as on one worker."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -163,13 +162,6 @@ def logits(settings: Recipe, tokens: np.ndarray) -> np.ndarray | None:
         )
         parallel_state.destroy_model_parallel()
     return out[0][0].numpy() if out else None
-
-
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
-    pool = Ranks(4, tmp_path_factory.mktemp("meetings"))
-    yield pool
-    pool.close()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from megatron.core import parallel_state
 
 from lake.dataset import Output
@@ -36,14 +35,6 @@ RECIPE = Recipe.model_validate(
     }
 )
 VOCABULARY = Vocabulary(100, 98, 99, "made here")
-
-
-@pytest.fixture
-def alone() -> Iterator[None]:
-    """A process group of this process alone."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
 
 
 @pytest.fixture

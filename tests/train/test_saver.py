@@ -6,7 +6,6 @@ import resource
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,13 +31,6 @@ VOCABULARY = Vocabulary(100, 98, 99, "made here")
 
 class Killed(BaseException):
     """Ends a save as a SIGKILL would: nothing after it runs but what Python runs for any exception."""
-
-
-@pytest.fixture
-def alone() -> Iterator[None]:
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
 
 
 @pytest.fixture
