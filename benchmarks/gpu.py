@@ -88,7 +88,7 @@ def main(chosen: tuple[str, ...], tiny: bool, as_json: bool, inside: str | None)
         # What libraries print must not precede the figures.
         figures = sys.stdout
         sys.stdout = sys.stderr
-        print(json.dumps(PARTS[inside][1](tiny)), file=figures)
+        print(json.dumps(PARTS[inside][1](tiny)), file=figures, flush=True)
         return
     started = time.monotonic()
     results: dict[str, Figures] = {}

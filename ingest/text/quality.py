@@ -85,9 +85,14 @@ class Text:
 
     @cached_property
     def without_tables(self) -> "Text | None":
-        """The prose by itself; None where rows and items have more words than it."""
+        """The prose by itself; None where rows and items have more words than it, or it has none."""
         prose, listed = self._parts
-        return None if self.of_tables else Text("\n\n".join(prose)) if listed else self
+        if self.of_tables:
+            return None
+        if not listed:
+            return self
+        text = Text("\n\n".join(prose))
+        return text if text.words else None
 
     @cached_property
     def different(self) -> Counter[str]:

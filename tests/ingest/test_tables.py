@@ -1,7 +1,7 @@
 """Pages of tables and lists: no rule made for prose drops one, and what is no content goes all the same."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest.clean import CleanSettings, clean_document
@@ -159,6 +159,7 @@ def test_borders_and_signs_of_items_are_no_words() -> None:
 
 
 @given(st.lists(st.sampled_from(["|", "- ", "# ", "5 mg", "word", "\n", ".", "The dose of it."])).map(" ".join))
+@example("| \n #  |")
 def test_no_line_is_lost_and_rows_only_make_milder(text: str) -> None:
     prose, listed = parts(text)
     bare = [line.strip() for line in text.split("\n")]
