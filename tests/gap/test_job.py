@@ -15,12 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from ray._private.runtime_env.packaging import get_excludes_from_ignore_files
 
 from gap.config import Config
 from gap.plan import plan
-from lake.config import load
+from lake.config import Settings, load
 from lake.step import Manifest
 
 pytestmark = pytest.mark.engine
@@ -32,12 +31,20 @@ PATIENCE = {"RAY_agent_register_timeout_ms": "300000"}
 """On a busy machine the agent that runs jobs takes long to start, and the head would end for want of it."""
 
 
+class Folders(Settings, extra="ignore"):
+    data: str
+    lake: str
+
+
 @pytest.mark.parametrize("config", sorted(ROOT.glob("configs/*.yaml")), ids=lambda path: path.stem)
 def test_the_upload_holds_neither_runs_nor_data_but_the_samples(config: Path) -> None:
     excluded = get_excludes_from_ignore_files(ROOT, include_gitignore=True)
-    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    folders = settings["data"], settings["lake"]
-    kept = {folder for folder in folders if not any(excludes(ROOT / folder / "file") for excludes in excluded)}
+    folders = load(config, [], Folders)
+    kept = {
+        folder
+        for folder in (folders.data, folders.lake)
+        if not any(excludes(ROOT / folder / "file") for excludes in excluded)
+    }
     assert kept <= {"samples"}
 
 
