@@ -1,6 +1,7 @@
 """`gap run`: run what is not done yet, each step as soon as those that it reads are done."""
 
 import os
+import signal
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext, suppress
@@ -148,33 +149,50 @@ def run_steps(config: Config, steps: Steps, listener: Listener) -> None:
 def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Listener) -> None:
     """Run each step as soon as its inputs are done and its engine is free.
 
-    After a failure no step is started; the failure is raised when the steps beside it have ended.
+    After a failure no step is started; the failure is raised when the steps beside it have ended. SIGTERM is taken as
+    a failure if a running step can save what it has, else it ends the run at once, as a second one does.
     """
     ended: SimpleQueue[tuple[Step[Any], Manifest | BaseException]] = SimpleQueue()
     running: list[Step[Any]] = []
     failure: BaseException | None = None
+
+    def terminate(signal_number: int, _: object) -> None:
+        nonlocal failure
+        asked = [(step, stop) for step in running if (stop := step.body.stop) is not None]
+        again, failure = isinstance(failure, SystemExit), SystemExit(128 + signal_number)
+        if again or not asked:
+            raise failure
+        for step, stop in asked:
+            warn([f"SIGTERM: {step.name} saves what it has and ends"])
+            stop(step)
+
     engines.prepare(set(map(_engine, waiting.values())))
-    while running or (waiting and failure is None):
-        for step in list(waiting.values()) if failure is None else ():
-            ready = all(before.done for before in step.inputs.values())
-            if ready and _engine(step) not in map(_engine, running):
-                listener(waiting.pop(step.name), None, True)
-                running.append(step)
-                # An interrupted run ends without waiting for its threads.
-                Thread(target=_run, args=(step, engines, ended), daemon=True).start()
-        if "spark" not in map(_engine, (*waiting.values(), *running)):
-            engines.stop_spark()
-        if not running:
-            raise UserError(f"{next(iter(waiting))}: what it reads is no longer in the lake; run again")
-        step, outcome = ended.get()
-        running.remove(step)
-        if isinstance(outcome, Manifest):
-            listener(step, outcome, True)
-            continue
-        failure = failure or outcome
-        if running or failure is not outcome:
-            others = ", ".join(other.name for other in running)
-            warn([f"{step.name} failed: {outcome}" + (f"; the run ends after {others}" if others else "")])
+    # Only now, for Ray sets a handler of its own when it starts.
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        while running or (waiting and failure is None):
+            for step in list(waiting.values()) if failure is None else ():
+                ready = all(before.done for before in step.inputs.values())
+                if ready and _engine(step) not in map(_engine, running):
+                    listener(waiting.pop(step.name), None, True)
+                    running.append(step)
+                    # An interrupted run ends without waiting for its threads.
+                    Thread(target=_run, args=(step, engines, ended), daemon=True).start()
+            if "spark" not in map(_engine, (*waiting.values(), *running)):
+                engines.stop_spark()
+            if not running:
+                raise UserError(f"{next(iter(waiting))}: what it reads is no longer in the lake; run again")
+            step, outcome = ended.get()
+            running.remove(step)
+            if isinstance(outcome, Manifest):
+                listener(step, outcome, True)
+                continue
+            failure = failure or outcome
+            if running or failure is not outcome:
+                others = ", ".join(other.name for other in running)
+                warn([f"{step.name} failed: {outcome}" + (f"; the run ends after {others}" if others else "")])
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if failure is not None:
         raise failure
 

@@ -151,6 +151,12 @@ class Output:
         infos = fs.get_file_info(pafs.FileSelector(f"{base}/{folder}", allow_not_found=True))
         return sorted(info.base_name for info in infos if info.type == pafs.FileType.File)
 
+    def folders(self, *names: str) -> list[str]:
+        """The names of the folders in this folder or a subfolder, sorted."""
+        fs, base = self._place
+        infos = fs.get_file_info(pafs.FileSelector("/".join((base, *names)), allow_not_found=True))
+        return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
+
     def size(self, *names: str) -> int | None:
         """A file's size in bytes; None if there is no such file."""
         fs, base = self._place

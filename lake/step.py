@@ -122,7 +122,7 @@ class Body(Generic[S]):
     """What all steps of one function share.
 
     Raise `version` when you change what the function writes. `check` looks at what a step needs before any engine
-    starts, and raises UserError.
+    starts, and raises UserError. `stop` asks a running step to save what it has and end soon, with a UserError.
     """
 
     work: Callable[..., Outcome]
@@ -131,6 +131,7 @@ class Body(Generic[S]):
     version: int
     cost: Cost = Cost()
     check: Callable[..., None] | None = None
+    stop: Callable[..., None] | None = None
 
 
 class Manifest(Settings):

@@ -22,6 +22,7 @@ from mixing.shards import FOLDER_OF_SHARDS, read_index_in
 from mixing.split import TRAIN, VALIDATION
 from mixing.tokenizer.token_bytes import token_bytes
 from mixing.tokenizer.tokenizer import Tokenizer
+from train.copies import Copies
 from train.history import CHECKPOINTS, PROGRESS, STOP, STOPPED, Row, checkpoints, damage, newest, read_state
 from train.metrics import numbers
 from train.recipe import Recipe
@@ -46,6 +47,9 @@ def pretrain(step: Step[Recipe]) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
     for left in (STOPPED, STOP):
         (folder / left).unlink(missing_ok=True)
+    if recipe.checkpoints.copy_to is not None:
+        # Here and not in a worker, for those wait for each other only so long.
+        Copies(recipe.checkpoints.copy_to, folder, recipe.checkpoints.keep_last).fetch()
     made = Tokenizer.of(step.input("tokenizer").output)
     with _watch(step.name, folder / PROGRESS, recipe.steps):
         fit(partial(_job, step, folder), recipe, folder)
@@ -95,7 +99,12 @@ def check(step: Step[Recipe]) -> None:
         newest(checkpoints(step.output.local(CHECKPOINTS)), partial(damage, contents=False))
 
 
-PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 2, Cost(start=30), check)
+def stop(step: Step[Recipe]) -> None:
+    """Ask for a checkpoint and the end after the step that is running."""
+    step.output.local(STOP).touch()
+
+
+PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 2, Cost(start=30), check, stop)
 
 
 def vocabulary(made: Tokenizer) -> "Vocabulary":

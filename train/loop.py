@@ -18,12 +18,13 @@ import torch.distributed as dist
 
 from lake.files import replace
 from train import checkpoint
+from train.copies import Copies
 from train.cpu import cudaless
 from train.data import Batches, Data, HeldOut, Sample, Shards, Span, TrainingData, Vocabulary, collate
 from train.flops import flops_per_token, mfu
 from train.gpus import gpu_of
 from train.guard import TrainingStopped, not_finite, skipped_too_often, spike
-from train.history import CHECKPOINTS, PROGRESS, History, Row, checkpoints, newest, step_of
+from train.history import CHECKPOINTS, PROGRESS, History, Row, checkpoints, folder_of, newest, step_of
 from train.metrics import Metrics
 from train.model import build, draw_weights, initialise
 from train.optimizer import adamw, distributed, scheduler
@@ -110,6 +111,7 @@ class Worker:
         self.phases: dict[str, float] = {}
         self.unsaved: str | None = None
         self.metrics: Metrics | None = None
+        self.copies: Copies | None = None
 
     def run(self) -> None:
         recipe = self.recipe
@@ -126,6 +128,7 @@ class Worker:
                 if step == recipe.steps:
                     self.validate(step)
                 with self._phase("checkpoint"):
+                    self._copy()
                     self.saver.poll()
                     if step % recipe.checkpoints.every == 0 or step == recipe.steps or stop:
                         self.saver.save(step, self.chunks, self.optimizer, self.scheduler, asdict(self.history))
@@ -135,6 +138,7 @@ class Worker:
         except TrainingStopped:
             # All ranks stop at the same step, so they can complete the save that they began.
             self.saver.finish()
+            self._copy(wait=True)
             raise
         finally:
             if self.metrics is not None:
@@ -144,11 +148,19 @@ class Worker:
             raise TrainingStopped(
                 f"no checkpoint of the last step: {self.unsaved}; a new run goes on from the one before"
             )
+        last = folder_of(self.job.folder, recipe.steps).name
+        if reason := self._copy(wait=True).get(last):
+            raise TrainingStopped(f"{last}: {reason}; a new run copies it")
 
     def start(self, root: Path) -> int:
         """Load the newest checkpoint, the base model or random weights; returns the number of finished steps."""
-        self.saver = Saver(root, self.recipe.checkpoints, self._saved)
+        settings = self.recipe.checkpoints
+        if self.first and settings.copy_to is not None:
+            self.copies = Copies(settings.copy_to, self.job.folder, settings.keep_last)
+        self.saver = Saver(root, settings, self._saved)
         found = self.saver.resume()
+        if self.copies is not None and found.checkpoint is not None:
+            self.copies.send(found.checkpoint.name)
         if found.checkpoint is None and self.recipe.resume_from is not None:
             found = newest(checkpoints(Path(self.recipe.resume_from, CHECKPOINTS)))
             if found.checkpoint is None:
@@ -200,8 +212,17 @@ class Worker:
         self.unsaved = row.pop("reason")
         if self.unsaved is None:
             self.history.saves.append(row)
+            if self.copies is not None:
+                self.copies.send(folder_of(self.job.folder, saved.step).name)
         else:
             self.history.failed_saves.append({"step": saved.step, "reason": self.unsaved})
+
+    def _copy(self, wait: bool = False) -> dict[str, str]:
+        """Go on copying checkpoints to object storage. A copy that fails is told, and training goes on."""
+        failed = self.copies.poll(wait) if self.copies is not None else {}
+        for name, reason in failed.items():
+            self.history.failed_saves.append({"step": step_of(name), "reason": reason})
+        return failed
 
     def step(self, step: int) -> bool:
         """Do a step of training and write its row; steps count from 0. Returns whether some rank was asked to stop."""

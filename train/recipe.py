@@ -133,13 +133,16 @@ class Guard(Settings):
 class Checkpoints(Settings):
     """Write a checkpoint every `every` steps and after the last. Keep the last `keep_last` and one every `keep_every`.
 
-    `background` goes on with training while the files are written. None of the keys changes the result.
+    `background` goes on with training while the files are written. `copy_to` is a folder, such as s3://bucket/copies,
+    that gets a copy of the last `keep_last`; training goes on from there if its disk is lost. None of the keys changes
+    the result.
     """
 
     every: PositiveInt = 50
     keep_last: int = Field(default=2, ge=2)
     keep_every: PositiveInt | None = None
     background: bool = True
+    copy_to: str | None = Field(default=None, pattern=r"^(/|[a-z0-9]+://)")
 
 
 class Recipe(Settings):

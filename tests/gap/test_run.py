@@ -1,5 +1,8 @@
 """Steps of different engines overlap, steps of one do not, and a failure loses nothing of what runs beside it."""
 
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Barrier, Event
@@ -25,9 +28,10 @@ class Room:
         self.steps: dict[str, Step[Any]] = {}
         self.lines: list[tuple[str, bool]] = []
 
-    def add(self, name: str, engine: str, work: Work, *inputs: str) -> None:
+    def add(self, name: str, engine: str, work: Work, *inputs: str, stop: Callable[..., None] | None = None) -> None:
         read = {role: self.steps[role] for role in inputs}
-        self.steps[name] = Step(name, Body(work, Kind.READER, engine, 1), Settings(), str(self.lake), read)
+        body = Body[Settings](work, Kind.READER, engine, 1, stop=stop)
+        self.steps[name] = Step(name, body, Settings(), str(self.lake), read)
 
     def run(self) -> None:
         config = load(str(ROOT / DEMO), [f"lake={self.lake}", f"data={ROOT}/samples", "crawl=null"], Config)
@@ -100,3 +104,41 @@ def test_what_is_no_longer_in_the_lake_ends_the_run(room: Room) -> None:
     room.add("c", "one", lambda _: Outcome(), "a", "b")
     with pytest.raises(UserError, match="c: what it reads is no longer in the lake; run again"):
         room.run()
+
+
+def test_sigterm_lets_a_step_save_what_it_has_and_starts_no_other(room: Room, capsys: pytest.CaptureFixture) -> None:
+    asked = Event()
+
+    def work(_: Step[Any]) -> Outcome:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked.wait(20)
+        raise UserError("stopped as asked after step 3")
+
+    room.add("train", "one", work, stop=lambda step: asked.set())
+    room.add("export", "one", lambda _: Outcome(), "train")
+    with pytest.raises(SystemExit) as ended:
+        room.run()
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert room.lines == [("train", False)]
+    assert capsys.readouterr().err.splitlines() == [
+        "gap: SIGTERM: train saves what it has and ends",
+        "gap: train failed: stopped as asked after step 3",
+    ]
+
+
+@pytest.mark.parametrize("stop", [None, lambda step: None], ids=["cannot save", "asked twice"])
+def test_sigterm_ends_a_run_that_waits_for_nothing(room: Room, stop: Callable[..., None] | None) -> None:
+    over = Event()
+
+    def work(_: Step[Any]) -> Outcome:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.5)
+        over.wait(20)
+        return Outcome()
+
+    room.add("train", "one", work, stop=stop)
+    with pytest.raises(SystemExit):
+        room.run()
+    assert not over.is_set()
+    over.set()
