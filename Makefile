@@ -9,7 +9,7 @@ SPACE_GB ?= 8
 CONFIG ?= configs/demo.yaml
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env demo test fast lint bench clean
+.PHONY: help env demo test fast lint soak bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s%s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+soak: $(READY) ## kill training at random moments and fill its disk: a quarter of an hour
+	$(BIN)/python -m pytest tests/soak
 
 bench: $(READY) ## print the figures of the benchmarks
 	$(BIN)/python -m benchmarks.stages
