@@ -1,0 +1,59 @@
+"""What is saved of an evaluation. Scores are computed from this alone, here or anywhere (eval/score.py).
+
+Needs Python and pyarrow, nothing else.
+"""
+
+import pyarrow as pa
+
+ASKED = "asked.json"
+"""By the name of a score, in the order of the report: {benchmark, title, hub, kind, protocol, mode, shots, seeds, chat,
+rotate, branches, temperature, max_tokens, extract: [names of filters]}; beside them `model`, `task`, `protocol` and
+`questions` (fingerprints) and `versions`."""
+
+_TOKENS = pa.list_(pa.int32())
+
+ANSWERS = pa.schema(
+    [
+        # The question, and which round of asking this is.
+        pa.field("score", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("group", pa.string(), nullable=False),
+        pa.field("cluster", pa.string(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("rotation", pa.int32(), nullable=False),
+        # As it was asked.
+        pa.field("question", pa.string(), nullable=False),
+        pa.field("options", pa.map_(pa.string(), pa.string()), nullable=False),
+        pa.field("gold", pa.string(), nullable=False),
+        pa.field("prompt", pa.string(), nullable=False),
+        pa.field("prompt_tokens", _TOKENS, nullable=False),
+        pa.field("shots", pa.list_(pa.string()), nullable=False),
+        pa.field("shots_cut", pa.int32(), nullable=False),
+        pa.field("context_cut", pa.bool_(), nullable=False),
+        # What came back: log-probabilities of each token of each continuation, and what the model wrote.
+        pa.field(
+            "continuations",
+            pa.list_(
+                pa.struct(
+                    [
+                        pa.field("label", pa.string()),
+                        pa.field("text", pa.string()),
+                        pa.field("tokens", _TOKENS),
+                        pa.field("logprobs", pa.list_(pa.float64())),
+                    ]
+                )
+            ),
+            nullable=False,
+        ),
+        pa.field(
+            "outputs",
+            pa.list_(pa.struct([pa.field("text", pa.string()), pa.field("tokens", _TOKENS), pa.field("end", pa.string())])),
+            nullable=False,
+        ),
+        # Why there is no answer: the engine's error.
+        pa.field("error", pa.string()),
+        pa.field("dtype", pa.string(), nullable=False),
+    ]
+)
+"""A question as it was asked, a row for each score, question, seed and rotation. `group` is its subject or category,
+`cluster` what it shares with others (an abstract), or its own id. `continuations` are in the order of the options."""
