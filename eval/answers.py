@@ -5,6 +5,10 @@ Needs Python and pyarrow, nothing else.
 
 import pyarrow as pa
 
+QUOTED, SCORES, DIGESTS = "quoted.json", "scores.json", "digests.json"
+"""Ids of the questions that documents quote, by benchmark; the scores; SHA-256 of the files that these follow from, by
+path, written last."""
+
 ASKED = "asked.json"
 """By the name of a score, in the order of the report: {benchmark, title, hub, kind, protocol, mode, shots, seeds, chat,
 rotate, branches, temperature, max_tokens, extract: [names of filters]}; beside them `model`, `task`, `protocol` and

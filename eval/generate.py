@@ -1,8 +1,11 @@
-"""How vLLM answers: the log-probability of each answer label as the continuation of a prompt."""
+"""How vLLM answers: it rates continuations of a prompt, or writes one."""
 
+import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from eval.prompts import Encode
@@ -25,16 +28,66 @@ ENVIRONMENT = {
 }
 """vLLM reads these variables when it is imported."""
 
+LOGITS_AT_ONCE = 2**28
+"""1 GiB of them."""
+
 CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """On a CPU vLLM has attention for heads of these sizes only."""
 
 
 @dataclass(frozen=True, slots=True)
-class Continuation:
-    """`logprobs` has the natural logarithm of each label's probability, `output` the most likely next token."""
+class Writing:
+    """How the model writes: one output for each seed, greedy at temperature 0, up to one of the texts in `stop`."""
 
-    logprobs: dict[str, float]
-    output: str
+    max_tokens: int
+    temperature: float = 0.0
+    seeds: tuple[int, ...] = (0,)
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an engine is asked of one question: to rate continuations of a prompt, or to write one.
+
+    `shared` says that other prompts begin alike, as those with the same shots do.
+    """
+
+    prompt: Tokens
+    continuations: tuple[Tokens, ...] = ()
+    writing: Writing | None = None
+    shared: bool = False
+
+    @property
+    def by_label(self) -> bool:
+        """Whether the continuations are labels, which take one request for all that begin alike.
+
+        Longer ones take a request each, in which the engine rates the tokens of its prompt.
+        """
+        return len(branches(self.continuations)) <= len(self.continuations)
+
+    @property
+    def sequences(self) -> int:
+        """The prompts that an engine gets."""
+        rated = branches(self.continuations) if self.by_label else self.continuations
+        return len(rated) + (len(self.writing.seeds) if self.writing else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a model wrote. `end` says why it ended: stop or length."""
+
+    text: str
+    tokens: list[int]
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The natural log-probability of each token of each continuation, and what the model wrote; or an error."""
+
+    logprobs: list[list[float]] = field(default_factory=list)
+    outputs: list[Written] = field(default_factory=list)
+    error: str | None = None
 
 
 def label_tokens(encode: Encode, stem: str, labels: Sequence[str]) -> dict[str, Tokens]:
@@ -61,24 +114,16 @@ def label_tokens(encode: Encode, stem: str, labels: Sequence[str]) -> dict[str, 
     return tokens_of
 
 
-def branches(labels: Mapping[str, Tokens]) -> dict[Tokens, list[int]]:
-    """The tokens to score after each beginning of a label: first those after (), the bare prompt.
+def branches(continuations: Iterable[Tokens]) -> dict[Tokens, list[int]]:
+    """The tokens to rate after each beginning of a continuation: first those after (), the bare prompt.
 
     Each entry is one request. Labels of one token, which most tokenizers give, need one request per question.
     """
     nodes: dict[Tokens, set[int]] = {}
-    for tokens in labels.values():
+    for tokens in continuations:
         for place, token in enumerate(tokens):
             nodes.setdefault(tokens[:place], set()).add(token)
     return {beginning: sorted(following) for beginning, following in sorted(nodes.items())}
-
-
-def label_logprobs(labels: Mapping[str, Tokens], logprobs: Mapping[Tokens, Mapping[int, float]]) -> dict[str, float]:
-    """The log-probability of each label: the sum over its tokens, each given those before it."""
-    return {
-        label: sum(logprobs[tokens[:place]][token] for place, token in enumerate(tokens))
-        for label, tokens in labels.items()
-    }
 
 
 def choose_dtype(dtype: str) -> str:
@@ -104,9 +149,13 @@ def check_heads(config: Mapping[str, Any]) -> None:
 
 
 class Engine:
-    """A model in vLLM. `model` is a Hugging Face folder, `max_length` the most tokens of a prompt with a label."""
+    """A model in vLLM. `model` is a Hugging Face folder, `max_length` the most tokens of a prompt with its answer.
 
-    def __init__(self, model: str, dtype: str, max_length: int) -> None:
+    The beginning that prompts with shots share is computed once. A cached beginning rounds differently, so the cache is
+    emptied before each call, and prompts without shots do not read it: a reply depends on no earlier requests.
+    """
+
+    def __init__(self, model: str, dtype: str, max_length: int, tensor: int = 1) -> None:
         os.environ.update(ENVIRONMENT)
         from vllm import LLM
 
@@ -115,9 +164,10 @@ class Engine:
             model=model,
             dtype=self.dtype,
             max_model_len=max_length,
+            max_num_batched_tokens=_batched_tokens(model, max_length),
+            tensor_parallel_size=tensor,
             enforce_eager=True,
-            # A cached beginning rounds differently, and a score must not depend on earlier requests.
-            enable_prefix_caching=False,
+            enable_prefix_caching=True,
             seed=0,
             disable_log_stats=True,
         )
@@ -126,23 +176,78 @@ class Engine:
         """The dtype chosen. The answer comes once the model is loaded."""
         return self.dtype
 
-    def ask(self, prompts: Sequence[tuple[Sequence[int], Mapping[str, Tokens]]]) -> list[Continuation]:
-        """How the model continues each prompt, which is its token ids and its labels. The order stays."""
-        from vllm import SamplingParams
+    def ask(self, requests: Sequence[Request]) -> list[Reply]:
+        """The replies, in order. A request that the engine refuses gets an error, and the others their replies."""
+        self._llm.reset_prefix_cache()
+        try:
+            return self._ask(requests)
+        except ValueError as error:
+            if len(requests) == 1:
+                return [Reply(error=str(error))]
+            return [reply for request in requests for reply in self.ask([request])]
 
-        requests: list[dict[str, Any]] = []
-        params: list[Any] = []
-        for tokens, labels in prompts:
-            for beginning, following in branches(labels).items():
-                requests.append({"prompt_token_ids": [*tokens, *beginning]})
-                params.append(SamplingParams(temperature=0.0, max_tokens=1, logprob_token_ids=following))
-        answers = iter(self._llm.generate(requests, params, use_tqdm=False))
-        continuations: list[Continuation] = []
-        for _, labels in prompts:
-            outputs = [(beginning, next(answers).outputs[0]) for beginning in branches(labels)]
-            logprobs = {
-                beginning: {token: entry.logprob for token, entry in output.logprobs[0].items()}
-                for beginning, output in outputs
-            }
-            continuations.append(Continuation(label_logprobs(labels, logprobs), outputs[0][1].text))
-        return continuations
+    def _ask(self, requests: Sequence[Request]) -> list[Reply]:
+        prompts = [pair for request in requests for pair in _prompts(request)]
+        outputs = self._llm.generate(
+            [{"prompt_token_ids": list(tokens)} for tokens, _ in prompts],
+            [params for _, params in prompts],
+            use_tqdm=False,
+        )
+        answers = iter(outputs)
+        return [_reply(request, answers) for request in requests]
+
+
+def _batched_tokens(model: str, max_length: int) -> int:
+    """The most tokens of a step. The engine holds a float32 for each of them and each id when it rates prompts."""
+    vocabulary = json.loads(Path(model, "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    return max(256, min(8192, max(max_length, 2048), LOGITS_AT_ONCE // vocabulary))
+
+
+def _prompts(request: Request) -> Iterator[tuple[Tokens, Any]]:
+    """The prompts of a request and their sampling parameters."""
+    from vllm import SamplingParams
+
+    one = partial(SamplingParams, temperature=0.0, max_tokens=1, skip_reading_prefix_cache=not request.shared)
+    if request.continuations and request.by_label:
+        for beginning, following in branches(request.continuations).items():
+            yield request.prompt + beginning, one(logprob_token_ids=following)
+    elif request.continuations:
+        for tokens in request.continuations:
+            yield request.prompt + tokens, one(prompt_logprobs=0, skip_reading_prefix_cache=True)
+    if request.writing is not None:
+        how = request.writing
+        for seed in how.seeds:
+            yield (
+                request.prompt,
+                SamplingParams(
+                    temperature=how.temperature,
+                    max_tokens=how.max_tokens,
+                    seed=seed,
+                    stop=list(how.stop),
+                    skip_reading_prefix_cache=not (request.shared or len(how.seeds) > 1),
+                ),
+            )
+
+
+def _reply(request: Request, answers: Iterator[Any]) -> Reply:
+    """Read the reply from the outputs of the prompts of a request."""
+    logprobs: list[list[float]] = []
+    outputs: list[Written] = []
+    if request.continuations and request.by_label:
+        after = {beginning: next(answers).outputs[0] for beginning in branches(request.continuations)}
+        for tokens in request.continuations:
+            rated = [(after[tokens[:place]].logprobs[0], token) for place, token in enumerate(tokens)]
+            logprobs.append([entries[token].logprob for entries, token in rated])
+        # The token that the model would write next, whatever the labels.
+        outputs.append(_written(after[()]))
+    elif request.continuations:
+        for tokens in request.continuations:
+            entries = next(answers).prompt_logprobs[len(request.prompt) :]
+            logprobs.append([entry[token].logprob for entry, token in zip(entries, tokens, strict=True)])
+    for _ in request.writing.seeds if request.writing else ():
+        outputs.append(_written(next(answers).outputs[0]))
+    return Reply(logprobs, outputs)
+
+
+def _written(output: Any) -> Written:
+    return Written(output.text, list(output.token_ids), str(output.finish_reason))

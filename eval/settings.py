@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from eval.protocol import protocol_file
 from eval.task import task_file
@@ -95,14 +95,16 @@ class EvaluateSettings(Settings):
         max_length: The most tokens of a prompt with its answer. The default is the limit of the model's config.
         replicas: Engines side by side. The default is one for each group of `tensor` GPUs of the cluster, else one.
         tensor: GPUs that share the matrices of one engine.
+        timeout: The most seconds that an engine may take for some questions before it is replaced.
         checkpoints: Ask every kept checkpoint of a training, not only the last.
     """
 
     benchmarks: tuple[BenchmarkSettings, ...] = Field(min_length=1)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     max_length: int | None = Field(default=None, ge=16)
-    replicas: PositiveInt | None = None
+    replicas: PositiveInt | None = Field(default=None, exclude=True)
     tensor: PositiveInt = 1
+    timeout: PositiveFloat = Field(default=3600, exclude=True)
     checkpoints: bool = False
 
     @field_validator("benchmarks")
