@@ -10,9 +10,10 @@ QUOTED, SCORES, DIGESTS = "quoted.json", "scores.json", "digests.json"
 path, written last."""
 
 ASKED = "asked.json"
-"""By the name of a score, in the order of the report: {benchmark, title, hub, kind, protocol, mode, shots, seeds, chat,
-rotate, branches, temperature, max_tokens, extract: [names of filters]}; beside them `model`, `task`, `protocol` and
-`questions` (fingerprints) and `versions`."""
+"""{model, versions, scores: [an entry for each score, in the order of the report]}, where `model` is a fingerprint. An
+entry has the score's name as `score`, benchmark, title, hub, kind, protocol, mode, shots, seeds, chat, rotate,
+branches, temperature, max_tokens, extract (names of filters), and as `fingerprints` those of task, protocol and
+questions. For a checkpoint there are also `training`, which names the run, and the `tokens` that it had seen."""
 
 _TOKENS = pa.list_(pa.int32())
 
@@ -51,7 +52,9 @@ ANSWERS = pa.schema(
         ),
         pa.field(
             "outputs",
-            pa.list_(pa.struct([pa.field("text", pa.string()), pa.field("tokens", _TOKENS), pa.field("end", pa.string())])),
+            pa.list_(
+                pa.struct([pa.field("text", pa.string()), pa.field("tokens", _TOKENS), pa.field("end", pa.string())])
+            ),
             nullable=False,
         ),
         # Why there is no answer: the engine's error.
