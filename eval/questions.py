@@ -8,71 +8,18 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
-from pydantic import Field, field_validator
 
+from eval.settings import BenchmarkSettings, EvaluateSettings
 from eval.task import Task, load_task, task_file
-from lake import bundled
-from lake.config import Settings
 from lake.decision import EVIDENCE_CHARS, Drop, Reason
 from lake.error import UserError
 from lake.lines import GZIP_FAULTS
 
 MOST_OPTIONS = 26
 LONGEST_LABEL = 16
-
-
-class BenchmarkSettings(Settings):
-    """A benchmark to ask.
-
-    Attributes:
-        task: The name of a file in eval/tasks, or the path of a YAML file.
-        limit: Ask only this many questions, those whose ids have the smallest hashes. A larger limit adds questions to
-            this random sample and removes none. Decontamination searches for all.
-        files: Paths below the data folder that replace the task's own. Each must exist.
-    """
-
-    task: str
-    limit: int | None = Field(default=None, ge=1)
-    files: tuple[str, ...] = ()
-
-    @field_validator("task")
-    @classmethod
-    def _known(cls, task: str) -> str:
-        try:
-            task_file(task)
-        except UserError as error:
-            raise ValueError(str(error)) from None
-        return task
-
-    @property
-    def name(self) -> str:
-        """The benchmark's name in tables and reports."""
-        return bundled.tag(self.task)
-
-
-class EvaluateSettings(Settings):
-    """The benchmarks for a model, zero-shot.
-
-    Attributes:
-        benchmarks: In the order of the report.
-        dtype: The type of weights and arithmetic. `auto` is bfloat16 on a GPU or a CPU with AVX-512, else float32.
-        max_length: The most tokens of a prompt with its answer. The default is the limit of the model's config.
-    """
-
-    benchmarks: tuple[BenchmarkSettings, ...] = Field(min_length=1)
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    max_length: int | None = Field(default=None, ge=16)
-
-    @field_validator("benchmarks")
-    @classmethod
-    def _once(cls, benchmarks: tuple[BenchmarkSettings, ...]) -> tuple[BenchmarkSettings, ...]:
-        names = [benchmark.name for benchmark in benchmarks]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"{twice} is named twice")
-        return benchmarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +29,16 @@ class Question:
     With `drop` the record was malformed, and the other fields are empty.
     """
 
+    task: Task
     benchmark: str
     id: str
     text: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     answer: str = ""
     context: str = ""
+    explanation: str = ""
+    group: str = ""
+    cluster: str = ""
     drop: Drop | None = None
 
 
@@ -156,7 +107,9 @@ def _load(benchmark: BenchmarkSettings, data: str) -> Iterator[Question]:
 
 
 def _malformed(benchmark: str, native: str, evidence: str) -> Question:
-    return Question(benchmark, native, drop=Drop(Reason.MALFORMED_QUESTION, evidence[:EVIDENCE_CHARS]))
+    return Question(
+        load_task("sample-qa"), benchmark, native, drop=Drop(Reason.MALFORMED_QUESTION, evidence[:EVIDENCE_CHARS])
+    )
 
 
 def _question(
@@ -169,7 +122,7 @@ def _question(
     if answer not in options:
         raise MalformedError(f"the answer {value!r:.40} is none of {', '.join(options)}")
     question = _text(record, task.fields.question)
-    return Question(benchmark, native, question, options, answer, _context(record, task))
+    return Question(task, benchmark, native, question, options, answer, _context(record, task))
 
 
 def _options(record: dict[str, Any], task: Task) -> dict[str, str]:

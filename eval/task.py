@@ -1,15 +1,16 @@
 """Benchmarks as data. A YAML file says where the questions are, how to read them and how to ask them."""
 
-import string
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from eval.wording import Wording
 from lake import bundled
 from lake.config import Settings
 
 TASKS = Path(__file__).parent / "tasks"
+Kind = Literal["choice", "number", "text", "entities"]
 
 
 class Fields(Settings):
@@ -40,7 +41,8 @@ class Task(Settings):
             of labels that are themselves the options.
         answers: Value of the answer field → label. Without it the field holds the label.
         truth: A JSON file of id → answer. Only its ids are asked.
-        prompt: A template with {question}, {context} and {options}. The model continues it with a blank and a label.
+        kind: What an answer is.
+        prompts: By protocol, or by protocol and mode, a template that replaces its own.
     """
 
     title: str
@@ -53,20 +55,11 @@ class Task(Settings):
     options: str | dict[str, str] | tuple[str, ...]
     answers: dict[str, str] = Field(default_factory=dict)
     truth: str | None = None
-    prompt: str
+    kind: Kind = "choice"
+    prompts: dict[str, Wording] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        parsed = string.Formatter().parse(self.prompt)
-        named = {f"{name}{spec}{how or ''}" for _, name, spec, how in parsed if name is not None}
-        if "question" not in named or named - {"question", "context", "options"}:
-            raise ValueError("prompt: it needs {question} and takes {context} and {options}, nothing else in braces")
-        if "{" in self.prompt.rstrip().rpartition("\n")[2]:
-            raise ValueError("prompt: its last line leads to the answer, such as Answer:, and has nothing in braces")
-        if ("context" in named) != (self.fields.context is not None):
-            raise ValueError("prompt: {context} and fields.context go together")
-        if ("options" in named) == isinstance(self.options, tuple):
-            raise ValueError("prompt: it needs {options}, unless the labels are themselves the options")
         if (self.fields.answer is None) == (self.truth is None):
             raise ValueError("fields.answer, truth: set one of the two")
         if self.truth is not None and self.format != "json" and self.fields.id is None:
