@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from eval.wording import Wording
 from lake import bundled
 from lake.config import EXTENDS, Settings, laid_over, load, parse_yaml
 
@@ -107,7 +108,7 @@ class Task(Settings):
         license: The licence of the questions.
         kind: What an answer is.
         context: Whether the context is shown. Without it the model answers from memory.
-        prompts: By protocol, a template that replaces its own.
+        prompts: By protocol, or by protocol and mode, a template that replaces its own.
         forms: The ways in which it is published. The files of the first that has any are read.
     """
 
@@ -116,7 +117,7 @@ class Task(Settings):
     license: str
     kind: Kind = "choice"
     context: bool = True
-    prompts: dict[str, str] = Field(default_factory=dict)
+    prompts: dict[str, Wording] = Field(default_factory=dict)
     forms: tuple[Form, ...] = Field(min_length=1)
 
     @model_validator(mode="before")
