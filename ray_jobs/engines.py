@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,13 +58,13 @@ class EngineError(Exception):
 
 @dataclass
 class Engines:
-    """Asks engines for the replies to parts of requests. `dtype` is known after the first part.
+    """Asks engines for the replies to parts of requests. `start` starts one; `dtype` is known after the first part.
 
     A part goes to an engine whole, so its replies do not depend on how many engines there are. `timeout` is the most
     seconds that an engine may take for one.
     """
 
-    model: Model
+    start: Callable[[], Any]
     replicas: int
     timeout: float
     dtype: str = ""
@@ -80,7 +80,7 @@ class Engines:
         waiting = deque(_Batch(index, 0, requests) for index, requests in parts.items())
         known: dict[int, dict[int, Reply]] = {index: {} for index in parts}
         try:
-            self._idle = [self.model.start() for _ in range(min(self.replicas, len(waiting)))]
+            self._idle = [self.start() for _ in range(min(self.replicas, len(waiting)))]
             self._await(self._idle)
             while waiting or self._busy:
                 while waiting and self._idle:
@@ -119,7 +119,7 @@ class Engines:
                     replies = ray.get(reference, timeout=0)
                 except (ray.exceptions.RayError, TimeoutError) as error:
                     ray.kill(actor)
-                    actor = self.model.start()
+                    actor = self.start()
                     self._await([actor])
                     replies = _given_up(batch, error)
                 self._idle.append(actor)

@@ -57,7 +57,7 @@ def evaluate(step: Step[EvaluateSettings], data: str) -> Outcome:
     output.write_json(_asked(step, data), ASKED)
     engine = Model(folder, settings.dtype, length, settings.tensor)
     replicas = settings.replicas or max(1, gpus() // settings.tensor)
-    _ask(step, asked, Engines(engine, replicas, settings.timeout))
+    _ask(step, asked, Engines(engine.start, replicas, settings.timeout))
     files = [ASKED, QUOTED, *(f"answers/{name}" for name in output.parts("answers"))]
     output.write_json({name: hashlib.sha256(output.read_bytes(name)).hexdigest() for name in files}, DIGESTS)
     figures = scores(output)

@@ -2,28 +2,33 @@
 
 import json
 import math
+import os
 import shutil
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+import ray
 
 from benchmarks.steps import stand_in
 from dedup.decontaminate import HIT
-from eval.generate import label_tokens
-from eval.questions import EvaluateSettings
-from eval.score import wilson
+from eval.answers import ANSWERS, DIGESTS
+from eval.generate import Reply, Request
+from eval.settings import EvaluateSettings
+from eval.statistics import wilson
+from eval.verdict import likeliest, sums
 from lake.error import UserError
 from lake.step import Manifest, Step
 from mixing.tokenizer.build import TokenizerSettings, train
 from mixing.tokenizer.tokenizer import Tokenizer
-from ray_jobs.evaluate import ANSWER, EVALUATE, PART
+from ray_jobs.engines import Engines, Model
+from ray_jobs.evaluate import EVALUATE
 from tests.jobs.outputs import has_decisions, rows
 from tests.jobs.processes import ray_workers
 
@@ -43,11 +48,20 @@ title: Generated
 hub: none
 license: Apache-2.0
 files: [generated.jsonl]
-format: jsonl
 fields: {id: id, question: q, context: c, answer: a}
 options: ["yes", "no", "perhaps"]
-prompt: "Abstract: {context}\\n\\nQuestion: {question}\\nAnswer:"
 """
+WAYS = [
+    {"task": "sample-qa"},
+    {"task": "generated"},
+    {"task": "sample-qa", "mode": "cloze", "shots": 2, "seeds": [1, 2]},
+    {"task": "sample-qa", "shots": 1, "seeds": [1], "rotate": True, "limit": 9},
+    {"task": "sample-qa", "mode": "vote", "branches": 2, "max_tokens": 8, "seeds": [3], "limit": 9},
+    {"task": "sample-qa", "mode": "answer", "max_tokens": 8, "chat": True, "limit": 9},
+]
+"""Every way in which an engine is asked."""
+
+LETTERS = "sample-qa strict letters 0-shot"
 
 
 def export_step(root: Path) -> Step[Any]:
@@ -111,7 +125,8 @@ class Room:
 
     def __init__(self, root: Path) -> None:
         data = data_folder(root)
-        tasks = {"benchmarks": [{"task": "sample-qa"}, {"task": str(data / "generated.yaml")}], "dtype": "float32"}
+        ways = [way | {"task": str(data / "generated.yaml")} if way["task"] == "generated" else way for way in WAYS]
+        tasks = {"benchmarks": ways, "dtype": "float32"}
         inputs = {"model": export_step(root), "hits": decontaminate_step(root)}
         settings = EvaluateSettings.model_validate(tasks)
         self.step = Step("evaluate", EVALUATE, settings, str(root), inputs, extra={"data": str(data)})
@@ -140,59 +155,61 @@ def live_engines() -> int:
 def test_every_question_is_accounted_for(room: Room) -> None:
     manifest = room.step.manifest()
     assert manifest.unit == "questions"
-    sample, generated = manifest.accounts["sample-qa"], manifest.accounts["generated"]
+    sample, generated = manifest.accounts[LETTERS], manifest.accounts["generated strict letters 0-shot"]
     assert (sample.entered, sample.kept) == (42, 40)
     assert sample.dropped == {"malformed_question": 1, "prompt_too_long": 1}
     assert (generated.entered, generated.kept) == (GENERATED, GENERATED)
     assert has_decisions(room.step)
     decisions = rows(room.step, "decisions")
-    assert [row["id"] for row in decisions if row["source"] == "generated"] == [f"g-{n}" for n in range(GENERATED)]
-    dropped = {row["id"]: row for row in decisions if not row["keep"]}
+    dropped = {row["id"]: row for row in decisions if row["source"] == LETTERS and not row["keep"]}
     assert {id_: row["reason"] for id_, row in dropped.items()} == {
         "qa-041": "malformed_question",
         "qa-042": "prompt_too_long",
     }
-    assert "is none of A, B, C" in dropped["qa-041"]["evidence"]
     assert dropped["qa-042"]["score"] > LENGTH
     assert {row["step"] for row in decisions} == {"evaluate"}
     kept = [(row["source"], row["id"]) for row in decisions if row["keep"]]
-    assert [(row["benchmark"], row["id"]) for row in rows(room.step, "answers")] == kept
+    assert list(dict.fromkeys((row["score"], row["id"]) for row in rows(room.step, "answers"))) == kept
 
 
-def test_answers_hold_the_prompt_and_the_output(room: Room) -> None:
+def test_answers_hold_the_prompt_and_what_came_back(room: Room) -> None:
     tokenizer = Tokenizer.load(room.model)
     answers = rows(room.step, "answers")
     first = room.step.output.read_part("answers", room.step.output.parts("answers")[0])
-    assert first.select(ANSWER.names).schema == ANSWER
+    assert first.select(ANSWERS.names).schema == ANSWERS
     for row in answers:
-        logprobs, options = dict(row["logprobs"]), dict(row["options"])
-        assert logprobs.keys() == options.keys()
-        assert all(-200 < value < 0 for value in logprobs.values())
-        assert row["prediction"] == max(logprobs, key=logprobs.__getitem__)
-        assert row["correct"] == (row["prediction"] == row["answer"])
-        assert row["prompt"].endswith("\nAnswer:")
-        assert len(tokenizer.encode([row["prompt"]])[0]) == row["prompt_tokens"] < LENGTH
         assert row["dtype"] == "float32"
-    cut = {row["id"] for row in answers if row["cut"]}
+        assert row["error"] is None
+        assert len(row["prompt_tokens"]) < LENGTH
+        if not row["score"].endswith("chat"):
+            assert tokenizer.encode([row["prompt"]])[0].tolist() == row["prompt_tokens"]
+        options = dict(row["options"])
+        if row["continuations"]:
+            assert [rated["label"] for rated in row["continuations"]] == list(options)
+        if "vote" in row["score"]:
+            assert len(row["outputs"]) == 2
+    cut = {row["id"] for row in answers if row["context_cut"]}
     assert cut == {f"g-{n}" for n in range(GENERATED) if n % LONG == 3}
+    rotated = [row for row in answers if row["score"].endswith("rotated")]
+    assert Counter(row["rotation"] for row in rotated) == dict.fromkeys(range(4), 8)
+    cloze = [row for row in answers if "cloze" in row["score"]]
+    assert {row["seed"] for row in cloze} == {1, 2}
+    assert all(len(row["shots"]) == 2 and row["id"] not in row["shots"] for row in cloze if not row["shots_cut"])
 
 
 def test_scores_are_those_of_the_answers(room: Room) -> None:
     figures = room.step.manifest().figures
-    sample, generated = figures["benchmarks"]
+    sample, generated = figures["benchmarks"][:2]
     assert (sample["benchmark"], sample["title"]) == ("sample-qa", "Sample QA")
     assert (sample["questions"], sample["clean_questions"]) == (40, 39)
     assert (generated["questions"], generated["clean_questions"], generated["majority"]) == (GENERATED, GENERATED, 0.5)
-    assert generated["cut"] == len(range(3, GENERATED, LONG))
+    assert generated["context_cut"] == len(range(3, GENERATED, LONG))
     for row in (sample, generated):
-        right = sum(
-            answer["correct"] for answer in rows(room.step, "answers") if answer["benchmark"] == row["benchmark"]
-        )
-        assert row["correct"] == right
+        asked = [answer for answer in rows(room.step, "answers") if answer["score"] == row["score"]]
+        right = sum(likeliest(sums(answer)) == answer["gold"] for answer in asked)
         assert row["accuracy"] == right / row["questions"]
         assert (row["low"], row["high"]) == wilson(right, row["questions"])
     assert figures["max_length"] == LENGTH
-    assert figures["dtypes"] == ["float32"]
     assert len(sample["predicted"]) > 1, "a model that always says the same would prove nothing below"
 
 
@@ -200,39 +217,39 @@ def test_vllm_and_transformers_agree(room: Room) -> None:
     import torch
     import transformers
 
-    folder = room.model
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(room.model, dtype=torch.float32).eval()
 
     @cache
     def following(tokens: tuple[int, ...]) -> Any:
         with torch.inference_mode():
             return torch.log_softmax(model(torch.tensor([tokens])).logits[0, -1], dim=-1)
 
-    def encode(text: str) -> list[int]:
-        return tokenizer(text)["input_ids"]
-
-    same: Counter[bool] = Counter()
-    several = 0
+    seen: Counter[str] = Counter()
+    several = same = 0
     for row in rows(room.step, "answers"):
-        prompt, logprobs = tuple(encode(row["prompt"])), dict(row["logprobs"])
-        labels = label_tokens(encode, "Answer:", list(logprobs))
-        several += any(len(tokens) > 1 for tokens in labels.values())
-        expected = {
-            label: math.fsum(float(following(prompt + tokens[:at])[token]) for at, token in enumerate(tokens))
-            for label, tokens in labels.items()
-        }
-        assert logprobs == pytest.approx(expected, abs=1e-3)
-        same[max(expected, key=expected.__getitem__) == row["prediction"]] += 1
-        assert row["output"] in (tokenizer.decode([int(following(prompt).argmax())]), "", "\ufffd")
-    assert same.total() >= 100
-    assert same[True] >= 0.99 * same.total()
-    assert several >= 100, "labels of several tokens are asked in branches"
+        prompt, expected = tuple(row["prompt_tokens"]), {}
+        for rated in row["continuations"]:
+            tokens = tuple(rated["tokens"])
+            several += len(tokens) > 1
+            logprobs = [float(following(prompt + tokens[:at])[token]) for at, token in enumerate(tokens)]
+            assert rated["logprobs"] == pytest.approx(logprobs, abs=1e-3)
+            expected[rated["label"]] = math.fsum(logprobs)
+        if expected:
+            seen[row["score"]] += 1
+            same += likeliest(expected) == likeliest(sums(row))
+        if " answer " in row["score"]:
+            (output,) = row["outputs"]
+            for at, token in enumerate(output["tokens"]):
+                assert int(following((*prompt, *output["tokens"][:at])).argmax()) == token
+    assert len(seen) == 4
+    assert same >= 0.99 * seen.total()
+    assert several >= 100, "labels and options of several tokens are rated"
 
 
 def test_only_what_is_missing_is_asked_again(room: Room) -> None:
     before, manifest = room.bytes(), room.step.manifest()
-    assert len(before) == math.ceil((40 + GENERATED) / PART) > 1
+    assert len(before) > 2
+    digests = room.step.output.read_json(DIGESTS)
     weights = room.model / "model.safetensors"
     away = weights.rename(weights.with_suffix(".away"))
     try:
@@ -253,6 +270,7 @@ def test_only_what_is_missing_is_asked_again(room: Room) -> None:
     assert running.result().figures == manifest.figures
     assert seen == 1
     assert room.bytes() == before
+    assert room.step.output.read_json(DIGESTS) == digests
     assert kept.stat().st_mtime_ns == written
 
 
@@ -273,3 +291,46 @@ def test_a_model_without_its_config_is_an_error(room: Room, tmp_path: Path) -> N
     inputs = {**room.step.inputs, "model": stand_in("export", tmp_path)}
     with pytest.raises(UserError, match=r"config\.json: not there; .*run export again"):
         replace(room.step, lake=str(tmp_path), inputs=inputs).run()
+
+
+def test_a_prompt_that_the_engine_refuses_is_an_error_and_the_others_have_replies(room: Room) -> None:
+    good, too_long = Request((5, 6, 7), ((8,), (9,))), Request((5,) * (LENGTH + 9), ((8,), (9,)))
+    engines = Engines(Model(room.model, "float32", LENGTH, 1).start, 1, 600)
+    ((_, replies),) = engines.replies({0: [good, too_long, good]})
+    assert "longer than" in (replies[1].error or "")
+    assert replies[0] == replies[2]
+    assert replies[0].error is None
+
+
+class Moody:
+    """Stands in for an engine, to fail at a prompt: 13 kills its process, 14 takes for ever, 15 kills it once."""
+
+    def __init__(self, folder: str) -> None:
+        self.killed = Path(folder, "killed")
+
+    def ready(self) -> str:
+        return "float32"
+
+    def ask(self, requests: list[Request]) -> list[Reply]:
+        asked = {request.prompt[0] for request in requests}
+        if 13 in asked or (15 in asked and not self.killed.exists()):
+            self.killed.touch()
+            os._exit(1)
+        if 14 in asked:
+            time.sleep(600)
+        return [Reply([[float(token) for token in request.prompt]]) for request in requests]
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_an_engine_that_dies_or_hangs_is_replaced(ray_cluster: None, tmp_path: Path, replicas: int) -> None:
+    start = partial(ray.remote(Moody).options(num_cpus=0).remote, str(tmp_path))
+    parts = {
+        index: [Request((prompt,)) for prompt in prompts] for index, prompts in enumerate([[1, 15], [2, 13], [14], [3]])
+    }
+    replies = dict(Engines(start, replicas, 2.0).replies(parts))
+    assert replies.keys() == parts.keys()
+    assert [reply.logprobs for reply in replies[0]] == [[[1.0]], [[15.0]]]
+    assert [reply.logprobs for reply in replies[3]] == [[[3.0]]]
+    assert replies[1][0].logprobs == [[2.0]], "alone it has a reply"
+    for failed in (replies[1][1], replies[2][0]):
+        assert "the engine failed 2 times" in (failed.error or "")
