@@ -117,7 +117,7 @@ def _drawn(right: str, wrong: Sequence[str], question: str, count: int) -> tuple
     Choice and order come from hashes of the texts, so they are the same on every machine, in every form, and whatever
     else is in the file. No text occurs twice.
     """
-    others = {on_one_line(text): text for text in reversed(wrong) if on_one_line(text) != on_one_line(right)}
+    others = {on_one_line(text): text for text in sorted(wrong) if on_one_line(text) != on_one_line(right)}
     if not others:
         raise MalformedError("no wrong answer but the right one")
 

@@ -190,6 +190,9 @@ def test_wrong_answers_are_drawn_without_replacement_and_the_same_everywhere() -
     assert said.options[said.answer] == "right"
     assert len(set(said.options.values())) == 4
     assert said == read({**record, "w": ["four", "three", "Right", "two", "one"]}, **DRAWN), "order makes no difference"
+    spelt = [read({**record, "w": wrong}, **DRAWN).options for wrong in ("a b;a  b;c", "a  b;c;a b")]
+    assert spelt[0] == spelt[1]
+    assert len(spelt[0]) == 3
     assert list(read({**record, "w": "one"}, **DRAWN).options) == ["A", "B"], "as many as there are"
 
 

@@ -252,7 +252,7 @@ def test_a_missing_benchmark_is_reported_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_group_stands_in_the_names_of_files(tmp_path: Path) -> None:
-    groups = {"files": ["{group}_test.jsonl"], "shots": ["{group}_dev.jsonl"], "groups": ["x", "y[1]", "absent"]}
+    groups = {"files": ["{group}_test.jsonl"], "shots": ["{group}_dev.jsonl"], "groups": ["x", "y[1]", "absent", "[z]"]}
     settings = write_task(tmp_path, fields={"question": "q", "answer": "a"}, **groups)
     for n, name in enumerate(["x_test", "y[1]_test", "z_test", "x_dev"]):
         (tmp_path / f"{name}.jsonl").write_bytes(lines(good(n)))

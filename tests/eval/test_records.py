@@ -67,8 +67,8 @@ def test_parquet_gives_nested_rows(tmp_path: Path) -> None:
 
 
 def test_rows_of_a_csv_may_hold_quotes_and_line_ends(tmp_path: Path) -> None:
-    read = records(tmp_path, "a.csv", b'"Which\n\none?",x\r\n"a ""b"", c?",y\n\nshort\n', "q", "a")
-    assert values(read) == [{"q": "Which\n\none?", "a": "x"}, {"q": 'a "b", c?', "a": "y"}, "1 columns instead of 2"]
+    read = records(tmp_path, "a.csv", b'"Which\n\r\none?",x\r\n"a ""b"", c?",y\n\nshort\n', "q", "a")
+    assert values(read) == [{"q": "Which\n\r\none?", "a": "x"}, {"q": 'a "b", c?', "a": "y"}, "1 columns instead of 2"]
     assert [record.where for record in read] == ["a.csv:3", "a.csv:4", "a.csv:6"]
 
 
