@@ -2,6 +2,7 @@
 
 import hashlib
 import html
+import math
 import re
 import string
 from collections.abc import Mapping, Sequence
@@ -30,8 +31,8 @@ class Content(NamedTuple):
     cluster: str
 
 
-def content(record: dict[str, Any], native: str, right: Any, document: int | None, task: Task, form: Form) -> Content:
-    """What the record with the id `native` says. `right` is what a file of answers says of it, if there is one.
+def content(record: dict[str, Any], right: Any, task: Task, form: Form) -> Content:
+    """What a record says. `right` is what a file of answers says of it, if there is one.
 
     Raises:
         MalformedError: it cannot be asked, or has no right answer.
@@ -51,19 +52,18 @@ def content(record: dict[str, Any], native: str, right: Any, document: int | Non
             if not marker:
                 raise MalformedError(f"the answer lacks {form.answer_after!r}")
         if task.kind == "choice":
-            options, answer = _choice(record, value.strip(), native, form)
+            options, answer = _choice(record, value.strip(), text, form)
         else:
-            answer = _number(value) if task.kind == "number" else _text(value, "answer")
+            answer = _number(value) if task.kind == "number" else _text(form.answers.get(value, value), "answer")
         text = _until(text, options, form)
     context = _context(field_of(record, fields.context), fields.context) if task.context and fields.context else ""
-    cluster = _optional(record, fields.cluster) or (native if document is None else f"document {document}")
-    return Content(text, options, answer, context, explanation.strip(), cluster)
+    return Content(text, options, answer, context, explanation.strip(), _optional(record, fields.cluster))
 
 
-def _choice(record: dict[str, Any], value: str, native: str, form: Form) -> tuple[dict[str, str], str]:
+def _choice(record: dict[str, Any], value: str, question: str, form: Form) -> tuple[dict[str, str], str]:
     """The options and the right label."""
     if form.wrong is not None:
-        return _drawn(_text(value, "answer"), _wrong(record, form), native, form.drawn)
+        return _drawn(_text(value, "answer"), _wrong(record, form), question, form.drawn)
     options = _options(record, form)
     if not 2 <= len(options) <= MOST_OPTIONS or len(options) != (form.choices or len(options)):
         raise MalformedError(f"{len(options)} options instead of {form.choices or f'2 to {MOST_OPTIONS}'}")
@@ -111,18 +111,18 @@ def _wrong(record: dict[str, Any], form: Form) -> list[str]:
     return [_text(text, form.wrong or "").strip() for text in texts]
 
 
-def _drawn(right: str, wrong: Sequence[str], native: str, count: int) -> tuple[dict[str, str], str]:
+def _drawn(right: str, wrong: Sequence[str], question: str, count: int) -> tuple[dict[str, str], str]:
     """The right answer among `count` of the wrong ones, or as many as there are, and its label.
 
-    Choice and order come from hashes of the texts and the id, so they are the same on every machine, whatever else is
-    in the file. No text occurs twice.
+    Choice and order come from hashes of the texts, so they are the same on every machine, in every form, and whatever
+    else is in the file. No text occurs twice.
     """
-    others = {on_one_line(text): text for text in reversed(wrong) if on_one_line(text) != on_one_line(right)}
+    others = {on_one_line(text): text for text in sorted(wrong) if on_one_line(text) != on_one_line(right)}
     if not others:
         raise MalformedError("no wrong answer but the right one")
 
     def rank(text: str) -> bytes:
-        return hashlib.sha256(f"{native}\x00{text}".encode()).digest()
+        return hashlib.sha256(f"{question}\x00{text}".encode()).digest()
 
     texts = [right.strip(), *sorted(others.values(), key=rank)[:count]]
     options = dict(zip(string.ascii_uppercase, sorted(texts, key=lambda text: rank(f"place\x00{text}")), strict=False))
@@ -188,7 +188,7 @@ def field_of(record: Any, name: str) -> Any:
 def _text(value: Any, name: str) -> str:
     if isinstance(value, MalformedError):
         raise value
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf:
         value = str(value)
     if not isinstance(value, str) or not value.strip():
         raise MalformedError(f"{name} is missing, empty or not text")
@@ -211,7 +211,7 @@ def _scalar(value: Any, name: str) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, str | int) or isinstance(value, bool):
-        raise MalformedError(f"the {name} is {value!r:.40}")
+        raise MalformedError(f"the {name} is missing" if value is None else f"the {name} is {value!r:.40}")
     return encodable(str(value)).strip()
 
 

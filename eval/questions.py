@@ -219,22 +219,24 @@ def _read(
             readings.append(questions)
     if not readings:
         raise faults[0]
+    where = f"{_where(benchmark)}: {files[0].path}"
     fitting = [questions for questions in readings if _fits(questions)]
-    name = files[0].path
     if len(fitting) > 1:
         raise UserError(
-            f"{_where(benchmark)}: {name} may be in {len(fitting)} of the forms that the task describes, and its answers "
-            "depend on which; take the whole file, or keep one form in a YAML of your own"
+            f"{where}: it may have {len(fitting)} of the forms that its task describes, and answers depend on which; "
+            "take the whole file, or keep one form in a YAML of your own"
         )
     if fitting:
         return fitting[0]
     best = min(readings, key=_malformed)
     if faults and not any(question.drop is None for question in best):
         raise faults[0]
-    evidence = next((question.drop.evidence for question in best if question.drop), "there is none")
+    if not best:
+        raise UserError(f"{where}: it has no question; download the file again")
+    first = next(question.drop.evidence for question in best if question.drop)
     raise UserError(
-        f"{_where(benchmark)}: {name}: {_malformed(best)} of {len(best)} questions are malformed, so the file has no form "
-        f"that the task describes; take its authors' or the Hub's; the first: {on_one_line(evidence)}"
+        f"{where}: {_malformed(best)} of {len(best)} questions are malformed, so it has no form that its task "
+        f"describes; take the file of its authors or of the Hub; the first: {on_one_line(first)}"
     )
 
 
@@ -262,40 +264,57 @@ def _questions(
             raise UserError(f"{_where(benchmark)}: no file {form.truth}, which has the answers; set data=")
         truth = {encodable(key): answer for key, answer in json_object(path).items()}
     seen: set[str] = set()
-    for file in files:
-        for record in read_records(file.path, form.columns):
-            value = record.value
-            key = field_of(value, form.fields.id) if form.fields.id and isinstance(value, dict) else record.where
-            usable = isinstance(key, str | int) and str(key).strip() != ""
-            native = encodable(str(key) if usable else record.where)
-            group = _grouped(record, form) or file.group
-            if truth is not None and (native in truth) == solved:
-                continue
-            if group and form.groups and group not in form.groups:
-                continue
-            try:
-                if isinstance(value, MalformedError):
-                    raise value
-                if not usable or native in seen:
-                    raise MalformedError(f"the id {native} occurs before" if usable else f"no {form.fields.id}")
-                if form.groups and form.fields.group and not group:
-                    raise MalformedError(f"no {form.fields.group}")
-                right = None if truth is None or solved else truth[native]
-                read = content(value, native, right, record.document, task, form)
-                question = Question(task, benchmark.name, native, **read._asdict(), group=group)
-            except MalformedError as error:
-                place = record.where if native in seen else native
-                question = _dropped(task, benchmark.name, place, f"{record.where}: {error}")
-            seen.add(native)
-            yield question
+    for record in _records(files, form):
+        key = _id(record, form)
+        native = key or record.where
+        if truth is not None and (native in truth) == solved:
+            continue
+        try:
+            if key is None or key in seen:
+                raise MalformedError(f"the id {key} occurs before" if key else f"no {form.fields.id}")
+            right = None if truth is None or solved else truth[key]
+            question = _question(task, form, benchmark.name, key, record, right)
+        except MalformedError as error:
+            place = record.where if native in seen else native
+            question = _dropped(task, benchmark.name, place, f"{record.where}: {error}")
+        seen.add(native)
+        yield question
     if truth is not None and not solved:
         for native in sorted(truth.keys() - seen):
             yield _dropped(task, benchmark.name, native, f"{form.truth} has {native}, the questions do not")
 
 
-def _grouped(record: Record, form: Form) -> str:
-    held = field_of(record.value, form.fields.group) if form.fields.group and isinstance(record.value, dict) else None
-    return encodable(held.strip()) if isinstance(held, str) else record.group
+def _records(files: Iterable[_File], form: Form) -> Iterator[Record]:
+    """The records of the form's groups, each with its group."""
+    for file in files:
+        name = file.path.name.removesuffix(".gz")
+        # The Hub has the same name in every subject's folder, and places must differ.
+        if len(form.groups) > 1 and file.group not in name:
+            name = f"{file.group}/{name}"
+        for record in read_records(file.path, name, form.columns):
+            own = field_of(record.value, form.fields.group) if form.fields.group else None
+            group = encodable(own.strip()) if isinstance(own, str) else record.group or file.group
+            if not group or not form.groups or group in form.groups:
+                yield record._replace(group=group)
+
+
+def _id(record: Record, form: Form) -> str | None:
+    """What identifies a record: its id or, where the form has no ids, its place. None if its id is missing."""
+    if form.fields.id is None or isinstance(record.value, MalformedError):
+        return encodable(record.where)
+    key = field_of(record.value, form.fields.id)
+    return encodable(str(key)) if isinstance(key, str | int) and str(key).strip() else None
+
+
+def _question(task: Task, form: Form, benchmark: str, native: str, record: Record, right: Any) -> Question:
+    """Raises MalformedError if the record is no question."""
+    if isinstance(record.value, MalformedError):
+        raise record.value
+    if form.groups and form.fields.group and not record.group:
+        raise MalformedError(f"no {form.fields.group}")
+    read = content(record.value, right, task, form)
+    fields = read._asdict() | {"group": record.group, "cluster": read.cluster or record.document or native}
+    return Question(task, benchmark, native, **fields)
 
 
 def _dropped(task: Task, benchmark: str, native: str, evidence: str) -> Question:

@@ -25,16 +25,16 @@ class MalformedError(Exception):
 
 
 class Record(NamedTuple):
-    """A record and its place, or what is wrong with it. `document` is the number of the text that it is part of."""
+    """A record and its place, or what is wrong with it. `document` is the text that it is part of."""
 
     where: str
     value: dict[str, Any] | MalformedError
     group: str = ""
-    document: int | None = None
+    document: str = ""
 
 
-def read_records(path: Path, columns: Sequence[str]) -> Iterator[Record]:
-    """The records of a file, in order. `columns` names the columns of a table without a header.
+def read_records(path: Path, name: str, columns: Sequence[str]) -> Iterator[Record]:
+    """The records of a file, in order. `name` begins their places. `columns` are those of a table without a header.
 
     Sentences in IOB have the fields `tokens` and `tags`. Records of `.json` are in an object of id → record, in an
     object of group → such an object, in a list, or one a line.
@@ -42,24 +42,23 @@ def read_records(path: Path, columns: Sequence[str]) -> Iterator[Record]:
     Raises:
         UserError: the file is not of the format that its ending says.
     """
-    name = path.name.removesuffix(".gz")
-    ending = Path(name).suffix.lower()
+    ending = Path(path.name.removesuffix(".gz")).suffix.lower()
     if ending == ".parquet":
-        yield from _parquet(path)
+        yield from _parquet(path, name)
         return
     data = _read(path)
     if ending == ".jsonl":
-        yield from _lines(path.name, data)
+        yield from _lines(name, data)
     elif ending == ".json":
-        yield from _json(path, data)
+        yield from _json(path, name, data)
     elif ending == ".csv":
-        yield from _table(path, _rows(path, data, ","), columns)
+        yield from _table(name, _rows(path, data, ","), columns)
     elif ending == ".xlsx":
-        yield from _table(path, read_sheet(path, data), columns)
+        yield from _table(name, read_sheet(path, data), columns)
     elif ending == ".iob2" or (ending == ".tsv" and _is_iob(data)):
-        yield from _sentences(path.name, data)
+        yield from _sentences(name, data)
     elif ending == ".tsv":
-        yield from _table(path, _rows(path, data, "\t"), columns)
+        yield from _table(name, _rows(path, data, "\t"), columns)
     else:
         known = ".jsonl, .json, .csv, .tsv, .iob2, .parquet or .xlsx"
         raise UserError(f"{path}: the name of a benchmark's file ends in {known}, and .gz where it is packed")
@@ -109,15 +108,15 @@ def _keyed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return keyed
 
 
-def _json(path: Path, data: bytes) -> Iterator[Record]:
+def _json(path: Path, name: str, data: bytes) -> Iterator[Record]:
     first, _, rest = data.lstrip().partition(b"\n")
     if rest.strip() and isinstance(_parse(first), dict):
-        yield from _lines(path.name, data)
+        yield from _lines(name, data)
         return
     records = _json_value(path, data)
     if isinstance(records, list):
         for number, record in enumerate(records, 1):
-            yield Record(f"{path.name}:{number}", _object(record))
+            yield Record(f"{name}:{number}", _object(record))
         return
     if not isinstance(records, dict):
         raise UserError(f"{path}: neither a JSON object nor a list of records; download the file again")
@@ -154,13 +153,13 @@ def _rows(path: Path, data: bytes, delimiter: str) -> Iterator[tuple[int, list[s
         raise UserError(f"{path}: line {reader.line_num}: not CSV: {error}; download the file again") from None
 
 
-def _table(path: Path, rows: Iterator[tuple[int, list[str]]], columns: Sequence[str]) -> Iterator[Record]:
+def _table(name: str, rows: Iterator[tuple[int, list[str]]], columns: Sequence[str]) -> Iterator[Record]:
     header = list(columns)
     for number, row in rows:
         if not header:
             header = [cell.strip() for cell in row]
             continue
-        yield Record(f"{path.name}:{number}", _row(header, row))
+        yield Record(f"{name}:{number}", _row(header, row))
 
 
 def _row(header: Sequence[str], row: Sequence[str]) -> dict[str, Any] | MalformedError:
@@ -179,7 +178,7 @@ def _is_iob(data: bytes) -> bool:
 
 def _sentences(name: str, data: bytes) -> Iterator[Record]:
     """Sentences, which blank lines part. A line has a token and its tag."""
-    document: int | None = None
+    document, documents = "", 0
     sentence: list[str] = []
     # The added line ends the last sentence.
     for number, line in enumerate([*data.decode("utf-8", "surrogateescape").split("\n"), ""], 1):
@@ -187,7 +186,8 @@ def _sentences(name: str, data: bytes) -> Iterator[Record]:
             sentence.append(line.strip("\r"))
             continue
         if sentence and sentence[0].startswith(DOCUMENT_START):
-            document = 1 if document is None else document + 1
+            documents += 1
+            document = f"{name}, document {documents}"
             del sentence[0]
         if sentence:
             yield Record(f"{name}:{number - len(sentence)}", _sentence(sentence), "", document)
@@ -204,10 +204,10 @@ def _sentence(lines: Sequence[str]) -> dict[str, Any] | MalformedError:
     return {"tokens": list(tokens), "tags": list(tags)}
 
 
-def _parquet(path: Path) -> Iterator[Record]:
+def _parquet(path: Path, name: str) -> Iterator[Record]:
     try:
         rows = pq.read_table(path).to_pylist()
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path}: not Parquet: {error}; download the file again".replace("\n", " ")) from None
     for number, row in enumerate(rows, 1):
-        yield Record(f"{path.name}:{number}", row)
+        yield Record(f"{name}:{number}", row)

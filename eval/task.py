@@ -61,7 +61,8 @@ class Form(Settings):
         choices: How many options each question has. Without it, there may be two or more.
         wrong: The name of a field with wrong answers, a list. `drawn` of them and the right one become the options.
         separator: What stands between wrong answers, where they are one text.
-        answers: Value of the answer field → label, or tag. Without it the field holds the label.
+        answers: Value of the answer field → label, tag or text; no text where it is none. Without it the field holds
+            the answer itself.
         answer_after: The answer is what follows this text in its field, and what stands before it is the explanation.
         question_until: The question ends before this text, after which its field repeats the options.
         truth: A JSON file of id → answer. Only its ids are asked, and records with other ids may be shots.

@@ -21,14 +21,14 @@ TASK: dict[str, Any] = {
 GOOD = {"q": "Which?", "c": ["One.", "Two."], "o": {"A": "this", "B": "that"}, "a": "B"}
 
 
-def read(record: dict[str, Any], right: Any = None, native: str = "1", **changes: Any) -> Content:
+def read(record: dict[str, Any], right: Any = None, **changes: Any) -> Content:
     keys = {key: value for key, value in (TASK | changes).items() if value is not None}
     task = Task.model_validate(keys)
-    return content(record, native, right, None, task, task.forms[0])
+    return content(record, right, task, task.forms[0])
 
 
 def test_a_good_record_is_read() -> None:
-    assert read(GOOD) == Content("Which?", {"A": "this", "B": "that"}, "B", "One.\nTwo.", "", "1")
+    assert read(GOOD) == Content("Which?", {"A": "this", "B": "that"}, "B", "One.\nTwo.", "", "")
     assert read(GOOD, context=False).context == ""
 
 
@@ -114,9 +114,10 @@ def test_labels_may_be_the_options_and_another_file_may_have_the_answer() -> Non
         ({"o": {"1": "x", "10": "y"}, "a": "1"}, "the label 10 begins with another, 1"),
         ({"o": {"A": "this", "B": None}}, "B is missing"),
         ({"o": {"A": "this", "B": "that", "C": ""}}, "C is missing"),
+        ({"o": {"A": "this", "B": float("nan")}}, "B is missing"),
         ({"o": {"A": "this", "B": " this "}}, "the right option ' this ' occurs twice"),
         ({"a": "E"}, "the answer 'E' is none of A, B"),
-        ({"a": None}, "the answer is None"),
+        ({"a": None}, "the answer is missing"),
         ({"a": True}, "the answer is True"),
         ({"a": ["A", "B"]}, "2 values of answer, not one"),
         ({"a": []}, "0 values of answer"),
@@ -189,12 +190,15 @@ def test_wrong_answers_are_drawn_without_replacement_and_the_same_everywhere() -
     assert said.options[said.answer] == "right"
     assert len(set(said.options.values())) == 4
     assert said == read({**record, "w": ["four", "three", "Right", "two", "one"]}, **DRAWN), "order makes no difference"
+    spelt = [read({**record, "w": wrong}, **DRAWN).options for wrong in ("a b;a  b;c", "a  b;c;a b")]
+    assert spelt[0] == spelt[1]
+    assert len(spelt[0]) == 3
     assert list(read({**record, "w": "one"}, **DRAWN).options) == ["A", "B"], "as many as there are"
 
 
 def test_draws_differ_between_questions() -> None:
     record = {**GOOD, "a": "right", "w": [f"wrong {n}" for n in range(6)]}
-    said = [read(record, native=str(n), **DRAWN) for n in range(400)]
+    said = [read({**record, "q": f"{n}?"}, **DRAWN) for n in range(400)]
     places = [sum(one.answer == label for one in said) for label in "ABCD"]
     assert all(60 < place < 140 for place in places), "the right one is anywhere"
     drawn = [sum(text in one.options.values() for one in said) for text in record["w"]]

@@ -7,22 +7,16 @@ from eval.questions import load_questions, load_shots, sample
 from eval.settings import EvaluateSettings
 from lake.config import load
 
-TASK = """
-title: Fluid balance
-hub: none
-license: CC0-1.0
-files: [fluids.jsonl]
-shots: [fluids_solved.jsonl]
-fields: {id: key, question: stem, answer: right}
-options: {A: first, B: second}
-answers: {"1": A, "2": B}
-"""
+PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 RECORD = {"key": "q1", "stem": "Which fluid is isotonic?", "first": "water", "second": "saline", "right": 2}
 
 
 def test_ten_lines_of_yaml_add_a_benchmark(tmp_path: Path) -> None:
-    assert len(TASK.split("\n")) <= 10
-    (tmp_path / "fluids.yaml").write_text(TASK, encoding="utf-8")
+    task = (
+        PAGE.read_text(encoding="utf-8").partition("### A benchmark\n")[2].partition("```yaml\n")[2].partition("```")[0]
+    )
+    assert 5 < task.count("\n") <= 10
+    (tmp_path / "fluids.yaml").write_text(task, encoding="utf-8")
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "fluids.jsonl").write_text(json.dumps(RECORD), encoding="utf-8")
     (tmp_path / "benchmarks" / "fluids_solved.jsonl").write_text(json.dumps(RECORD | {"key": "s1"}), encoding="utf-8")

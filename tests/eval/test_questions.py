@@ -141,7 +141,7 @@ def test_a_file_of_which_more_than_a_few_are_malformed_is_refused(
 
 @pytest.mark.parametrize("records", [[], [good(1, a="E")]])
 def test_a_file_without_a_question_is_refused(records: list[Any], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"{len(records)} of {len(records)} questions are malformed"):
+    with pytest.raises(UserError, match="it has no question" if not records else "1 of 1 questions are malformed"):
         questions_of(tmp_path, *records)
 
 
@@ -203,7 +203,7 @@ def test_whether_answers_count_from_0_or_1_is_seen_from_the_whole_file(
 
 @pytest.mark.parametrize("answers", [[1, 2] * 20, [1], [1, 2] * 30 + [3], [0, 3] * 20])
 def test_a_file_that_cannot_tell_is_refused(answers: list[int], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"new\.jsonl may be in 2 of the forms|malformed") as error:
+    with pytest.raises(UserError, match=r"new\.jsonl: it may have 2 of the forms|malformed") as error:
         questions_of(tmp_path, *counted(*answers), **FORMS)
     assert "\n" not in str(error.value)
 
@@ -252,7 +252,7 @@ def test_a_missing_benchmark_is_reported_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_group_stands_in_the_names_of_files(tmp_path: Path) -> None:
-    groups = {"files": ["{group}_test.jsonl"], "shots": ["{group}_dev.jsonl"], "groups": ["x", "y[1]", "absent"]}
+    groups = {"files": ["{group}_test.jsonl"], "shots": ["{group}_dev.jsonl"], "groups": ["x", "y[1]", "absent", "[z]"]}
     settings = write_task(tmp_path, fields={"question": "q", "answer": "a"}, **groups)
     for n, name in enumerate(["x_test", "y[1]_test", "z_test", "x_dev"]):
         (tmp_path / f"{name}.jsonl").write_bytes(lines(good(n)))
@@ -269,7 +269,11 @@ def test_a_group_stands_in_the_names_of_files(tmp_path: Path) -> None:
 def test_a_benchmark_is_read_once_however_many_ways_it_is_asked(tmp_path: Path) -> None:
     questions_of(tmp_path, *(good(n) for n in range(9)))
     name = str(tmp_path / "new.yaml")
-    ways = [{"task": name, "limit": 3}, {"task": name, "mode": "cloze"}, {"task": name, "shots": 3, "limit": 5}]
+    ways: list[dict[str, Any]] = [
+        {"task": name, "limit": 3},
+        {"task": name, "mode": "cloze"},
+        {"task": name, "shots": 3, "limit": 5},
+    ]
     settings = EvaluateSettings.model_validate({"benchmarks": ways})
     questions = load_questions(settings, str(tmp_path))
     assert len(questions) == 9
@@ -317,11 +321,11 @@ KINDS: list[dict[str, Any]] = [
 ]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 @given(st.lists(RECORDS, max_size=4), st.sampled_from(KINDS))
 def test_any_records_are_all_accounted_for(records: list[Any], kind: dict[str, Any]) -> None:
     """Every record is a question that can be asked and written, or is dropped with its evidence."""
-    fill = [good(n, q=f"{n}?") for n in range(100, 400)] if kind == {} else []
+    fill = [good(n, q=f"{n}?") for n in range(100, 240)] if kind == {} else []
     with tempfile.TemporaryDirectory() as folder, suppress(UserError):
         questions = questions_of(Path(folder), *records, *fill, **kind)
         assert len(questions) == len(records) + len(fill) or "groups" in kind

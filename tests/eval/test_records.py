@@ -1,8 +1,6 @@
 """Records from files of every format, and every way in which a file or a line of it can be broken."""
 
 import gzip
-import io
-import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,12 @@ from hypothesis import strategies as st
 
 from eval.records import MalformedError, Record, read_records
 from lake.error import UserError
+from tests.eval.workbook import packed
 
 
 def records(folder: Path, name: str, data: bytes, *columns: str) -> list[Record]:
     (folder / name).write_bytes(data)
-    return list(read_records(folder / name, columns))
+    return list(read_records(folder / name, name.removesuffix(".gz"), columns))
 
 
 def values(read: list[Record]) -> list[Any]:
@@ -50,7 +49,7 @@ def test_formats_say_the_same(
     data = mark + text.encode()
     read = records(tmp_path, f"{name}.gz", gzip.compress(data)) if packed else records(tmp_path, name, data)
     assert values(read) == [ONE, TWO]
-    assert [record.where for record in read] == [place.replace(name, f"{name}.gz" * packed or name) for place in places]
+    assert [record.where for record in read] == places
 
 
 def test_groups_of_a_json_object_are_kept(tmp_path: Path) -> None:
@@ -62,14 +61,14 @@ def test_groups_of_a_json_object_are_kept(tmp_path: Path) -> None:
 def test_parquet_gives_nested_rows(tmp_path: Path) -> None:
     rows = [{"q": "One?", "choices": ["a", "b"], "deep": {"label": [1]}}, {"q": None, "choices": [], "deep": None}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
-    read = list(read_records(tmp_path / "a.parquet", ()))
+    read = list(read_records(tmp_path / "a.parquet", "a.parquet", ()))
     assert values(read) == rows
     assert read[1].where == "a.parquet:2"
 
 
 def test_rows_of_a_csv_may_hold_quotes_and_line_ends(tmp_path: Path) -> None:
-    read = records(tmp_path, "a.csv", b'"Which\n\none?",x\r\n"a ""b"", c?",y\n\nshort\n', "q", "a")
-    assert values(read) == [{"q": "Which\n\none?", "a": "x"}, {"q": 'a "b", c?', "a": "y"}, "1 columns instead of 2"]
+    read = records(tmp_path, "a.csv", b'"Which\n\r\none?",x\r\n"a ""b"", c?",y\n\nshort\n', "q", "a")
+    assert values(read) == [{"q": "Which\n\r\none?", "a": "x"}, {"q": 'a "b", c?', "a": "y"}, "1 columns instead of 2"]
     assert [record.where for record in read] == ["a.csv:3", "a.csv:4", "a.csv:6"]
 
 
@@ -101,13 +100,12 @@ def test_sentences_have_tokens_and_tags_and_know_their_document(name: str, end: 
     assert first.value == {"tokens": ["Torsade", "de", "pointes"], "tags": ["B-Disease", "I-Disease", "I-Disease"]}
     assert values([odd]) == ["the line 'odd line' is not a token and its tag"]
     assert last.value == {"tokens": ["in", "rats"], "tags": ["O", "O"]}
-    assert [record.document for record in (first, odd, last)] == [1, 1, 2]
+    assert [record.document for record in (first, odd, last)] == [f"{name}, document {n}" for n in (1, 1, 2)]
     assert [record.where for record in (first, odd, last)] == [f"{name}:3", f"{name}:7", f"{name}:11"]
 
 
 # Excel ---------------------------------------------------------------------------------------------------------------
 
-MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 SHEET = """<row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1" t="inlineStr"><is><t>Answer</t></is></c></row>
 <row r="2"><c r="B2" t="s"><v>1</v></c><c r="A2" t="str"><v>How &lt; 5?</v></c></row>
 <row r="3"><c r="A3"><v>7</v></c></row>
@@ -115,16 +113,8 @@ SHEET = """<row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1" t="inlineStr"><is><t
 STRINGS = "<si><t>Question</t></si><si><r><t>Two </t></r><r><t>runs</t></r><rPh><t>reading</t></rPh></si>"
 
 
-def workbook(sheet: str = SHEET, strings: str = STRINGS, name: str = "xl/worksheets/sheet1.xml") -> bytes:
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as book:
-        book.writestr(name, f"<worksheet {MAIN}><sheetData>{sheet}</sheetData></worksheet>")
-        book.writestr("xl/sharedStrings.xml", f"<sst {MAIN}>{strings}</sst>")
-    return data.getvalue()
-
-
 def test_the_first_sheet_of_a_workbook_is_a_table(tmp_path: Path) -> None:
-    assert values(records(tmp_path, "a.xlsx", workbook())) == [
+    assert values(records(tmp_path, "a.xlsx", packed(SHEET, STRINGS))) == [
         {"Question": "How < 5?", "Answer": "Two runs"},
         {"Question": "7", "Answer": ""},
         {"Question": "8", "Answer": "9"},
@@ -136,11 +126,11 @@ def test_the_first_sheet_of_a_workbook_is_a_table(tmp_path: Path) -> None:
     "data",
     [
         b"PK no zip",
-        workbook(name="xl/other.xml"),
-        workbook("<row>"),
-        workbook('<row><c t="s"><v>9</v></c></row>'),
-        workbook('<row><c t="s"><v>x</v></c></row>'),
-        workbook('<row><c r="ZZZZ1"><v>1</v></c></row>'),
+        packed(SHEET, STRINGS, "xl/other.xml"),
+        packed("<row>"),
+        packed('<row><c t="s"><v>9</v></c></row>'),
+        packed('<row><c t="s"><v>x</v></c></row>'),
+        packed('<row><c r="ZZZZ1"><v>1</v></c></row>'),
     ],
 )
 def test_what_is_no_workbook_is_refused(data: bytes, tmp_path: Path) -> None:
