@@ -1,16 +1,17 @@
 """What an engine is asked: each question of each score in all its rounds, as tokens."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from eval.generate import Request, Tokens, Writing, label_tokens
+from eval.generate import Request, Tokens, Writing
 from eval.prompts import Chat, Encode, Prompt, fit, rotated
 from eval.protocol import Protocol, load_protocol
 from eval.questions import Question, load_shots, sample
 from eval.settings import BenchmarkSettings, EvaluateSettings
-from eval.shots import draw
+from eval.shots import shots_of
 from lake.decision import Drop
+from lake.error import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +26,44 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Model:
-    """What prompts depend on: the tokenizer's rule for text, the most tokens of a prompt with its answer, and how the
-    model's own chat template renders messages, if it has one."""
+class Examinee:
+    """What prompts depend on.
+
+    `encode` takes the strings of control tokens for text, `parse` for these tokens. `length` is the most tokens of a
+    prompt with its answer. `chat` is the model's own chat template, if it has one.
+    """
 
     encode: Encode
+    parse: Encode
     length: int
     chat: Chat | None = None
 
 
 @dataclass(frozen=True)
 class Way:
-    """A way to ask a benchmark of a model."""
+    """How a benchmark is asked of a model.
+
+    Raises:
+        UserError: the model has no chat template, and the benchmark is to be asked in it.
+    """
 
     benchmark: BenchmarkSettings
-    model: Model
+    model: Examinee
+
+    def __post_init__(self) -> None:
+        if self.benchmark.chat and self.model.chat is None:
+            raise UserError(
+                f"evaluate.benchmarks: {self.benchmark.score}: the model has no chat template; leave out chat"
+            )
 
     @cached_property
     def protocol(self) -> Protocol:
         return load_protocol(self.benchmark.protocol)
+
+    @property
+    def encode(self) -> Encode:
+        parsed = self.benchmark.chat or self.protocol.control_tokens == "parsed"
+        return self.model.parse if parsed else self.model.encode
 
     def rounds(self, question: Question, shots: Mapping[int, Sequence[Question]]) -> list[Ask] | Drop:
         """The question in each round, given the shots by seed.
@@ -53,27 +73,83 @@ class Way:
         found: list[Ask] = []
         for seed in self.benchmark.rounds:
             for rotation in range(len(question.options) if self.benchmark.rotate else 1):
-                turned = rotated(question, rotation)
-                prompt = fit(
-                    turned, shots[seed], self.protocol, self.benchmark, self.model.encode, self._room(turned), self.model.chat
-                )
+                prompt = self._prompt(rotated(question, rotation), shots[seed])
                 if isinstance(prompt, Drop):
                     return prompt
-                found.append(Ask(self.benchmark.score, seed, rotation, prompt, self._request(seed, prompt)))
+                found.append(Ask(self.benchmark.score, seed, rotation, prompt, self._request(prompt, seed)))
         return found
 
-    def _room(self, question: Question) -> int:
-        """The most tokens of a prompt that leave room for the answer."""
+    def _prompt(self, question: Question, shots: Sequence[Question]) -> Prompt | Drop:
+        chat = self.model.chat if self.benchmark.chat else None
+        most = max((len(self.encode(text)) for text in (*question.options, *question.options.values())), default=0)
+        # On rating a prompt, vLLM writes a token beyond it.
+        room = self.model.length - (most + 2 if self._rates else self.benchmark.max_tokens)
+        return fit(question, shots, self.protocol, self.benchmark, self.encode, room, chat)
+
+    @property
+    def _rates(self) -> bool:
+        return self.benchmark.mode in ("letters", "cloze")
+
+    def _request(self, prompt: Prompt, seed: int) -> Request:
+        shared = bool(prompt.shots)
+        if self._rates:
+            following = self._continuations(prompt)
+            return Request(tuple(prompt.tokens), tuple(following.values()), shared=shared)
+        way = self.protocol.way(prompt.question.task, self.benchmark.mode)
+        writing = Writing(self.benchmark.max_tokens, stop=way.stop)
+        if self.benchmark.mode == "vote":
+            # Each branch has a seed of its own, and so has each round.
+            seeds = tuple(seed * self.benchmark.branches + branch for branch in range(self.benchmark.branches))
+            writing = replace(writing, temperature=self.benchmark.temperature, seeds=seeds)
+        return Request(tuple(prompt.tokens), writing=writing, shared=shared)
+
+    def _continuations(self, prompt: Prompt) -> dict[str, Tokens]:
+        """The tokens by which each continuation follows the prompt.
+
+        Prompt and continuation are encoded together and cut at the prompt's number of tokens, as lm-eval does
+        (`TemplateLM._encode_pair`).
+
+        Raises:
+            UserError: the tokenizer cannot tell two labels apart, or merges a label with the text before it.
+        """
+        end = len(prompt.tokens)
+        found: dict[str, Tokens] = {}
+        for label, text in prompt.continuations.items():
+            whole = tuple(self.encode(prompt.text + text))
+            tokens = whole[end:]
+            if self.benchmark.mode == "letters":
+                self._check_label(label, tokens, whole[:end] == tuple(prompt.tokens), found)
+            found[label] = tokens
+        return found
+
+    def _check_label(self, label: str, tokens: Tokens, apart: bool, others: Mapping[str, Tokens]) -> None:
+        where = f"evaluate.benchmarks: {self.benchmark.score}: the model's tokenizer"
+        if not apart:
+            raise UserError(f"{where} merges “{label}” with the prompt; use another protocol")
+        # A label that begins with all of another could never be more likely than that.
+        if not tokens or any(tokens[: len(other)] == other[: len(tokens)] for other in others.values()):
+            raise UserError(f"{where} cannot tell “{label}” from another option")
 
 
 def asks(
-    settings: EvaluateSettings, data: str, questions: Sequence[Question], model: Model
+    settings: EvaluateSettings, data: str, questions: Sequence[Question], model: Examinee
 ) -> Iterator[tuple[BenchmarkSettings, Question, list[Ask] | Drop]]:
-    """Each question of each score, in order, with its rounds; or why it is not asked."""
+    """Each question of each score, in order, with its rounds; or why it is not asked.
+
+    Raises:
+        UserError: the model cannot be asked so.
+    """
     samples = sample(settings, questions)
     for benchmark in settings.benchmarks:
-        way, asked, pool = Way(benchmark, model), samples[benchmark.score], load_shots(benchmark, data)
-        shots = {seed: draw(pool, asked, benchmark.shots, seed, way.protocol) for seed in benchmark.rounds}
-        for place, question in enumerate(asked):
-            here = {seed: drawn[place] for seed, drawn in shots.items()}
-            yield benchmark, question, question.drop or way.rounds(question, here)
+        way = Way(benchmark, model)
+        whole = [question for question in samples[benchmark.score] if question.drop is None]
+        solved = load_shots(benchmark, data) if benchmark.shots else []
+        solved = solved or [one for one in questions if one.benchmark == benchmark.name and one.drop is None]
+        drawn = {seed: shots_of(whole, solved, way.protocol, benchmark, seed) for seed in benchmark.rounds}
+        places = {question.id: place for place, question in enumerate(whole)}
+        for question in samples[benchmark.score]:
+            if question.drop is not None:
+                yield benchmark, question, question.drop
+                continue
+            here = {seed: shots[places[question.id]] for seed, shots in drawn.items()}
+            yield benchmark, question, way.rounds(question, here)

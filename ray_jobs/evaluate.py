@@ -2,26 +2,28 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import ray
 
 from eval.answers import ANSWERS, ASKED, DIGESTS, QUOTED, SCORES
-from eval.ask import Ask, asks
+from eval.ask import Ask, Examinee, asks
 from eval.generate import Reply, check_heads
-from eval.protocol import load_protocol
-from eval.questions import load_questions, sample
+from eval.prompts import Chat
+from eval.protocol import OF_OPTIONS, load_protocol, protocol_file
+from eval.questions import load_questions, raw_files
 from eval.score import scores
 from eval.settings import BenchmarkSettings, EvaluateSettings
+from eval.task import load_task
 from lake.decision import DECISION, Drop, decision
 from lake.error import UserError
+from lake.files import digest
 from lake.progress import progress
-from lake.step import Body, Kind, Outcome, Step, account
+from lake.step import Body, Kind, Outcome, Step, account, versions
 from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.engines import Engines, Model, gpus
 
@@ -46,13 +48,13 @@ def evaluate(step: Step[EvaluateSettings], data: str) -> Outcome:
         check_heads(config)
     asked: list[Ask] = []
     rows = []
-    for benchmark, question, rounds in asks(settings, data, load_questions(settings, data), _model(folder, length)):
+    for benchmark, question, rounds in asks(settings, data, load_questions(settings, data), _examinee(folder, length)):
         dropped = rounds if isinstance(rounds, Drop) else None
         rows.append(decision(step.name, question.id, benchmark.score, dropped))
         asked += [] if isinstance(rounds, Drop) else rounds
     output.write_part("decisions", 0, pa.Table.from_pylist(rows, DECISION))
     output.write_json(_quoted(step), QUOTED)
-    output.write_json(_asked(step), ASKED)
+    output.write_json(_asked(step, data), ASKED)
     engine = Model(folder, settings.dtype, length, settings.tensor)
     replicas = settings.replicas or max(1, gpus() // settings.tensor)
     _ask(step, asked, Engines(engine, replicas, settings.timeout))
@@ -86,14 +88,58 @@ def _max_length(config: Mapping[str, Any], length: int | None) -> int:
     return length or limit
 
 
-def _model(folder: Path, length: int) -> Asked:
+def _examinee(folder: Path, length: int) -> Examinee:
     """Text is encoded with the exported tokenizer, by the one rule for all text (mixing/tokenizer/plain.py)."""
     tokenizer = Tokenizer.load(folder)
-    return Asked(lambda text: tokenizer.encode([text])[0].tolist(), length, None)
+
+    def encode(text: str) -> list[int]:
+        return tokenizer.encode([text])[0].tolist()
+
+    def parse(text: str) -> list[int]:
+        return tokenizer.backend.encode(text, add_special_tokens=False).ids
+
+    return Examinee(encode, parse, length, _chat(folder))
 
 
-def _asked(step: Step[EvaluateSettings]) -> dict[str, Any]:
+def _chat(folder: Path) -> Chat | None:
+    """The model's own chat template."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if not tokenizer.chat_template:
+        return None
+    render = partial(tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True)
+    return Chat(render, frozenset(tokenizer.get_added_vocab()))
+
+
+def _asked(step: Step[EvaluateSettings], data: str) -> dict[str, Any]:
     """How the questions were asked, for whoever reads the answers."""
+    return {
+        "model": step.input("model").fingerprint,
+        "versions": versions(),
+        "scores": [_way(step.settings, benchmark, data) for benchmark in step.settings.benchmarks],
+    }
+
+
+def _way(settings: EvaluateSettings, benchmark: BenchmarkSettings, data: str) -> dict[str, Any]:
+    task, protocol = load_task(benchmark.task), load_protocol(benchmark.protocol)
+    files = raw_files(settings.model_copy(update={"benchmarks": (benchmark,)}), data)
+    keys = {"protocol", "mode", "shots", "chat", "rotate"}
+    if benchmark.mode not in OF_OPTIONS:
+        keys |= {"max_tokens"}
+    if benchmark.mode == "vote":
+        keys |= {"branches", "temperature"}
+    return {
+        "score": benchmark.score,
+        "benchmark": benchmark.name,
+        "title": task.title,
+        "hub": task.hub,
+        "kind": task.kind,
+        "seeds": list(benchmark.rounds),
+        "extract": list(protocol.way(task, benchmark.mode).extract),
+        **benchmark.model_dump(include=keys),
+        "fingerprints": {path.name: digest(path) for path in (*files, protocol_file(benchmark.protocol))},
+    }
 
 
 def _ask(step: Step[EvaluateSettings], asked: Sequence[Ask], engines: Engines) -> None:
