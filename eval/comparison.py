@@ -47,6 +47,11 @@ class Model:
         """The run of which it is a checkpoint."""
         return self.saved.about.get("training")
 
+    @property
+    def tokens(self) -> int:
+        """What it had seen in that run."""
+        return int(self.saved.about.get("tokens", 0))
+
     @cached_property
     def figures(self) -> dict[str, Figures]:
         """The figures by score."""
@@ -71,8 +76,8 @@ def compare(models: Sequence[Model]) -> dict[str, Any]:
     both have, adjusted after Holm for all these tests, and `curves` the scores over each training run. Of a run's
     checkpoints only the last is tested against the first model.
     """
-    last = {model.training: model for model in models if model.training is not None}
-    ends = [model for model in models if model.training is None or last[model.training] is model]
+    last = {model.training: model for model in sorted(models, key=lambda model: model.tokens) if model.training}
+    ends = [model for model in models if not model.training or last[model.training] is model]
     return {
         "models": [model.name for model in models],
         "tables": list(_tables(models)),
@@ -175,7 +180,7 @@ def _curves(models: Sequence[Model]) -> list[dict[str, Any]]:
     """Each score over each training run, with its trend, adjusted after Holm for all trends."""
     runs = sorted((model for model in models if model.training), key=lambda model: str(model.training))
     curves = [
-        _curve(training, sorted(run, key=lambda model: int(model.saved.about["tokens"])), score)
+        _curve(training, sorted(run, key=lambda model: model.tokens), score)
         for training, group in groupby(runs, key=lambda model: model.training)
         if len(run := list(group)) > 1
         for score in run[0].saved.asked
@@ -192,11 +197,11 @@ def _curve(training: str | None, run: Sequence[Model], score: str) -> dict[str, 
     answers = [model.answered(score) for model in run]
     clusters = {one.row["id"]: one.row["cluster"] for one in answers[0]}
     points = [
-        Checkpoint(model.saved.about["tokens"], [_parts(list(round_)) for round_ in _by_seed(of)])
+        Checkpoint(model.tokens, [_parts(list(round_)) for round_ in _by_seed(of)])
         for model, of in zip(run, answers, strict=True)
     ]
     found = trend(points, clusters)
-    rows = [(model.saved.about["tokens"], model.figures[score]) for model in run]
+    rows = [(model.tokens, model.figures[score]) for model in run]
     return {
         "training": training,
         "score": score,
