@@ -133,11 +133,12 @@ def _interval(row: Interval, top: int) -> list[Markup]:
 
 @dataclass(frozen=True)
 class Line:
-    """A series of points (x, y); `position` gives its colour and dash."""
+    """A series of points (x, y); `position` gives its colour and dash. A band has (x, low, high), all finite."""
 
     points: Sequence[tuple[float, float]]
     position: int
     dots: bool = False
+    band: Sequence[tuple[float, float, float]] = ()
 
 
 WIDTH, HEIGHT = 400, 230
@@ -163,7 +164,8 @@ def lines(description: str, series: Sequence[Line], axes: Axes) -> Markup:
     if not points:
         return PLOT.format(description, WIDTH, 40, _text(LEFT, 24, "tick", "no data"))
     x_ticks = ticks(min(x for x, _ in points), max(x for x, _ in points))
-    heights = [*(y for _, y in points), *axes.include]
+    bands = [y for line in series for _, low, high in line.band for y in (low, high)]
+    heights = [*(y for _, y in points), *bands, *axes.include]
     y_ticks = ticks(min(heights), max(heights))
     scale = _Scale(x_ticks[0], x_ticks[-1], y_ticks[0], y_ticks[-1])
     body = [*_grid([(value, _tick(value)) for value in x_ticks], y_ticks, scale), *_titles(axes)]
@@ -173,7 +175,7 @@ def lines(description: str, series: Sequence[Line], axes: Axes) -> Markup:
         anchor, shift = ("end", -4) if x > (LEFT + RIGHT) / 2 else ("start", 4)
         body.append(_text(x + shift, BOTTOM - 6 if axes.marks_below else TOP + 9, "tick halo", word, anchor))
     for line, kept in drawn:
-        body += _line(line, kept, scale)
+        body += [*_band(line, scale), *_line(line, kept, scale)]
     return PLOT.format(description, WIDTH, HEIGHT, _joined(body))
 
 
@@ -254,6 +256,13 @@ def _line(line: Line, points: Sequence[tuple[float, float]], scale: _Scale) -> l
         dot = Markup('<circle cx="{:.1f}" cy="{:.1f}" r="2.5" class="{}"/>')
         drawn += [dot.format(x, y, colour(line.position)) for x, y in places]
     return drawn
+
+
+def _band(line: Line, scale: _Scale) -> list[Markup]:
+    there = [(x, high) for x, _, high in line.band]
+    back = [(x, low) for x, low, _ in reversed(line.band)]
+    path = "L".join(f"{scale.x(x):.1f} {scale.y(y):.1f}" for x, y in (*there, *back))
+    return [Markup('<path d="M{}Z" class="band {}"/>').format(path, colour(line.position))] if path else []
 
 
 @dataclass(frozen=True)

@@ -175,3 +175,40 @@ def comparison(run: Run) -> Markup:
             if row["benchmark"] == benchmark
         ]
     )
+
+
+PUBLISHED = "The average over five benchmarks, asked in another way. It is shown for its size and never tested:"
+
+
+def side_by_side(shown: Figures) -> Markup:
+    """A table of eval.comparison: its scores by benchmark and model."""
+    return scores(
+        [
+            {**cell, "title": f"{column['title']}: {row['model']}", "accuracy": cell["value"]}
+            for column in shown["columns"]
+            for row in shown["rows"]
+            if (cell := row["scores"].get(column["score"]))
+        ]
+    )
+
+
+def curve(found: Figures) -> Markup:
+    """A curve of eval.comparison: a score over a training run, with its 95 % intervals as a band."""
+    points = [point for point in found["points"] if point["value"] is not None]
+    line = Line(
+        [(point["tokens"], point["value"]) for point in points],
+        0,
+        dots=True,
+        band=[(point["tokens"], point["low"], point["high"]) for point in points],
+    )
+    ends = f", from {numbers.percent(points[0]['value'])} to {numbers.percent(points[-1]['value'])}" if points else ""
+    return lines(f"{found['score']} over {found['training']}{ends}", [line], Axes("tokens", found["metric"]))
+
+
+def noise(found: Figures) -> str:
+    """Where a score's noise comes from, in words."""
+    shots = f"{found['shots'] * 100:.1f} by other shots" if found["shots"] is not None else "shots not varied"
+    return (
+        f"Noise in points: {found['questions'] * 100:.1f} by other questions, {shots}, "
+        f"{found['checkpoints'] * 100:.1f} between neighbouring checkpoints."
+    )

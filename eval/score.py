@@ -86,7 +86,11 @@ def scores(output: Output) -> list[Figures]:
     Raises:
         UserError: see `read`.
     """
-    saved = read(output)
+    return figures_of(read(output))
+
+
+def figures_of(saved: Evaluation) -> list[Figures]:
+    """The figures of each score, in the order in which they were asked."""
     return [
         score(asked, saved.answers[name], saved.quoted.get(asked["benchmark"], ()))
         for name, asked in saved.asked.items()

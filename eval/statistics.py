@@ -203,6 +203,48 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+# Student's distribution ----------------------------------------------------------------------------------------------
+
+
+def student_p(t: float, freedom: float) -> float:
+    """The two-sided p-value of Student's t with any positive degrees of freedom."""
+    return _beta(freedom / 2, 0.5, freedom / (freedom + t * t))
+
+
+def student_t(p: float, freedom: float) -> float:
+    """The t that has this two-sided p-value."""
+    return bisected(lambda t: student_p(t, freedom) > p)
+
+
+def bisected(below: Callable[[float], bool], most: float = 1e9) -> float:
+    """The positive number, or `most`, from which on `below` is false."""
+    low, high = 0.0, 1.0
+    while high < most and below(high):
+        low, high = high, 2 * high
+    while high - low > 1e-12 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if below(middle) else (low, middle)
+    return high
+
+
+def _beta(a: float, b: float, x: float) -> float:
+    """The regularised incomplete beta function, by its continued fraction (Abramowitz and Stegun 26.5.8)."""
+    if x >= 1:
+        return 1.0
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _beta(b, a, 1 - x)
+    fraction = 1.0
+    # Evaluated from its end. It needs about as many terms as the square root of the larger argument.
+    for m in range(30 + int(6 * math.sqrt(max(a, b))), 0, -1):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m - 1) * (a + b + m - 1) * x / ((a + 2 * m - 2) * (a + 2 * m - 1))
+        fraction = 1 + odd / (1 + even / fraction)
+    scale = (
+        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x) if x else -math.inf
+    )
+    return math.exp(scale) / (a * fraction)
+
+
 # Other figures -------------------------------------------------------------------------------------------------------
 
 

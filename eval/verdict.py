@@ -5,10 +5,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from eval.extract import extract
+from eval.extract import extract, number
 
 RATED = frozenset({"letters", "cloze"})
 """The modes in which the options are rated. In the others the model writes."""
@@ -36,11 +35,11 @@ class Verdict:
 def verdict(row: Mapping[str, Any], asked: Mapping[str, Any]) -> Verdict:
     """Judge a row of ANSWERS by its entry of ASKED, and by nothing else."""
     kind, gold = asked["kind"], row["gold"]
-    wanted = _pieces(kind, gold)
+    wanted = Counter(_pieces(kind, gold))
     if row["error"] is not None:
         return Verdict(None, None, 0.0, wanted=wanted.total(), error=row["error"])
     prediction, reason = _likeliest(sums(row)) if asked["mode"] in RATED else _written(row, asked)
-    given = _pieces(kind, prediction or "")
+    given = Counter(_pieces(kind, prediction or ""))
     right = prediction is not None and same(kind, prediction) == same(kind, gold)
     return Verdict(prediction, reason, float(right), (given & wanted).total(), given.total(), wanted.total())
 
@@ -60,8 +59,9 @@ def same(kind: str, answer: str) -> object:
     if kind == "choice":
         return answer
     if kind == "number":
-        return _number(answer)
-    return frozenset(_pieces(kind, answer).items())
+        return number(answer) or answer.strip()
+    pieces = _pieces(kind, answer)
+    return tuple(pieces) if kind == "text" else frozenset(Counter(pieces).items())
 
 
 def _likeliest(scores: Mapping[str, float]) -> tuple[str | None, str | None]:
@@ -81,18 +81,11 @@ def _written(row: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[str | No
     return next(answer for meaning, answer in answers if meaning == most), None
 
 
-def _number(text: str) -> Decimal | str:
-    try:
-        return Decimal(text.strip().replace(",", ""))
-    except InvalidOperation:
-        return text.strip()
-
-
-def _pieces(kind: str, answer: str) -> Counter[str]:
+def _pieces(kind: str, answer: str) -> list[str]:
     """The entities of an answer, one a line, or the words of a text, both without case."""
     if kind == "entities":
-        return Counter(" ".join(line.split()).casefold() for line in answer.splitlines() if line.strip())
-    return Counter(re.findall(r"\w+", answer.casefold()) if kind == "text" else ())
+        return [" ".join(line.split()).casefold() for line in answer.splitlines() if line.strip()]
+    return re.findall(r"\w+", answer.casefold()) if kind == "text" else []
 
 
 def probabilities(scores: Sequence[float]) -> list[float]:

@@ -5,10 +5,12 @@ import sys
 
 import click
 
+from gap.compare import compare_models
 from gap.convert import convert
 from gap.dump import dump
 from gap.forecast import show_plan
 from gap.run import run
+from gap.score import score
 from gap.shards import merge, split, verify
 from gap.status import status
 from gap.trace import trace
@@ -32,5 +34,20 @@ def main() -> None:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
-for command in (show_plan, run, status, trace, crawl, check, fetch, verify, merge, split, dump, convert):
+for command in (
+    show_plan,
+    run,
+    status,
+    trace,
+    crawl,
+    check,
+    fetch,
+    verify,
+    merge,
+    split,
+    dump,
+    convert,
+    score,
+    compare_models,
+):
     main.add_command(command)

@@ -12,6 +12,7 @@ from eval.report import render
 from eval.score import score
 from eval.summary import Run
 from lake.step import Manifest, folder_name
+from tests.eval.saved import entry
 
 WRITTEN = (Path(__file__).parents[1] / "manifests.json").read_text(encoding="utf-8")
 EVIL = "<script>alert('x')</script> & \"q\" \u202e\x00\ud800"
@@ -57,7 +58,7 @@ def without(*names: str) -> Run:
 def unanswered() -> Run:
     """The run with one benchmark, of which no question was answered."""
     benchmark = {name: run().steps["evaluate"].figures["benchmarks"][0][name] for name in ("benchmark", "title", "hub")}
-    return changed("evaluate", {"benchmarks": [score("", []) | benchmark]}, accounts={})
+    return changed("evaluate", {"benchmarks": [score(entry(), []) | benchmark]}, accounts={})
 
 
 def with_empty_source() -> Run:

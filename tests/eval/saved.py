@@ -28,7 +28,7 @@ def entry(mode: str = "letters", kind: str = "choice", benchmark: str = "quiz", 
         "mode": mode,
         "shots": shots,
         "seeds": [1234],
-        "extract": ["last"],
+        "extract": ["begins"],
         "fingerprints": {"task": "t", "protocol": "p", "questions": "q"},
     } | more
 

@@ -81,10 +81,10 @@ def test_the_first_of_equally_likely_labels_is_taken_and_a_nan_is_no_answer() ->
 def test_errors_are_no_wrong_answers_but_widen_the_bounds() -> None:
     asked = entry("answer")
     rows = [
-        written(asked, "1", "A", "the answer is A."),
+        written(asked, "1", "A", "A."),
         written(asked, "2", "A", "I cannot say."),
         row(asked, "3", "A", error="RuntimeError: out of memory"),
-        written(asked, "4", "B", "the answer is C"),
+        written(asked, "4", "B", "C"),
     ]
     figures = score(asked, rows)
     assert (figures["questions"], figures["answered"], figures["accuracy"]) == (4, 3, 1 / 3)
@@ -96,8 +96,7 @@ def test_a_majority_of_the_branches_that_commit_decides() -> None:
     asked = entry("vote")
 
     def predicted(*answers: str) -> dict[str, int]:
-        texts = [f"the answer is {answer}" for answer in answers]
-        predicted: dict[str, int] = score(asked, [written(asked, "1", "A", *texts)])["predicted"]
+        predicted: dict[str, int] = score(asked, [written(asked, "1", "A", *answers)])["predicted"]
         return predicted
 
     assert predicted("B", "A", "A") == {"A": 1}
@@ -112,16 +111,16 @@ def test_a_majority_of_the_branches_that_commit_decides() -> None:
 )
 def test_numbers_are_equal_however_they_are_written(gold: str, said: str, right: float) -> None:
     asked = entry("answer", "number")
-    figures = score(asked, [written(asked, "1", gold, f"the answer is {said}")])
+    figures = score(asked, [written(asked, "1", gold, said)])
     assert (figures["accuracy"], figures["chance"], figures["predicted"]) == (right, 0, {})
 
 
 def test_entities_are_counted_over_all_sentences() -> None:
     asked = entry("answer", "entities")
     rows = [
-        written(asked, "1", "BRCA1\np53", "the answer is p53\nbrca1\nBRCA2"),
-        written(asked, "2", "", ""),
-        written(asked, "3", "insulin", "the answer is glucose"),
+        written(asked, "1", "BRCA1\np53", "p53\nbrca1\nBRCA2"),
+        written(asked, "2", "", "none"),
+        written(asked, "3", "insulin", "glucose"),
     ]
     figures = score(asked, rows)
     assert (figures["metric"], figures["f1"]) == ("f1", pytest.approx(2 * 2 / (4 + 3)))
@@ -134,7 +133,7 @@ def test_texts_are_compared_by_their_words() -> None:
     asked = entry("answer", "text")
     rows = [
         written(asked, "1", "Take it with water.", "take it with WATER"),
-        written(asked, "2", "one tablet", "the answer is one pill"),
+        written(asked, "2", "one tablet", "one pill"),
     ]
     figures = score(asked, rows)
     assert (figures["f1"], figures["accuracy"], figures["precision"]) == (0.75, 0.5, 0.75)
@@ -238,10 +237,8 @@ def folder(tmp_path: Path) -> Path:
         for n in range(40)
     ]
     rows += [rated(cloze, f"{n}", "B", [-(n % (k + 3)) / 3 for k in range(4)], cluster=f"c{n // 4}") for n in range(40)]
-    rows += [written(vote, f"{n}", f"{n % 5}", *(f"the answer is {n % k}" for k in (3, 5, 7))) for n in range(40)]
-    rows += [
-        written(entities, f"{n}", f"gene {n}\ngene x", f"the answer is gene {n + n % 2}\ngene y") for n in range(40)
-    ]
+    rows += [written(vote, f"{n}", f"{n % 5}", *(f"{n % k}" for k in (3, 5, 7))) for n in range(40)]
+    rows += [written(entities, f"{n}", f"gene {n}\ngene x", f"gene {n + n % 2}\ngene y") for n in range(40)]
     save(tmp_path / "folder", [letters, cloze, vote, entities], rows, {"quiz": {"1", "7"}, "genes": {"3"}})
     return tmp_path / "folder"
 

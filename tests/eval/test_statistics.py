@@ -22,6 +22,8 @@ from eval.statistics import (
     paired,
     quantile,
     ratio,
+    student_p,
+    student_t,
     wilson,
 )
 
@@ -96,6 +98,15 @@ def test_holm_keeps_the_order_and_is_no_smaller(p_values: list[float]) -> None:
     for a, b in zip(p_values, adjusted, strict=True):
         for c, d in zip(p_values, adjusted, strict=True):
             assert b <= d or a > c
+
+
+@pytest.mark.parametrize(
+    ("t", "freedom", "p"),
+    [(12.7062, 1, 0.05), (4.3027, 2, 0.05), (2.2281, 10, 0.05), (3.1693, 10, 0.01), (1.9600, 1e6, 0.05), (0, 3, 1)],
+)
+def test_students_distribution_has_the_values_of_its_table(t: float, freedom: float, p: float) -> None:
+    assert student_p(t, freedom) == pytest.approx(p, rel=1e-4)
+    assert student_t(p, freedom) == pytest.approx(t, abs=1e-3)
 
 
 def test_macro_f1_counts_every_label_alike() -> None:
