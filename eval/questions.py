@@ -1,32 +1,38 @@
-"""Questions of benchmarks, read from the authors' files into one shape."""
+"""Questions of benchmarks, read from the files of any of their forms into one shape."""
 
-import csv
-import gzip
 import hashlib
-import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from eval.content import content, encodable, field_of, on_one_line
+from eval.records import MalformedError, Record, json_object, read_records
 from eval.settings import BenchmarkSettings, EvaluateSettings
-from eval.task import Task, load_task, task_file
+from eval.task import GROUP, Form, Task, load_task, task_files
 from lake.decision import EVIDENCE_CHARS, Drop, Reason
 from lake.error import UserError
-from lake.lines import GZIP_FAULTS
 
-MOST_OPTIONS = 26
-LONGEST_LABEL = 16
+MOST_MALFORMED = 0.03
+"""The share of malformed records above which a file does not have the form that it was read in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, identified by benchmark and id. `options` is label → text, `answer` the right label.
+    """A question, identified by benchmark and id.
 
-    With `drop` the record was malformed, and the other fields are empty.
+    With `drop` the record was malformed or asked before, and the fields after `id` are empty.
+
+    Attributes:
+        task: What it is asked by.
+        options: Label → text. Empty unless the task's kind is choice.
+        answer: The right label; the number, without commas; the reference text; or the names, one a line.
+        context: What is shown before the question.
+        explanation: The authors' reasons for the answer, which a solved example may show.
+        group: Its subject or category.
+        cluster: What it shares with other questions, such as an abstract. Otherwise its id.
     """
 
     task: Task
@@ -42,190 +48,277 @@ class Question:
     drop: Drop | None = None
 
 
-class MalformedError(Exception):
-    """A record is not a question; the message says why."""
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    group: str
 
 
 def raw_files(settings: EvaluateSettings, data: str) -> list[Path]:
-    """The files that decide what is asked and how: each task's YAML, its questions and its truth.
+    """The files that decide what is asked and how: each task's YAML, its questions, their truth and their shots.
 
     Raises:
         UserError: a benchmark lacks a file below `data`.
     """
-    return [path for benchmark in settings.benchmarks for path in (task_file(benchmark.task), *_files(benchmark, data))]
-
-
-def _files(benchmark: BenchmarkSettings, data: str) -> list[Path]:
-    task = load_task(benchmark.task)
-    paths = [Path(data, name) for name in benchmark.files or task.files]
-    present = [path for path in paths if path.is_file()]
-    missing = [path for path in paths if path not in present] if benchmark.files or not present else []
-    if task.truth is not None:
-        truth = Path(data, task.truth)
-        present.append(truth)
-        missing += [] if truth.is_file() else [truth]
-    if missing:
-        where = f"evaluate.benchmarks: {benchmark.name}"
-        raise UserError(f"{where}: no file {missing[0]}; set data= to the folder that holds it")
-    return present
+    paths: list[Path] = []
+    for benchmark in settings.benchmarks:
+        task = load_task(benchmark.task)
+        paths += [*task_files(benchmark.task), *(file.path for file in _question_files(benchmark, task, data))]
+        paths += filter(None, (_truth_file(benchmark, form, data) for form in task.forms))
+        paths += [file.path for file in _shot_files(benchmark, task, data)] if benchmark.shots else []
+    return list(dict.fromkeys(paths))
 
 
 def load_questions(settings: EvaluateSettings, data: str) -> list[Question]:
     """Every record of every benchmark, in the order of config and files, before any limit.
 
+    A benchmark is read once, however many ways it is asked.
+
     Raises:
-        UserError: a file is missing or not of its format.
+        UserError: a file is missing, not of its format, or not in one of the forms that its task describes, for many
+            of its records are malformed; or two benchmarks have one name.
     """
-    return [question for benchmark in settings.benchmarks for question in _load(benchmark, data)]
+    sources: dict[str, BenchmarkSettings] = {}
+    for benchmark in settings.benchmarks:
+        first = sources.setdefault(benchmark.name, benchmark)
+        if (first.task, first.files) != (benchmark.task, benchmark.files):
+            raise UserError(f"{_where(benchmark)}: two sets of questions have this name; name one of their YAMLs anew")
+    return [question for benchmark in sources.values() for question in _load(benchmark, data)]
 
 
-def _load(benchmark: BenchmarkSettings, data: str) -> Iterator[Question]:
+def _load(benchmark: BenchmarkSettings, data: str) -> list[Question]:
     task = load_task(benchmark.task)
-    files = _files(benchmark, data)
-    truth = None
-    if task.truth is not None:
-        truth = {_encodable(key): answer for key, answer in _json_object(files.pop()).items()}
-    seen: set[str] = set()
-    for where, record in (pair for path in files for pair in _records(path, task)):
-        key = record.get(task.fields.id) if task.fields.id and isinstance(record, dict) else where
-        usable = isinstance(key, str | int) and str(key).strip() != ""
-        native = _encodable(str(key) if usable else where)
-        if truth is not None and native not in truth:
-            continue
+    files = _question_files(benchmark, task, data)
+    questions = _read(benchmark, task, files, data, solved=False)
+    clusters: dict[tuple[str, ...], str] = {}
+    asked: set[tuple[str, ...]] = set()
+    for place, question in enumerate(questions):
+        key = _said(question)
+        if question.drop is None and (question.group, *key) in asked:
+            drop = Drop(Reason.EXACT_DUPLICATE, f"{question.id}: asked before: {question.text}"[:EVIDENCE_CHARS])
+            questions[place] = Question(task, benchmark.name, question.id, drop=drop)
+        elif question.drop is None:
+            # Subjects may share a question, as 78 of MMLU's college medicine are in clinical knowledge too.
+            questions[place] = replace(question, cluster=clusters.setdefault(key, question.cluster))
+            asked.add((question.group, *key))
+    return questions
+
+
+def _said(question: Question) -> tuple[str, ...]:
+    """What makes two questions the same: all that is shown, whatever the order of the options."""
+    return tuple(map(on_one_line, (question.text, question.context, *sorted(question.options.values()))))
+
+
+def load_shots(benchmark: BenchmarkSettings, data: str) -> list[Question]:
+    """The solved questions of a benchmark, in the order of its files; none if there is no file of them.
+
+    Whoever draws from them leaves out the question that is asked, for a test's question may be among them.
+
+    Raises:
+        UserError: as load_questions.
+    """
+    task = load_task(benchmark.task)
+    files = _shot_files(benchmark, task, data)
+    shots = _read(benchmark, task, files, data, solved=True) if files else []
+    return [shot for shot in shots if shot.drop is None]
+
+
+# Files ---------------------------------------------------------------------------------------------------------------
+
+
+def _where(benchmark: BenchmarkSettings) -> str:
+    return f"evaluate.benchmarks: {benchmark.name}"
+
+
+def _folders(benchmark: BenchmarkSettings, data: str) -> list[Path]:
+    """Where files of a benchmark lie: in the folders that the config names, or in those for all benchmarks."""
+    named = [folder for name in benchmark.files if (folder := Path(data, name)).is_dir()]
+    return named or [Path(data, "benchmarks", benchmark.name), Path(data, "benchmarks"), Path(data)]
+
+
+def _question_files(benchmark: BenchmarkSettings, task: Task, data: str) -> list[_File]:
+    paths = [Path(data, name) for name in benchmark.files]
+    if missing := [path for path in paths if not path.exists()]:
+        raise UserError(f"{_where(benchmark)}: no file {missing[0]}; set data= to the folder that holds it")
+    given = [_File(path, _group(path, task)) for path in paths if path.is_file()]
+    folders = _folders(benchmark, data)
+    if found := given or _first([_expand(form.files, form.groups, folders) for form in task.forms]):
+        return found
+    names = ", ".join(form.files[0].replace(GROUP, "*") for form in task.forms)
+    raise UserError(f"{_where(benchmark)}: no file {names} in {folders[0]}; set data= to the folder that holds one")
+
+
+def _shot_files(benchmark: BenchmarkSettings, task: Task, data: str) -> list[_File]:
+    return _first([_expand(form.shots, form.groups, _folders(benchmark, data)) for form in task.forms])
+
+
+def _truth_file(benchmark: BenchmarkSettings, form: Form, data: str) -> Path | None:
+    found = _expand((form.truth,), (), _folders(benchmark, data)) if form.truth else []
+    return found[0].path if found else None
+
+
+def _first(found: list[list[_File]]) -> list[_File]:
+    return next(filter(None, found), [])
+
+
+def _expand(names: Sequence[str], groups: Sequence[str], folders: Sequence[Path]) -> list[_File]:
+    """The files of these names or patterns, each from the first folder that has it."""
+    files = []
+    for name in names:
+        # A single group is that of all questions.
+        for group in groups if GROUP in name or len(groups) == 1 else ("",):
+            matches = (_matches(folder, name.replace(GROUP, group)) for folder in folders)
+            files += [_File(path, group) for path in next(filter(None, matches), [])]
+    return files
+
+
+def _matches(folder: Path, name: str) -> list[Path]:
+    for packed in (name, f"{name}.gz"):
+        # A name may itself have the characters of patterns.
+        if (folder / packed).is_file():
+            return [folder / packed]
+        if "*" in name and not Path(name).is_absolute() and (paths := sorted(folder.glob(packed))):
+            return paths
+    return []
+
+
+def _group(path: Path, task: Task) -> str:
+    """The group that a file's name says, as the names of the task's own files do, or the only one."""
+    if all(len(form.groups) == 1 for form in task.forms):
+        return task.forms[0].groups[0]
+    for form in task.forms:
+        for name in (*form.files, *form.shots):
+            for group in form.groups if GROUP in name else ():
+                full = name.replace(GROUP, group)
+                if path.match(full) or path.match(f"{full}.gz"):
+                    return group
+    return ""
+
+
+# Forms ---------------------------------------------------------------------------------------------------------------
+
+
+def _read(
+    benchmark: BenchmarkSettings, task: Task, files: Sequence[_File], data: str, *, solved: bool
+) -> list[Question]:
+    """The questions of some files, in the one form that they have. With `solved`, they are shots.
+
+    A form that the files do not have makes many records malformed: fields are missing, or an answer is beyond the
+    options. MedMCQA's answers count from 0 on the Hub and from 1 with its authors, so one of the two has no 4, and the
+    other no 0. All the file decides.
+    """
+    readings: list[list[Question]] = []
+    faults: list[UserError] = []
+    for form in task.forms:
         try:
-            if isinstance(record, MalformedError):
-                raise record
-            if not usable or native in seen:
-                raise MalformedError(f"the id {native} occurs before" if usable else f"no {task.fields.id}")
-            question = _question(benchmark.name, native, record, task, truth)
-        except MalformedError as error:
-            question = _malformed(benchmark.name, where if native in seen else native, f"{where}: {error}")
-        seen.add(native)
-        yield question
-    for native in sorted((truth or {}).keys() - seen):
-        yield _malformed(benchmark.name, native, f"{task.truth} has {native}, the questions do not")
-
-
-def _malformed(benchmark: str, native: str, evidence: str) -> Question:
-    return Question(
-        load_task("sample-qa"), benchmark, native, drop=Drop(Reason.MALFORMED_QUESTION, evidence[:EVIDENCE_CHARS])
+            questions = list(_questions(benchmark, task, form, files, data, solved))
+        except UserError as error:
+            faults.append(error)
+            continue
+        # Forms may differ in the names of their files only.
+        if questions not in readings:
+            readings.append(questions)
+    if not readings:
+        raise faults[0]
+    fitting = [questions for questions in readings if _fits(questions)]
+    name = files[0].path
+    if len(fitting) > 1:
+        raise UserError(
+            f"{_where(benchmark)}: {name} may be in {len(fitting)} of the forms that the task describes, and its answers "
+            "depend on which; take the whole file, or keep one form in a YAML of your own"
+        )
+    if fitting:
+        return fitting[0]
+    best = min(readings, key=_malformed)
+    if faults and not any(question.drop is None for question in best):
+        raise faults[0]
+    evidence = next((question.drop.evidence for question in best if question.drop), "there is none")
+    raise UserError(
+        f"{_where(benchmark)}: {name}: {_malformed(best)} of {len(best)} questions are malformed, so the file has no form "
+        f"that the task describes; take its authors' or the Hub's; the first: {on_one_line(evidence)}"
     )
 
 
-def _question(
-    benchmark: str, native: str, record: dict[str, Any], task: Task, truth: Mapping[str, Any] | None
-) -> Question:
-    options = _options(record, task)
-    value = truth[native] if truth is not None else record.get(task.fields.answer or "")
-    text = str(value).strip() if isinstance(value, str | int) else ""
-    answer = task.answers.get(text, "") if task.answers else text
-    if answer not in options:
-        raise MalformedError(f"the answer {value!r:.40} is none of {', '.join(options)}")
-    question = _text(record, task.fields.question)
-    return Question(task, benchmark, native, question, options, answer, _context(record, task))
+def _fits(questions: Sequence[Question]) -> bool:
+    """Whether few are malformed. One is few in any file that has a question."""
+    malformed = _malformed(questions)
+    return malformed < len(questions) and malformed <= max(1, MOST_MALFORMED * len(questions))
 
 
-def _options(record: dict[str, Any], task: Task) -> dict[str, str]:
-    """Label → text of the options, two or more."""
-    if isinstance(task.options, tuple):
-        return {label: label for label in task.options}
-    if isinstance(task.options, dict):
-        return {label: _text(record, name) for label, name in task.options.items()}
-    texts = record.get(task.options)
-    if not isinstance(texts, dict) or not 2 <= len(texts) <= MOST_OPTIONS or not all(map(_is_label, texts)):
-        raise MalformedError(f"{task.options} is not a map of 2 to {MOST_OPTIONS} short labels to texts")
-    return {label: _text(texts, label) for label in texts}
+def _malformed(questions: Iterable[Question]) -> int:
+    return sum(question.drop is not None for question in questions)
 
 
-def _is_label(label: str) -> bool:
-    return 0 < len(label) <= LONGEST_LABEL and label.isprintable() and label == label.strip()
+def _questions(
+    benchmark: BenchmarkSettings, task: Task, form: Form, files: Iterable[_File], data: str, solved: bool
+) -> Iterator[Question]:
+    """Every record as a question, or as one that is dropped.
+
+    Raises:
+        UserError: a file is not of its format, or there is no file with the answers.
+    """
+    truth = None
+    if form.truth is not None:
+        if (path := _truth_file(benchmark, form, data)) is None:
+            raise UserError(f"{_where(benchmark)}: no file {form.truth}, which has the answers; set data=")
+        truth = {encodable(key): answer for key, answer in json_object(path).items()}
+    seen: set[str] = set()
+    for file in files:
+        for record in read_records(file.path, form.columns):
+            value = record.value
+            key = field_of(value, form.fields.id) if form.fields.id and isinstance(value, dict) else record.where
+            usable = isinstance(key, str | int) and str(key).strip() != ""
+            native = encodable(str(key) if usable else record.where)
+            group = _grouped(record, form) or file.group
+            if truth is not None and (native in truth) == solved:
+                continue
+            if group and form.groups and group not in form.groups:
+                continue
+            try:
+                if isinstance(value, MalformedError):
+                    raise value
+                if not usable or native in seen:
+                    raise MalformedError(f"the id {native} occurs before" if usable else f"no {form.fields.id}")
+                if form.groups and form.fields.group and not group:
+                    raise MalformedError(f"no {form.fields.group}")
+                right = None if truth is None or solved else truth[native]
+                read = content(value, native, right, record.document, task, form)
+                question = Question(task, benchmark.name, native, **read._asdict(), group=group)
+            except MalformedError as error:
+                place = record.where if native in seen else native
+                question = _dropped(task, benchmark.name, place, f"{record.where}: {error}")
+            seen.add(native)
+            yield question
+    if truth is not None and not solved:
+        for native in sorted(truth.keys() - seen):
+            yield _dropped(task, benchmark.name, native, f"{form.truth} has {native}, the questions do not")
 
 
-def _text(record: dict[str, Any], name: str) -> str:
-    value = record.get(name)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str) or not value.strip():
-        raise MalformedError(f"{name} is missing, empty or not text")
-    return _encodable(value.strip())
+def _grouped(record: Record, form: Form) -> str:
+    held = field_of(record.value, form.fields.group) if form.fields.group and isinstance(record.value, dict) else None
+    return encodable(held.strip()) if isinstance(held, str) else record.group
 
 
-def _encodable(text: str) -> str:
-    """Replace lone surrogates. JSON can spell them, but neither a tokenizer nor a table takes them."""
-    return text.encode("utf-8", "replace").decode()
+def _dropped(task: Task, benchmark: str, native: str, evidence: str) -> Question:
+    return Question(task, benchmark, native, drop=Drop(Reason.MALFORMED_QUESTION, evidence[:EVIDENCE_CHARS]))
 
 
-def _context(record: dict[str, Any], task: Task) -> str:
-    if task.fields.context is None:
-        return ""
-    value = record.get(task.fields.context)
-    paragraphs = value if isinstance(value, list) and value else [value]
-    return "\n".join(_text({task.fields.context: paragraph}, task.fields.context) for paragraph in paragraphs)
-
-
-def _records(path: Path, task: Task) -> Iterator[tuple[str, Any]]:
-    """The place of each record and its object, or an error where it is not an object."""
-    if task.format == "json":
-        for key, value in _json_object(path).items():
-            yield key, value if isinstance(value, dict) else MalformedError("not an object")
-        return
-    if task.format == "csv":
-        yield from _rows(path, task.columns)
-        return
-    for number, line in enumerate(_read(path).split(b"\n"), 1):
-        if line.strip():
-            yield f"{path.name}:{number}", _parse(line)
-
-
-def _parse(line: bytes) -> Any:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return MalformedError(f"not JSON: {error}")
-    return record if isinstance(record, dict) else MalformedError("not an object")
-
-
-def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    # Strict, because an open quote would swallow all questions after it.
-    reader = csv.reader(io.StringIO(_read(path).decode("utf-8", "replace"), newline=""), strict=True)
-    try:
-        for row in filter(None, reader):
-            whole = len(row) == len(columns)
-            error = MalformedError(f"{len(row)} columns instead of {len(columns)}")
-            yield f"{path.name}:{reader.line_num}", dict(zip(columns, row, strict=True)) if whole else error
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num}: not CSV: {error}; download the file again") from None
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        records = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON: {error}; download the file again") from None
-    if not isinstance(records, dict):
-        raise UserError(f"{path}: not a JSON object of id → record; download the file again")
-    return records
-
-
-def _read(path: Path) -> bytes:
-    """The whole file. A benchmark that is cut short would give a wrong score."""
-    try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except GZIP_FAULTS as error:
-        raise UserError(f"{path}: not a whole gzip file: {error}; download it again") from None
+# Samples and tables --------------------------------------------------------------------------------------------------
 
 
 def sample(settings: EvaluateSettings, questions: Iterable[Question]) -> dict[str, list[Question]]:
-    """The questions to ask, by benchmark and within its limit. They stay in order."""
-    samples: dict[str, list[Question]] = {benchmark.name: [] for benchmark in settings.benchmarks}
+    """The questions to ask, by the name of the score and within its limit. They stay in order."""
+    of: dict[str, list[Question]] = {benchmark.name: [] for benchmark in settings.benchmarks}
     for question in questions:
-        samples[question.benchmark].append(question)
+        of[question.benchmark].append(question)
+    samples = {}
     for benchmark in settings.benchmarks:
+        samples[benchmark.score] = of[benchmark.name]
         if benchmark.limit is not None:
-            keys = (f"{question.benchmark}\x00{question.id}".encode() for question in samples[benchmark.name])
+            keys = (f"{question.benchmark}\x00{question.id}".encode() for question in of[benchmark.name])
             ranked = sorted(enumerate(keys), key=lambda pair: hashlib.sha256(pair[1]).digest())
             places = sorted(place for place, _ in ranked[: benchmark.limit])
-            samples[benchmark.name] = [samples[benchmark.name][place] for place in places]
+            samples[benchmark.score] = [of[benchmark.name][place] for place in places]
     return samples
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from dedup.decontaminate import DecontaminateSettings
 from dedup.settings import DedupSettings
-from eval.questions import EvaluateSettings
+from eval.settings import EvaluateSettings
 from ingest.clean import CleanSettings
 from ingest.inputs import ReadSettings
 from ingest.s2 import S2Settings

@@ -52,8 +52,8 @@ def missing(config: Config) -> list[Missing]:
         try:
             question_files(config.evaluate.model_copy(update={"benchmarks": (benchmark,)}), config.data)
         except UserError:
-            files = benchmark.files or load_task(benchmark.task).files
-            gaps.append(Missing(benchmark.name, tuple(files), QUESTIONS, "see eval/tasks"))
+            files = benchmark.files or load_task(benchmark.task).forms[0].files
+            gaps.append(Missing(benchmark.name, files, QUESTIONS, "see eval/tasks"))
     for answers in config.instructions.inputs if config.instructions else ():
         if absent := tuple(path for path in answers.paths if not _matches(path, config.data)):
             gaps.append(Missing(answers.source, absent, ANSWERS, page))

@@ -10,7 +10,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from dedup.decontaminate import COLUMNS, HIT, DecontaminateSettings, find, searched
-from eval.questions import EvaluateSettings, load_questions, question_table
+from eval.questions import load_questions, question_table
+from eval.settings import EvaluateSettings
 from lake.decision import DECISION, EVIDENCE_CHARS, Reason
 from lake.step import Body, Cost, Kind, Outcome, Step, account
 from spark_jobs.session import read_table, session, write_table
@@ -46,7 +47,7 @@ def decontaminate(step: Step[DecontaminateSettings], asked: EvaluateSettings, da
 
 
 def check(step: Step[DecontaminateSettings], asked: EvaluateSettings, data: str) -> None:
-    """Raises UserError where a benchmark's file is missing or broken."""
+    """Raises UserError where a benchmark's file is missing, broken or of another form than its task describes."""
     load_questions(asked, data)
 
 

@@ -1,162 +1,70 @@
-"""Questions from the authors' files as they are published, and every kind of malformed record and file."""
+"""Questions from a benchmark's files: what is counted, what is refused, and which form a file has."""
 
 import gzip
 import json
 import tempfile
-from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.questions import (
-    LONGEST_LABEL,
-    MOST_OPTIONS,
-    EvaluateSettings,
-    Question,
-    load_questions,
-    question_table,
-    raw_files,
-    sample,
-)
+from eval.questions import Question, load_questions, load_shots, question_table, raw_files, sample
+from eval.settings import EvaluateSettings
+from eval.task import Task, load_task
 from lake.config import load
 from lake.decision import Reason
 from lake.error import UserError
 
-JSON_TASK = """
-title: New
-hub: none
-license: MIT
-files: [new.jsonl, more.jsonl.gz]
-format: jsonl
-fields: {id: id, question: q, context: c, answer: a}
-options: o
-prompt: "{context}\\n{question}\\n{options}\\nAnswer:"
-"""
-CSV_TASK = """
-title: New
-hub: none
-license: MIT
-files: [new.csv]
-format: csv
-columns: [q, x, y, a]
-fields: {question: q, answer: a}
-options: {A: x, B: y}
-prompt: "{question}\\n{options}\\nAnswer:"
-"""
-TRUTH_TASK = """
-title: New
-hub: none
-license: MIT
-files: [new.json]
-format: json
-fields: {question: q}
-options: ["yes", "no"]
-truth: truth.json
-prompt: "{question}\\nAnswer:"
-"""
-GOOD = {"id": "1", "q": "Which?", "c": ["One.", "Two."], "o": {"A": "this", "B": "that"}, "a": "B"}
+TASK: dict[str, Any] = {
+    "title": "New",
+    "hub": "none",
+    "license": "MIT",
+    "files": ["new.jsonl", "more.jsonl"],
+    "shots": ["solved.jsonl"],
+    "fields": {"id": "id", "question": "q", "answer": "a"},
+    "options": "o",
+}
+
+
+def good(n: int, **changes: Any) -> dict[str, Any]:
+    return {"id": str(n), "q": f"Which of {n}?", "o": {"A": "this", "B": "that"}, "a": "B"} | changes
 
 
 def asking(*tasks: str, **more: Any) -> EvaluateSettings:
     return EvaluateSettings.model_validate({"benchmarks": [{"task": task, **more} for task in tasks]})
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A data folder, in which `load_new` writes and reads the task `new.yaml`."""
-    return tmp_path
-
-
-def load_new(folder: Path, task: str, **files: bytes) -> list[Question]:
-    (folder / "new.yaml").write_text(task, encoding="utf-8")
-    for name, data in files.items():
-        (folder / name.replace("_", ".")).write_bytes(data)
-    return load_questions(asking(str(folder / "new.yaml")), str(folder))
-
-
 def lines(*records: Any) -> bytes:
     return b"\n".join(record if isinstance(record, bytes) else json.dumps(record).encode() for record in records)
 
 
-# The authors' files --------------------------------------------------------------------------------------------------
+def write_task(folder: Path, **changes: Any) -> EvaluateSettings:
+    keys = {key: value for key, value in (TASK | changes).items() if value is not None}
+    (folder / "new.yaml").write_text(yaml.safe_dump(keys), encoding="utf-8")
+    return asking(str(folder / "new.yaml"))
 
 
-@pytest.mark.parametrize(
-    ("task", "answers"),
-    [
-        ("pubmedqa", {"yes": 276, "no": 169, "maybe": 55}),
-        ("medmcqa", {"A": 1348, "B": 1085, "C": 925, "D": 825}),
-        ("medqa-4", {"A": 145, "B": 113, "C": 141, "D": 101}),
-        ("mmlu-medical", {"A": 118, "B": 141, "C": 146, "D": 168}),
-    ],
-)
-def test_every_record_of_the_real_benchmarks_loads(task: str, answers: dict[str, int], shared_data: Path) -> None:
-    questions = load_questions(asking(task), str(shared_data))
-    assert Counter(question.drop for question in questions) == {None: sum(answers.values())}
-    assert Counter(question.answer for question in questions) == answers
-    assert len({question.id for question in questions}) == len(questions)
-    assert all(question.answer in question.options and len(question.options) == len(answers) for question in questions)
-    assert all(bool(question.context) == (task == "pubmedqa") for question in questions)
+def questions_of(folder: Path, *records: Any, **changes: Any) -> list[Question]:
+    (folder / "new.jsonl").write_bytes(lines(*records))
+    return load_questions(write_task(folder, **changes), str(folder))
 
 
-def json_of(path: Path) -> Any:
-    return json.loads(gzip.decompress(path.read_bytes()))
+def evidence(questions: Sequence[Question]) -> list[str]:
+    return [question.drop.evidence for question in questions if question.drop]
 
 
-def records_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+def test_a_question_carries_its_task(tmp_path: Path) -> None:
+    (question,) = questions_of(tmp_path, good(1))
+    task = load_task(str(tmp_path / "new.yaml"))
+    assert question == Question(task, "new", "1", "Which of 1?", {"A": "this", "B": "that"}, "B", cluster="1")
 
 
-def test_pubmedqa_asks_its_test_ids_and_its_abstracts_lack_the_conclusion(shared_data: Path) -> None:
-    folder = shared_data / "benchmarks"
-    truth = json_of(folder / "pubmedqa_test_ground_truth.json.gz")
-    records = json_of(folder / "pubmedqa_ori_pqal.json.gz")
-    assert (len(records), len(truth)) == (1000, 500)
-    for question in load_questions(asking("pubmedqa"), str(shared_data)):
-        record = records[question.id]
-        assert question.answer == truth[question.id] == record["final_decision"]
-        assert record["LONG_ANSWER"].strip() not in question.context
-        assert all(part.strip() in question.context for part in record["CONTEXTS"])
-
-
-def test_medmcqa_counts_its_right_option_from_one(shared_data: Path) -> None:
-    """Explanations often begin with the right letter, which shows whether `cop` counts from 0 or from 1."""
-    records = {
-        record["id"]: record for record in records_of(shared_data / "benchmarks" / "medmcqa_validation.jsonl.gz")
-    }
-    agrees: Counter[bool] = Counter()
-    for question in load_questions(asking("medmcqa"), str(shared_data)):
-        record = records[question.id]
-        assert question.options[question.answer] == str(record["op" + "abcd"[record["cop"] - 1]]).strip()
-        explanation = (record["exp"] or "").lower().removeprefix("ans").lstrip(" .:-('")
-        if explanation[:2] in {f"{letter}." for letter in "abcd"} | {f"{letter} " for letter in "bcd"}:
-            agrees[explanation[0].upper() == question.answer] += 1
-    assert agrees.total() > 300
-    assert agrees[True] > 0.9 * agrees.total()
-
-
-def test_medqa_answers_are_the_texts_that_the_authors_give(shared_data: Path) -> None:
-    records = records_of(shared_data / "benchmarks" / "medqa_4options_test_500.jsonl.gz")
-    for question, record in zip(load_questions(asking("medqa-4"), str(shared_data)), records, strict=True):
-        assert question.options[question.answer] == record["answer"].strip()
-
-
-def test_the_sample_benchmark_has_one_malformed_question() -> None:
-    questions = load_questions(asking("sample-qa"), "samples")
-    assert [question.id for question in questions if question.drop] == ["qa-041"]
-    assert len(questions) == 42
-
-
-# Malformed records ---------------------------------------------------------------------------------------------------
-
-
-def test_a_good_record_is_a_question(folder: Path) -> None:
-    (question,) = load_new(folder, JSON_TASK, new_jsonl=lines(GOOD))
-    assert question == Question("new", "1", "Which?", {"A": "this", "B": "that"}, "B", "One.\nTwo.")
+# Odd records ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -166,33 +74,20 @@ def test_a_good_record_is_a_question(folder: Path) -> None:
         (b"\xff\xfe{", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b'{"id": ' + b"9" * 5000 + b"}", "not JSON"),
-        ([GOOD], "not an object"),
+        ([good(1)], "not an object"),
         (7, "not an object"),
-        ({**GOOD, "id": None}, "no id"),
-        ({**GOOD, "id": " "}, "no id"),
-        ({**GOOD, "id": {"a": 1}}, "no id"),
-        ({**GOOD, "q": ""}, "q is missing"),
-        ({**GOOD, "q": ["Which?"]}, "q is missing"),
-        ({**GOOD, "q": True}, "q is missing"),
-        ({**GOOD, "c": []}, "c is missing"),
-        ({**GOOD, "c": [None]}, "c is missing"),
-        ({**GOOD, "c": None}, "c is missing"),
-        ({**GOOD, "o": {"A": "this"}}, "not a map of 2 to"),
-        ({**GOOD, "o": ["this", "that"]}, "not a map of 2 to"),
-        ({**GOOD, "o": {f"L{n}": "x" for n in range(MOST_OPTIONS + 1)}}, "not a map of 2 to"),
-        ({**GOOD, "o": {"": "this", "B": "that"}}, "not a map of 2 to"),
-        ({**GOOD, "o": {"A ": "this", "B": "that"}}, "not a map of 2 to"),
-        ({**GOOD, "o": {"\ud800": "this", "B": "that"}}, "not a map of 2 to"),
-        ({**GOOD, "o": {"A" * (LONGEST_LABEL + 1): "this", "B": "that"}}, "not a map of 2 to"),
-        ({**GOOD, "o": {"A": "this", "B": None}}, "B is missing"),
-        ({**GOOD, "a": "E"}, "the answer 'E' is none of A, B"),
-        ({**GOOD, "a": None}, "the answer None is none of A, B"),
-        ({**GOOD, "a": ["A"]}, "is none of A, B"),
+        (good(1, id=None), "no id"),
+        (good(1, id=" "), "no id"),
+        (good(1, id={"a": 1}), "no id"),
+        (good(1, a="E"), "the answer 'E' is none of A, B"),
+        (good(1, o={"1": "x", "10": "y"}, a="1"), "the label 10 begins with another"),
+        (b'{"id": "1", "q": "Which?", "o": {"A": "this", "A": "or", "B": "that"}, "a": "B"}', "A occurs twice"),
     ],
 )
-def test_a_malformed_record_is_reported_and_the_rest_is_asked(record: Any, message: str, folder: Path) -> None:
-    last = {**GOOD, "id": "2"}
-    first, second = load_new(folder, JSON_TASK, new_jsonl=lines(record, last))
+def test_an_odd_record_is_dropped_with_its_place_and_the_rest_is_asked(
+    record: Any, message: str, tmp_path: Path
+) -> None:
+    first, second = questions_of(tmp_path, record, good(2))
     assert second.drop is None
     assert first.drop is not None
     assert first.drop.reason is Reason.MALFORMED_QUESTION
@@ -200,106 +95,201 @@ def test_a_malformed_record_is_reported_and_the_rest_is_asked(record: Any, messa
     assert "new.jsonl:1: " in first.drop.evidence
 
 
-def test_numbers_are_read_as_text(folder: Path) -> None:
-    record = {**GOOD, "id": 5, "q": 1.5, "o": {"1": 2, "2": 3}, "a": 1}
-    (question,) = load_new(folder, JSON_TASK, new_jsonl=lines(record))
-    assert (question.id, question.text, question.options, question.answer) == ("5", "1.5", {"1": "2", "2": "3"}, "1")
+def test_a_repeated_id_is_malformed_and_identified_by_its_line(tmp_path: Path) -> None:
+    first, second = questions_of(tmp_path, good(1), b"", good(1, q="Another?"))
+    assert (first.drop, second.id) == (None, "new.jsonl:3")
+    assert evidence([second]) == ["new.jsonl:3: the id 1 occurs before"]
 
 
-def test_a_repeated_id_is_malformed_and_identified_by_its_line(folder: Path) -> None:
-    first, second = load_new(folder, JSON_TASK, new_jsonl=lines(GOOD, b"", GOOD))
-    assert first.drop is None
-    assert second.id == "new.jsonl:3"
+def test_a_question_is_asked_once_whatever_its_blanks_and_the_order_of_its_options(tmp_path: Path) -> None:
+    again = good(2, q=" Which of 1? ", o={"A": "that", "B": "this"}, a="A")
+    other = good(3, q="Which of 1?", o={"A": "this", "B": "those"})
+    first, second, third = questions_of(tmp_path, good(1), again, other)
+    assert (first.drop, third.drop) == (None, None)
     assert second.drop is not None
-    assert "the id 1 occurs before" in second.drop.evidence
+    assert second.drop.reason is Reason.EXACT_DUPLICATE
+    assert second.drop.evidence == "2: asked before:  Which of 1? "
 
 
-def test_half_of_a_surrogate_pair_becomes_a_question_mark(folder: Path) -> None:
-    record = {**GOOD, "id": "a\ud800", "q": "Which\udfff one?", "o": {"A": "\ud834", "B": "that"}}
-    (question,) = load_new(folder, JSON_TASK, new_jsonl=lines(record))
-    assert (question.id, question.text, question.options["A"]) == ("a?", "Which? one?", "?")
-    question_table([question])
+def test_many_repeated_questions_are_no_sign_of_another_form(tmp_path: Path) -> None:
+    questions = questions_of(tmp_path, *(good(n, q="Which?") for n in range(50)))
+    assert len(evidence(questions)) == 49
 
 
-def test_files_of_a_task_are_read_together(folder: Path) -> None:
-    more = gzip.compress(lines({**GOOD, "id": "2"}))
-    questions = load_new(folder, JSON_TASK, new_jsonl=lines(GOOD), more_jsonl_gz=more)
-    assert [question.id for question in questions] == ["1", "2"]
-    settings = asking(str(folder / "new.yaml"))
-    assert [path.name for path in raw_files(settings, str(folder))] == ["new.yaml", "new.jsonl", "more.jsonl.gz"]
-
-
-def test_only_the_ids_of_the_truth_are_asked(folder: Path) -> None:
-    records = {"1": {"q": "One?"}, "2": {"q": "Two?"}, "3": 3, "4": {"q": "Four?"}, "6": {"q": "Six?"}}
-    truth = {"1": "yes", "3": "no", "4": "perhaps", "5": "no", "6": {"a": 1}}
-    files = {"new_json": json.dumps(records).encode(), "truth_json": json.dumps(truth).encode()}
-    questions = {question.id: question for question in load_new(folder, TRUTH_TASK, **files)}
-    assert questions.keys() == truth.keys()
-    assert questions["1"].answer == "yes"
-    evidence = {key: question.drop.evidence for key, question in questions.items() if question.drop}
-    assert evidence == {
-        "3": "3: not an object",
-        "4": "4: the answer 'perhaps' is none of yes, no",
-        "5": "truth.json has 5, the questions do not",
-        "6": "6: the answer {'a': 1} is none of yes, no",
-    }
-
-
-def test_csv_rows_may_hold_line_ends_and_blank_lines(folder: Path) -> None:
-    text = 'Which\n\none?,this,that,B\r\n"a ""b"", c?",this,that,A\n\nshort,row\nWho?,x,y,C\n'
-    text = text.replace("Which\n\none?", '"Which\n\none?"')
-    questions = load_new(folder, CSV_TASK, new_csv=text.encode())
-    assert [question.text for question in questions if not question.drop] == ["Which\n\none?", 'a "b", c?']
-    evidence = {question.id: question.drop.evidence for question in questions if question.drop}
-    assert evidence == {
-        "new.csv:6": "new.csv:6: 2 columns instead of 4",
-        "new.csv:7": "new.csv:7: the answer 'C' is none of A, B",
-    }
-
-
-# Malformed files -----------------------------------------------------------------------------------------------------
+def test_a_question_of_two_subjects_is_asked_in_both_and_is_one_cluster(tmp_path: Path) -> None:
+    fields = TASK["fields"] | {"group": "s"}
+    records = [good(n, q="Which?" if n < 2 else f"{n}?", s="xy"[n % 2]) for n in range(4)]
+    questions = questions_of(tmp_path, *records, fields=fields)
+    assert [(question.group, question.cluster) for question in questions] == [
+        ("x", "0"), ("y", "0"), ("x", "2"), ("y", "3"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("task", "files", "message"),
+    ("malformed", "of", "refused"), [(1, 2, False), (3, 100, False), (4, 100, True), (2, 50, True)]
+)
+def test_a_file_of_which_more_than_a_few_are_malformed_is_refused(
+    malformed: int, of: int, refused: bool, tmp_path: Path
+) -> None:
+    records = [good(n, a="E" if n < malformed else "B") for n in range(of)]
+    if not refused:
+        assert len(evidence(questions_of(tmp_path, *records))) == malformed
+        return
+    with pytest.raises(UserError, match=rf"new: .*new.jsonl: {malformed} of {of} questions are malformed.*'E' is none"):
+        questions_of(tmp_path, *records)
+
+
+@pytest.mark.parametrize("records", [[], [good(1, a="E")]])
+def test_a_file_without_a_question_is_refused(records: list[Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"{len(records)} of {len(records)} questions are malformed"):
+        questions_of(tmp_path, *records)
+
+
+# Answers in a file of their own, and groups --------------------------------------------------------------------------
+
+TRUTH: dict[str, Any] = {"files": ["new.json"], "shots": ["new.json"], "options": ["yes", "no"], "truth": "truth.json"}
+TRUTH |= {"fields": {"question": "q", "answer": "a"}}
+
+
+def test_only_the_ids_of_the_truth_are_asked_and_the_others_are_shots(tmp_path: Path) -> None:
+    records: dict[str, Any] = {str(n): {"q": f"{n}?", "a": "yes"} for n in range(100)} | {"3": 3}
+    (tmp_path / "new.json").write_text(json.dumps(records), encoding="utf-8")
+    (tmp_path / "truth.json").write_text(json.dumps({str(n): "yes" for n in range(70)} | {"x": "no"}), encoding="utf-8")
+    settings = write_task(tmp_path, **TRUTH)
+    questions = load_questions(settings, str(tmp_path))
+    assert [question.id for question in questions] == [*(str(n) for n in range(70)), "x"]
+    assert evidence(questions) == ["3: not an object", "truth.json has x, the questions do not"]
+    assert [shot.id for shot in load_shots(settings.benchmarks[0], str(tmp_path))] == [str(n) for n in range(70, 100)]
+    (tmp_path / "truth.json").unlink()
+    with pytest.raises(UserError, match=r"no file truth\.json, which has the answers"):
+        load_questions(settings, str(tmp_path))
+
+
+def test_only_the_named_groups_are_asked_and_a_record_without_one_is_malformed(tmp_path: Path) -> None:
+    groups: dict[str, Any] = {"groups": ["x", "y"], "fields": TASK["fields"] | {"group": "s"}}
+    records = [good(n, s="xyz"[n % 3]) for n in range(9)] + [good(9), b"{"]
+    questions = questions_of(tmp_path, *records, *(good(n, s="x") for n in range(20, 80)), **groups)
+    assert len(questions) == 68
+    assert evidence(questions) == ["new.jsonl:10: no s", f"new.jsonl:11: {evidence(questions)[1][14:]}"]
+
+
+# Forms ---------------------------------------------------------------------------------------------------------------
+
+FORMS: dict[str, Any] = {
+    "forms": [{"answers": {"1": "A", "2": "B", "3": "C"}}, {"answers": {"0": "A", "1": "B", "2": "C"}}],
+}
+
+
+def counted(*answers: int) -> list[dict[str, Any]]:
+    return [good(n, o={"A": "x", "B": "y", "C": "z"}, a=answer) for n, answer in enumerate(answers)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "right"),
     [
-        (JSON_TASK, {}, "new: no file .*new.jsonl; set data="),
-        (JSON_TASK, {"more_jsonl_gz": gzip.compress(lines(GOOD))[:-9]}, "not a whole gzip file"),
-        (JSON_TASK, {"more_jsonl_gz": b"PK\x03\x04 no gzip"}, "not a whole gzip file"),
-        (CSV_TASK, {"new_csv": b'"Which?,this,that,B\nWho?,x,y,A\n'}, "new.csv: line 2: not CSV"),
-        (TRUTH_TASK, {"new_json": b"{}"}, "no file .*truth.json"),
-        (TRUTH_TASK, {"new_json": b"[1]", "truth_json": b"{}"}, "new.json: not a JSON object"),
-        (TRUTH_TASK, {"new_json": b"{}", "truth_json": b"{"}, "truth.json: not JSON"),
-        (TRUTH_TASK, {"new_json": b"\xff", "truth_json": b"{}"}, "new.json: not JSON"),
+        ([1, 2, 3] * 10, "ABC"),
+        ([0, 1, 2] * 10, "ABC"),
+        ([0, 2, 1] * 40 + [3], "ACB"),
+        ([3, 2, 1] * 40 + [0], "CBA"),
     ],
 )
-def test_a_broken_benchmark_is_reported_in_one_line(
-    task: str, files: dict[str, bytes], message: str, folder: Path
+def test_whether_answers_count_from_0_or_1_is_seen_from_the_whole_file(
+    answers: list[int], right: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=message) as error:
-        load_new(folder, task, **files)
+    questions = questions_of(tmp_path, *counted(*answers), **FORMS)
+    assert "".join(question.answer for question in questions[:3]) == right
+    assert len(evidence(questions)) == len(answers) % 3
+
+
+@pytest.mark.parametrize("answers", [[1, 2] * 20, [1], [1, 2] * 30 + [3], [0, 3] * 20])
+def test_a_file_that_cannot_tell_is_refused(answers: list[int], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"new\.jsonl may be in 2 of the forms|malformed") as error:
+        questions_of(tmp_path, *counted(*answers), **FORMS)
     assert "\n" not in str(error.value)
 
 
-def test_files_that_the_config_names_must_be_there(folder: Path) -> None:
-    load_new(folder, JSON_TASK, new_jsonl=lines(GOOD))
-    settings = asking(str(folder / "new.yaml"), files=["other.jsonl"])
-    with pytest.raises(UserError, match=r"no file .*other\.jsonl"):
-        raw_files(settings, str(folder))
-    (folder / "other.jsonl").write_bytes(lines({**GOOD, "id": "9"}))
-    assert [question.id for question in load_questions(settings, str(folder))] == ["9"]
+def test_the_form_with_the_right_fields_is_taken(tmp_path: Path) -> None:
+    forms = [{"fields": {"question": "Question"}}, {"fields": {"question": "text"}}, {"files": ["other.jsonl"]}]
+    records = [{"text" if key == "q" else key: value for key, value in good(n).items()} for n in range(9)]
+    assert questions_of(tmp_path, *records, forms=forms)[3].text == "Which of 3?"
+    assert questions_of(tmp_path, *(good(n) for n in range(9)), forms=forms)[3].text == "Which of 3?"
+
+
+# Files ---------------------------------------------------------------------------------------------------------------
+
+
+def test_files_lie_in_the_benchmarks_folder_or_in_one_of_their_own(tmp_path: Path) -> None:
+    settings = write_task(tmp_path, files=["new.jsonl", "data/part-*.jsonl"])
+    for name, folder in enumerate(["", "benchmarks", "benchmarks/new", "benchmarks/new/data"]):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for part in ("new.jsonl", "part-0.jsonl.gz"):
+            data = lines(good(name, q=f"{part} in {folder}?"), good(name + 10, q=f"{part} of {folder}?"))
+            (tmp_path / folder / part).write_bytes(gzip.compress(data) if part.endswith(".gz") else data)
+    questions = load_questions(settings, str(tmp_path))
+    assert [question.id for question in questions] == ["2", "12", "3", "13"]
+    names = [path.relative_to(tmp_path).as_posix() for path in raw_files(settings, str(tmp_path))]
+    assert names == ["new.yaml", "benchmarks/new/new.jsonl", "benchmarks/new/data/part-0.jsonl.gz"]
+
+
+def test_a_config_may_name_files_or_a_folder(tmp_path: Path) -> None:
+    write_task(tmp_path)
+    (tmp_path / "copy[1]").mkdir()
+    (tmp_path / "copy[1]" / "more.jsonl").write_bytes(lines(good(1)))
+    (tmp_path / "o*her.jsonl").write_bytes(lines(good(2)))
+    for name, id_ in (("copy[1]", "1"), ("o*her.jsonl", "2")):
+        settings = asking(str(tmp_path / "new.yaml"), files=[name])
+        assert [question.id for question in load_questions(settings, str(tmp_path))] == [id_]
+    with pytest.raises(UserError, match=r"evaluate\.benchmarks: new: no file .*absent\.jsonl; set data="):
+        raw_files(asking(str(tmp_path / "new.yaml"), files=["copy[1]", "absent.jsonl"]), str(tmp_path))
+
+
+def test_a_missing_benchmark_is_reported_in_one_line(tmp_path: Path) -> None:
+    forms = [{"files": ["a.jsonl"]}, {"files": ["{group}/b.jsonl"], "groups": ["x"]}]
+    for use in (raw_files, load_questions):
+        with pytest.raises(UserError, match=r"no file a\.jsonl, \*/b\.jsonl in .*benchmarks/new; set data=") as error:
+            use(write_task(tmp_path, forms=forms), str(tmp_path))
+        assert "\n" not in str(error.value)
+
+
+def test_a_group_stands_in_the_names_of_files(tmp_path: Path) -> None:
+    groups = {"files": ["{group}_test.jsonl"], "shots": ["{group}_dev.jsonl"], "groups": ["x", "y[1]", "absent"]}
+    settings = write_task(tmp_path, fields={"question": "q", "answer": "a"}, **groups)
+    for n, name in enumerate(["x_test", "y[1]_test", "z_test", "x_dev"]):
+        (tmp_path / f"{name}.jsonl").write_bytes(lines(good(n)))
+    questions = load_questions(settings, str(tmp_path))
+    assert [(question.group, question.id) for question in questions] == [
+        ("x", "x_test.jsonl:1"), ("y[1]", "y[1]_test.jsonl:1"),
+    ]  # fmt: skip
+    assert [shot.group for shot in load_shots(settings.benchmarks[0], str(tmp_path))] == ["x"]
+    named = asking(str(tmp_path / "new.yaml"), files=["x_test.jsonl"], shots=3)
+    assert [question.group for question in load_questions(named, str(tmp_path))] == ["x"]
+    assert "x_dev.jsonl" in [path.name for path in raw_files(named, str(tmp_path))]
+
+
+def test_a_benchmark_is_read_once_however_many_ways_it_is_asked(tmp_path: Path) -> None:
+    questions_of(tmp_path, *(good(n) for n in range(9)))
+    name = str(tmp_path / "new.yaml")
+    ways = [{"task": name, "limit": 3}, {"task": name, "mode": "cloze"}, {"task": name, "shots": 3, "limit": 5}]
+    settings = EvaluateSettings.model_validate({"benchmarks": ways})
+    questions = load_questions(settings, str(tmp_path))
+    assert len(questions) == 9
+    samples = sample(settings, questions)
+    assert [len(chosen) for chosen in samples.values()] == [3, 9, 5]
+    assert list(samples) == [benchmark.score for benchmark in settings.benchmarks]
+    few, _, more = ({question.id for question in chosen} for chosen in samples.values())
+    assert few < more
+    clash = EvaluateSettings.model_validate({"benchmarks": [ways[0], ways[1] | {"files": ["new.jsonl"]}]})
+    with pytest.raises(UserError, match="new: two sets of questions have this name"):
+        load_questions(clash, str(tmp_path))
 
 
 def test_a_config_with_an_unknown_or_repeated_benchmark_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "evaluate.yaml"
     config.write_text("benchmarks: [{task: medqa}]", encoding="utf-8")
-    with pytest.raises(UserError, match=r"benchmarks\.0\.task: medqa: no such benchmark.*did you mean medqa-4"):
+    with pytest.raises(UserError, match=r"benchmarks\.0\.task: medqa: no such benchmark.*did you mean medqa-"):
         load(config, [], EvaluateSettings)
-    with pytest.raises(UserError, match="pubmedqa is named twice"):
+    with pytest.raises(UserError, match=r"pubmedqa .* is named twice"):
         load(config, ["benchmarks=[{task: pubmedqa}, {task: pubmedqa, limit: 3}]"], EvaluateSettings)
-    for wrong in ("benchmarks=[]", "dtype=float8", "max_length=0", "benchmarks=[{task: pubmedqa, limit: 0}]"):
-        with pytest.raises(UserError):
-            load(config, [wrong], EvaluateSettings)
 
 
 # Any bytes -----------------------------------------------------------------------------------------------------------
@@ -309,76 +299,62 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
 )
-RECORDS = st.dictionaries(st.sampled_from(["id", "q", "c", "o", "a"]), VALUES) | st.fixed_dictionaries(
+RECORDS = st.dictionaries(st.sampled_from(["id", "q", "o", "a", "s"]), VALUES) | st.fixed_dictionaries(
     {"id": st.integers(0, 3)},
     optional={
-        "q": st.text(max_size=4),
-        "c": st.text(max_size=4) | st.lists(st.text(max_size=4), max_size=2),
-        "o": st.dictionaries(st.sampled_from("AB\ud800 "), st.text(max_size=3), max_size=3),
-        "a": st.sampled_from(["A", "B", 1, None]),
+        "q": st.text(max_size=4) | st.lists(st.text(max_size=2), max_size=3),
+        "o": st.dictionaries(st.sampled_from("AB\ud800 "), st.text(max_size=3), max_size=3) | st.lists(st.text()),
+        "a": st.sampled_from(["A", "B", 1, None, ["A"], "#### 1", ["B", "I-x", "O"]]),
     },
 )
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"kind": "number", "options": None, "answer_after": "####"},
+    {"kind": "text", "options": None},
+    {"kind": "entities", "options": None},
+    {"options": None, "wrong": "o"},
+    {"fields": TASK["fields"] | {"group": "s"}, "groups": ["x"]},
+]
 
 
-def check_all(questions: list[Question]) -> None:
+@settings(deadline=None, max_examples=200)
+@given(st.lists(RECORDS, max_size=4), st.sampled_from(KINDS))
+def test_any_records_are_all_accounted_for(records: list[Any], kind: dict[str, Any]) -> None:
     """Every record is a question that can be asked and written, or is dropped with its evidence."""
-    for question in questions:
-        question.id.encode()
-        if question.drop is not None:
-            assert question.drop.reason is Reason.MALFORMED_QUESTION
-            assert question.drop.evidence
-            continue
-        assert question.text.strip()
-        assert question.answer in question.options
-        "".join((question.text, question.context, *question.options, *question.options.values())).encode()
-    question_table(questions)
-
-
-@settings(deadline=None)
-@given(st.lists(RECORDS, max_size=6))
-def test_any_json_records_are_all_accounted_for(records: list[Any]) -> None:
-    with_task(JSON_TASK, "new.jsonl", lines(*records), len(records))
-
-
-@settings(deadline=None)
-@given(st.binary(max_size=200))
-def test_any_bytes_are_read_as_jsonl(data: bytes) -> None:
-    with_task(JSON_TASK, "new.jsonl", data, sum(bool(line.strip()) for line in data.split(b"\n")))
-
-
-@settings(deadline=None)
-@given(st.text(st.sampled_from('ABab,\n\r"?'), max_size=40))
-def test_any_text_is_read_as_csv_or_the_whole_file_is_refused(text: str) -> None:
-    with suppress(UserError):
-        with_task(CSV_TASK, "new.csv", text.encode(), None)
-
-
-def with_task(task: str, name: str, data: bytes, count: int | None) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, name).write_bytes(data)
-        questions = load_new(Path(folder), task)
-    assert count is None or len(questions) == count
-    check_all(questions)
+    fill = [good(n, q=f"{n}?") for n in range(100, 400)] if kind == {} else []
+    with tempfile.TemporaryDirectory() as folder, suppress(UserError):
+        questions = questions_of(Path(folder), *records, *fill, **kind)
+        assert len(questions) == len(records) + len(fill) or "groups" in kind
+        for question in questions:
+            question.id.encode()
+            if question.drop is not None:
+                assert question.drop.evidence
+                continue
+            assert question.text.strip()
+            assert question.task.kind != "choice" or question.answer in question.options
+            assert question.cluster
+            "".join((question.text, question.answer, *question.options, *question.options.values())).encode()
+        question_table(questions)
 
 
 # Samples -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_sample_grows_with_its_limit_and_keeps_the_order() -> None:
-    questions = [Question("pubmedqa", str(n), "Q?", {"A": "x", "B": "y"}, "A") for n in range(200)]
+    task = Task.model_validate(TASK)
+    questions = [Question(task, "pubmedqa", str(n), "Q?", {"A": "x", "B": "y"}, "A") for n in range(200)]
     taken: list[str] = []
     for limit in (1, 10, 50, 199, 200, 500):
-        chosen = sample(asking("pubmedqa", limit=limit), questions)["pubmedqa"]
+        (chosen,) = sample(asking("pubmedqa", limit=limit), questions).values()
         ids = [question.id for question in chosen]
         assert len(ids) == min(limit, 200)
         assert ids == sorted(ids, key=int)
         assert set(taken) <= set(ids)
         taken = ids
-    assert sample(asking("pubmedqa"), questions)["pubmedqa"] == questions
-    (few,) = sample(asking("pubmedqa", limit=20), reversed(questions)).values()
-    assert {question.id for question in few} == {
-        question.id for question in sample(asking("pubmedqa", limit=20), questions)["pubmedqa"]
-    }, "the choice does not depend on the order"
+    assert sample(asking("pubmedqa"), questions) == {"pubmedqa strict letters 0-shot": questions}
+    (few,) = sample(asking("pubmedqa", limit=20), questions).values()
+    (turned,) = sample(asking("pubmedqa", limit=20), reversed(questions)).values()
+    assert {question.id for question in few} == {question.id for question in turned}
 
 
 def test_the_table_for_decontamination_has_usable_questions_only() -> None:

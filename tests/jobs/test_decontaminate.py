@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from benchmarks.steps import stand_in
 from dedup.decontaminate import DecontaminateSettings
-from eval.questions import EvaluateSettings
+from eval.settings import EvaluateSettings
 from lake.decision import DECISION, Drop, Reason, decision
 from lake.document import DOCUMENT, document_id, new_document
 from lake.step import Step
@@ -30,10 +30,8 @@ title: A benchmark
 hub: none
 license: CC0-1.0
 files: [{name}.jsonl]
-format: jsonl
 fields: {{id: id, question: q, answer: a}}
 options: ["yes", "no"]
-prompt: "{{question}}\\nAnswer:"
 """
 TEXTS = {
     ("papers", "quote"): f"Exam corner. {LONG.upper()} The answer is below.",
