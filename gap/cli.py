@@ -8,6 +8,7 @@ import click
 from gap.convert import convert
 from gap.dump import dump
 from gap.forecast import show_plan
+from gap.protocol import protocol
 from gap.run import run
 from gap.shards import merge, split, verify
 from gap.status import status
@@ -32,5 +33,5 @@ def main() -> None:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
-for command in (show_plan, run, status, trace, crawl, check, fetch, verify, merge, split, dump, convert):
+for command in (show_plan, run, status, trace, crawl, check, fetch, verify, merge, split, dump, convert, protocol):
     main.add_command(command)
