@@ -75,7 +75,7 @@ def _sequence(asked: Sequence[Question], candidates: Sequence[Question], count: 
     generator = random.Random(seed)
     own = not {one.id for one in candidates}.isdisjoint(question.id for question in asked)
     if len(candidates) < count + own:
-        return [list(candidates)]
+        return [list(candidates[own:])]
     # Where a question may draw itself, one more is drawn and the question taken out, or else the last.
     drawn = (generator.sample(candidates, count + own) for _ in asked)
     return [
