@@ -27,6 +27,9 @@ Read = Callable[[str], Extracted | None]
 """Reads the answer with which a text begins. None: it does not begin with one."""
 Filter = Callable[[str, Read], Extracted | str]
 
+WINDOW = 2_000
+"""Characters in which an option or a number is looked for."""
+
 
 def extract(filters: Sequence[str], text: str, kind: str, options: Mapping[str, str]) -> Extracted:
     """The answer to a question of a kind (`choice`, `number`, `text`, `entities`) with these options, label to text.
@@ -95,7 +98,7 @@ class _Choice:
 
     def read(self, text: str) -> Extracted | None:
         """Several labels side by side are no answer, nor is a letter that no option has."""
-        rest = _opened(text)
+        rest = _opened(text[:WINDOW])
         found = self._first(rest)
         if found is None:
             strange = _LETTER.match(rest) and self._labels and len(self._labels[0]) == 1
@@ -141,11 +144,11 @@ def _ends(after: str) -> bool:
 # Numbers
 
 _BEFORE_NUMBER = re.compile(
-    rf"(?:[\s*_`~\"'“”«»\[({{$€£¥₹≈~:=]|{_MARKUP}|(?:approximately|about|around|only|exactly|roughly|USD|US|Rs)\b\.?)*",
+    rf"(?:[\s*_`~\"'“”«»\[({{$€£¥₹≈:=]|{_MARKUP}|\\\$|(?:approximately|about|around|only|exactly|roughly|USD|US|Rs)\b\.?)*",
     re.IGNORECASE,
 )
 _DIGITS = r"(?:\d{1,3}(?:[, '’]\d{3})+(?!\d)|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40}"
-_NUMBER = re.compile(rf"([+-]?)\s?[$€£¥₹]?\s?({_DIGITS})(?:\s?/\s?(\d{{1,40}})(?![\d/]))?")
+_NUMBER = re.compile(rf"([+-]?\s?[$€£¥₹]?\s?[+-]?)\s?({_DIGITS})(?:\s?/\s?(\d{{1,40}})(?![\d/]))?")
 _SUM = re.compile(r"[\s\d.,$€£+*/×·÷x()%-]*=")
 _RANGE = re.compile(r"\s*(?:-|–|to|or|and)\s*[$€£]?\d", re.IGNORECASE)
 
@@ -160,7 +163,7 @@ def _canonical(found: re.Match[str]) -> str | None:
     below = int(found[3] or 1)
     if not below:
         return None
-    value = Fraction(re.sub(r"[, '’]", "", found[2])) / below * (-1 if found[1] == "-" else 1)
+    value = Fraction(re.sub(r"[, '’]", "", found[2])) / below * (-1 if "-" in found[1] else 1)
     digits, rest = 0, value.denominator
     while digits < 90 and 10**digits % rest:
         digits += 1
@@ -172,6 +175,7 @@ def _canonical(found: re.Match[str]) -> str | None:
 
 def _read_number(text: str) -> Extracted | None:
     """A number; of a sum the number after its last equals sign. A range is no answer, nor is a power or a time."""
+    text = text[:WINDOW]
     while sum_ := _SUM.match(text):
         text = text[sum_.end() :]
     opening = _BEFORE_NUMBER.match(text)

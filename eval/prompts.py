@@ -52,17 +52,22 @@ class Chat:
 def rotated(question: Question, places: int) -> Question:
     """The question with its options moved up by `places`; the first follow the last. Labels keep their order.
 
-    Where labels are themselves the options, as yes and no are, they change their order.
+    Labels that are themselves the options, as yes and no are, change their order.
     """
     labels, texts = list(question.options), list(question.options.values())
     if not labels:
         return question
     places %= len(labels)
     moved = [*texts[places:], *texts[:places]]
-    if labels == texts:
+    if _is_words(question.options):
         return replace(question, options=dict(zip(moved, moved, strict=True)))
     answer = labels[(labels.index(question.answer) - places) % len(labels)]
     return replace(question, options=dict(zip(labels, moved, strict=True)), answer=answer)
+
+
+def _is_words(options: Mapping[str, str]) -> bool:
+    """Whether labels are themselves the options. Letters are not: a question about a figure has the option “A. A”."""
+    return all(label == text and len(label) > 1 for label, text in options.items())
 
 
 def fit(
@@ -173,17 +178,13 @@ class Form:
         return fill(self.body, self._values(question))
 
     def _values(self, question: Question) -> dict[str, str]:
-        options = "\n".join(self._option(label, text) for label, text in question.options.items())
+        option = "{label}" if _is_words(question.options) else self.protocol.option
+        options = [option.format(label=label, text=self._one_line(text)) for label, text in question.options.items()]
         group = question.group.replace("_", " ")
         fields = {"question": question.text, "context": question.context, "group": group}
         if self.protocol.strip:
             fields = {name: text.strip() for name, text in fields.items()}
-        return fields | {"options": options, "ask": self.way.ask}
-
-    def _option(self, label: str, text: str) -> str:
-        if label == text:
-            return label
-        return self.protocol.option.format(label=label, text=" ".join(text.split()) if self.protocol.strip else text)
+        return fields | {"options": "\n".join(options), "ask": self.way.ask}
 
     def _solution(self, question: Question) -> str:
         """How a solved question is answered."""
@@ -194,5 +195,7 @@ class Form:
         """An answer as it is said: the option's text in a cloze, else the label."""
         if self.mode != "cloze":
             return label
-        text = question.options[label]
-        return " ".join(text.split()) if self.protocol.strip else text
+        return self._one_line(question.options[label])
+
+    def _one_line(self, option: str) -> str:
+        return " ".join(option.split()) if self.protocol.strip else option

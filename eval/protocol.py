@@ -54,7 +54,7 @@ class Protocol(Settings):
         title: The name in reports.
         templates: By kind of task, or by kind and mode, as in `choice cloze`. A task's `prompts` go before them.
         ways: By mode, or by kind and mode. `vote` is `thought` unless it is given.
-        option: A line of {options}, with {label} and {text}. Where labels are themselves the options, each is its line.
+        option: A line of {options}, with {label} and {text}. A label that is itself the option, as yes is, is a line.
         delimiter: Stands between a stem and an answer.
         separator: Stands after the answer of a solved question.
         strip: Blanks around fields go, and an option is one line.

@@ -8,6 +8,7 @@ from itertools import islice
 from eval.protocol import Protocol
 from eval.questions import Question
 from eval.settings import BenchmarkSettings
+from eval.task import Task
 from eval.wording import FIRST, split
 from lake import bundled
 from lake.error import UserError
@@ -37,9 +38,10 @@ def shots_of(
     task = asked[0].task
     if "{explanation}" in protocol.way(task, settings.mode).shot:
         candidates = [candidate for candidate in candidates if candidate.explanation.strip()]
-    if split(protocol.template(bundled.tag(settings.protocol), task, settings.mode))[1] == FIRST:
+    draw = draw_of(protocol, settings, task)
+    if draw == "first":
         drawn = [_first(question, candidates, settings.shots) for question in asked]
-    elif protocol.draw == "sequence":
+    elif draw == "sequence":
         drawn = _sequence(asked, candidates, settings.shots, seed)
     else:
         drawn = _set(asked, candidates, settings.shots, seed)
@@ -49,6 +51,12 @@ def shots_of(
             f"ones; set shots to {len(short)} or less"
         )
     return drawn
+
+
+def draw_of(protocol: Protocol, settings: BenchmarkSettings, task: Task) -> str:
+    """How shots are drawn for a task: `set`, `sequence`, or `first`, which makes all seeds the same."""
+    first = split(protocol.template(bundled.tag(settings.protocol), task, settings.mode))[1] == FIRST
+    return "first" if first else protocol.draw
 
 
 def _set(asked: Sequence[Question], candidates: Sequence[Question], count: int, seed: int) -> list[list[Question]]:
@@ -67,7 +75,7 @@ def _sequence(asked: Sequence[Question], candidates: Sequence[Question], count: 
     generator = random.Random(seed)
     own = not {one.id for one in candidates}.isdisjoint(question.id for question in asked)
     if len(candidates) < count + own:
-        return [list(candidates)]
+        return [list(candidates[own:])]
     # Where a question may draw itself, one more is drawn and the question taken out, or else the last.
     drawn = (generator.sample(candidates, count + own) for _ in asked)
     return [

@@ -109,7 +109,7 @@ class Task(Settings):
         license: The licence of the questions.
         kind: What an answer is.
         context: Whether the context is shown. Without it the model answers from memory.
-        prompts: By protocol, or by protocol and mode, a template that replaces its own.
+        prompts: By protocol, or by protocol and mode as in `lm-eval cloze`, a template that replaces its own.
         forms: The ways in which it is published. The files of the first that has any are read.
     """
 

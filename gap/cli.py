@@ -9,6 +9,7 @@ from gap.compare import compare_models
 from gap.convert import convert
 from gap.dump import dump
 from gap.forecast import show_plan
+from gap.protocol import protocol
 from gap.run import run
 from gap.score import score
 from gap.shards import merge, split, verify
@@ -49,5 +50,6 @@ for command in (
     convert,
     score,
     compare_models,
+    protocol,
 ):
     main.add_command(command)
