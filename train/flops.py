@@ -10,8 +10,9 @@ token attends to the whole sequence, as PaLM (arXiv 2204.02311, appendix B) and 
 to half of it on average. Work done twice, as with `recompute`, is not counted, nor is the work that a document mask
 saves. So the figure is *model* FLOP, and their share of the peak is MFU.
 
-The MEDITRON paper counts 6 · 70e9 a token, without attention: 40,200 tokens/s on 128 A100s are then 42.3 % of the peak.
-By the formula above, they are 43.1 %; with attention over the whole sequence, 44.7 %.
+The MEDITRON paper calls 40,200 tokens/s on 128 A100s 42.3 % of the peak, and does not say how it counts: 6 · 70e9 FLOP a
+token, without attention, give this. By the formula above, they are 43.1 %; with attention over the whole sequence,
+44.7 %.
 """
 
 from train.recipe import Llama

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gap.command import DEMO, ROOT, WHOLE, command, gap
+from gap.cli import main
+from tests.gap.command import DEMO, ROOT, WHOLE, called, command
 
 
 @pytest.mark.parametrize(
@@ -33,14 +34,14 @@ from tests.gap.command import DEMO, ROOT, WHOLE, command, gap
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(words: tuple[str, ...], said: str) -> None:
-    done = gap(*words)
+    done = called(*words)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_plan_tells_all_steps_without_an_engine(tmp_path: Path) -> None:
-    done = gap("plan", DEMO, f"lake={tmp_path}")
+    done = called("plan", DEMO, f"lake={tmp_path}")
     assert done.returncode == 0, done.stderr
     for step in ("read", "dedup", "pretrain", "report", "tokens"):
         assert step in done.stdout
@@ -48,7 +49,7 @@ def test_plan_tells_all_steps_without_an_engine(tmp_path: Path) -> None:
 
 
 def test_plan_of_the_full_mix_needs_no_data(tmp_path: Path) -> None:
-    done = gap("plan", WHOLE, f"data={tmp_path}", f"lake={tmp_path}", "mix.sources.replay.ratio=0.02")
+    done = called("plan", WHOLE, f"data={tmp_path}", f"lake={tmp_path}", "mix.sources.replay.ratio=0.02")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "mix.sources.replay: 523,880,612 of the 944,080,612 tokens that ratio 0.02" in done.stdout
@@ -61,34 +62,21 @@ def test_another_selector_of_a_site_reads_again(tmp_path: Path) -> None:
     found = []
     for content in (before, before.replace("article.guideline h1", "article h1")):
         site.write_text(content, encoding="utf-8")
-        done = gap("plan", DEMO, f"lake={tmp_path}", f"read.inputs.0.site={site}")
+        done = called("plan", DEMO, f"lake={tmp_path}", f"read.inputs.0.site={site}")
         assert done.returncode == 0, done.stderr
         found.append(next(line.split()[-1] for line in done.stdout.splitlines() if line.startswith("read ")))
     assert found[0] != found[1]
 
 
 def test_help_teaches() -> None:
-    commands = (
-        "run",
-        "plan",
-        "status",
-        "trace",
-        "crawl",
-        "check",
-        "fetch",
-        "verify",
-        "merge",
-        "split",
-        "dump",
-    )
-    for words in ((), *((name,) for name in commands)):
-        done = gap(*words, "--help")
+    for words in ((), *((name,) for name in main.commands)):
+        done = called(*words, "--help")
         assert done.returncode == 0
         assert len(done.stdout.split()) > 15
 
 
 def test_the_lake_may_have_any_name(tmp_path: Path) -> None:
-    done = gap("plan", DEMO, f"lake={tmp_path}/x #2: yes")
+    done = called("plan", DEMO, f"lake={tmp_path}/x #2: yes")
     assert done.returncode == 0, done.stderr
     assert f"{tmp_path}/x #2: yes" in done.stdout
 

@@ -182,7 +182,13 @@ def alone(ranks: Ranks, shards: str) -> dict[tuple[str, bool], list[dict[str, An
     """What one worker does, by what changes the result."""
     return {
         (kind, masked): ranks.run(1, run, recipe(**KINDS[kind]), shards, masked)
-        for kind, masked in (("plain", False), ("plain", True), ("tied", False), ("documents", False))
+        for kind, masked in (
+            ("plain", False),
+            ("plain", True),
+            ("tied", False),
+            ("documents", False),
+            ("one key", False),
+        )
     }
 
 
@@ -192,6 +198,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "model": {"layers": 4, "hidden": 32, "heads": 4, "kv_heads": 2, "ffn": 48, "tied": True, "qkv_bias": True}
     },
     "documents": {"document_mask": True},
+    "one key": {"model": {"layers": 4, "hidden": 32, "heads": 4, "kv_heads": 1, "ffn": 48}},
 }
 
 LAYOUTS = layouts(
@@ -247,6 +254,8 @@ def test_a_layout_gives_the_losses_and_gradients_of_one_worker(
         ("plain", True, {"tensor": 2, "sequence_parallel": True, "pipeline": 2}),
         ("tied", False, {"tensor": 2}),
         ("tied", False, {"pipeline": 2, "data": 2, "distributed_optimizer": True}),
+        ("one key", False, {"tensor": 2, "sequence_parallel": True}),
+        ("one key", False, {"tensor": 4}),
         ("documents", False, {"tensor": 2, "pipeline": 2}),
         ("documents", False, {"pipeline": 2, "interleave": 2, "recompute": "full"}),
     ],
