@@ -10,7 +10,7 @@ token attends to the whole sequence, as PaLM (arXiv 2204.02311, appendix B) and 
 to half of it on average. Work done twice, as with `recompute`, is not counted, nor is the work that a document mask
 saves. So the figure is *model* FLOP, and their share of the peak is MFU.
 
-The MEDITRON paper calls 40,200 tokens/s on 128 A100s 42.3 % of the peak, and does not say how it counts: 6 · 70e9 FLOP a
+The MEDITRON paper calls 40,200 tokens/s on 128 A100s 42.3 % of the peak. It does not say how it counts; 6 · 70e9 FLOP a
 token, without attention, give this. By the formula above, they are 43.1 %; with attention over the whole sequence,
 44.7 %.
 """
