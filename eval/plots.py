@@ -10,7 +10,7 @@ from eval import numbers
 from eval.charts import GONE, Axes, Bar, Histogram, Interval, Line, Segment, bars, colour, histogram, intervals, lines
 from eval.composition import Lengths, Upsampled
 from eval.ledger import Ledger
-from eval.summary import Figures, Run
+from eval.summary import Figures, Run, named
 from lake.step import Manifest
 
 EACH_SIZE = 4
@@ -145,12 +145,12 @@ def _size(size: int) -> str:
 
 
 def scores(rows: Sequence[Figures]) -> Markup:
-    """Accuracy with its interval, beside chance and majority."""
+    """Accuracy or F1 with its interval, beside chance and majority."""
     drawn = [
         Interval(
-            row["title"],
-            numbers.percent(row["accuracy"]) if row["accuracy"] is not None else "no question answered",
-            row["accuracy"],
+            named(row),
+            numbers.percent(row["value"]) if row["value"] is not None else "no question answered",
+            row["value"],
             row["low"],
             row["high"],
             row["chance"],
@@ -159,9 +159,9 @@ def scores(rows: Sequence[Figures]) -> Markup:
         for row in rows
     ]
     listed = "; ".join(
-        f"{row['title']} {numbers.percent(row['accuracy'])}, chance {numbers.percent(row['chance'])}" for row in rows
+        f"{named(row)} {numbers.percent(row['value'])}, chance {numbers.percent(row['chance'])}" for row in rows
     )
-    return intervals(f"Accuracy with 95 % intervals: {listed}", drawn)
+    return intervals(f"Scores with 95 % intervals: {listed}", drawn)
 
 
 def comparison(run: Run) -> Markup:
@@ -169,10 +169,10 @@ def comparison(run: Run) -> Markup:
     return scores(
         [
             {**row, "title": f"{row['title']}: {model.name}"}
-            for benchmark in run.benchmarks
+            for score in run.benchmarks
             for model in run.compared
             for row in model.scores
-            if row["benchmark"] == benchmark
+            if row["score"] == score
         ]
     )
 

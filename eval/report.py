@@ -9,7 +9,7 @@ from typing import Any
 
 from eval import composition, curves, numbers, plots, template
 from eval.ledger import ledger, way
-from eval.summary import Run, layout, validation_loss, verdict
+from eval.summary import Run, layout, named, validation_loss, verdict
 from lake.step import Kind
 
 SHARDS_SHOWN = 200
@@ -47,12 +47,12 @@ def tiles(run: Run) -> list[Tile]:
 
 
 def scores(run: Run) -> list[Tile]:
-    """The first model's accuracy on each benchmark."""
+    """The first model's scores."""
     row = []
     for score in (score for model in run.models[:1] for score in model.scores):
         interval = f"95 %: {numbers.percent(score['low'])} to {numbers.percent(score['high'])}, "
-        note = f"{interval if score['accuracy'] is not None else ''}{verdict(score)}"
-        row.append(Tile(score["title"], numbers.percent(score["accuracy"]), note))
+        note = f"{interval if score['value'] is not None else ''}{verdict(score)}"
+        row.append(Tile(named(score), numbers.percent(score["value"]), note))
     return row
 
 
@@ -81,6 +81,7 @@ def render(run: Run) -> str:
         "layout": layout,
         "validation_loss": validation_loss,
         "plots": plots,
+        "named": named,
         "verdict": verdict,
         "seconds": sum(step.seconds for step in run.manifests),
         "finished": max(step.finished_at for step in run.manifests).replace("T", " ").replace("Z", " UTC"),

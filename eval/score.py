@@ -140,8 +140,8 @@ def judged(asked: Row, rows: Iterable[Row]) -> list[Judged]:
 def score(asked: Row, rows: Sequence[Row], quoted: Iterable[str] = ()) -> Figures:
     """The figures of one score, from its entry of ASKED and its rows of ANSWERS.
 
-    `metric` names the figure that is the score: `accuracy`, or `f1` of entities and texts; `low` and `high` are its
-    95 % interval, by Wilson, or by sampling clusters where questions share one or were asked several times. Each of the
+    `metric` names the figure that is the score, which is also there as `value`: `accuracy`, or `f1` of entities and
+    texts; `low` and `high` are its 95 % interval, by Wilson, or by sampling clusters where questions share one or were asked several times. Each of the
     `questions` was asked in `rounds`, which gave `answered` answers, `correct` of them right, and `errors` of the
     engine. Shares are null where there is nothing to count.
 
@@ -189,7 +189,7 @@ def score(asked: Row, rows: Sequence[Row], quoted: Iterable[str] = ()) -> Figure
         figures["calibration"] = calibration([_believed(one.row) for one in answered if one.verdict.prediction])
     if asked["mode"] == "cloze":
         figures["cloze"] = _cloze([one.row for one in answered])
-    return figures | _groups(answered, metric) | _rounds(answered, metric)
+    return figures | {"value": figures[metric]} | _groups(answered, metric) | _rounds(answered, metric)
 
 
 def metric_of(asked: Row) -> str:

@@ -133,8 +133,8 @@ class Run:
 
     @property
     def benchmarks(self) -> dict[str, str]:
-        """Titles of the benchmarks that any model was asked, by name."""
-        return {row["benchmark"]: row["title"] for model in self.compared for row in model.scores}
+        """Titles of the scores that any model has, by their names."""
+        return {row["score"]: named(row) for model in self.compared for row in model.scores}
 
 
 def measured_sources(training: Figures) -> list[str]:
@@ -173,10 +173,17 @@ def validation_loss(run: Run, model: Model, position: int) -> float | None:
     return sum(losses[source] * weight for source, weight in weights.items()) / sum(weights.values())
 
 
+def named(row: Figures) -> str:
+    """The benchmark's title and how it was asked, since scores that were asked otherwise do not compare."""
+    return f"{row['title']}, {row['score'].partition(' ')[2]}"
+
+
 def verdict(row: Figures) -> str:
     """What a benchmark's interval says about guessing."""
-    if row["accuracy"] is None:
+    if row["value"] is None:
         return "no question answered"
+    if row["kind"] != "choice":
+        return "–"
     if row["low"] > row["chance"]:
         return "above chance"
     return "below chance" if row["high"] < row["chance"] else "not distinguishable from chance"

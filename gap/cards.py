@@ -7,7 +7,7 @@ from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
 
 from eval import composition, curves, template
 from eval.ledger import ledger
-from eval.summary import Licences, Model, Run, layout, licences, validation_loss, verdict
+from eval.summary import Licences, Model, Run, layout, licences, named, validation_loss, verdict
 from eval.text import one_line
 from lake.step import Kind
 
@@ -106,17 +106,17 @@ def _results(model: Model) -> list[EvalResult]:
     return [
         EvalResult(
             task_type="multiple-choice",
-            task_name=one_line(f"{row['title']}, {evaluation.figures['mode']}"),
+            task_name=one_line(named(row)),
             dataset_type=one_line(row["hub"] if row["hub"] != "none" else row["benchmark"]),
             dataset_name=one_line(row["title"]),
             dataset_config=one_line(row["benchmark"]),
-            metric_type="accuracy",
-            metric_name=f"accuracy, 95 % interval {row['low']:.3f} to {row['high']:.3f}, chance {row['chance']:.3f}",
-            metric_value=round(row["accuracy"], 4),
+            metric_type=row["metric"],
+            metric_name=f"{row['metric']}, 95 % interval {row['low']:.3f} to {row['high']:.3f}, chance {row['chance']:.3f}",
+            metric_value=round(row["value"], 4),
         )
         for evaluation in model.evaluations
         for row in evaluation.figures["benchmarks"]
-        if row["accuracy"] is not None
+        if row["value"] is not None
     ]
 
 
@@ -132,6 +132,7 @@ def _facts(run: Run, held: Licences) -> dict[str, Any]:
         "undetermined": undetermined,
         "masked": _masked(run, held),
         "ledger": ledger,
+        "named": named,
         "verdict": verdict,
     }
 

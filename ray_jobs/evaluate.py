@@ -58,11 +58,13 @@ def evaluate(step: Step[EvaluateSettings], data: str) -> Outcome:
     engine = Model(folder, settings.dtype, length, settings.tensor)
     replicas = settings.replicas or max(1, gpus() // settings.tensor)
     _ask(step, asked, Engines(engine.start, replicas, settings.timeout))
-    files = [ASKED, QUOTED, *(f"answers/{name}" for name in output.parts("answers"))]
+    parts = output.parts("answers")
+    files = [ASKED, QUOTED, *(f"answers/{name}" for name in parts)]
     output.write_json({name: hashlib.sha256(output.read_bytes(name)).hexdigest() for name in files}, DIGESTS)
-    figures = scores(output)
-    output.write_json(figures, SCORES)
-    return Outcome(accounts=account(rows), figures={"benchmarks": figures, "max_length": length}, unit="questions")
+    output.write_json(scores(output), SCORES)
+    dtypes = {value for name in parts for value in output.read_part("answers", name, ["dtype"])["dtype"].to_pylist()}
+    figures = {"benchmarks": output.read_json(SCORES), "max_length": length, "dtype": ", ".join(sorted(dtypes)) or "–"}
+    return Outcome(accounts=account(rows), figures=figures, unit="questions")
 
 
 def check(step: Step[EvaluateSettings], data: str) -> None:
