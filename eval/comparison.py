@@ -141,7 +141,7 @@ def _tests(models: Sequence[Model]) -> list[dict[str, Any]]:
     tested = [row for row in rows if "p" in row]
     for row, adjusted in zip(tested, holm([row["p"] for row in tested]), strict=True):
         row["holm"] = adjusted
-        row["sentence"] = sentence(row["low"], row["high"], adjusted, "difference")
+        row["sentence"] = sentence(row["low"], row["high"], adjusted, "gain", "loss", "difference")
     return rows
 
 

@@ -76,7 +76,8 @@ def trend(checkpoints: Sequence[Checkpoint], clusters: Mapping[str, str]) -> Tre
     error = _Error(max(0.0, slopes - own), max(scatter, own), freedom)
     # Of n questions that never changed, up to 3 / n may yet do so (Hanley and Lippman-Hand 1983).
     half = error.half(student_t(0.05, freedom)) or 3 / len(parts)
-    return Trend(change, change - half, change + half, error.p(change), _noise(points, common, scores, parts))
+    low, high = max(-1.0, change - half), min(1.0, change + half)
+    return Trend(change, low, high, error.p(change), _noise(points, common, scores, parts))
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,11 @@ def _noise(
     return Noise(fmean(errors), math.sqrt(fmean(shots)) if shots else None, math.sqrt(neighbours / 2))
 
 
-def sentence(low: float, high: float, p: float, what: str = "change") -> str:
-    """What the data allow to be said of a difference with this interval, in points, and this p-value."""
+def sentence(low: float, high: float, p: float, up: str = "rise", down: str = "fall", either: str = "change") -> str:
+    """What the data allow to be said of a difference with this interval and p-value, in points."""
     if p < 0.05 and not low <= 0 <= high:
         least, most = sorted((abs(low), abs(high)))
-        return f"{'A rise' if low > 0 else 'A fall'} of {least * 100:.1f} to {most * 100:.1f} points is shown."
-    return f"No {what} is shown; one of more than {max(abs(low), abs(high)) * 100:.1f} points is excluded."
+        return f"A {up if low > 0 else down} of {least * 100:.1f} to {most * 100:.1f} points is shown."
+    if max(-low, high) >= 1:
+        return f"No {either} is shown, and none is excluded."
+    return f"No {either} is shown; one of more than {max(abs(low), abs(high)) * 100:.1f} points is excluded."

@@ -46,7 +46,7 @@ def test_models_stand_side_by_side_and_are_tested_against_the_first(tmp_path: Pa
     assert letters["clean"]["questions"] == 180
     assert genes["test"] == "bootstrap"
     assert [letters["holm"], genes["holm"]] == holm([letters["p"], genes["p"]])
-    assert letters["sentence"].startswith("A rise of ")
+    assert letters["sentence"].startswith("A gain of ")
     assert found["curves"] == []
 
 

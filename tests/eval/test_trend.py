@@ -112,10 +112,11 @@ def test_two_checkpoints_are_no_trend() -> None:
     same = trend(points, clusters)
     assert same is not None
     assert (same.change, same.p) == (0, pytest.approx(1))
-    assert same.high == 1.5, "two questions exclude nothing"
+    assert same.high == 1, "two questions exclude nothing"
 
 
 def test_the_sentence_says_what_the_data_allow() -> None:
     assert sentence(-0.021, 0.013, 0.4) == "No change is shown; one of more than 2.1 points is excluded."
+    assert sentence(-0.4, 1.0, 0.4) == "No change is shown, and none is excluded."
     assert sentence(0.012, 0.07, 0.004) == "A rise of 1.2 to 7.0 points is shown."
     assert sentence(-0.07, -0.012, 0.004) == "A fall of 1.2 to 7.0 points is shown."

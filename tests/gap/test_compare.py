@@ -44,14 +44,15 @@ def test_a_score_is_recomputed(tmp_path: Path) -> None:
 
 def test_folders_are_compared_as_text_json_and_a_page(tmp_path: Path) -> None:
     folders = [evaluation(tmp_path / f"evaluate-base-{'0' * 12}", 0.2)]
-    for n in range(3):
+    for n in range(5):
         name, about = f"step-{n}-{'1' * 12}", {"training": "run", "tokens": 10 * n}
-        folders.append(evaluation(tmp_path / name, 0.2 + 0.3 * n, **about))
+        folders.append(evaluation(tmp_path / name, 0.2 + 0.15 * n, **about))
     page = tmp_path / "page.html"
     text = compare(*folders, "--html", page).output
     assert "evaluate-base" in text
     assert "0" * 12 not in text
     assert "published in table 5" in text
+    assert "A gain of " in text
     assert "A rise of " in text
     assert "Noise in points: " in text
     html = page.read_text(encoding="utf-8")
@@ -62,8 +63,15 @@ def test_folders_are_compared_as_text_json_and_a_page(tmp_path: Path) -> None:
     ids = lxml.html.fromstring(html).xpath("//@id")
     assert len(ids) == len(set(ids)) > 2
     found = json.loads(compare(*folders, "--json").output)
-    assert found["models"] == ["evaluate-base", "step-0", "step-1", "step-2"]
-    assert found["tests"][0]["second"] == "step-2"
+    assert found["models"] == ["evaluate-base", *(f"step-{n}" for n in range(5))]
+    assert found["tests"][0]["second"] == "step-4"
+
+
+def test_a_score_is_written_for_the_harness(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path / "evaluate", 0.5)
+    done = CliRunner().invoke(score, [str(folder), "--lm-eval", str(tmp_path / "harness")])
+    assert done.exit_code == 0
+    assert json.loads((tmp_path / "harness" / "results.json").read_text())["model_name"] == "evaluate"
 
 
 def test_two_of_one_name_are_told_apart(tmp_path: Path) -> None:
