@@ -7,7 +7,7 @@ answer counts where the model commits to it. Nothing is guessed from a first let
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -27,7 +27,7 @@ Read = Callable[[str], Extracted | None]
 """Reads the answer with which a text begins. None: it does not begin with one."""
 Filter = Callable[[str, Read], Extracted | str]
 
-WINDOW = 2_000
+WINDOW = 1_000
 """Characters in which an option or a number is looked for."""
 
 
@@ -76,8 +76,9 @@ def _plain(text: str) -> str:
 _MARKUP = r"\\(?:boxed|fbox|text(?:bf|it|rm|sf)?|math(?:bf|it|rm|sf)|[(\[])"
 _OPENING = re.compile(
     rf"(?:[\s*_`~#\"'“”„‚‘’«»‹›<>\[({{【「『〈《$:=–—-]|{_MARKUP}"
-    r"|(?:that|either|the|most|likely|probably|clearly|definitely|therefore|thus|still|simply|correct|right|best)\b"
-    r"|(?:option|choice|letter|answer|antwort|opción|opção|вариант)\b|选项|選択肢)*",
+    r"|(?:that|to be|either|the|most|likely|probably|clearly|definitely|therefore|thus|simply|correct|right|best)\b"
+    r"|(?:la|le|el|die|der|das)\b|(?:option|choice|letter|answer|antwort|réponse|respuesta|risposta|resposta)\b"
+    r"|(?:a\s+|l['’])?(?:letra|lettera|lettre|opción|opção|opzione|вариант)\b|选项|選択肢)*",
     re.IGNORECASE,
 )
 _CLOSING = re.compile(r"[*_`~\"'“”„‚‘’«»‹›<>\])}】」』〉》$\\]*")
@@ -94,41 +95,43 @@ class _Choice:
 
     def __init__(self, options: Mapping[str, str]) -> None:
         self._labels = sorted(options, key=len, reverse=True)
-        self._texts = {label: _plain(text).strip().casefold() for label, text in options.items()}
+        texts = {label: _plain(text).strip() for label, text in options.items()}
+        self._texts = {label: text and re.compile(re.escape(text), re.IGNORECASE) for label, text in texts.items()}
 
     def read(self, text: str) -> Extracted | None:
         """Several labels side by side are no answer, nor is a letter that no option has."""
         rest = _opened(text[:WINDOW])
         found = self._first(rest)
         if found is None:
-            strange = _LETTER.match(rest) and self._labels and len(self._labels[0]) == 1
+            letter = _LETTER.match(rest) if self._labels and len(self._labels[0]) == 1 else None
+            strange = letter and letter[0] not in self._labels
             return Extracted(None, NO_OPTION) if strange or _QUANTITY.match(rest) else None
         labels, end = found
         while more := _ALSO.match(rest := rest[end:]):
             other = self._first(rest := _opened(rest[more.end() :]))
-            if other is None:
+            if other is None or re.match(r"\s+(?:is|was)\b", rest[other[1] :]):
                 break
             labels, end = labels | other[0], other[1]
         return Extracted(*labels) if len(labels) == 1 else Extracted(None, SEVERAL)
 
     def _first(self, text: str) -> tuple[set[str], int] | None:
         """The labels that the beginning of a text may mean, and where it ends."""
-        folded = text.casefold()
         for label in self._labels:
-            after = folded.removeprefix(label.casefold())
-            if after == folded or re.match(r"\w|['’.-]\w|[+^]", after):
+            after = text[len(label) :]
+            if text[: len(label)].casefold() != label.casefold() or re.match(r"\w|['’.-]\w|[+^]", after):
                 continue
-            # “A man” begins with an article, “B cells” with a name.
+            # “A man” begins with an article, “B cells” with a name, “C. difficile” with a genus.
+            word = re.match(r"[ \t]+(?=\w)|\.[ \t]+(?=[a-z])", after)
             option = self._texts[label]
-            if re.match(r"[ \t]+\w", after) and not _ends(after) and not (option and after.strip().startswith(option)):
+            if word and not _ends(after) and not (option and option.match(after, word.end())):
                 continue
             closing = _CLOSING.match(after)
-            return {label}, len(text) - len(after) + (closing.end() if closing else 0)
-        said = {label for label, option in self._texts.items() if option and folded.startswith(option)}
-        longest = max((len(self._texts[label]) for label in said), default=0)
-        if not longest or not _ends(folded[longest:]):
+            return {label}, len(label) + (closing.end() if closing else 0)
+        said = {label: found.end() for label, option in self._texts.items() if option and (found := option.match(text))}
+        longest = max(said.values(), default=0)
+        if not longest or not _ends(text[longest:]):
             return None
-        return {label for label in said if len(self._texts[label]) == longest}, longest
+        return {label for label, end in said.items() if end == longest}, longest
 
 
 def _opened(text: str) -> str:
@@ -138,7 +141,7 @@ def _opened(text: str) -> str:
 
 def _ends(after: str) -> bool:
     """Whether what precedes this is a whole answer."""
-    return not re.match(r"\w|[ \t]+\w|-\w", after) or bool(_GOES_ON.match(after) or _ALSO.match(after))
+    return not re.match(r"\w|\.?[ \t]+\w|-\w", after) or bool(_GOES_ON.match(after) or _ALSO.match(after))
 
 
 # Numbers
@@ -226,18 +229,17 @@ def _read_entities(text: str) -> Extracted | None:
 
 _WORDS = "answers?|ans|antwort|réponse|respuesta|risposta|resposta|odpowiedź|antwoord|svar|cevap|ответ"
 _SAYS = re.compile(
-    rf"\b(?:{_WORDS})\b(?P<between>[^\n.:=?!]{{0,80}}?)(?::|=|\b(?:is|are|be|ist|est|es|è|é|это)\b(?!\s+(?:not|never)\b))"
-    r"|(?:答案|答え|正解|정답|الإجابة|תשובה)[^\n:。]{0,12}?(?::|是|为|為|は|은|هي)"
+    rf"\b(?:{_WORDS})\b(?P<between>[^\n.:=?!–—]{{0,80}}?)"
+    r"(?::|[=–—]|\b(?:is|was|are|be|ist|est|es|è|é|это)\b(?!\s+(?:not|never)\b))"
+    r"|(?:答案|答え|正解|정답|الإجابة|תשובה)[^\n:。]{0,12}?(?::|是|为|為|选|は|은|هي)"
     r"|\\(?:boxed|fbox)\s*\{|####|<answer>",
     re.IGNORECASE,
 )
+_GOOD = r"\s+(?:the\s+)?(?:most\s+|only\s+)?(?:correct|right|best|appropriate|answer)\b"
 _POINTS = re.compile(
-    r"\b(?:option|choice|selection)\b(?P<between>[^\n.:?!]{0,40}?)(?::|\bis\b)"
-    r"|\b(?:choose|select|pick|go with|go for)\b",
-    re.IGNORECASE,
-)
-_PRAISED = re.compile(
-    r"(\w{1,16})[)*_`\"'”\]]*\s+(?:is|must be)\s+(?:the\s+)?(?:most\s+|only\s+)?(?:correct|right|best|appropriate)\b",
+    rf"\b(?:option|choice|selection)\b(?P<between>[^\n.:?!]{{0,40}}?)(?::|\bis\b(?!{_GOOD}))"
+    r"|\b(?:choose|select|pick|go with|go for)\b"
+    rf"|(?P<praised>\b\w{{1,16}})[)*_`\"'”\]]*\s+(?:is|must be){_GOOD}",
     re.IGNORECASE,
 )
 _DENIED = re.compile(
@@ -252,27 +254,23 @@ def _committed(text: str, read: Read) -> Extracted | str:
 
     Where there is none, “choose …” and “… is right” count. What is denied or only supposed does not: “if …, it is B”.
     """
-    for found in ([*_said(_SAYS, text, read)], [*_said(_POINTS, text, read), *_praised(text, read)]):
-        # “The answer is E. coli” is no answer, but takes nothing from an answer elsewhere.
-        meant = [one for one in found if one.reason != NO_OPTION] or found
-        if meant:
-            return meant[-1]
+    for marks in (_SAYS, _POINTS):
+        strange = None
+        for mark in reversed([*marks.finditer(text)]):
+            found = None if _not_meant(mark, text) else read(mark.groupdict().get("praised") or text[mark.end() :])
+            # “The answer is F” is no answer, but takes nothing from an answer elsewhere.
+            if found and found.reason != NO_OPTION:
+                return found
+            strange = strange or found
+        if strange:
+            return strange
     return text
 
 
-def _said(marks: re.Pattern[str], text: str, read: Read) -> Iterator[Extracted]:
-    for mark in marks.finditer(text):
-        before = re.split(r"[.!?\n]", text[max(0, mark.start() - 300) : mark.start()])[-1]
-        between = mark.groupdict().get("between") or ""
-        if _DENIED.search(before) or _SUPPOSED.search(before + between) or _LISTED.search(between):
-            continue
-        if (found := read(text[mark.end() :])) is not None:
-            yield found
-
-
-def _praised(text: str, read: Read) -> Iterator[Extracted]:
-    found = (read(mark[1]) for mark in _PRAISED.finditer(text))
-    return (one for one in found if one is not None and one.answer is not None)
+def _not_meant(mark: re.Match[str], text: str) -> bool:
+    before = re.split(r"[.!?\n]", text[max(0, mark.start() - 300) : mark.start()])[-1]
+    between = mark["between"] or ""
+    return bool(_DENIED.search(before) or _SUPPOSED.search(before + between) or _LISTED.search(between))
 
 
 _LABELLED = re.compile(r"^\W*([A-Z])[.):]", re.MULTILINE)

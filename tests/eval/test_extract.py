@@ -56,6 +56,10 @@ def choice(text: str, options: dict[str, str] = OPTIONS, filters: tuple[str, ...
         ("Ответ: B", "B"),
         ("𝐁", "B"),
         ("Answer\u00a0: B", "B"),
+        ("La risposta corretta è la B", "B"),
+        ("A resposta correta é a letra C.", "C"),
+        ("La bonne réponse est la réponse B.", "B"),
+        ("правильный ответ — B", "B"),
         # By the text of an option.
         ("The answer is aspirin.", "A"),
         ("The answer is Aspirin because it thins blood", "A"),
@@ -64,6 +68,9 @@ def choice(text: str, options: dict[str, str] = OPTIONS, filters: tuple[str, ...
         ("The blood group, so the answer is AB.", "E"),
         ("The answer is: B) T cells", "B"),
         # The last one that the model commits to.
+        ("The most likely cause is T cells. Therefore, option B is the answer.", "B"),
+        ("The answer was B", "B"),
+        ("The answer is B, C is wrong", "B"),
         ("The answer is A. No: the answer is B.", "B"),
         ("B. T cells\n\nExplanation: C would be the answer if he bled.", "B"),
         ("The answer is B. If he were allergic, the answer would be C.", "B"),
@@ -86,7 +93,9 @@ def choice(text: str, options: dict[str, str] = OPTIONS, filters: tuple[str, ...
         ("The answer is not B", NO_ANSWER),
         ("A. Aspirin\nB. T cells\nC. Warfarin", NO_ANSWER),
         ("<think>The answer is A", NO_ANSWER),
+        ("C. difficile", NO_ANSWER),
         ("The answer is F", NO_OPTION),
+        ("The answer is C. difficile", NO_ANSWER),
         ("The answer is none of the above", NO_OPTION),
         ("Answer: A or B", SEVERAL),
         ("Answer: A, B", SEVERAL),
@@ -131,6 +140,13 @@ def test_a_thought_counts_only_where_it_ends_in_an_answer() -> None:
 def test_options_of_equal_text_cannot_be_told_apart() -> None:
     assert choice("The answer is aspirin", {"A": "Aspirin", "B": "aspirin "}) == SEVERAL
     assert choice("The answer is A", {"A": "Aspirin", "B": "aspirin "}) == "A"
+
+
+def test_a_genus_is_no_label() -> None:
+    options = {"A": "C. difficile", "B": "E. coli", "C": "S. aureus", "D": "B. cereus", "E": "H. pylori"}
+    for label, text in options.items():
+        for said in (f"The answer is {text}.", f"Answer: {label}. {text}", text, f"{label}. {text}"):
+            assert choice(said, options) == label
 
 
 def test_a_picture_named_as_its_label() -> None:
