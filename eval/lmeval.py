@@ -55,7 +55,7 @@ def _lines(rows: Iterator[Mapping[str, Any]]) -> str:
 
 
 def results(saved: Evaluation, model: str) -> dict[str, Any]:
-    """The results JSON. Standard errors are a mean's over answers, as the harness has them; of an F1, the interval's."""
+    """The results JSON. Standard errors are a mean's over answers, as the harness has them, or an F1's interval."""
     rows = {task_name(row["score"]): row for row in figures_of(saved)}
     answers = {task_name(name): judged(asked, saved.answers[name]) for name, asked in saved.asked.items()}
     metrics = {name: _metrics(row, answers[name]) for name, row in rows.items()}
