@@ -151,18 +151,14 @@ def transformers(turns: Turns, recipe: Recipe, vocab_size: int, threads: int) ->
         turns()
 
 
-CONTESTANTS: Mapping[str, Callable[..., None]] = {
-    "ours": ours,
-    "bare_megatron": bare_megatron,
-    "transformers": transformers,
-}
+PEERS: Mapping[str, Callable[..., None]] = {"bare_megatron": bare_megatron, "transformers": transformers}
 
 
 @contextmanager
-def _alive(folder: Path, *given: Any) -> Iterator[list[Contestant]]:
+def _alive(contestants: Mapping[str, Callable[..., None]], folder: Path, *given: Any) -> Iterator[list[Contestant]]:
     living: list[Contestant] = []
     try:
-        for name, work in CONTESTANTS.items():
+        for name, work in contestants.items():
             living.append(Contestant(name, work, folder / name, *given))
             # One after the other, lest their first steps meet in memory.
             living[-1].ready()
@@ -173,11 +169,12 @@ def _alive(folder: Path, *given: Any) -> Iterator[list[Contestant]]:
 
 
 def contest(
-    recipe: Recipe, vocab_size: int, threads: int, steps: int, rounds: int, folder: Path
+    peers: Sequence[str], recipe: Recipe, vocab_size: int, threads: int, steps: int, rounds: int, folder: Path
 ) -> dict[str, Sequence[dict[str, float]]]:
-    """The answers of each contestant, one for each round. The one who begins changes from round to round."""
-    answers: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
-    with _alive(folder, recipe, vocab_size, threads) as living:
+    """The answers of ours and of some PEERS, one for each round. The one who begins changes from round to round."""
+    contestants = {"ours": ours} | {name: PEERS[name] for name in peers}
+    answers: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
+    with _alive(contestants, folder, recipe, vocab_size, threads) as living:
         for number in range(rounds):
             first = number % len(living)
             for contestant in living[first:] + living[:first]:
