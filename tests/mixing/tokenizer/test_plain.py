@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import tokenizers
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
@@ -16,6 +17,7 @@ from lake.marks import FORMAT_TOKENS
 from mixing.instructions.chat import encode as encode_chats
 from mixing.tokenizer.build import END, PAD, TokenizerSettings, adopt, complete
 from mixing.tokenizer.chatml import CHAT_TOKENS, Message, Role
+from mixing.tokenizer.kept import write_settings
 from mixing.tokenizer.plain import plain
 from mixing.tokenizer.tokenizer import Tokenizer
 
@@ -151,6 +153,17 @@ def test_nothing_is_put_around_a_text(tokenizer: Tokenizer, tmp_path: Path) -> N
     assert again.encode("").ids == []
     assert again.num_special_tokens_to_add(is_pair=False) == 0
     assert again.get_vocab() == tokenizer.backend.get_vocab()
+
+
+def test_who_reads_an_exported_llama_puts_no_bos_before_a_text(tmp_path: Path) -> None:
+    """Shards, prompts and export have one rule, also where the base's template and config add BOS."""
+    tokenizer = made("bytes")
+    tokenizer.save(tmp_path)
+    write_settings(tmp_path, {"bos_token": "<s>"})
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
+    read = transformers.AutoTokenizer.from_pretrained(str(tmp_path))
+    assert read("Why?").input_ids == encoded(tokenizer, "Why?")
+    assert read.bos_token == "<s>"
 
 
 def test_ids_and_names_of_the_folder_stay(tokenizer: Tokenizer) -> None:
