@@ -1,13 +1,15 @@
 """The page of a run: one HTML file made from its manifests.
 
 It loads nothing and needs no script. Equal manifests give equal bytes. Every step has a section, from the template of
-its kind in page/steps, or from general.html where the kind has none.
+its kind in page/steps, or from general.html where the kind has none. Single questions are in a page of their own
+(eval/browser.py), to which it links.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 from eval import composition, curves, numbers, plots, template
+from eval.browser import QUESTIONS
 from eval.ledger import ledger, way
 from eval.summary import Run, layout, named, validation_loss, verdict
 from lake.step import Kind
@@ -81,6 +83,7 @@ def render(run: Run) -> str:
         "layout": layout,
         "validation_loss": validation_loss,
         "plots": plots,
+        "questions": QUESTIONS,
         "named": named,
         "verdict": verdict,
         "seconds": sum(step.seconds for step in run.manifests),

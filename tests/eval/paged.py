@@ -57,8 +57,14 @@ def without(*names: str) -> Run:
 
 def unanswered() -> Run:
     """The run with one benchmark, of which no question was answered."""
-    benchmark = {name: run().steps["evaluate"].figures["benchmarks"][0][name] for name in ("benchmark", "title", "hub")}
-    return changed("evaluate", {"benchmarks": [score(entry(), []) | benchmark]}, accounts={})
+    return changed(
+        "evaluate", {"benchmarks": [score(entry(benchmark="sample-qa", title="Sample QA"), [])]}, accounts={}
+    )
+
+
+def evaluated(*rows: Mapping[str, Any], **figures: Any) -> Run:
+    """The run with these scores."""
+    return changed("evaluate", {"benchmarks": json.loads(json.dumps(rows)), **figures})
 
 
 def with_empty_source() -> Run:
@@ -88,7 +94,7 @@ def with_second_model() -> Run:
     pretrain, _, evaluate = (step.figures for step in copies)
     for measured in pretrain["validation"][-1]["sources"].values():
         measured["loss"] = 2.5
-    evaluate["benchmarks"][1] |= {"accuracy": 0.5, "low": 0.431, "high": 0.569}
+    evaluate["benchmarks"][1] |= {"value": 0.5, "accuracy": 0.5, "low": 0.431, "high": 0.569}
     return Run("demo", (*first.manifests, *copies))
 
 

@@ -1,4 +1,4 @@
-"""The report step: three files from manifests alone, and cards that the Hub's own parser takes."""
+"""The report step: four files from manifests and answers, and cards that the Hub's own parser takes."""
 
 import hashlib
 from pathlib import Path
@@ -12,8 +12,9 @@ from eval.summary import Run
 from gap.cards import dataset_card, model_card, size_category
 from gap.report import FILES, REPORT, ReportSettings
 from lake.config import Settings
-from lake.step import Body, Outcome, Step
+from lake.step import Body, Kind, Outcome, Step
 from tests.eval.paged import changed, configured, renamed, run, unanswered, updated, with_second_model, without
+from tests.eval.saved import chosen, entry, save
 
 EVIL = "<script>alert(1)</script>\n---\nlicense: mit\n|`*x*` \ud800\x00"
 
@@ -49,6 +50,8 @@ def report_step(folder: Path, about: Run) -> Step[ReportSettings]:
     for manifest in about.manifests:
         body: Body[Any] = Body(lambda _: Outcome(), manifest.kind, manifest.engine, manifest.version)
         step = before[manifest.step] = Step(manifest.step, body, Settings(), str(folder))
+        if step.kind is Kind.EVALUATION:
+            save(step.output.local(), [entry()], [chosen(entry(), "1", "A", "B")])
         step.output.write_json(manifest.model_dump(mode="json", by_alias=True), "manifest.json")
     return Step("report", REPORT, ReportSettings(name="demo"), str(folder), before)
 
@@ -57,7 +60,9 @@ def test_the_step_writes_page_and_cards_with_their_digests(tmp_path: Path) -> No
     steps = [report_step(tmp_path / name, run()) for name in ("first", "second")]
     digests, again = (step.run().figures["files"] for step in steps)
     assert digests == again
-    assert list(digests) == list(FILES.values()) == ["report.html", "dataset_card.md", "model_card.md"]
+    assert (
+        list(digests) == list(FILES.values()) == ["report.html", "questions.html", "dataset_card.md", "model_card.md"]
+    )
     for name, digest in digests.items():
         assert hashlib.sha256(steps[0].output.read_bytes(name)).hexdigest() == digest
 
@@ -194,8 +199,8 @@ def test_the_model_card_is_one_for_the_hub_and_has_the_scores() -> None:
     results = {result.dataset_type: result for result in card.data.eval_results}
     assert results["openlifescienceai/medmcqa"].metric_value == 0.245
     assert results["sample-qa"].metric_value == 0.325
-    scores = table(card.text, "benchmark")["MedMCQA"]
-    assert scores[:5] == ["200", "24.5 %", "19.1 % to 30.9 %", "25.0 %", "34.0 %"]
+    scores = table(card.text, "benchmark")["MedMCQA, strict letters 0-shot"]
+    assert scores[:6] == ["200", "accuracy", "24.5 %", "19.1 % to 30.9 %", "25.0 %", "34.0 %"]
     assert table(card.text, "validation")["**by tokens**"][:2] == ["8.528", "4.307"]
     for text in ("5.3e-06", "AutoModelForCausalLM", "from vllm import LLM", "1,475,712", "betas | 0.9, 0.95"):
         assert text in card.text
@@ -208,8 +213,8 @@ def test_the_model_card_is_of_the_first_model_and_compares_all() -> None:
     assert "The run trained 2 models; this card is about `pretrain`." in plain(card.text)
     assert table(card.text, "validation")["**by tokens**"][:2] == ["8.528", "4.307"]
     text = card.text.replace("\u00a0", " ")
-    assert "| pretrain | MedMCQA | 200 | 24.5 % | 19.1 % to 30.9 % |" in text
-    assert "| pretrain-slow | MedMCQA | 200 | 50.0 % | 43.1 % to 56.9 % |" in text
+    assert "| pretrain | MedMCQA, strict letters 0-shot | 200 | accuracy | 24.5 % | 19.1 % to 30.9 % |" in text
+    assert "| pretrain-slow | MedMCQA, strict letters 0-shot | 200 | accuracy | 50.0 % | 43.1 % to 56.9 % |" in text
 
 
 def test_the_cards_of_a_run_without_evaluation_say_so() -> None:
@@ -261,7 +266,8 @@ def test_hostile_names_neither_leave_their_cell_nor_the_head() -> None:
 def test_a_benchmark_without_answers_is_in_the_table_and_not_in_the_index() -> None:
     card = ModelCard(model_card(unanswered()))
     assert card.data.eval_results is None
-    assert table(card.text, "benchmark")["Sample QA"] == ["0", "–", "–", "–", "–", "–", "no question answered"]
+    shown = table(card.text, "benchmark")["Sample QA, strict letters 0-shot"]
+    assert shown == ["0", "accuracy", *"––––––", "no question answered"]
 
 
 def test_runs_without_validation_documents_or_losses_have_cards() -> None:
