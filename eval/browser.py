@@ -82,7 +82,7 @@ def _drawn(asked: Iterable[Key], ways: Mapping[str, Mapping[str, Any]]) -> list[
     by_score: dict[str, list[Key]] = {}
     for key in asked:
         by_score.setdefault(key[0], []).append(key)
-    places = {}
+    places: dict[Key, int] = {}
     for score, keys in by_score.items():
         benchmark = ways[score]["benchmark"]
         hashes = {key: hashlib.sha256(f"{benchmark}\0{key[1]}".encode()).digest() for key in keys}
@@ -97,7 +97,7 @@ def _row(answers: Mapping[str, Judged], way: Mapping[str, Any], quoted: bool, mo
     return {
         **{key: _cut(row[key], FIELD) for key in ("score", "id", "group", "question", "gold")},
         **{key: row[key] for key in ("seed", "rotation")},
-        "shots": len(row["shots"]) - row["shots_cut"],
+        "shots": len(row["shots"]),
         "quoted": quoted,
         "prompt": prompt,
         "options": [[_cut(label, FIELD), _cut(text, FIELD)] for label, text in row["options"]],
