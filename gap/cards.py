@@ -111,7 +111,9 @@ def _results(model: Model) -> list[EvalResult]:
             dataset_name=one_line(row["title"]),
             dataset_config=one_line(row["benchmark"]),
             metric_type=row["metric"],
-            metric_name=f"{row['metric']}, 95 % interval {row['low']:.3f} to {row['high']:.3f}, chance {row['chance']:.3f}",
+            metric_name=(
+                f"{row['metric']}, 95 % interval {row['low']:.3f} to {row['high']:.3f}, chance {row['chance']:.3f}"
+            ),
             metric_value=round(row["value"], 4),
         )
         for evaluation in model.evaluations

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 
 from eval.answers import ANSWERS, ASKED, DIGESTS, QUOTED, SCORES
-from eval.ask import Ask, Examinee, asks
+from eval.ask import Ask, Examinee, asks, samples
 from eval.generate import Reply, check_heads
 from eval.prompts import Chat
 from eval.protocol import OF_OPTIONS, load_protocol, protocol_file
-from eval.questions import load_questions, raw_files
+from eval.questions import raw_files
 from eval.score import scores
 from eval.settings import BenchmarkSettings, EvaluateSettings
 from eval.task import load_task
@@ -48,7 +48,7 @@ def evaluate(step: Step[EvaluateSettings], data: str) -> Outcome:
         check_heads(config)
     asked: list[Ask] = []
     rows = []
-    for benchmark, question, rounds in asks(settings, data, load_questions(settings, data), _examinee(folder, length)):
+    for benchmark, question, rounds in asks(samples(settings, data), _examinee(folder, length)):
         dropped = rounds if isinstance(rounds, Drop) else None
         rows.append(decision(step.name, question.id, benchmark.score, dropped))
         asked += [] if isinstance(rounds, Drop) else rounds
@@ -68,8 +68,8 @@ def evaluate(step: Step[EvaluateSettings], data: str) -> Outcome:
 
 
 def check(step: Step[EvaluateSettings], data: str) -> None:
-    """Raises UserError if a benchmark's file is missing or broken."""
-    load_questions(step.settings, data)
+    """Raises UserError if a benchmark's file is missing or broken, or a protocol cannot ask a benchmark so."""
+    samples(step.settings, data)
 
 
 EVALUATE = Body[EvaluateSettings](evaluate, Kind.EVALUATION, "ray + vllm", 4, check=check)
