@@ -142,8 +142,8 @@ def score(asked: Row, rows: Sequence[Row], quoted: Iterable[str] = ()) -> Figure
 
     `metric` names the figure that is the score, which is also there as `value`: `accuracy`, or `f1` of entities and
     texts; `low` and `high` are its 95 % interval, by Wilson, or by sampling clusters where questions share one or were
-    asked several times. Each of the `questions` was asked in `rounds`, which gave `answered` answers, `correct` of them right, and `errors` of the
-    engine. Shares are null where there is nothing to count.
+    asked several times. Each of the `questions` was asked in `rounds`, which gave `answered` answers, `correct` of them
+    right, and `errors` of the engine. Shares are null where there is nothing to count.
 
     `chance` is guessing evenly among each question's options; `majority` is always giving the most common right answer.
     An answer without a prediction is wrong; `unparsed` is their share, `lowest` and `highest` are the score if they and
