@@ -10,11 +10,15 @@ from eval import numbers
 from eval.charts import GONE, Axes, Bar, Histogram, Interval, Line, Segment, bars, colour, histogram, intervals, lines
 from eval.composition import Lengths, Upsampled
 from eval.ledger import Ledger
+from eval.statistics import wilson
 from eval.summary import Figures, Run, named
 from lake.step import Manifest
 
 EACH_SIZE = 4
 """Clusters of up to this many documents have a bar for each size. Larger ones share a bar for every doubling."""
+
+DIAGONAL = 7
+"""The colour of a line that is no measurement."""
 
 
 def funnel(steps: Sequence[Manifest], sources: Sequence[str]) -> Markup:
@@ -145,35 +149,50 @@ def _size(size: int) -> str:
 
 
 def scores(rows: Sequence[Figures]) -> Markup:
-    """Accuracy or F1 with its interval, beside chance and majority."""
+    """Each score with its interval, beside chance and majority."""
+    return _scores("Scores", [(named(row), row) for row in rows])
+
+
+def _scores(what: str, rows: Sequence[tuple[str, Figures]]) -> Markup:
     drawn = [
         Interval(
-            named(row),
+            name,
             numbers.percent(row["value"]) if row["value"] is not None else "no question answered",
             row["value"],
             row["low"],
             row["high"],
-            row["chance"],
-            row["majority"],
+            row.get("chance"),
+            row.get("majority"),
         )
-        for row in rows
+        for name, row in rows
     ]
-    listed = "; ".join(
-        f"{named(row)} {numbers.percent(row['value'])}, chance {numbers.percent(row['chance'])}" for row in rows
-    )
-    return intervals(f"Scores with 95 % intervals: {listed}", drawn)
+    listed = _list(f"{name} {numbers.percent(row['value'])}" for name, row in rows)
+    return intervals(f"{what} with 95 % intervals: {listed}", drawn)
 
 
-def comparison(run: Run) -> Markup:
-    """The scores of all models, benchmark by benchmark."""
-    return scores(
-        [
-            {**row, "title": f"{row['title']}: {model.name}"}
-            for score in run.benchmarks
-            for model in run.compared
-            for row in model.scores
-            if row["score"] == score
-        ]
+def comparison(run: Run, score: str) -> Markup:
+    """One score of all models that have it."""
+    rows = [(model.name, row) for model in run.compared for row in model.scores if row["score"] == score]
+    return _scores(run.benchmarks[score], rows)
+
+
+def groups(row: Figures) -> Markup:
+    """A score by group of questions, and of all together."""
+    parts = [(part["group"], {**part, "value": part[row["metric"]]}) for part in row["groups"]]
+    return _scores(f"{named(row)} by group", [("all together", row), *parts])
+
+
+def calibration(row: Figures) -> Markup:
+    """How often an answer is right, by its probability, with a 95 % band. On the diagonal a model can be believed."""
+    bins = row["calibration"]["bins"]
+    points = [(found["confidence"], found["accuracy"]) for found in bins]
+    bounds = [wilson(found["accuracy"] * found["answers"], found["answers"]) for found in bins]
+    band = [(x, *pair) for (x, _), pair in zip(points, bounds, strict=True)]
+    listed = _list(f"{numbers.percent(x)} believed and {numbers.percent(y)} right" for x, y in points)
+    return lines(
+        f"Calibration of {named(row)}: {listed}",
+        [Line([(0.0, 0.0), (1.0, 1.0)], DIAGONAL), Line(points, 0, dots=True, band=band)] if points else [],
+        Axes("probability of the answer", "share that is right", (0, 1)),
     )
 
 
@@ -182,13 +201,14 @@ PUBLISHED = "The average over five benchmarks, asked in another way. It is shown
 
 def side_by_side(shown: Figures) -> Markup:
     """A table of eval.comparison: its scores by benchmark and model."""
-    return scores(
+    return _scores(
+        "Scores",
         [
-            {**cell, "title": f"{column['title']}: {row['model']}", "accuracy": cell["value"]}
+            (f"{column['title']}: {row['model']}", cell)
             for column in shown["columns"]
             for row in shown["rows"]
             if (cell := row["scores"].get(column["score"]))
-        ]
+        ],
     )
 
 

@@ -145,10 +145,10 @@ def score(asked: Row, rows: Sequence[Row], quoted: Iterable[str] = ()) -> Figure
     asked several times. Each of the `questions` was asked in `rounds`, which gave `answered` answers, `correct` of them
     right, and `errors` of the engine. Shares are null where there is nothing to count.
 
-    `chance` is guessing evenly among each question's options; `majority` is always giving the most common right answer.
-    An answer without a prediction is wrong; `unparsed` is their share, `lowest` and `highest` are the score if they and
-    the questions with an error were all wrong or all right. Clean scores leave out the questions that a document
-    quotes, whose ids are in `quoted`.
+    `chance` is guessing evenly among each question's options, if it has any; `majority` is always giving the most
+    common right answer. An answer without a prediction is wrong; `unparsed` is their share, `lowest` and `highest` are
+    the score if they and the questions with an error were all wrong or all right. Clean scores leave out the questions
+    that a document quotes, whose ids are in `quoted`.
     """
     all_of = judged(asked, rows)
     answered = [one for one in all_of if one.answered]
@@ -167,7 +167,7 @@ def score(asked: Row, rows: Sequence[Row], quoted: Iterable[str] = ()) -> Figure
         "correct": correct,
         "accuracy": share_of(correct, len(answered)),
         **_measured(answered, metric),
-        "chance": share_of(math.fsum(_chance(one) for one in answered), len(answered)),
+        "chance": _chance(answered) if kind == "choice" else None,
         "majority": _majority(answered) if metric == "accuracy" else None,
         "macro_f1": macro_f1((one.row["gold"], one.verdict.prediction) for one in answered)
         if kind == "choice"
@@ -211,8 +211,8 @@ def _measured(answers: Sequence[Judged], metric: str) -> Figures:
     return {metric: ratio(clusters), "low": low, "high": high}
 
 
-def _chance(one: Judged) -> float:
-    return 1 / len(one.row["options"]) if one.kind == "choice" else 0.0
+def _chance(answers: Sequence[Judged]) -> float | None:
+    return share_of(math.fsum(1 / len(one.row["options"]) for one in answers), len(answers))
 
 
 def _majority(answers: Sequence[Judged]) -> float | None:

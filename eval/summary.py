@@ -182,7 +182,7 @@ def verdict(row: Figures) -> str:
     """What a benchmark's interval says about guessing."""
     if row["value"] is None:
         return "no question answered"
-    if row["kind"] != "choice":
+    if row["chance"] is None:
         return "–"
     if row["low"] > row["chance"]:
         return "above chance"

@@ -7,7 +7,7 @@ from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
 
 from eval import composition, curves, template
 from eval.ledger import ledger
-from eval.summary import Licences, Model, Run, layout, licences, named, validation_loss, verdict
+from eval.summary import Figures, Licences, Model, Run, layout, licences, named, validation_loss, verdict
 from eval.text import one_line
 from lake.step import Kind
 
@@ -105,21 +105,23 @@ def _results(model: Model) -> list[EvalResult]:
     """The benchmarks with an answered question, for the Hub's index of models."""
     return [
         EvalResult(
-            task_type="multiple-choice",
+            task_type="multiple-choice" if row["kind"] == "choice" else "text-generation",
             task_name=one_line(named(row)),
             dataset_type=one_line(row["hub"] if row["hub"] != "none" else row["benchmark"]),
             dataset_name=one_line(row["title"]),
             dataset_config=one_line(row["benchmark"]),
             metric_type=row["metric"],
-            metric_name=(
-                f"{row['metric']}, 95 % interval {row['low']:.3f} to {row['high']:.3f}, chance {row['chance']:.3f}"
-            ),
+            metric_name=f"{row['metric']}, 95 % interval {row['low']:.3f} to {row['high']:.3f}{_chance(row)}",
             metric_value=round(row["value"], 4),
         )
         for evaluation in model.evaluations
         for row in evaluation.figures["benchmarks"]
         if row["value"] is not None
     ]
+
+
+def _chance(row: Figures) -> str:
+    return f", chance {row['chance']:.3f}" if row["chance"] is not None else ""
 
 
 def _facts(run: Run, held: Licences) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def test_a_majority_of_the_branches_that_commit_decides() -> None:
 def test_numbers_are_equal_however_they_are_written(gold: str, said: str, right: float) -> None:
     asked = entry("answer", "number")
     figures = score(asked, [written(asked, "1", gold, said)])
-    assert (figures["accuracy"], figures["chance"], figures["predicted"]) == (right, 0, {})
+    assert (figures["accuracy"], figures["chance"], figures["predicted"]) == (right, None, {})
 
 
 def test_entities_are_counted_over_all_sentences() -> None:
