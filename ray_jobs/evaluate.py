@@ -69,7 +69,7 @@ def _max_length(config: Mapping[str, Any], length: int | None) -> int:
 
 @dataclass(frozen=True)
 class Exam:
-    """The questions to ask of one or several models, and how. `quoted` has the ids that documents quote, by benchmark."""
+    """What one or several models are asked, and how. `quoted` has the ids that documents quote, by benchmark."""
 
     name: str
     settings: EvaluateSettings

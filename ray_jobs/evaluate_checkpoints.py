@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from eval.answers import SCORES
 from eval.ask import samples
+from eval.comparison import compare, load
 from eval.settings import EvaluateSettings
 from lake.step import Body, Kind, Outcome, Step, account
 from ray_jobs.evaluate import Exam, check, quoted
@@ -23,10 +24,10 @@ def evaluate_checkpoints(step: Step[EvaluateSettings], data: str, export: Export
     trained = step.input("trained")
     job = export_job(step, export)
     exam = Exam(step.name, step.settings, data, samples(step.settings, data), quoted(step.input("hits").output))
-    points, rows = [], []
+    models, rows = [], []
     for checkpoint in checkpoints(trained.output.local(CHECKPOINTS)):
-        output, done = step.output.below(checkpoint.name), step_of(checkpoint.name)
-        tokens = done * trained.settings.tokens // trained.settings.steps
+        output = step.output.below(checkpoint.name)
+        tokens = step_of(checkpoint.name) * trained.settings.tokens // trained.settings.steps
         if not output.exists(SCORES):
             model = output.local(MODEL)
             about = {"model": f"{trained.fingerprint} {checkpoint.name}", "training": trained.name, "tokens": tokens}
@@ -34,8 +35,8 @@ def evaluate_checkpoints(step: Step[EvaluateSettings], data: str, export: Export
             exam.hold(model, output, about)
             shutil.rmtree(model)
         rows = output.read_part("decisions", output.part_name(0)).to_pylist()
-        points.append({"step": done, "tokens": tokens, "benchmarks": output.read_json(SCORES)})
-    return Outcome(accounts=account(rows), figures={"checkpoints": points}, unit="questions")
+        models.append(load(checkpoint.name, output.root))
+    return Outcome(accounts=account(rows), figures={"curves": compare(models)["curves"]}, unit="questions")
 
 
 def check_both(step: Step[EvaluateSettings], data: str, export: ExportSettings) -> None:
