@@ -7,9 +7,11 @@ from functools import cached_property
 from eval.generate import Request, Tokens, Writing
 from eval.prompts import Chat, Encode, Prompt, fit, rotated
 from eval.protocol import Protocol, load_protocol
-from eval.questions import Question, load_shots, sample
+from eval.questions import Question, load_questions, load_shots, sample
 from eval.settings import BenchmarkSettings, EvaluateSettings
 from eval.shots import shots_of
+from eval.task import load_task
+from lake import bundled
 from lake.decision import Drop
 from lake.error import UserError
 
@@ -131,25 +133,51 @@ class Way:
             raise UserError(f"{where} cannot tell “{label}” from another option")
 
 
-def asks(
-    settings: EvaluateSettings, data: str, questions: Sequence[Question], model: Examinee
-) -> Iterator[tuple[BenchmarkSettings, Question, list[Ask] | Drop]]:
+@dataclass(frozen=True)
+class Sample:
+    """The questions of a score, those that are malformed included, and by round the shots of those that are not."""
+
+    benchmark: BenchmarkSettings
+    questions: Sequence[Question]
+    shots: Mapping[int, Mapping[str, Sequence[Question]]]
+
+
+def samples(settings: EvaluateSettings, data: str) -> list[Sample]:
+    """What is asked of any model.
+
+    Raises:
+        UserError: a file is missing or broken, or a protocol has no way to ask a task so.
+    """
+    questions = load_questions(settings, data)
+    chosen = sample(settings, questions)
+    found = []
+    for benchmark in settings.benchmarks:
+        protocol, task = load_protocol(benchmark.protocol), load_task(benchmark.task)
+        protocol.way(task, benchmark.mode)
+        protocol.template(bundled.tag(benchmark.protocol), task, benchmark.mode)
+        whole = [question for question in chosen[benchmark.score] if question.drop is None]
+        solved = load_shots(benchmark, data) if benchmark.shots else []
+        solved = solved or [one for one in questions if one.benchmark == benchmark.name and one.drop is None]
+        ids = [question.id for question in whole]
+        shots = {
+            seed: dict(zip(ids, shots_of(whole, solved, protocol, benchmark, seed), strict=True))
+            for seed in benchmark.rounds
+        }
+        found.append(Sample(benchmark, chosen[benchmark.score], shots))
+    return found
+
+
+def asks(chosen: Sequence[Sample], model: Examinee) -> Iterator[tuple[BenchmarkSettings, Question, list[Ask] | Drop]]:
     """Each question of each score, in order, with its rounds; or why it is not asked.
 
     Raises:
         UserError: the model cannot be asked so.
     """
-    samples = sample(settings, questions)
-    for benchmark in settings.benchmarks:
-        way = Way(benchmark, model)
-        whole = [question for question in samples[benchmark.score] if question.drop is None]
-        solved = load_shots(benchmark, data) if benchmark.shots else []
-        solved = solved or [one for one in questions if one.benchmark == benchmark.name and one.drop is None]
-        drawn = {seed: shots_of(whole, solved, way.protocol, benchmark, seed) for seed in benchmark.rounds}
-        places = {question.id: place for place, question in enumerate(whole)}
-        for question in samples[benchmark.score]:
+    for one in chosen:
+        way = Way(one.benchmark, model)
+        for question in one.questions:
             if question.drop is not None:
-                yield benchmark, question, question.drop
+                yield one.benchmark, question, question.drop
                 continue
-            here = {seed: shots[places[question.id]] for seed, shots in drawn.items()}
-            yield benchmark, question, way.rounds(question, here)
+            shots = {seed: by_question[question.id] for seed, by_question in one.shots.items()}
+            yield one.benchmark, question, way.rounds(question, shots)

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eval.prompts import Encode
 from lake.error import UserError
 
 Tokens = tuple[int, ...]
@@ -88,30 +87,6 @@ class Reply:
     logprobs: list[list[float]] = field(default_factory=list)
     outputs: list[Written] = field(default_factory=list)
     error: str | None = None
-
-
-def label_tokens(encode: Encode, stem: str, labels: Sequence[str]) -> dict[str, Tokens]:
-    """The tokens by which a blank and each label continue a prompt that ends with `stem`.
-
-    Raises:
-        UserError: the tokenizer cannot tell two labels apart, or merges a label with the text before it.
-    """
-    before = tuple(encode(stem))
-    tokens_of: dict[str, Tokens] = {}
-    for label in labels:
-        whole = tuple(encode(f"{stem} {label}"))
-        # A tokenizer may close every sequence with a special token, which is no part of a label.
-        different = (place for place, pair in enumerate(zip(before, whole, strict=False)) if pair[0] != pair[1])
-        end = next(different, len(before))
-        closing = len(before) - end
-        if closing and whole[-closing:] != before[end:]:
-            raise UserError(f"evaluate: the model's tokenizer merges “{label}” with “{stem}”; use another prompt")
-        tokens = whole[end : len(whole) - closing]
-        # A label that begins with all of another could never be more likely than that.
-        if not tokens or any(tokens[: len(other)] == other[: len(tokens)] for other in tokens_of.values()):
-            raise UserError(f"evaluate: the model's tokenizer cannot tell “{label}” from another option")
-        tokens_of[label] = tokens
-    return tokens_of
 
 
 def branches(continuations: Iterable[Tokens]) -> dict[Tokens, list[int]]:

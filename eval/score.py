@@ -145,7 +145,7 @@ def score(asked: Row, rows: Sequence[Row], quoted: Iterable[str] = ()) -> Figure
     asked several times. Each of the `questions` was asked in `rounds`, which gave `answered` answers, `correct` of them
     right, and `errors` of the engine. Shares are null where there is nothing to count.
 
-    `chance` is guessing evenly among each question's options, where it has any; `majority` is always giving the most
+    `chance` is guessing evenly among each question's options, if it has any; `majority` is always giving the most
     common right answer. An answer without a prediction is wrong; `unparsed` is their share, `lowest` and `highest` are
     the score if they and the questions with an error were all wrong or all right. Clean scores leave out the questions
     that a document quotes, whose ids are in `quoted`.

@@ -105,7 +105,7 @@ class EvaluateSettings(Settings):
     replicas: PositiveInt | None = Field(default=None, exclude=True)
     tensor: PositiveInt = 1
     timeout: PositiveFloat = Field(default=3600, exclude=True)
-    checkpoints: bool = False
+    checkpoints: bool = Field(default=False, exclude=True)
 
     @field_validator("benchmarks")
     @classmethod

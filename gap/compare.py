@@ -17,7 +17,7 @@ from gap.score import output_at
 from lake.bundled import SUFFIX
 from lake.error import UserError
 from lake.files import replace
-from lake.step import Kind, of_kind
+from lake.step import Kind
 
 FINGERPRINT = re.compile(r"-[0-9a-f]{12}$")
 
@@ -53,11 +53,13 @@ def _places(name: str) -> list[tuple[str, str]]:
     if not name.endswith(SUFFIX):
         root = output_at(name).root.rstrip("/")
         return [(FINGERPRINT.sub("", root.rpartition("/")[2]), root)]
-    config = load_config(name, ())
-    steps = [step for step in of_kind(plan(config), Kind.EVALUATION) if step.done]
-    if not steps:
+    steps = [step for step in plan(load_config(name, ())).values() if step.done]
+    found = [(step.name, step.output.root) for step in steps if step.kind is Kind.EVALUATION]
+    for curve in (step for step in steps if step.kind is Kind.CURVE):
+        found += [(f"{curve.name} {folder}", curve.output.path(folder)) for folder in curve.output.folders()]
+    if not found:
         raise UserError(f"{name}: nothing is evaluated yet; run it first: gap run {name}")
-    return [(step.name, step.output.root) for step in steps]
+    return found
 
 
 # Text ----------------------------------------------------------------------------------------------------------------

@@ -109,6 +109,7 @@ class Estimator:
             Kind.TRAINING: self._training,
             Kind.EXPORT: self._export,
             Kind.EVALUATION: self._evaluation,
+            Kind.CURVE: self._curve,
         }
         return special.get(step.kind, self._documents)(step)
 
@@ -162,8 +163,18 @@ class Estimator:
     def _evaluation(self, step: Step[Any]) -> Effort:
         model = step.input("model")
         recipe = self.config.pretrain if model.kind is Kind.BASE else model.input("trained").settings
-        questions = sum(benchmark.limit or QUESTIONS for benchmark in step.settings.benchmarks)
-        flops = 2 * recipe.model.parameters(self.ids) * QUESTION_TOKENS * questions
+        return self._asking(step, recipe, 1)
+
+    def _curve(self, step: Step[Any]) -> Effort:
+        recipe = step.input("trained").settings
+        return self._asking(step, recipe, recipe.checkpoints.kept(recipe.steps))
+
+    def _asking(self, step: Step[Any], recipe: Recipe, models: int) -> Effort:
+        prompts = sum(
+            (benchmark.limit or QUESTIONS) * len(benchmark.rounds) * (1 + benchmark.shots)
+            for benchmark in step.settings.benchmarks
+        )
+        flops = 2 * recipe.model.parameters(self.ids) * QUESTION_TOKENS * prompts * models
         if on_gpu(recipe):
             seconds = flops / GPUS[recipe.gpu].peak / PART_OF_PEAK
             return Effort(step.body.cost.start + seconds, gpu_seconds=seconds, on=f"1 {recipe.gpu}")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dedup.earlier import fingerprints
+from eval.protocol import protocol_file
 from eval.questions import raw_files as question_files
 from gap.config import Config
 from gap.raw import ANSWERS, BASE, QUESTIONS, RAW, WEIGHTS
@@ -15,6 +16,7 @@ from lake.files import digest
 from lake.step import MISSING, Body, Step
 from mixing.tokenizer.build import base_files
 from ray_jobs.evaluate import EVALUATE
+from ray_jobs.evaluate_checkpoints import EVALUATE_CHECKPOINTS
 from ray_jobs.export import EXPORT
 from ray_jobs.import_base import IMPORT
 from ray_jobs.import_base import files_of as base_model_files
@@ -74,6 +76,8 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
     if c.instructions is not None:
         answers = MISSING if ANSWERS in absent else instruction_files(c.instructions, c.data)
         add("instruct", INSTRUCT, c.instructions, {"tokenizer": "tokenizer"}, seed=c.seed, identity=answers, extra=data)
+    protocols = digests(sorted({protocol_file(benchmark.protocol) for benchmark in c.evaluate.benchmarks}))
+    asked_of = questions if questions == MISSING else [questions, protocols]
     corpus = {"tokenizer": "tokenizer", "shards": "shard"}
     hits = {"hits": "decontaminate"}
     start = {}
@@ -81,14 +85,26 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
         weights = MISSING if WEIGHTS in absent else digests(base_model_files(c.base))
         shape = {"model": c.pretrain.model}
         add("import", IMPORT, c.base, {"tokenizer": "tokenizer"}, lake=disk, identity=weights, extra=shape)
-        add("evaluate-base", EVALUATE, c.evaluate, {"model": "import", **hits}, identity=questions, extra=data)
+        add("evaluate-base", EVALUATE, c.evaluate, {"model": "import", **hits}, identity=asked_of, extra=data)
         start = {"base": "import"}
     for which, recipe in c.recipes.items():
         # Documents are named where a step goes wrong.
         add(f"pretrain{which}", PRETRAIN, recipe, {**corpus, **start, "documents": "clean"}, lake=disk, seed=c.seed)
         add(f"export{which}", EXPORT, c.export, {**corpus, **start, "trained": f"pretrain{which}"}, lake=disk)
         inputs = {"model": f"export{which}", **hits}
-        add(f"evaluate{which}", EVALUATE, c.evaluate, inputs, identity=questions, extra=data)
+        add(f"evaluate{which}", EVALUATE, c.evaluate, inputs, identity=asked_of, extra=data)
+        if c.evaluate.checkpoints:
+            inputs = {**corpus, **start, **hits, "trained": f"pretrain{which}"}
+            each = {**data, "export": c.export}
+            add(
+                f"evaluate-checkpoints{which}",
+                EVALUATE_CHECKPOINTS,
+                c.evaluate,
+                inputs,
+                identity=asked_of,
+                extra=each,
+                lake=disk,
+            )
     add("report", REPORT, ReportSettings(name=c.name), {name: name for name in steps})
     return steps
 

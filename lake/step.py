@@ -89,6 +89,7 @@ class Kind(StrEnum):
     TRAINING = "training"
     EXPORT = "export"
     EVALUATION = "evaluation"
+    CURVE = "curve"
     REPORT = "report"
 
 

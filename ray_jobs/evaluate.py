@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ from typing import Any
 import pyarrow as pa
 
 from eval.answers import ANSWERS, ASKED, DIGESTS, QUOTED, SCORES
-from eval.ask import Ask, Examinee, asks
+from eval.ask import Ask, Examinee, Sample, asks, samples
 from eval.generate import Reply, check_heads
 from eval.prompts import Chat
 from eval.protocol import OF_OPTIONS, load_protocol, protocol_file
-from eval.questions import load_questions, raw_files
+from eval.questions import raw_files
 from eval.score import scores
 from eval.settings import BenchmarkSettings, EvaluateSettings
 from eval.task import load_task
+from lake.dataset import Output
 from lake.decision import DECISION, Drop, decision
 from lake.error import UserError
 from lake.files import digest
@@ -32,44 +33,20 @@ SEQUENCES = {"cpu": 32, "gpu": 256}
 
 
 def evaluate(step: Step[EvaluateSettings], data: str) -> Outcome:
-    """Ask every question and write what eval/answers.py lists, and `decisions` with a row for each question.
-
-    Engines start only if a part of `answers` is missing.
+    """Ask a model every question and write what eval/answers.py lists.
 
     Raises:
-        UserError: the model's folder is incomplete, the model takes fewer tokens than `max_length`, no engine here can
-            run its heads, or its tokenizer cannot tell the options apart.
+        UserError: see `Exam.hold`.
     """
-    settings, output = step.settings, step.output
-    folder = step.input("model").output.local("model")
-    config = _config(folder)
-    length = _max_length(config, settings.max_length)
-    if not gpus():
-        check_heads(config)
-    asked: list[Ask] = []
-    rows = []
-    for benchmark, question, rounds in asks(settings, data, load_questions(settings, data), _examinee(folder, length)):
-        dropped = rounds if isinstance(rounds, Drop) else None
-        rows.append(decision(step.name, question.id, benchmark.score, dropped))
-        asked += [] if isinstance(rounds, Drop) else rounds
-    output.write_part("decisions", 0, pa.Table.from_pylist(rows, DECISION))
-    output.write_json(_quoted(step), QUOTED)
-    output.write_json(_asked(step, data), ASKED)
-    engine = Model(folder, settings.dtype, length, settings.tensor)
-    replicas = settings.replicas or max(1, gpus() // settings.tensor)
-    _ask(step, asked, Engines(engine.start, replicas, settings.timeout))
-    parts = output.parts("answers")
-    files = [ASKED, QUOTED, *(f"answers/{name}" for name in parts)]
-    output.write_json({name: hashlib.sha256(output.read_bytes(name)).hexdigest() for name in files}, DIGESTS)
-    output.write_json(scores(output), SCORES)
-    dtypes = {value for name in parts for value in output.read_part("answers", name, ["dtype"])["dtype"].to_pylist()}
-    figures = {"benchmarks": output.read_json(SCORES), "max_length": length, "dtype": ", ".join(sorted(dtypes)) or "–"}
+    model = step.input("model")
+    exam = Exam(step.name, step.settings, data, samples(step.settings, data), quoted(step.input("hits").output))
+    rows, figures = exam.hold(model.output.local("model"), step.output, {"model": model.fingerprint})
     return Outcome(accounts=account(rows), figures=figures, unit="questions")
 
 
 def check(step: Step[EvaluateSettings], data: str) -> None:
-    """Raises UserError if a benchmark's file is missing or broken."""
-    load_questions(step.settings, data)
+    """Raises UserError if a benchmark's file is missing or broken, or a protocol cannot ask a benchmark so."""
+    samples(step.settings, data)
 
 
 EVALUATE = Body[EvaluateSettings](evaluate, Kind.EVALUATION, "ray + vllm", 4, check=check)
@@ -88,6 +65,62 @@ def _max_length(config: Mapping[str, Any], length: int | None) -> int:
     if length is not None and length > limit:
         raise UserError(f"evaluate.max_length: {length} tokens, the model takes {limit}; set it to {limit} or less")
     return length or limit
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What one or several models are asked, and how. `quoted` has the ids that documents quote, by benchmark."""
+
+    name: str
+    settings: EvaluateSettings
+    data: str
+    asked: Sequence[Sample]
+    quoted: Mapping[str, Sequence[str]]
+
+    def hold(
+        self, folder: Path, output: Output, about: Mapping[str, Any]
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Ask the model in a Hugging Face folder. Returns a row of DECISION for each question, and the figures.
+
+        `about` goes into ASKED, to say which model it is. Engines start only if a part of `answers` is missing.
+
+        Raises:
+            UserError: the model's folder is incomplete, the model takes fewer tokens than `max_length`, no engine here
+                can run its heads, or its tokenizer cannot tell the options apart.
+        """
+        config = _config(folder)
+        length = _max_length(config, self.settings.max_length)
+        if not gpus():
+            check_heads(config)
+        asked: list[Ask] = []
+        rows = []
+        for benchmark, question, rounds in asks(self.asked, _examinee(folder, length)):
+            dropped = rounds if isinstance(rounds, Drop) else None
+            rows.append(decision(self.name, question.id, benchmark.score, dropped))
+            asked += [] if isinstance(rounds, Drop) else rounds
+        output.write_part("decisions", 0, pa.Table.from_pylist(rows, DECISION))
+        output.write_json(self.quoted, QUOTED)
+        output.write_json({**about, "versions": versions(), "scores": self._ways()}, ASKED)
+        model = Model(folder, self.settings.dtype, length, self.settings.tensor)
+        replicas = self.settings.replicas or max(1, gpus() // self.settings.tensor)
+        _ask(self.name, output, asked, Engines(model.start, replicas, self.settings.timeout))
+        parts = output.parts("answers")
+        files = [ASKED, QUOTED, *(f"answers/{name}" for name in parts)]
+        output.write_json({name: hashlib.sha256(output.read_bytes(name)).hexdigest() for name in files}, DIGESTS)
+        output.write_json(scores(output), SCORES)
+        dtypes = {
+            dtype for name in parts for dtype in output.read_part("answers", name, ["dtype"])["dtype"].to_pylist()
+        }
+        figures = {
+            "benchmarks": output.read_json(SCORES),
+            "max_length": length,
+            "dtype": ", ".join(sorted(dtypes)) or "–",
+        }
+        return rows, figures
+
+    def _ways(self) -> list[dict[str, Any]]:
+        """How the questions were asked, for whoever reads the answers."""
+        return [_way(self.settings, one.benchmark, self.data) for one in self.asked]
 
 
 def _examinee(folder: Path, length: int) -> Examinee:
@@ -114,15 +147,6 @@ def _chat(folder: Path) -> Chat | None:
     return Chat(render, frozenset(tokenizer.get_added_vocab()))
 
 
-def _asked(step: Step[EvaluateSettings], data: str) -> dict[str, Any]:
-    """How the questions were asked, for whoever reads the answers."""
-    return {
-        "model": step.input("model").fingerprint,
-        "versions": versions(),
-        "scores": [_way(step.settings, benchmark, data) for benchmark in step.settings.benchmarks],
-    }
-
-
 def _way(settings: EvaluateSettings, benchmark: BenchmarkSettings, data: str) -> dict[str, Any]:
     task, protocol = load_task(benchmark.task), load_protocol(benchmark.protocol)
     files = raw_files(settings.model_copy(update={"benchmarks": (benchmark,)}), data)
@@ -144,18 +168,18 @@ def _way(settings: EvaluateSettings, benchmark: BenchmarkSettings, data: str) ->
     }
 
 
-def _ask(step: Step[EvaluateSettings], asked: Sequence[Ask], engines: Engines) -> None:
+def _ask(name: str, output: Output, asked: Sequence[Ask], engines: Engines) -> None:
     """Write the missing parts of `answers`. A run that was killed goes on with the parts that it began with."""
     parts = _parts(asked, SEQUENCES["gpu" if gpus() else "cpu"])
-    missing = {index: part for index, part in parts.items() if not step.output.has_part("answers", index)}
+    missing = {index: part for index, part in parts.items() if not output.has_part("answers", index)}
     if not missing:
         return
-    with progress(step.name, len(asked), "questions") as bar:
+    with progress(name, len(asked), "questions") as bar:
         bar.update(len(asked) - sum(map(len, missing.values())))
         requests = {index: [ask.request for ask in part] for index, part in missing.items()}
         for index, replies in engines.replies(requests):
             rows = [_answer(*pair, engines.dtype) for pair in zip(missing[index], replies, strict=True)]
-            step.output.write_part("answers", index, pa.Table.from_pylist(rows, ANSWERS))
+            output.write_part("answers", index, pa.Table.from_pylist(rows, ANSWERS))
             bar.update(len(rows))
 
 
@@ -198,11 +222,9 @@ def _answer(ask: Ask, reply: Reply, dtype: str) -> dict[str, Any]:
     }
 
 
-def _quoted(step: Step[EvaluateSettings]) -> dict[str, list[str]]:
+def quoted(hits: Output) -> dict[str, list[str]]:
     """The questions that documents quote, by benchmark."""
-    hits = step.input("hits").output.scan("hits").to_table(["benchmark", "question"])
-    quoted: dict[str, set[str]] = {benchmark.name: set() for benchmark in step.settings.benchmarks}
-    for row in hits.to_pylist():
-        if row["benchmark"] in quoted:
-            quoted[row["benchmark"]].add(row["question"])
-    return {name: sorted(ids) for name, ids in quoted.items()}
+    found: dict[str, set[str]] = {}
+    for row in hits.scan("hits").to_table(["benchmark", "question"]).to_pylist():
+        found.setdefault(row["benchmark"], set()).add(row["question"])
+    return {name: sorted(ids) for name, ids in sorted(found.items())}

@@ -37,24 +37,33 @@ def export(step: Step[ExportSettings]) -> Outcome:
     Raises:
         ParityError: the exported model is not the trained one (train/gate.py), or a weight is not finite.
     """
+    return Outcome(figures=export_in_a_process(export_job(step, step.settings)))
+
+
+def export_job(step: Step[Any], settings: ExportSettings) -> "ExportJob":
+    """The export of the last checkpoint to the step's output."""
     trained = step.input("trained")
+    last = newest(checkpoints(trained.output.local(CHECKPOINTS))).checkpoint
+    assert last is not None, "check_trained has seen it"
     shards = step.input("shards").manifest().figures["shards"]
-    sample = next(row["name"] for row in shards if row["split"] == TRAIN)
-    job = ExportJob(
+    return ExportJob(
         trained.settings,
-        step.settings,
-        trained.output.local(),
+        settings,
+        last,
         step.inputs["base"].output.local(MODEL) if "base" in step.inputs else None,
         step.input("shards").output.below(FOLDER_OF_SHARDS),
-        sample,
+        next(row["name"] for row in shards if row["split"] == TRAIN),
         step.input("tokenizer").output,
         step.output.local(MODEL),
     )
-    # A separate process, so that Megatron's process groups and stand-ins for CUDA end with it.
-    return Outcome(figures=ray.get(ray.remote(num_cpus=1, max_calls=1)(ExportJob.run).remote(job)))
 
 
-def check_trained(step: Step[ExportSettings]) -> None:
+def export_in_a_process(job: "ExportJob") -> dict[str, Any]:
+    """Run the job in a process of its own: Megatron's process groups and stand-ins for CUDA end with it."""
+    return ray.get(ray.remote(num_cpus=1, max_calls=1)(ExportJob.run).remote(job))
+
+
+def check_trained(step: Step[Any]) -> None:
     """Check the shards, and the checkpoints if training is done.
 
     Raises:
@@ -71,14 +80,14 @@ EXPORT = Body[ExportSettings](export, Kind.EXPORT, "ray + torch", 2, check=check
 
 @dataclass(frozen=True)
 class ExportJob:
-    """`trained` is the training step's folder, `base` that of the base model with the project's tokenizer, if any.
+    """`checkpoint` is exported. `base` is the folder of the base model with the project's tokenizer, if any.
 
     `shard` is the name of a shard in `shards`, `model` the folder to write.
     """
 
     recipe: Recipe
     settings: ExportSettings
-    trained: Path
+    checkpoint: Path
     base: Path | None
     shards: Output
     shard: str
@@ -93,15 +102,13 @@ class ExportJob:
         from train.hf import read_configs
 
         made, shape = Tokenizer.of(self.tokenizer), self.recipe.model
-        last = newest(checkpoints(self.trained / CHECKPOINTS)).checkpoint
-        assert last is not None, "check_trained has seen it"
         if self.base is None:
             configs = config_of(shape, made.vocab_size, self.recipe.sequence), {"_from_model_config": True}
             kept = {}
         else:
             configs, kept = read_configs(self.base), settings_of(self.base)
         gate = Gate(torch.from_numpy(self._sample().astype(np.int64)), self.settings.tolerance)
-        return write_model(last, shape, made, configs, kept, gate, self.model, "export")
+        return write_model(self.checkpoint, shape, made, configs, kept, gate, self.model, "export")
 
     def _sample(self) -> Any:
         """Token ids [sequences, length] from the start of the shard."""

@@ -144,6 +144,12 @@ class Checkpoints(Settings):
     background: bool = True
     copy_to: str | None = Field(default=None, pattern=r"^(/|[a-z0-9]+://)")
 
+    def kept(self, steps: int) -> int:
+        """How many are there after so many steps."""
+        saved = {*range(self.every, steps, self.every), steps}
+        for_good = {step for step in saved if self.keep_every and step % self.keep_every == 0}
+        return len(for_good | set(sorted(saved)[-self.keep_last :]))
+
 
 class Recipe(Settings):
     """The section `pretrain`.

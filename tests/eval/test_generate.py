@@ -1,122 +1,65 @@
-"""Labels as tokens that continue a prompt, with tokenizers that split, merge and frame their text."""
+"""What an engine gets for a request, and how its outputs become the reply."""
 
-import math
-from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.generate import Tokens, branches, check_heads, choose_dtype, label_logprobs, label_tokens
+from eval.generate import Reply, Request, Tokens, Writing, _prompts, _reply, branches, check_heads, choose_dtype
 from lake.error import UserError
-from mixing.tokenizer.build import TokenizerSettings, train
-
-STEM = "Answer:"
-LABELS = ("A", "B", "C", "D")
-
-
-def pieces(text: str, vocabulary: tuple[str, ...]) -> list[int]:
-    """Greedy longest match. A character that begins no entry is id 0."""
-    ids = []
-    while text:
-        match = max((entry for entry in vocabulary if text.startswith(entry)), key=len, default=text[0])
-        ids.append(vocabulary.index(match) if match in vocabulary else 0)
-        text = text[len(match) :]
-    return ids
-
-
-def encoder(*vocabulary: str) -> Callable[[str], list[int]]:
-    return lambda text: pieces(text, ("?", *vocabulary))
-
-
-def test_a_label_is_one_token_where_the_tokenizer_has_it() -> None:
-    encode = encoder("Answer", ":", " A", " B")
-    assert label_tokens(encode, STEM, ("A", "B")) == {"A": (3,), "B": (4,)}
-
-
-def test_a_label_may_be_several_tokens() -> None:
-    encode = encoder("Answer", ":", " ", "A", " B", "may", "be", "y", "es")
-    assert label_tokens(encode, STEM, ("A", "B", "maybe", "yes")) == {
-        "A": (3, 4),
-        "B": (5,),
-        "maybe": (3, 6, 7),
-        "yes": (3, 8, 9),
-    }
-
-
-def test_tokens_that_frame_a_sequence_are_no_part_of_a_label() -> None:
-    inner = encoder("Answer", ":", " A", " B")
-    for before, after in (([90], []), ([], [91]), ([90], [91]), ([90, 92], [91, 93])):
-        framed = lambda text, before=before, after=after: [*before, *inner(text), *after]  # noqa: E731
-        assert label_tokens(framed, STEM, ("A", "B")) == {"A": (3,), "B": (4,)}
-
-
-@pytest.mark.parametrize(
-    ("vocabulary", "labels", "message"),
-    [
-        (("Answer", ":", ": A", " B"), ("A", "B"), "merges “A” with “Answer:”"),
-        (("Answer", ":", " "), ("é", "ü"), "cannot tell “ü” from another option"),
-        (("Answer", ":", " 1", "0"), ("1", "10"), "cannot tell “10” from another option"),
-        (("Answer", ":", " 1", "0"), ("10", "1"), "cannot tell “1” from another option"),
-    ],
-)
-def test_labels_that_cannot_be_told_apart_are_refused(
-    vocabulary: tuple[str, ...], labels: tuple[str, ...], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        label_tokens(encoder(*vocabulary), STEM, labels)
-
-
-def test_a_tokenizer_that_drops_the_label_is_refused() -> None:
-    with pytest.raises(UserError, match="cannot tell “A”"):
-        label_tokens(lambda text: encoder("Answer", ":")(text)[:2], STEM, ("A",))
-
-
-@pytest.mark.parametrize("vocab_size", [300, 400, 800])
-def test_labels_of_a_trained_tokenizer_continue_its_prompts(vocab_size: int) -> None:
-    texts = ["Answer: A. The answer is yes, no or maybe. Which of A, B, C and D is right? A dose, a day."] * 9
-    backend = train(texts, TokenizerSettings.model_validate({"train": {"vocab_size": vocab_size}})).backend
-    labels = (*LABELS, "yes", "no", "maybe")
-    tokens_of = label_tokens(lambda text: backend.encode(text).ids, STEM, labels)
-    prompt = "Question: Which?\nA. this\nB. that\nAnswer:"
-    for label, tokens in tokens_of.items():
-        assert backend.encode(prompt).ids + list(tokens) == backend.encode(f"{prompt} {label}").ids
 
 
 def test_labels_of_one_token_are_one_request() -> None:
-    assert branches({"A": (7,), "B": (3,), "C": (5,)}) == {(): [3, 5, 7]}
+    assert branches([(7,), (3,), (5,)]) == {(): [3, 5, 7]}
+    assert Request((1, 2), ((7,), (3,), (5,))).sequences == 1
 
 
 def test_longer_labels_branch_where_they_part() -> None:
-    labels: dict[str, Tokens] = {"A": (1, 2), "B": (1, 3), "maybe": (4, 5, 6), "no": (9,)}
-    assert branches(labels) == {(): [1, 4, 9], (1,): [2, 3], (4,): [5], (4, 5): [6]}
-    first, second = math.log(0.5), math.log(0.25)
-    known: Mapping[Tokens, Mapping[int, float]] = {
-        (): {1: first, 4: second, 9: second},
-        (1,): {2: second, 3: first, 8: 0.0},
-        (4,): {5: first},
-        (4, 5): {6: first},
-    }
-    assert label_logprobs(labels, known) == pytest.approx(
-        {"A": first + second, "B": first + first, "maybe": second + first + first, "no": second}
-    )
+    assert branches([(1, 2), (1, 3), (4, 5, 6), (9,)]) == {(): [1, 4, 9], (1,): [2, 3], (4,): [5], (4, 5): [6]}
 
 
-LABEL_SETS = st.dictionaries(
-    st.text(min_size=1, max_size=3), st.lists(st.integers(0, 5), min_size=1, max_size=4).map(tuple), min_size=1
-)
+CONTINUATIONS = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=4).map(tuple), min_size=1, max_size=6)
 
 
-@given(LABEL_SETS)
-def test_the_requests_are_all_that_the_labels_need(labels: dict[str, Tokens]) -> None:
-    requests = branches(labels)
-    assert next(iter(requests)) == (), "the first request is the prompt itself, whose next token is kept as output"
-    steps = {(tokens[:at], token) for tokens in labels.values() for at, token in enumerate(tokens)}
-    assert {(beginning, token) for beginning, following in requests.items() for token in following} == steps
-    known = {beginning: {token: -float(token + 1) for token in following} for beginning, following in requests.items()}
-    assert label_logprobs(labels, known) == {
-        label: -float(sum(token + 1 for token in tokens)) for label, tokens in labels.items()
-    }
+def answered(request: Request) -> list[Any]:
+    """What vLLM would answer if token n had the log-probability -n - 1, and it wrote token 5."""
+    outputs = []
+    for tokens, params in _prompts(request):
+        after = {token: SimpleNamespace(logprob=-float(token + 1)) for token in params.logprob_token_ids or ()}
+        rated = [None, *({token: SimpleNamespace(logprob=-float(token + 1))} for token in tokens[1:])]
+        written = SimpleNamespace(text="five", token_ids=(5,), finish_reason="stop", logprobs=[after])
+        outputs.append(SimpleNamespace(outputs=[written], prompt_logprobs=rated))
+    return outputs
+
+
+@given(CONTINUATIONS)
+def test_each_token_of_a_continuation_is_rated_however_it_is_asked(continuations: list[Tokens]) -> None:
+    request = Request((8, 9), tuple(continuations))
+    outputs = answered(request)
+    assert len(outputs) == request.sequences <= max(len(continuations), len(branches(continuations)))
+    reply = _reply(request, iter(outputs))
+    assert reply.logprobs == [[-float(token + 1) for token in tokens] for tokens in continuations]
+    assert len(reply.outputs) == request.by_label, "the token that would come next is known only by label"
+
+
+def test_a_vote_has_an_output_for_each_seed() -> None:
+    request = Request((8, 9), writing=Writing(12, 0.8, (3, 4), ("###",)))
+    params = [params for _, params in _prompts(request)]
+    assert [(one.seed, one.temperature, one.max_tokens, one.stop) for one in params] == [
+        (3, 0.8, 12, ["###"]),
+        (4, 0.8, 12, ["###"]),
+    ]
+    reply = _reply(request, iter(answered(request)))
+    assert isinstance(reply, Reply)
+    assert [written.text for written in reply.outputs] == ["five", "five"]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_only_prompts_that_begin_alike_read_the_cache(shared: bool) -> None:
+    ((_, params),) = _prompts(Request((8, 9), ((1,), (2,)), shared=shared))
+    assert params.skip_reading_prefix_cache is not shared
 
 
 def test_a_named_dtype_is_taken() -> None:
