@@ -7,7 +7,7 @@ as text. Equal answers give equal bytes.
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +29,27 @@ MOST = 8_000_000
 PROMPT, OUTPUT, FIELD = 1_600, 1_600, 400
 """The most characters of a prompt, of all that a model wrote as one answer, and of any other text."""
 
+DOCUMENTS = 5
+"""The most documents that are named as quoting a question."""
+
 SCRIPT = Path(__file__).parent / "page" / "questions.js"
 
 Key = tuple[str, str, int, int]
 """Score, question, seed and rotation."""
 
 
-def render(name: str, models: Mapping[str, Evaluation]) -> str:
-    """The page of a run, from the evaluations of its models by name, which were read with COLUMNS."""
+def render(name: str, models: Mapping[str, Evaluation], quoting: Mapping[tuple[str, str], Sequence[str]]) -> str:
+    """The page of a run, from the evaluations of its models by name, which were read with COLUMNS.
+
+    `quoting` has the documents that quote a question, by benchmark and id.
+    """
     ways = {score: way for saved in models.values() for score, way in saved.asked.items()}
-    quoted = {name: ids for saved in models.values() for name, ids in saved.quoted.items()}
     asked = _asked(models)
     rows: dict[Key, dict[str, Any]] = {}
     room = MOST
     for key in _drawn(asked, ways):
         way = ways[key[0]]
-        row = _row(asked[key], way, key[1] in quoted.get(way["benchmark"], ()), models)
+        row = _row(asked[key], way, quoting.get((way["benchmark"], key[1]), ()), models)
         room -= len(json.dumps(row))
         if room < 0:
             break
@@ -90,7 +95,9 @@ def _drawn(asked: Iterable[Key], ways: Mapping[str, Mapping[str, Any]]) -> list[
     return sorted(places, key=lambda key: places[key])
 
 
-def _row(answers: Mapping[str, Judged], way: Mapping[str, Any], quoted: bool, models: Iterable[str]) -> dict[str, Any]:
+def _row(
+    answers: Mapping[str, Judged], way: Mapping[str, Any], quoting: Sequence[str], models: Iterable[str]
+) -> dict[str, Any]:
     """A question in one round. A model that was not asked it has null as its answer."""
     row = next(iter(answers.values())).row
     prompt = _cut(row["prompt"], PROMPT)
@@ -98,7 +105,7 @@ def _row(answers: Mapping[str, Judged], way: Mapping[str, Any], quoted: bool, mo
         **{key: _cut(row[key], FIELD) for key in ("score", "id", "group", "question", "gold")},
         **{key: row[key] for key in ("seed", "rotation")},
         "shots": len(row["shots"]),
-        "quoted": quoted,
+        "quoting": [_cut(document, FIELD) for document in quoting[:DOCUMENTS]],
         "prompt": prompt,
         "options": [[_cut(label, FIELD), _cut(text, FIELD)] for label, text in row["options"]],
         "answers": [_answer(answers[model], way, prompt) if model in answers else None for model in models],

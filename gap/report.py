@@ -1,5 +1,4 @@
-"""Report: the page, the questions, and the Hub's two cards, made from the manifests of the steps before and the answers
-of evaluations."""
+"""Report: the page and the Hub's two cards from the manifests of the steps before, and the page of questions."""
 
 import hashlib
 
@@ -9,7 +8,7 @@ from eval.score import read
 from eval.summary import Run
 from gap.cards import dataset_card, model_card
 from lake.config import Settings
-from lake.step import Body, Kind, Outcome, Step
+from lake.step import Body, Kind, Outcome, Step, of_kind
 
 FILES = {
     "Report": "report.html",
@@ -27,24 +26,29 @@ class ReportSettings(Settings):
 
 
 def report(step: Step[ReportSettings]) -> Outcome:
-    """Write FILES. Equal manifests and answers give equal bytes.
+    """Write FILES. Equal manifests, answers and hits give equal bytes.
 
     Raises:
         UserError: an evaluation's answers were changed.
     """
     run = Run(step.settings.name, tuple(before.manifest() for before in step.inputs.values()))
-    models = {
-        before.name: read(before.output, browser.COLUMNS)
-        for before in step.inputs.values()
-        if before.kind is Kind.EVALUATION
-    }
-    texts = (render(run), browser.render(run.name, models), dataset_card(run), model_card(run))
+    texts = (render(run), _questions(step), dataset_card(run), model_card(run))
     digests = {}
     for name, text in zip(FILES.values(), texts, strict=True):
         data = text.encode("utf-8")
         step.output.write_bytes(data, name)
         digests[name] = hashlib.sha256(data).hexdigest()
     return Outcome(figures={"files": digests})
+
+
+def _questions(step: Step[ReportSettings]) -> str:
+    evaluations = of_kind(step.inputs, Kind.EVALUATION)
+    models = {evaluation.name: read(evaluation.output, browser.COLUMNS) for evaluation in evaluations}
+    quoting: dict[tuple[str, str], list[str]] = {}
+    for searched in of_kind(step.inputs, Kind.DECONTAMINATION):
+        for hit in searched.output.scan("hits").to_table(["benchmark", "question", "source", "id"]).to_pylist():
+            quoting.setdefault((hit["benchmark"], hit["question"]), []).append(f"{hit['source']} {hit['id']}")
+    return browser.render(step.settings.name, models, quoting)
 
 
 REPORT = Body[ReportSettings](report, Kind.REPORT, "python", 6)

@@ -16,7 +16,7 @@ function element(name, children = [], properties = {}) {
 
 function hasResult(row, result, model) {
   const [one, other] = [row.answers[0], row.answers[model === "" ? models.length - 1 : model]];
-  if (result === "quoted") return row.quoted;
+  if (result === "quoted") return row.quoting.length > 0;
   if (result === "changed") return new Set(row.answers.filter(Boolean).map(isRight)).size > 1;
   if (result === "gained") return other && one && !isRight(one) && isRight(other);
   if (result === "lost") return other && one && isRight(one) && !isRight(other);
@@ -62,7 +62,7 @@ function body(row) {
   const made = [
     element("dl", facts.filter(([, value]) => value !== "").map(([name, value]) => element("div", [element("dt", name), element("dd", String(value))])), { className: "facts" }),
   ];
-  if (row.quoted) made.push(element("p", "A document of the corpus quotes this question, or nearly so."));
+  if (row.quoting.length) made.push(element("p", `Quoted, or nearly so, by ${row.quoting.join(", ")}. gap trace shows a document.`));
   made.push(element("h3", "Prompt"), element("pre", row.prompt));
   if (row.options.length) made.push(options(row));
   else made.push(element("h3", "Right answer"), element("pre", row.gold || "none"));

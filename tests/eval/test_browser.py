@@ -16,6 +16,7 @@ from tests.eval.saved import chosen, entry, rated, row, save, written
 
 LETTERS, CLOZE = entry(title="Quiz"), entry("cloze", title="Quiz")
 NUMBERS = entry("answer", "number", "sums", extract=["committed"])
+QUOTING = {("quiz", "2"): ["papers a1", "web b2"]}
 HOSTILE = "</script><script>alert(1)</script><!-- & \u2028 \u202e"
 
 
@@ -29,7 +30,7 @@ def evaluation(folder: Path, label: str = "B", **more: Any) -> Evaluation:
         written(NUMBERS, "2", "42", "I cannot say."),
         row(NUMBERS, "3", "42", error="the engine died"),
     ]
-    return read(save(folder, [LETTERS, CLOZE, NUMBERS], rows, {"quiz": ["2"]}), browser.COLUMNS)
+    return read(save(folder, [LETTERS, CLOZE, NUMBERS], rows), browser.COLUMNS)
 
 
 def data_of(page: str) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def models(tmp_path: Path) -> dict[str, Evaluation]:
 
 
 def test_the_page_has_every_answer_of_every_model(models: dict[str, Evaluation]) -> None:
-    found = data_of(browser.render("demo", models))
+    found = data_of(browser.render("demo", models, QUOTING))
     assert found["models"] == ["base", "tuned"]
     assert [(row["score"].split()[0], row["id"]) for row in found["rows"]] == [
         ("quiz", "1"),
@@ -53,20 +54,20 @@ def test_the_page_has_every_answer_of_every_model(models: dict[str, Evaluation])
     ]
     first, second, cloze, *sums = found["rows"]
     assert [answer["state"] for answer in first["answers"]] == ["wrong", "right"]
-    assert (first["quoted"], second["quoted"]) == (False, True)
+    assert (first["quoting"], second["quoting"]) == ([], ["papers a1", "web b2"])
     assert first["options"][0] == ["A", "aspirin"]
     assert [len(answer["rated"]) for answer in first["answers"]] == [4, 4]
     assert cloze["answers"][0]["rated"] == ["-1.50", "-2.00", "-3.00", "–"]
     assert [row["answers"][0]["state"] for row in sums] == ["right", "not read", "error"]
     assert sums[0]["answers"][0]["outputs"] == ["The answer is 42."]
     assert sums[2]["answers"][0]["why"] == "the engine died"
-    assert browser.render("demo", models) == browser.render("demo", models)
+    assert browser.render("demo", models, QUOTING) == browser.render("demo", models, QUOTING)
 
 
 def test_a_question_that_a_model_was_not_asked_has_no_answer_of_it(tmp_path: Path) -> None:
     less = save(tmp_path / "less", [LETTERS], [chosen(LETTERS, "2", "A", "A", prompt="<|user|>2")])
     models = {"base": evaluation(tmp_path / "base"), "less": read(less, browser.COLUMNS)}
-    first, second, *_ = data_of(browser.render("demo", models))["rows"]
+    first, second, *_ = data_of(browser.render("demo", models, QUOTING))["rows"]
     assert first["answers"][1] is None
     assert second["answers"][1]["prompt"] == "<|user|>2"
     assert second["answers"][0]["prompt"] is None
@@ -74,7 +75,7 @@ def test_a_question_that_a_model_was_not_asked_has_no_answer_of_it(tmp_path: Pat
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     hostile = {key: f"{HOSTILE} {key}" for key in ("question", "prompt", "group")}
-    page = browser.render(EVIL, {HOSTILE: evaluation(tmp_path / "base", **hostile)})
+    page = browser.render(EVIL, {HOSTILE: evaluation(tmp_path / "base", **hostile)}, {})
     tree = lxml.html.document_fromstring(page)
     data, script = tree.xpath("//script")
     assert (data.get("type"), script.get("type")) == ("application/json", None)
@@ -86,7 +87,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
 
 
 def test_the_page_asks_no_other_host_and_runs_no_other_script(models: dict[str, Evaluation]) -> None:
-    page = lxml.html.document_fromstring(browser.render("demo", models))
+    page = lxml.html.document_fromstring(browser.render("demo", models, QUOTING))
     assert not page.xpath("//link | //img | //iframe | //object | //embed | //@src | //@srcset | //@action")
     assert not page.xpath("//@*[starts-with(name(), 'on')]")
     assert not [link for link in page.xpath("//@href") if not link.startswith("#")]
@@ -106,7 +107,7 @@ def test_a_large_evaluation_is_cut_and_says_so(tmp_path: Path, monkeypatch: pyte
     rows = [chosen(asked, str(n), "A", "A", prompt=long) for asked in (LETTERS, CLOZE) for n in range(40)]
     models = {"base": read(save(tmp_path / "base", [LETTERS, CLOZE], rows), browser.COLUMNS)}
     monkeypatch.setattr(browser, "MOST", 50_000)
-    page = browser.render("demo", models)
+    page = browser.render("demo", models, QUOTING)
     rows = data_of(page)["rows"]
     assert 10 < len(rows) < 30
     assert len(page) < 90_000
@@ -118,7 +119,7 @@ def test_a_large_evaluation_is_cut_and_says_so(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_run_without_an_evaluation_has_an_empty_page() -> None:
-    assert data_of(browser.render("demo", {})) == {"models": [], "rows": []}
+    assert data_of(browser.render("demo", {}, {})) == {"models": [], "rows": []}
 
 
 DOM = Path(__file__).with_name("dom.js")
@@ -152,7 +153,7 @@ CHANGED, RIGHT, UNREAD, ERROR = (
 def test_the_script_filters(
     models: dict[str, Evaluation], chosen_filter: dict[str, str], expected: list[list[str]]
 ) -> None:
-    given = json.dumps({"data": data_of(browser.render("demo", models)), "filter": chosen_filter})
+    given = json.dumps({"data": data_of(browser.render("demo", models, QUOTING)), "filter": chosen_filter})
     done = subprocess.run(["node", DOM, browser.SCRIPT], input=given, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)

@@ -14,7 +14,7 @@ from gap.raw import WEIGHTS, missing
 from lake.config import load
 from lake.error import UserError
 from lake.step import MISSING, Kind, Manifest, Outcome, Step
-from tests.eval.saved import chosen, entry
+from tests.eval.saved import chosen, entry, searched
 from tests.eval.saved import save as save_answers
 from tests.gap.command import DEMO, ROOT
 from tests.train.tiny import MODELS, save
@@ -116,6 +116,8 @@ def test_base_and_adapted_model_stand_side_by_side(tmp_path: Path, base: Path) -
             manifest = made_up[step.kind]
             if step.kind is Kind.EVALUATION:
                 save_answers(step.output.local(), [entry()], [chosen(entry(), "1", "A", "B")])
+            if step.kind is Kind.DECONTAMINATION:
+                searched(step.output)
             step.complete(lambda manifest=manifest: Outcome(manifest.accounts, manifest.figures, manifest.unit))
     steps["report"].run()
     page, card = (steps["report"].output.read_bytes(name).decode() for name in ("report.html", "model_card.md"))

@@ -14,7 +14,7 @@ from gap.report import FILES, REPORT, ReportSettings
 from lake.config import Settings
 from lake.step import Body, Kind, Outcome, Step
 from tests.eval.paged import changed, configured, renamed, run, unanswered, updated, with_second_model, without
-from tests.eval.saved import chosen, entry, save
+from tests.eval.saved import chosen, entry, save, searched
 
 EVIL = "<script>alert(1)</script>\n---\nlicense: mit\n|`*x*` \ud800\x00"
 
@@ -52,6 +52,8 @@ def report_step(folder: Path, about: Run) -> Step[ReportSettings]:
         step = before[manifest.step] = Step(manifest.step, body, Settings(), str(folder))
         if step.kind is Kind.EVALUATION:
             save(step.output.local(), [entry()], [chosen(entry(), "1", "A", "B")])
+        if step.kind is Kind.DECONTAMINATION:
+            searched(step.output)
         step.output.write_json(manifest.model_dump(mode="json", by_alias=True), "manifest.json")
     return Step("report", REPORT, ReportSettings(name="demo"), str(folder), before)
 
@@ -65,6 +67,7 @@ def test_the_step_writes_page_and_cards_with_their_digests(tmp_path: Path) -> No
     )
     for name, digest in digests.items():
         assert hashlib.sha256(steps[0].output.read_bytes(name)).hexdigest() == digest
+    assert b'"quoting": ["papers d1"]' in steps[0].output.read_bytes("questions.html")
 
 
 def test_the_dataset_card_is_one_for_the_hub() -> None:

@@ -13,7 +13,7 @@ from gap.plan import plan
 from lake.config import load
 from lake.error import UserError
 from lake.step import Kind, Manifest, Outcome, Step
-from tests.eval.saved import chosen, entry, save
+from tests.eval.saved import chosen, entry, save, searched
 from tests.gap.command import DEMO, ROOT
 
 MADE_UP = ROOT / "tests" / "manifests.json"
@@ -64,6 +64,8 @@ def test_two_models_stand_side_by_side(tmp_path: Path) -> None:
         manifest = made_up[step.kind]
         if step.kind is Kind.EVALUATION:
             save(step.output.local(), [entry()], [chosen(entry(), "1", "A", "B")])
+        if step.kind is Kind.DECONTAMINATION:
+            searched(step.output)
         step.complete(lambda manifest=manifest: Outcome(manifest.accounts, manifest.figures, manifest.unit))
     steps["report"].run()
     status = CliRunner().invoke(main, ["status", DEMO, f"lake={tmp_path}", "variants.slow.optimizer.lr=1.0e-4"])
