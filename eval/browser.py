@@ -5,16 +5,16 @@ as text. Equal answers give equal bytes.
 """
 
 import hashlib
-import json
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from eval import numbers, template
-from eval.score import JUDGED, Evaluation, Judged, judged
+from eval.score import JUDGED, Evaluation, Judged, Row, judged
 from eval.summary import named
 from eval.text import printable
 from eval.verdict import RATED, probabilities, sums
@@ -50,7 +50,7 @@ def render(name: str, models: Mapping[str, Evaluation], quoting: Mapping[tuple[s
     for key in _drawn(asked, ways):
         way = ways[key[0]]
         row = _row(asked[key], way, quoting.get((way["benchmark"], key[1]), ()), models)
-        room -= len(json.dumps(row))
+        room -= len(htmlsafe_json_dumps(row))
         if room < 0:
             break
         rows[key] = row
@@ -69,17 +69,17 @@ def render(name: str, models: Mapping[str, Evaluation], quoting: Mapping[tuple[s
     return f"{template.html('eval', 'page').get_template(QUESTIONS).render(context)}\n"
 
 
-def _asked(models: Mapping[str, Evaluation]) -> dict[Key, dict[str, Judged]]:
+def _asked(models: Mapping[str, Evaluation]) -> dict[Key, dict[str, Row]]:
     """The answers to each question in each round by model, in the order in which they were asked."""
-    rounds: dict[Key, dict[str, Judged]] = {}
+    rounds: dict[Key, dict[str, Row]] = {}
     for model, saved in models.items():
-        for score, way in saved.asked.items():
-            for one in judged(way, saved.answers[score]):
-                rounds.setdefault((score, one.row["id"], one.row["seed"], one.row["rotation"]), {})[model] = one
+        for score in saved.asked:
+            for row in saved.answers[score]:
+                rounds.setdefault((score, row["id"], row["seed"], row["rotation"]), {})[model] = row
     return rounds
 
 
-def _drawn(asked: Iterable[Key], ways: Mapping[str, Mapping[str, Any]]) -> list[Key]:
+def _drawn(asked: Iterable[Key], ways: Mapping[str, Row]) -> list[Key]:
     """The order in which questions get room: scores take turns, and each begins with those of the smallest hashes.
 
     So the questions of a benchmark are the same in all scores.
@@ -95,11 +95,9 @@ def _drawn(asked: Iterable[Key], ways: Mapping[str, Mapping[str, Any]]) -> list[
     return sorted(places, key=lambda key: places[key])
 
 
-def _row(
-    answers: Mapping[str, Judged], way: Mapping[str, Any], quoting: Sequence[str], models: Iterable[str]
-) -> dict[str, Any]:
+def _row(answers: Mapping[str, Row], way: Row, quoting: Sequence[str], models: Iterable[str]) -> dict[str, Any]:
     """A question in one round. A model that was not asked it has null as its answer."""
-    row = next(iter(answers.values())).row
+    row = next(iter(answers.values()))
     prompt = _cut(row["prompt"], PROMPT)
     return {
         **{key: _cut(row[key], FIELD) for key in ("score", "id", "group", "question", "gold")},
@@ -108,11 +106,13 @@ def _row(
         "quoting": [_cut(document, FIELD) for document in quoting[:DOCUMENTS]],
         "prompt": prompt,
         "options": [[_cut(label, FIELD), _cut(text, FIELD)] for label, text in row["options"]],
-        "answers": [_answer(answers[model], way, prompt) if model in answers else None for model in models],
+        "answers": [
+            _answer(judged(way, [answers[model]])[0], way, prompt) if model in answers else None for model in models
+        ],
     }
 
 
-def _answer(one: Judged, way: Mapping[str, Any], prompt: str) -> dict[str, Any]:
+def _answer(one: Judged, way: Row, prompt: str) -> dict[str, Any]:
     """What a model answered. Its prompt is here if it is not that of the first model."""
     row, verdict = one.row, one.verdict
     own = _cut(row["prompt"], PROMPT)
@@ -136,7 +136,7 @@ def _state(one: Judged) -> str:
     return "right" if one.verdict.correct else "wrong"
 
 
-def _rated(row: Mapping[str, Any], mode: str) -> list[str]:
+def _rated(row: Row, mode: str) -> list[str]:
     """The options' probabilities, or for a cloze the log-probabilities of their texts."""
     values = list(sums(row).values())
     return (
