@@ -12,6 +12,7 @@ more than 1e-3. The Python of `--lm-eval` has the harness: python -m benchmarks.
 """
 
 import json
+import math
 import os
 import sys
 import tempfile
@@ -73,7 +74,7 @@ def ours(model: Path, data: Path, benchmarks: Sequence[str], shots: int, lake: P
 
 def answers(output: Output) -> dict[str, list[Asked]]:
     """What ours asked of each benchmark, in the order of its questions, also of those that it did not ask."""
-    rows = {}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
     for part in output.parts("answers"):
         rows |= {(row["score"], row["id"]): row for row in output.read_part("answers", part).to_pylist()}
     found: dict[str, list[Asked]] = {}
@@ -126,12 +127,15 @@ def _difference(labels: Sequence[str], mine: Answer, other: Answer) -> str:
 
 def _parting(ours: str, theirs: str) -> str:
     """Where two texts part."""
-    place = len(os.path.commonprefix((ours, theirs)))
+    length = min(len(ours), len(theirs))
+    place = next((place for place in range(length) if ours[place] != theirs[place]), length)
     return f"from character {place}: {ours[place : place + 40]!r}, of lm-eval {theirs[place : place + 40]!r}"
 
 
 def _largest(mine: Answer, other: Answer) -> float:
-    return max(abs(a - b) for a, b in zip(mine.loglikelihoods, other.loglikelihoods, strict=True))
+    """The largest difference of two log-likelihoods: infinite where one of them is not a number."""
+    pairs = zip(mine.loglikelihoods, other.loglikelihoods, strict=True)
+    return max(math.inf if math.isnan(a - b) else abs(a - b) for a, b in pairs)
 
 
 def _likeliest(labels: Sequence[str], answer: Answer) -> str:
@@ -198,7 +202,7 @@ def lines(figures: Sequence[Mapping[str, Any]]) -> str:
 
 @click.command(help=__doc__)
 @click.option("--model", required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--limit", default=200, show_default=True, type=click.IntRange(10), help="Questions a benchmark.")
+@click.option("--limit", default=200, show_default=True, type=click.IntRange(12), help="Questions a benchmark.")
 @click.option("--shots", default="0,3", show_default=True, help="Numbers of shots, commas between.")
 @click.option("--data", default=DATA, type=click.Path(path_type=Path), help="The folder with `benchmarks` in it.")
 @click.option("--lm-eval", "python", type=click.Path(path_type=Path), help="The Python that has it. Default: this one.")

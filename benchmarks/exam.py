@@ -1,4 +1,4 @@
-"""An exam for two evaluations: the same raw records in the authors' files, which ours reads, and as a peer's records."""
+"""An exam for two evaluations: raw records, in the authors' files for ours, and in the form of the Hub for a peer."""
 
 import csv
 import json
@@ -94,7 +94,7 @@ def prepare(data: Path, limit: int, folder: Path) -> list[Paper]:
         share = -(-limit // len(SUBJECTS)) if source.benchmark == MMLU else limit
         solved, asked = records[: source.solved], records[source.solved :][:share]
         _write(source, dict(solved), dict(asked), folder / "benchmarks")
-        papers.append(Paper(source.name, source.benchmark, *(_records(source, part) for part in (asked, solved))))
+        papers.append(Paper(source.name, source.benchmark, _records(source, asked), _records(source, solved)))
     return papers
 
 

