@@ -15,6 +15,8 @@ from eval.summary import Run, layout, named, validation_loss, verdict
 from lake.step import Kind
 
 SHARDS_SHOWN = 200
+SCORES_SHOWN = 8
+"""Headline scores; all are in the sections of evaluations."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ def tiles(run: Run) -> list[Tile]:
 
 
 def scores(run: Run) -> list[Tile]:
-    """The first model's scores."""
+    """The first model's scores, the first of many."""
     row = []
-    for score in (score for model in run.models[:1] for score in model.scores):
+    for score in [score for model in run.models[:1] for score in model.scores][:SCORES_SHOWN]:
         interval = f"95 %: {numbers.percent(score['low'])} to {numbers.percent(score['high'])}, "
         note = f"{interval if score['value'] is not None else ''}{verdict(score)}"
         row.append(Tile(named(score), numbers.percent(score["value"]), note))

@@ -10,7 +10,7 @@ from eval.report import render
 from eval.score import score
 from eval.summary import Run
 from lake.step import Account, Kind
-from tests.eval.paged import cells, changed, evaluated, page_of, run, section, words
+from tests.eval.paged import cells, changed, evaluated, page_of, run, section, without, words
 from tests.eval.saved import chosen, entry, rated, row, save, written
 
 LETTERS, CLOZE = entry(title="Quiz", shots=3), entry("cloze", title="Quiz")
@@ -89,6 +89,13 @@ def test_a_cloze_has_bits_per_byte_and_entities_precision_and_recall(page: Any) 
     assert genes == ["Genes, strict answer 0-shot", "66.7 %", "100.0 %", "50.0 %"]
     (scored,) = [row for row in shown(page, "Scores of evaluate") if row[0].startswith("Genes")]
     assert scored[3:] == ["f1", "66.7 %", "0.0 % to 100.0 %", "–", "–", "–"]
+
+
+def test_scores_lead_to_their_questions(page: Any) -> None:
+    links = section(page, "evaluate").xpath(".//a/@href")
+    assert "questions.html#quiz%20strict%20letters%203-shot" in links
+    assert page.xpath("//nav//a[@href='questions.html']")
+    assert not page_of(without("evaluate")).xpath("//a[starts-with(@href, 'questions.html')]")
 
 
 def test_the_page_keeps_its_rules_with_all_of_it(page: Any) -> None:
