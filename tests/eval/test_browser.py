@@ -134,7 +134,18 @@ CHANGED, RIGHT, UNREAD, ERROR = (
 )
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+NODE = pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+
+
+def run_script(page: str, **more: Any) -> dict[str, Any]:
+    """What the page's script shows."""
+    given = json.dumps({"data": data_of(page), **more})
+    done = subprocess.run(["node", DOM, browser.SCRIPT], input=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@NODE
 @pytest.mark.parametrize(
     ("chosen_filter", "expected"),
     [
@@ -153,11 +164,18 @@ CHANGED, RIGHT, UNREAD, ERROR = (
 def test_the_script_filters(
     models: dict[str, Evaluation], chosen_filter: dict[str, str], expected: list[list[str]]
 ) -> None:
-    given = json.dumps({"data": data_of(browser.render("demo", models, QUOTING)), "filter": chosen_filter})
-    done = subprocess.run(["node", DOM, browser.SCRIPT], input=given, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    shown = json.loads(done.stdout)
+    shown = run_script(browser.render("demo", models, QUOTING), filter=chosen_filter)
     assert [question["states"] for question in shown["rows"]] == expected
     count = len(expected)
     assert shown["told"] == (f"1 to {count} of {count} questions" if expected else "No question fits.")
     assert all("Prompt Question: " in question["body"] for question in shown["rows"])
+
+
+@NODE
+def test_the_script_turns_pages_and_begins_with_the_score_of_the_link(tmp_path: Path) -> None:
+    rows = [chosen(asked, str(n), "A", "A") for asked in (LETTERS, CLOZE) for n in range(60)]
+    page = browser.render("demo", {"base": read(save(tmp_path, [LETTERS, CLOZE], rows), browser.COLUMNS)}, {})
+    told = [run_script(page, clicks=clicks)["told"] for clicks in ([], ["on"], ["on", "on"], ["on", "back"])]
+    assert told == [f"{places} of 120 questions" for places in ("1 to 50", "51 to 100", "101 to 120", "1 to 50")]
+    link = run_script(page, hash="#quiz%20strict%20cloze%200-shot", clicks=["on"])
+    assert (link["told"], link["rows"][0]["states"]) == ("51 to 60 of 60 questions", ["right"])
