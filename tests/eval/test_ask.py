@@ -105,7 +105,7 @@ def test_each_rotation_is_a_round() -> None:
 
 
 def test_each_branch_of_each_round_has_a_seed_of_its_own() -> None:
-    found = rounds(letters, question(), mode="vote", branches=3, seeds=(5, 6))
+    found = rounds(letters, question(), mode="vote", branches=3, seeds=(5, 6), max_tokens=8)
     assert isinstance(found, list)
     seeds = [ask.request.writing.seeds for ask in found if ask.request.writing]
     assert len({seed for some in seeds for seed in some}) == 6
