@@ -31,13 +31,15 @@ class Ask:
 class Examinee:
     """What prompts depend on.
 
-    `encode` takes the strings of control tokens for text, `parse` for these tokens. `length` is the most tokens of a
-    prompt with its answer. `chat` is the model's own chat template, if it has one.
+    `encode` takes the strings of control tokens for text, `parse` for these tokens. `prefix` are the ids before every
+    text but a chat, such as BOS, if the model was trained with them. `length` is the most tokens of a prompt with its
+    answer. `chat` is the model's own chat template, if it has one.
     """
 
     encode: Encode
     parse: Encode
     length: int
+    prefix: Tokens = ()
     chat: Chat | None = None
 
 
@@ -62,10 +64,12 @@ class Way:
     def protocol(self) -> Protocol:
         return load_protocol(self.benchmark.protocol)
 
-    @property
-    def encode(self) -> Encode:
-        parsed = self.benchmark.chat or self.protocol.control_tokens == "parsed"
-        return self.model.parse if parsed else self.model.encode
+    def encode(self, text: str) -> list[int]:
+        """The ids of a prompt. A chat template writes its own BOS."""
+        if self.benchmark.chat:
+            return list(self.model.parse(text))
+        plain = self.model.parse if self.protocol.control_tokens == "parsed" else self.model.encode
+        return [*self.model.prefix, *plain(text)]
 
     def rounds(self, question: Question, shots: Mapping[int, Sequence[Question]]) -> list[Ask] | Drop:
         """The question in each round, given the shots by seed.

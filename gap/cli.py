@@ -8,6 +8,7 @@ import click
 from gap.compare import compare_models
 from gap.convert import convert
 from gap.dump import dump
+from gap.evaluate import evaluate
 from gap.forecast import show_plan
 from gap.protocol import protocol
 from gap.run import run
@@ -48,6 +49,7 @@ for command in (
     split,
     dump,
     convert,
+    evaluate,
     score,
     compare_models,
     protocol,

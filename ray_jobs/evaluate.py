@@ -25,7 +25,7 @@ from lake.error import UserError
 from lake.files import digest
 from lake.progress import progress
 from lake.step import Body, Kind, Outcome, Step, account, versions
-from mixing.tokenizer.tokenizer import Tokenizer
+from mixing.tokenizer.build import of_model
 from ray_jobs.engines import Engines, Model, gpus
 
 SEQUENCES = {"cpu": 32, "gpu": 256}
@@ -124,8 +124,8 @@ class Exam:
 
 
 def _examinee(folder: Path, length: int) -> Examinee:
-    """Text is encoded with the exported tokenizer, by the one rule for all text (mixing/tokenizer/plain.py)."""
-    tokenizer = Tokenizer.load(folder)
+    """Text is encoded by the one rule for all text (mixing/tokenizer/plain.py)."""
+    tokenizer, prefix = of_model(folder)
 
     def encode(text: str) -> list[int]:
         return tokenizer.encode([text])[0].tolist()
@@ -133,7 +133,7 @@ def _examinee(folder: Path, length: int) -> Examinee:
     def parse(text: str) -> list[int]:
         return tokenizer.backend.encode(text, add_special_tokens=False).ids
 
-    return Examinee(encode, parse, length, _chat(folder))
+    return Examinee(encode, parse, length, tuple(prefix), _chat(folder))
 
 
 def _chat(folder: Path) -> Chat | None:

@@ -135,6 +135,24 @@ def adopt(settings: TokenizerSettings) -> Tokenizer:
     return complete(backend, end, PAD if padding is None or padding in {end, *CHAT_TOKENS} else padding)
 
 
+def of_model(folder: Path) -> tuple[Tokenizer, list[int]]:
+    """The tokenizer of any model's folder, and the ids that its template puts before every text.
+
+    These are none for a folder that this project wrote, and BOS for Llama's own.
+
+    Raises:
+        UserError: the folder has no fast tokenizer, or it names no end of text.
+    """
+    backend, end, padding = _read_folder(folder)
+    backend.no_padding()
+    backend.no_truncation()
+    if end is None:
+        raise UserError(f"{folder}: its {CONFIG} names no eos_token")
+    alone, whole = backend.encode("a", add_special_tokens=False).ids, backend.encode("a").ids
+    start = next((place for place in range(len(whole)) if whole[place : place + len(alone)] == alone), 0)
+    return Tokenizer(backend, end, padding or end), whole[:start]
+
+
 Base = tuple[tokenizers.Tokenizer, str | None, str | None]
 """A tokenizer to adopt, with its end of document and its padding where it names them."""
 

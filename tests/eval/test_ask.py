@@ -46,7 +46,7 @@ def pieces(*vocabulary: str) -> Encode:
 
 
 def examinee(encode: Encode, chat: Chat | None = None) -> Examinee:
-    return Examinee(encode, encode, LENGTH, chat)
+    return Examinee(encode, encode, LENGTH, chat=chat)
 
 
 def question(**fields: Any) -> Question:
@@ -74,6 +74,14 @@ def test_labels_are_what_follows_the_prompt() -> None:
 def test_a_cloze_rates_the_texts_of_the_options() -> None:
     (ask,) = rounds(letters, question(), mode="cloze")
     assert ask.request.continuations == (tuple(letters(" water")), tuple(letters(" saline")))
+
+
+def test_what_stands_before_every_text_stands_there_once() -> None:
+    one = Way(BenchmarkSettings(task="sample-qa", mode="cloze"), Examinee(letters, letters, LENGTH, (7,)))
+    found = one.rounds(question(), dict.fromkeys(one.benchmark.rounds, ()))
+    assert isinstance(found, list)
+    assert found[0].request.prompt == (7, *letters(found[0].prompt.text))
+    assert found[0].request.continuations == (tuple(letters(" water")), tuple(letters(" saline")))
 
 
 @pytest.mark.parametrize("vocab_size", [300, 400, 800])

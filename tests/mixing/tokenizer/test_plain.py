@@ -15,7 +15,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from lake.marks import FORMAT_TOKENS
 from mixing.instructions.chat import encode as encode_chats
-from mixing.tokenizer.build import END, PAD, TokenizerSettings, adopt, complete
+from mixing.tokenizer.build import END, PAD, TokenizerSettings, adopt, complete, of_model
 from mixing.tokenizer.chatml import CHAT_TOKENS, Message, Role
 from mixing.tokenizer.kept import write_settings
 from mixing.tokenizer.plain import plain
@@ -164,6 +164,22 @@ def test_who_reads_an_exported_llama_puts_no_bos_before_a_text(tmp_path: Path) -
     read = transformers.AutoTokenizer.from_pretrained(str(tmp_path))
     assert read("Why?").input_ids == encoded(tokenizer, "Why?")
     assert read.bos_token == "<s>"
+
+
+def test_the_ids_before_every_text_are_those_of_the_folders_template(tmp_path: Path) -> None:
+    tokenizer = made("bytes")
+    tokenizer.save(tmp_path)
+    ours, before = of_model(tmp_path)
+    assert before == []
+    assert encoded(ours, "Why? <s>") == encoded(tokenizer, "Why? <s>")
+
+    backend = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    ids = {name: backend.token_to_id(name) for name in ("<s>", "</s>")}
+    backend.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=list(ids.items()))
+    backend.save(str(tmp_path / "tokenizer.json"))
+    theirs, before = of_model(tmp_path)
+    assert before == [ids["<s>"]]
+    assert encoded(theirs, "Why? <s>") == encoded(tokenizer, "Why? <s>")
 
 
 def test_ids_and_names_of_the_folder_stay(tokenizer: Tokenizer) -> None:
