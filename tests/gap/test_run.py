@@ -126,14 +126,14 @@ def test_sigterm_lets_a_step_save_what_it_has_and_starts_no_other(room: Room, ca
     ]
 
 
-@pytest.mark.parametrize("stop", [None, lambda step: None], ids=["cannot save", "asked twice"])
-def test_sigterm_ends_a_run_that_waits_for_nothing(room: Room, stop: Callable[..., None] | None) -> None:
+@pytest.mark.parametrize(("stop", "signals"), [(None, 1), (lambda step: None, 2)], ids=["cannot save", "asked twice"])
+def test_sigterm_ends_a_run_that_waits_for_nothing(room: Room, stop: Callable[..., None] | None, signals: int) -> None:
     over = Event()
 
     def work(_: Step[Any]) -> Outcome:
-        for _ in range(2):
+        for _ in range(signals):
+            time.sleep(0.2)
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.5)
         over.wait(20)
         return Outcome()
 
