@@ -1,6 +1,6 @@
 """Training that is killed at random moments, or whose disk is full, ends with the weights of an undisturbed run.
 
-Takes a quarter of an hour, so `make soak` runs it, and `make test` does not.
+Takes half an hour, so `make soak` runs it, and `make test` does not.
 """
 
 import json
