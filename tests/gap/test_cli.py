@@ -29,6 +29,7 @@ from tests.gap.command import DEMO, ROOT, WHOLE, called, command
         (("status", DEMO, "lake="), "lake"),
         (("plan", DEMO, "read.inputs.0.site=nize"), "nize: no such site"),
         (("trace", DEMO, "0" * 32, "lake=/nowhere/lake"), "nothing has been read yet"),
+        (("evaluate", DEMO, "/nowhere"), "/nowhere: no config.json in it; give the folder of a Hugging Face model"),
         (("run", DEMO, "lake=/etc/passwd"), "lake: /etc/passwd cannot be written: File exists; set lake="),
         (("status", DEMO, "lake=s3x://foo"), "lake: s3x://foo cannot be opened: Unrecognized filesystem type in URI"),
     ],
