@@ -10,8 +10,8 @@ QUOTED, SCORES, DIGESTS = "quoted.json", "scores.json", "digests.json"
 path, written last."""
 
 ASKED = "asked.json"
-"""{model, versions, scores: [an entry for each score, in the order of the report]}, where `model` is a fingerprint. An
-entry has the score's name as `score`, benchmark, title, hub, kind, protocol, mode, shots, seeds, chat, rotate,
+"""{model, versions, at_once, scores: [an entry for each score, in the order of the report]}, where `model` is a
+fingerprint and `at_once` the size of a part in prompts. An entry has the score's name as `score`, benchmark, title, hub, kind, protocol, mode, shots, seeds, chat, rotate,
 branches, temperature, max_tokens, extract (names of filters), and as `fingerprints` those of task, protocol and
 questions. For a checkpoint there are also `training`, which names the run, and the `tokens` that it had seen."""
 

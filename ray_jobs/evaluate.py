@@ -100,10 +100,12 @@ class Exam:
             asked += [] if isinstance(rounds, Drop) else rounds
         output.write_part("decisions", 0, pa.Table.from_pylist(rows, DECISION))
         output.write_json(self.quoted, QUOTED)
-        output.write_json({**about, "versions": versions(), "scores": self._ways()}, ASKED)
+        # A run that was killed goes on with the parts that it began with, on another machine too.
+        at_once = output.read_json(ASKED)["at_once"] if output.exists(ASKED) else SEQUENCES["gpu" if gpus() else "cpu"]
+        output.write_json({**about, "versions": versions(), "at_once": at_once, "scores": self._ways()}, ASKED)
         model = Model(folder, self.settings.dtype, length, self.settings.tensor)
         replicas = self.settings.replicas or max(1, gpus() // self.settings.tensor)
-        _ask(self.name, output, asked, Engines(model.start, replicas, self.settings.timeout))
+        _ask(self.name, output, _parts(asked, at_once), Engines(model.start, replicas, self.settings.timeout))
         parts = output.parts("answers")
         files = [ASKED, QUOTED, *(f"answers/{name}" for name in parts)]
         output.write_json({name: hashlib.sha256(output.read_bytes(name)).hexdigest() for name in files}, DIGESTS)
@@ -168,14 +170,14 @@ def _way(settings: EvaluateSettings, benchmark: BenchmarkSettings, data: str) ->
     }
 
 
-def _ask(name: str, output: Output, asked: Sequence[Ask], engines: Engines) -> None:
-    """Write the missing parts of `answers`. A run that was killed goes on with the parts that it began with."""
-    parts = _parts(asked, SEQUENCES["gpu" if gpus() else "cpu"])
+def _ask(name: str, output: Output, parts: Mapping[int, Sequence[Ask]], engines: Engines) -> None:
+    """Write the missing parts of `answers`."""
     missing = {index: part for index, part in parts.items() if not output.has_part("answers", index)}
     if not missing:
         return
-    with progress(name, len(asked), "questions") as bar:
-        bar.update(len(asked) - sum(map(len, missing.values())))
+    whole = sum(map(len, parts.values()))
+    with progress(name, whole, "questions") as bar:
+        bar.update(whole - sum(map(len, missing.values())))
         requests = {index: [ask.request for ask in part] for index, part in missing.items()}
         for index, replies in engines.replies(requests):
             rows = [_answer(*pair, engines.dtype) for pair in zip(missing[index], replies, strict=True)]
