@@ -57,7 +57,7 @@ def test_batches_do_not_matter_and_crowds_are_counted(
     assert sorted(output["crowd"].drop_null().to_pylist()) == sorted(crowds)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(100, 400), st.integers(50, 300))
 def test_all_of_a_crowd_of_equals_are_linked_with_the_best(count: int, piece: int) -> None:
     output = run(entries([(1, 1, 20 + at % 3) for at in range(count)]), 0.8, 16, None, max(piece, 40))
