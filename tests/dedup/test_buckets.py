@@ -29,7 +29,6 @@ def pairs(output: pa.Table) -> set[tuple[int, int]]:
     return {(row["a"], row["b"]) for row in output.to_pylist() if row["a"] is not None}
 
 
-@settings(deadline=None)
 @given(ROWS, st.lists(st.integers(0, 100), max_size=4), st.sampled_from([0.5, 0.8, 1.0]))
 def test_all_pairs_of_small_buckets(rows: list[tuple[int, int, int]], cuts: list[int], threshold: float) -> None:
     table = entries(rows)
@@ -43,7 +42,6 @@ def test_all_pairs_of_small_buckets(rows: list[tuple[int, int, int]], cuts: list
     assert output["crowd"].null_count == output.num_rows
 
 
-@settings(deadline=None)
 @given(ROWS, st.lists(st.integers(0, 100), max_size=4), st.integers(5, 12))
 def test_batches_do_not_matter_and_crowds_are_counted(
     rows: list[tuple[int, int, int]], cuts: list[int], piece: int

@@ -1,7 +1,7 @@
 """Prompts are never longer than their room and never without the question and its options."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.prompts import Prompt, ending, fill, fit
@@ -40,7 +40,6 @@ QUESTIONS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(QUESTIONS, st.integers(0, 500), st.sampled_from([by_bytes, by_words, by_odd_pieces]))
 def test_a_prompt_never_exceeds_its_room_and_keeps_question_and_options(question, room, encode) -> None:  # type: ignore[no-untyped-def]
     prompt = fit(TEMPLATE, question, encode, room)
@@ -63,7 +62,6 @@ def test_a_prompt_never_exceeds_its_room_and_keeps_question_and_options(question
     assert kept.split() == question.context.split()[: len(kept.split())], "whole words are left"
 
 
-@settings(deadline=None)
 @given(QUESTIONS, st.integers(0, 500), st.sampled_from([by_bytes, by_words]))
 def test_no_more_words_are_cut_than_needed(question: Question, room: int, encode) -> None:  # type: ignore[no-untyped-def]
     words = question.context.split()

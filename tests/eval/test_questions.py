@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.questions import (
@@ -334,19 +334,16 @@ def check_all(questions: list[Question]) -> None:
     question_table(questions)
 
 
-@settings(deadline=None)
 @given(st.lists(RECORDS, max_size=6))
 def test_any_json_records_are_all_accounted_for(records: list[Any]) -> None:
     with_task(JSON_TASK, "new.jsonl", lines(*records), len(records))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_as_jsonl(data: bytes) -> None:
     with_task(JSON_TASK, "new.jsonl", data, sum(bool(line.strip()) for line in data.split(b"\n")))
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from('ABab,\n\r"?'), max_size=40))
 def test_any_text_is_read_as_csv_or_the_whole_file_is_refused(text: str) -> None:
     with suppress(UserError):
