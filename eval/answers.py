@@ -11,9 +11,10 @@ path, written last."""
 
 ASKED = "asked.json"
 """{model, versions, at_once, scores: [an entry for each score, in the order of the report]}, where `model` is a
-fingerprint and `at_once` the size of a part in prompts. An entry has the score's name as `score`, benchmark, title, hub, kind, protocol, mode, shots, seeds, chat, rotate,
-branches, temperature, max_tokens, extract (names of filters), and as `fingerprints` those of task, protocol and
-questions. For a checkpoint there are also `training`, which names the run, and the `tokens` that it had seen."""
+fingerprint and `at_once` the size of a part in prompts. An entry has the score's name as `score`, benchmark, title,
+hub, kind, protocol, mode, shots, seeds, chat, rotate, branches, temperature, max_tokens, extract (names of filters),
+and as `fingerprints` those of task, protocol and questions. For a checkpoint there are also `training`, which names the
+run, and the `tokens` that it had seen."""
 
 _TOKENS = pa.list_(pa.int32())
 

@@ -29,7 +29,6 @@ def pairs(output: pa.Table) -> set[tuple[int, int]]:
     return {(row["a"], row["b"]) for row in output.to_pylist() if row["a"] is not None}
 
 
-@settings(deadline=None)
 @given(ROWS, st.lists(st.integers(0, 100), max_size=4), st.sampled_from([0.5, 0.8, 1.0]))
 def test_all_pairs_of_small_buckets(rows: list[tuple[int, int, int]], cuts: list[int], threshold: float) -> None:
     table = entries(rows)
@@ -43,7 +42,6 @@ def test_all_pairs_of_small_buckets(rows: list[tuple[int, int, int]], cuts: list
     assert output["crowd"].null_count == output.num_rows
 
 
-@settings(deadline=None)
 @given(ROWS, st.lists(st.integers(0, 100), max_size=4), st.integers(5, 12))
 def test_batches_do_not_matter_and_crowds_are_counted(
     rows: list[tuple[int, int, int]], cuts: list[int], piece: int
@@ -57,7 +55,7 @@ def test_batches_do_not_matter_and_crowds_are_counted(
     assert sorted(output["crowd"].drop_null().to_pylist()) == sorted(crowds)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(100, 400), st.integers(50, 300))
 def test_all_of_a_crowd_of_equals_are_linked_with_the_best(count: int, piece: int) -> None:
     output = run(entries([(1, 1, 20 + at % 3) for at in range(count)]), 0.8, 16, None, max(piece, 40))

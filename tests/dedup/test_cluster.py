@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dedup.cluster import Edge, Likeness, components, join_up, ranks, star
@@ -46,7 +46,6 @@ def test_components(links: list[tuple[str, str]]) -> None:
     assert all(cluster == min(reachable(links, identity)) for identity, cluster in clusters.items())
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(IDS), st.sampled_from(IDS))), st.integers(0, 30))
 def test_components_compiled(links: list[tuple[str, str]], cut: int) -> None:
     """The result does not depend on the chunks of the columns."""

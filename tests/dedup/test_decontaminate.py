@@ -4,7 +4,7 @@ import re
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dedup.decontaminate import RUN, SHARE, DecontaminateSettings, find
@@ -87,7 +87,6 @@ def test_nothing_to_search() -> None:
 WORDS = st.lists(st.sampled_from("abc"), max_size=24)
 
 
-@settings(deadline=None)
 @given(st.lists(WORDS, max_size=3), st.lists(WORDS, max_size=3))
 def test_rules_against_python(texts: list[list[str]], questions: list[list[str]]) -> None:
     settings = DecontaminateSettings(run=6, gram=3, share=0.6, shortest=2)

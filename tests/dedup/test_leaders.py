@@ -2,7 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dedup.cluster import components, star
@@ -27,7 +27,6 @@ def led(
     return [(row["a"], row["b"], row["jaccard"]) for row in pairs.to_pylist()]
 
 
-@settings(deadline=None)
 @given(MEMBERS, THRESHOLDS, st.integers(1, 30), st.integers(1, 8))
 def test_documents_are_compared_with_the_leaders_of_their_crowd(
     drawn: list[tuple[str, int, set[int]]], threshold: float, most: int, size: int

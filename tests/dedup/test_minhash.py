@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -25,7 +25,6 @@ def values(shingled: Shingled, text: int) -> NDArray[np.uint64]:
     return shingled.values[shingled.offsets[text] : shingled.offsets[text + 1]]
 
 
-@settings(deadline=None)
 @given(st.lists(TEXT, min_size=2, max_size=6), st.integers(1, 6))
 def test_sets_and_their_jaccard_are_pythons(texts: list[str], ngram: int) -> None:
     shingled = shingle(pa.array(texts), ngram)
@@ -37,7 +36,6 @@ def test_sets_and_their_jaccard_are_pythons(texts: list[str], ngram: int) -> Non
     assert jaccard(shingled.offsets, shingled.values, turned.offsets, turned.values).tolist() == expected
 
 
-@settings(deadline=None)
 @given(TEXT, TEXT)
 def test_content_is_the_sequence_of_words(left: str, right: str) -> None:
     content = shingle(pa.array([left, right]), 5).content

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasketch import MinHash, sha1_hash32
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -41,7 +41,6 @@ def check(texts: list[str], ngram: int, slots: int) -> None:
     assert np.array_equal(signatures, peer(texts, ngram, slots))
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.text(), TRICKY, SENTENCE), min_size=1, max_size=4),
     st.integers(1, 6),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import dedup.sign
@@ -68,7 +68,6 @@ def test_a_lone_surrogate_never_enters_a_table_of_documents() -> None:
             documents([text])
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(PIECES), max_size=6).map(b"".join), min_size=1, max_size=6))
 def test_bytes_that_are_not_utf8_are_signed_as_replacement_characters(texts: list[bytes]) -> None:
     """A Parquet file may hold such bytes unchecked. The bytes after a text in memory do not count."""

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dedup.words import grams, scan, spell, text_buffers, unicode_tables, word_hashes
@@ -42,7 +42,6 @@ def check(text: str) -> None:
     assert len(set(hashes.tolist())) == len(set(expected))
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), TRICKY))
 @example("ΟΔΥΣΣΕΥΣ Σ ΑΣ. ΑΣΑ Α.Σ. Α.Σ.Α")
 @example("İSTANBUL İİ aİ")
@@ -59,7 +58,6 @@ def test_every_code_point_alone_and_around_a_sigma() -> None:
     check("".join(POINTS))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=40))
 @example(b"a\xe0\x81\x81b")
 @example(b"\xed\xa0\x80 \xf4\x90\x80\x80")
@@ -73,7 +71,6 @@ def test_bytes_that_are_not_utf8_only_end_a_word(data: bytes) -> None:
     assert np.array_equal(out[:count], word_hashes(data.decode("utf-8", "replace")))
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), TRICKY))
 def test_places_of_words(text: str) -> None:
     data, places = text_buffers(pa.array([text], pa.large_string()))
@@ -86,7 +83,6 @@ def test_places_of_words(text: str) -> None:
     assert lowered == [word.replace("ς", "σ") for word in words(text)]
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from("abc"), max_size=12), st.integers(1, 6))
 def test_grams_are_equal_where_their_words_are(sequence: list[str], length: int) -> None:
     hashes = word_hashes(" ".join(sequence))

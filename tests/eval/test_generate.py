@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.generate import Reply, Request, Tokens, Writing, _prompts, _reply, branches, check_heads, choose_dtype
@@ -34,7 +34,6 @@ def answered(request: Request) -> list[Any]:
     return outputs
 
 
-@settings(deadline=None)  # the first example imports vLLM
 @given(CONTINUATIONS)
 def test_each_token_of_a_continuation_is_rated_however_it_is_asked(continuations: list[Tokens]) -> None:
     request = Request((8, 9), tuple(continuations))

@@ -62,7 +62,6 @@ def prompted(question: Question, *shots: Question, chat: Chat | None = None, **k
 STRICT = load_protocol("strict")
 
 
-@settings(deadline=None)
 @given(QUESTIONS, SHOTS, st.integers(0, 700), st.sampled_from([by_bytes, by_words, by_odd_pieces]))
 def test_a_prompt_never_exceeds_its_room_and_keeps_question_and_options(question, shots, room, encode) -> None:  # type: ignore[no-untyped-def]
     prompt = fit(question, shots, STRICT, chosen(), encode, room)
@@ -85,7 +84,7 @@ def test_a_prompt_never_exceeds_its_room_and_keeps_question_and_options(question
     assert bool(kept.strip()) == bool(question.context)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(QUESTIONS, SHOTS, st.integers(0, 700), st.sampled_from([by_bytes, by_words]))
 def test_no_more_is_cut_than_needed(question, shots, room, encode) -> None:  # type: ignore[no-untyped-def]
     words = question.context.split()

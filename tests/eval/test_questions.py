@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.questions import Question, load_questions, load_shots, question_table, raw_files, sample
@@ -321,7 +321,6 @@ KINDS: list[dict[str, Any]] = [
 ]
 
 
-@settings(deadline=None)
 @given(st.lists(RECORDS, max_size=4), st.sampled_from(KINDS))
 def test_any_records_are_all_accounted_for(records: list[Any], kind: dict[str, Any]) -> None:
     """Every record is a question that can be asked and written, or is dropped with its evidence."""

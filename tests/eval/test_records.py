@@ -162,7 +162,7 @@ def test_a_broken_file_is_reported_in_one_line(name: str, data: bytes, message: 
     assert name in str(error.value)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.sampled_from(["a.jsonl", "a.json", "a.csv", "a.tsv", "a.iob2", "a.xlsx", "a.parquet", "a.csv.gz"]),
     st.binary(max_size=60) | st.text('"{}[]:,\t\n\rOB-I1é', max_size=40).map(str.encode),

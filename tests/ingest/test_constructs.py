@@ -136,7 +136,7 @@ def page(blocks: Sequence[str]) -> bytes:
     return f"<!DOCTYPE html><html><head><title>Handbook</title></head><body>{body}</body></html>".encode()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(phrases(IN_PAGES))
 def test_a_page_keeps_its_critical_tokens(blocks: list[str]) -> None:
     data, ledger = page(blocks), Ledger()
@@ -154,7 +154,7 @@ def test_each_construct_of_a_page(construct: str) -> None:
     check(page_text(data, None, ledger), cleaned(read.text, ledger), ledger, blocks)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(phrases(IN_PAPERS))
 def test_a_paper_keeps_its_critical_tokens(blocks: list[str]) -> None:
     front = (
@@ -168,7 +168,7 @@ def test_a_paper_keeps_its_critical_tokens(blocks: list[str]) -> None:
     check(markup_text(xml), cleaned(paper["text"], ledger), ledger, blocks)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(phrases(IN_CITATIONS), phrases(IN_CITATIONS))
 def test_a_citation_keeps_its_critical_tokens(titles: list[str], parts: list[str]) -> None:
     abstract = "".join(f'<AbstractText Label="PART">{PROSE} {part}.</AbstractText>' for part in parts)
@@ -183,7 +183,7 @@ def test_a_citation_keeps_its_critical_tokens(titles: list[str], parts: list[str
     check(markup_text(xml), cleaned(citation["text"], ledger), ledger, [titles[0], *parts])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(phrases(IN_PDFS))
 def test_a_pdf_keeps_its_critical_tokens(blocks: list[str]) -> None:
     plain = [html.unescape(block.replace("<sup>", "^").replace("</sup>", "")) for block in blocks]

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.pages import extract as module
@@ -293,7 +293,6 @@ PIECES = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(
     st.lists(PIECES, max_size=60).map(b"".join),
     st.sampled_from([None, "div", "td", "p:first-child"]),

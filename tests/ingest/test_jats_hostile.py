@@ -164,7 +164,7 @@ def check(data: bytes) -> None:
     assert "\ue000" not in found["text"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(seed=st.integers(0, 2**32), times=st.integers(1, 8))
 def test_rearranged_elements_give_a_document_or_a_rejection(seed: int, times: int) -> None:
     chance, pieces = random.Random(seed), list(PIECES)
@@ -184,14 +184,14 @@ def test_rearranged_elements_give_a_document_or_a_rejection(seed: int, times: in
     check("".join(pieces).encode())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(place=st.integers(0, len(WHOLE)), length=st.integers(0, 40), new=st.binary(max_size=12))
 def test_overwritten_bytes_give_a_document_or_a_rejection(place: int, length: int, new: bytes) -> None:
     data = WHOLE.encode()
     check(data[:place] + new + data[place + length :])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="[]")), min_size=1, max_size=4))
 def test_any_characters_give_a_document_or_a_rejection(texts: list[str]) -> None:
     pieces = [piece if piece.startswith("<") else texts[place % len(texts)] for place, piece in enumerate(PIECES)]

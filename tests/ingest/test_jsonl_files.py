@@ -106,7 +106,7 @@ LINE = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(lines=st.lists(LINE, max_size=6), end=st.sampled_from([b"\n", b"\r\n", b""]), packed=st.booleans())
 def test_any_bytes_are_yielded_once_as_a_document_or_a_rejection(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], end: bytes, packed: bool

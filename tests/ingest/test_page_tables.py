@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.fidelity.ledger import Entry, Ledger
@@ -189,7 +189,6 @@ def test_hostile_spans_are_bounded_and_told(name: str) -> None:
 CELLS = st.builds(Cell, st.sampled_from("abcdefgh"), st.integers(0, 4), st.integers(1, 4))
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.lists(CELLS, max_size=5), max_size=5), max_size=3))
 def test_a_grid_loses_no_cell(groups: list[list[list[Cell]]]) -> None:
     laid_out = grid(groups)

@@ -261,7 +261,7 @@ def test_turned_text_reads_in_its_own_direction(matrix: bytes) -> None:
 SAMPLE = make([[(60, 780, 20, "Acute asthma"), *column(60, 700, LEFT)], None])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 def test_no_bytes_raise(seed: int, changes: int) -> None:
     chance = random.Random(seed)

@@ -432,7 +432,7 @@ def test_a_file_is_given_up_after_a_thousand_damages_not_searched_forever(tmp_pa
 WHOLE = [record(f"https://a.org/{n}", page(f"Page {n}"), WARC_Date="2020-01-02T03:04:05Z") for n in range(4)]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     packed=st.booleans(),
     inner=st.lists(st.tuples(st.integers(0, 10**6), st.binary(max_size=12), st.integers(0, 40)), max_size=4),

@@ -151,7 +151,7 @@ def test_a_fault_is_one_line(file: Path, overrides: list[str], message: str) -> 
     st.lists(st.sampled_from(["items", "inner", "name", "names", "0", "²"]) | st.text(max_size=3), max_size=4),
     st.sampled_from(["2020-13-45", "0x_", "[", "{}", "null"]) | st.text(max_size=8),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_override_is_taken_or_an_error(file: Path, keys: list[str], value: str) -> None:
     with contextlib.suppress(UserError):
         load(file, [f"{'.'.join(keys)}={value}"], Outer)

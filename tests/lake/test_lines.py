@@ -138,7 +138,7 @@ def test_a_line_too_large_in_a_truncated_file_is_one_record(tmp_path: Path) -> N
     assert told(read(tmp_path / "a.gz", packed[: len(packed) // 2], max_bytes=100)) == [b"one", "2 truncated_file"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     lines=st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line), max_size=6), limit=st.integers(4, 31)
 )
@@ -152,7 +152,7 @@ def test_any_bytes_are_yielded_once(tmp_path_factory: pytest.TempPathFactory, li
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     suffix=st.sampled_from([".gz", ".zst"]),
     content=st.binary(max_size=200),

@@ -49,7 +49,7 @@ def documents_at(folder: Path, table: pa.Table) -> dict[str, list[int]]:
 
 
 @given(st.lists(LENGTHS, min_size=1, max_size=4), st.sampled_from([VOCABULARY, 70_000]), st.integers(1, 64))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_merged_shards_are_all_documents_written_at_once(shards: list[list[int]], vocabulary: int, block: int) -> None:
     with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(mixing.reshard, "COPY_BYTES", block)
@@ -64,7 +64,7 @@ def test_merged_shards_are_all_documents_written_at_once(shards: list[list[int]]
 
 
 @given(LENGTHS, st.integers(1, 80))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_shard_is_cut_between_documents_and_merged_again(lengths: list[int], most: int) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)

@@ -27,7 +27,7 @@ def documents(*lengths: int, high: int = EOD) -> list[np.ndarray]:
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=8))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_text_comes_back_from_a_shard(trained: Tokenizer, texts: list[str]) -> None:
     with TemporaryDirectory() as folder:
         written = write(Path(folder), "s", trained.encode(texts), trained.vocab_size, trained.eod)
@@ -85,7 +85,7 @@ def test_a_wrong_document_leaves_no_file(
     st.integers(1, 40),
     st.sampled_from([np.uint16, np.int32, np.uint32, np.int64]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_blocks_leave_no_trace(token_ids: list[list[int]], block: int, kind: type[np.integer]) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "WRITTEN_AT_ONCE", block)
@@ -160,7 +160,7 @@ def test_every_corruption_is_an_error(tmp_path: Path, name: str) -> None:
 
 
 @given(st.integers(0, 101), st.integers(0, 255))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_byte_of_an_index_can_change_unseen(at: int, value: int) -> None:
     with TemporaryDirectory() as folder:
         write(Path(folder), "s", documents(3, 4, 5), VOCABULARY, EOD)

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.dataset import Output
@@ -39,7 +39,6 @@ def seen(steps: range, batch: Batch, ranks: int) -> list[list[int]]:
     return found
 
 
-@settings(deadline=None)
 @given(st.integers(0, 50), st.integers(1, 4), st.integers(1, 4), st.sampled_from([1, 2, 4]))
 def test_a_step_sees_the_same_sequences_on_any_number_of_ranks(first: int, micro: int, micros: int, ranks: int) -> None:
     batch = Batch(total=4 * micro * micros, micro=micro)

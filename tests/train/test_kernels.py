@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
@@ -103,7 +103,6 @@ def _alone() -> Any:
     dist.destroy_process_group()
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(0, 30), st.integers(0, 2**31))
 def test_the_loss_in_chunks_is_cross_entropy(tokens: int, rows_at_once: int, padding: int, seed: int) -> None:
     chance = torch.Generator().manual_seed(seed)

@@ -76,7 +76,7 @@ def runs(flags: np.ndarray, ids: np.ndarray) -> list[np.ndarray]:
 
 
 @given(conversations)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_conversation_comes_back(trained: Loaded, messages: list[Message]) -> None:
     tokenizer, _ = trained
     chat = encoded(tokenizer, messages)
@@ -91,7 +91,7 @@ def test_any_conversation_comes_back(trained: Loaded, messages: list[Message]) -
 
 
 @given(conversations)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_loss_is_on_answers_and_their_end_only(trained: Loaded, messages: list[Message]) -> None:
     tokenizer, _ = trained
     chat = encoded(tokenizer, messages)
@@ -102,7 +102,7 @@ def test_loss_is_on_answers_and_their_end_only(trained: Loaded, messages: list[M
 
 
 @given(conversations)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_transformers_renders_the_same_string(trained: Loaded, messages: list[Message]) -> None:
     _, theirs = trained
     for names in (NAMES, {**NAMES, Role.PROMPTER: "user", Role.ASSISTANT: "assistant"}):
@@ -113,7 +113,7 @@ plain = conversations.filter(lambda messages: not any(control in text for _, tex
 
 
 @given(plain)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_transformers_encodes_to_the_same_ids(trained: Loaded, messages: list[Message]) -> None:
     tokenizer, theirs = trained
     ids = theirs.apply_chat_template(listed(messages, NAMES), tokenize=True, return_dict=True)["input_ids"]
@@ -121,7 +121,7 @@ def test_transformers_encodes_to_the_same_ids(trained: Loaded, messages: list[Me
 
 
 @given(plain)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_an_adopted_tokenizer_encodes_to_the_same_ids(adopted: Loaded, messages: list[Message]) -> None:
     tokenizer, theirs = adopted
     # Transformers also parses the base tokenizer's control tokens.

@@ -33,7 +33,7 @@ def pieces(row: dict[str, list[float]], column: str) -> list[list[float]]:
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=400), st.integers(16, 32))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_token_is_packed_once_and_only_what_is_too_long_is_cut(lengths: list[int], length: int) -> None:
     conversations = chats(*lengths)
     packed = [piece for row in rows(conversations, length) for piece in pieces(row, "input_ids")]
@@ -43,7 +43,7 @@ def test_every_token_is_packed_once_and_only_what_is_too_long_is_cut(lengths: li
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=100), st.sampled_from([0.0, 0.25]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_columns_fit_each_other(lengths: list[int], other_weight: float) -> None:
     conversations = chats(*lengths)
     learnt = {int(id_) for chat in conversations for id_ in chat.ids[chat.loss]}

@@ -107,7 +107,7 @@ def test_spaces_after_marks_come_back_where_only_the_document_gets_one() -> None
     tokenizer = first_only()
 
     @given(st.lists(st.sampled_from([*FORMAT_TOKENS[:3], "a", " ", "dose", "\n", "é", "  "]), max_size=9).map("".join))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def holds(text: str) -> None:
         text = text.strip(" ")
         assert tokenizer.decode(tokenizer.encode([text])[0]) == text

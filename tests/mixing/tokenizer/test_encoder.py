@@ -45,7 +45,7 @@ hostile = st.lists(
 
 
 @given(st.lists(hostile, min_size=1, max_size=5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_ids_of_any_texts_are_those_of_tokenizers(tokenizer: Tokenizer, texts: list[str]) -> None:
     assert tokenizer.encoder.name.startswith("fastokens ")
     assert encoded(tokenizer, texts) == expected(tokenizer, texts)

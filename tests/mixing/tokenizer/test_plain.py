@@ -124,7 +124,7 @@ def test_no_added_token_is_found_in_a_text(tokenizer: Tokenizer, name: str) -> N
 @given(
     st.lists(st.sampled_from([*CONTROLS, *FORMAT_TOKENS, " ", "\n", "a", "<", "|>", "word"]), max_size=12).map("".join)
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_text_holds_a_control(tokenizer: Tokenizer, text: str) -> None:
     assert controls(tokenizer, encoded(tokenizer, text)) == []
 

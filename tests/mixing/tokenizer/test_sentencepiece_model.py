@@ -51,7 +51,7 @@ def test_hard_texts_have_sentencepieces_ids(llama: Tokenizer, theirs: sentencepi
 
 
 @given(st.text())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_has_sentencepieces_ids(
     llama: Tokenizer, theirs: sentencepiece.SentencePieceProcessor, text: str
 ) -> None:
@@ -67,7 +67,7 @@ def test_real_texts_have_sentencepieces_ids(
 
 
 @given(st.lists(st.one_of(st.text(), st.sampled_from([*FORMAT_TOKENS, " ", "</s>", "  "])), max_size=8).map("".join))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_text_between_marks_is_encoded_by_itself_and_comes_back(
     llama: Tokenizer, theirs: sentencepiece.SentencePieceProcessor, text: str
 ) -> None:

@@ -59,7 +59,7 @@ def test_they_add_up_to_the_bytes_of_hard_texts(tokenizer: Tokenizer) -> None:
 def test_they_add_up_to_the_bytes_of_any_text(tokenizer: Tokenizer) -> None:
     sizes = token_bytes(tokenizer)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(TEXTS)
     @example("[bib_ref] Größe 😀 [/bib_ref]<|im_end|>\x00")
     def holds(text: str) -> None:

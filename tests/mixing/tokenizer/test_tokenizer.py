@@ -23,7 +23,7 @@ hostile_text = st.lists(st.one_of(st.text(), st.sampled_from(HOSTILE)), max_size
 
 
 @given(hostile_text)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_comes_back(trained: Tokenizer, text: str) -> None:
     (ids,) = trained.encode([text])
     assert trained.decode(ids) == text
@@ -112,7 +112,7 @@ GAPS = {*"\x04\x06\x13\x14\x16\x1d"}
 
 
 @given(hostile_text.filter(lambda text: not any(char in GAPS or "\U00040000" <= char < "\U000c0000" for char in text)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_text_comes_back_from_an_adopted_tokenizer(smollm2: Tokenizer, text: str) -> None:
     (ids,) = smollm2.encode([text])
     assert ids.dtype == np.uint16
