@@ -87,16 +87,18 @@ def check_shards(step: Step[Any]) -> None:
 
 
 def check(step: Step[Recipe]) -> None:
-    """Check the shards, that training can go on if it has begun, and that what the metrics need is installed.
+    """Check the shards, the place of the copies, that training can go on if it has begun, and what the metrics need.
 
     Raises:
-        UserError: a shard is broken, all checkpoints are, or the recipe asks for W&B, which is not installed.
+        UserError: a shard is broken, all checkpoints are, the copies cannot be read, or W&B is asked for and missing.
     """
     if step.settings.wandb and not find_spec("wandb"):
         raise UserError("pretrain.wandb: wandb is not installed; pip install 'gap-replay[wandb]', or leave the key out")
     check_shards(step)
     if not step.done and step.output.is_local:
         newest(checkpoints(step.output.local(CHECKPOINTS)), partial(damage, contents=False))
+        if (url := step.settings.checkpoints.copy_to) is not None:
+            Copies(url, step.output.local(), step.settings.checkpoints.keep_last).check()
 
 
 def stop(step: Step[Recipe]) -> None:

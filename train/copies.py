@@ -5,6 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from lake.dataset import COPIED_AT_ONCE, Output
+from lake.error import UserError
 from train.history import CHECKPOINTS, DIGESTS, checkpoints, damage
 
 
@@ -26,6 +27,14 @@ class Copies:
     def names(self) -> list[str]:
         """The checkpoints that have a copy, oldest first."""
         return [name for name in self._place.folders() if self._place.exists(name, DIGESTS)]
+
+    def check(self) -> None:
+        """Raises UserError if the place of the copies cannot be read."""
+        try:
+            self.names()
+        except (OSError, ValueError) as error:
+            fault = " ".join(str(error).split())
+            raise UserError(f"pretrain.checkpoints.copy_to: {self._place.root} cannot be opened: {fault}") from None
 
     def fetch(self) -> None:
         """Bring back the newest whole copy, if the training has no checkpoint on its disk.

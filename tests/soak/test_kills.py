@@ -124,7 +124,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)], capture_output=True).returncode:
-        pytest.skip("mount is not permitted here")
+        pytest.skip(reason="mount is not permitted here")
     yield disk
     subprocess.run(["umount", "-l", str(disk)], check=True)
 

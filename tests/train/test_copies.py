@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lake.dataset import Output
+from lake.error import UserError
 from tests.train.test_saver import STEPS, files, job_in, names, state, steps, undisturbed
 from train.copies import Copies
 from train.guard import TrainingStopped
@@ -84,3 +85,9 @@ def test_a_copy_that_fails_is_told_and_a_new_run_makes_it(alone: None, tmp_path:
     url.unlink()
     train(job)
     assert Copies(str(url), job.folder, 2).names() == [last]
+
+
+def test_a_place_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path, url: str) -> None:
+    Copies(url, tmp_path / "run", 2).check()
+    with pytest.raises(UserError, match=r"pretrain\.checkpoints\.copy_to: s4://copies/run cannot be opened: "):
+        Copies("s4://copies", tmp_path / "run", 2).check()

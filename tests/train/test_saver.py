@@ -184,6 +184,24 @@ def test_a_run_whose_last_save_failed_is_not_done(alone: None, job: Job, monkeyp
     assert names(job) == steps(2, 4)
 
 
+def test_after_a_loss_that_is_not_finite_a_new_run_ends_with_the_same_weights(
+    alone: None, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Worker._summed
+
+    def broken(self: Worker, sums: Any, asked: float = 0) -> tuple[float, float, float]:
+        total, tokens, stop = whole(self, sums, asked)
+        return (float("nan") if len(self.history.losses) == 3 else total), tokens, stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "_summed", broken)
+        with pytest.raises(TrainingStopped, match="the loss is nan at step 4"):
+            train(job)
+    assert names(job) == steps(2)
+    train(job)
+    assert files(job) == files(undisturbed(job))
+
+
 def test_a_broken_newest_gives_way_and_is_told(alone: None, job: Job) -> None:
     whole = undisturbed(job)
     train(job)
