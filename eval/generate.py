@@ -153,10 +153,12 @@ class Engine:
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """The replies, in order. A request that the engine refuses gets an error, and the others their replies."""
+        from vllm.exceptions import VLLMClientError
+
         self._llm.reset_prefix_cache()
         try:
             return self._ask(requests)
-        except ValueError as error:
+        except (ValueError, VLLMClientError) as error:
             if len(requests) == 1:
                 return [Reply(error=str(error))]
             return [reply for request in requests for reply in self.ask([request])]

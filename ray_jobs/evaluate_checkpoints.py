@@ -7,10 +7,11 @@ from eval.answers import SCORES
 from eval.ask import samples
 from eval.comparison import compare, load
 from eval.settings import EvaluateSettings
+from lake.error import UserError
 from lake.step import Body, Kind, Outcome, Step, account
 from ray_jobs.evaluate import Exam, check, quoted
 from ray_jobs.export import MODEL, check_trained, export_in_a_process, export_job
-from train.history import CHECKPOINTS, checkpoints, step_of
+from train.history import CHECKPOINTS, checkpoints, damage, step_of
 from train.recipe import ExportSettings
 
 
@@ -19,7 +20,7 @@ def evaluate_checkpoints(step: Step[EvaluateSettings], data: str, export: Export
 
     Raises:
         ParityError: an exported model is not the trained one.
-        UserError: see `Exam.hold`.
+        UserError: a checkpoint is broken, or see `Exam.hold`.
     """
     trained = step.input("trained")
     job = export_job(step, export)
@@ -30,6 +31,8 @@ def evaluate_checkpoints(step: Step[EvaluateSettings], data: str, export: Export
         tokens = step_of(checkpoint.name) * trained.settings.tokens // trained.settings.steps
         if not output.exists(SCORES):
             model = output.local(MODEL)
+            if broken := damage(checkpoint):
+                raise UserError(f"{checkpoint}: {broken}; delete it, and the curve has a point less")
             about = {"model": f"{trained.fingerprint} {checkpoint.name}", "training": trained.name, "tokens": tokens}
             export_in_a_process(replace(job, checkpoint=checkpoint, model=model))
             exam.hold(model, output, about)

@@ -18,8 +18,9 @@ from lake.config import load
 from lake.decision import Reason
 from lake.document import document_id
 from lake.step import Manifest
-from tests.gap.command import DEMO, ROOT, command, gap
+from tests.gap.command import ROOT, command, gap
 
+PIPELINE = "tests/gap/pipeline.yaml"
 SLOW = 900
 
 pytestmark = pytest.mark.engine
@@ -29,14 +30,14 @@ pytestmark = pytest.mark.engine
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake in which the whole demo has run."""
     folder = tmp_path_factory.mktemp("lake")
-    done = gap("run", DEMO, f"lake={folder}")
+    done = gap("run", PIPELINE, f"lake={folder}")
     assert done.returncode == 0, done.stderr[-4000:]
     return folder
 
 
 @pytest.fixture(scope="module")
 def manifests(lake: Path) -> dict[str, Manifest]:
-    done = gap("status", DEMO, f"lake={lake}", "--json")
+    done = gap("status", PIPELINE, f"lake={lake}", "--json")
     assert done.returncode == 0, done.stderr
     return {name: Manifest.model_validate(one) for name, one in json.loads(done.stdout).items()}
 
@@ -47,7 +48,7 @@ def folder(lake: Path, step: str) -> Path:
 
 
 def test_every_step_accounts_for_every_document(manifests: dict[str, Manifest]) -> None:
-    assert list(manifests) == list(plan(load(DEMO, [], Config)))
+    assert list(manifests) == list(plan(load(PIPELINE, [], Config)))
     chain = ["read", "clean", "dedup", "decontaminate", "mix", "shard"]
     for before, after in pairwise(chain):
         assert manifests[before].total.kept == manifests[after].total.entered
@@ -79,7 +80,7 @@ def test_a_document_is_shown_beside_its_raw_record(lake: Path) -> None:
 
     for source in ("guidelines", "papers", "abstracts"):
         documents = folder(lake, "clean") / "documents" / f"source={source}"
-        done = gap("trace", DEMO, ds.dataset(documents).head(1)["id"][0].as_py(), "--fidelity", f"lake={lake}")
+        done = gap("trace", PIPELINE, ds.dataset(documents).head(1)["id"][0].as_py(), "--fidelity", f"lake={lake}")
         assert done.returncode == 0, done.stderr
         assert "critical tokens" in done.stdout
         assert "0 lost, 0 invented" in done.stdout
@@ -106,10 +107,25 @@ def test_planted_documents_meet_their_reason(lake: Path) -> None:
     assert found == {native: reason for planted in expected.values() for native, reason in planted.items()}
 
 
+def test_each_checkpoint_is_asked_what_the_model_is_asked(lake: Path, manifests: dict[str, Manifest]) -> None:
+    asked = folder(lake, "evaluate-checkpoints")
+    scores = {path.parent.name: json.loads(path.read_text()) for path in sorted(asked.glob("*/scores.json"))}
+    assert list(scores) == ["step-00000040", "step-00000060", "step-00000080"]
+    assert scores["step-00000080"] == manifests["evaluate"].figures["benchmarks"], "the last is the model itself"
+    assert not list(asked.glob("*/model")), "the exported models are gone"
+    (curve,) = manifests["evaluate-checkpoints"].figures["curves"]
+    assert [point["tokens"] for point in curve["points"]] == [steps * 16 * 256 for steps in (40, 60, 80)]
+    assert [point["value"] for point in curve["points"]] == [rows[0]["accuracy"] for rows in scores.values()]
+    assert gap("score", str(asked / "step-00000040")).returncode == 0
+    done = gap("compare", f"{folder(lake, 'evaluate')}", *map(str, sorted(asked.glob("step-*"))))
+    assert done.returncode == 0, done.stderr
+    assert curve["trend"]["sentence"] in done.stdout
+
+
 def test_running_again_does_nothing(lake: Path, manifests: dict[str, Manifest]) -> None:
     before = {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()}
     started = time.monotonic()
-    done = gap("run", DEMO, f"lake={lake}")
+    done = gap("run", PIPELINE, f"lake={lake}")
     assert done.returncode == 0
     assert done.stdout.count("(done before)") == len(manifests)
     assert time.monotonic() - started < 60
@@ -117,7 +133,7 @@ def test_running_again_does_nothing(lake: Path, manifests: dict[str, Manifest]) 
 
 
 def test_a_changed_threshold_reruns_dedup_and_what_follows(lake: Path, manifests: dict[str, Manifest]) -> None:
-    done = gap("plan", DEMO, f"lake={lake}", "dedup.threshold=0.7")
+    done = gap("plan", PIPELINE, f"lake={lake}", "dedup.threshold=0.7")
     lines = [line for line in done.stdout.splitlines() if line.split(" ")[0] in manifests]
     assert [line.split()[0] for line in lines] == list(manifests)
     states = {line.split()[0]: "to do" in line for line in lines}
@@ -128,11 +144,11 @@ def test_trace_of_a_kept_document(lake: Path) -> None:
     import pyarrow.dataset as ds
 
     kept = ds.dataset(folder(lake, "shard") / "index").head(1)["id"][0].as_py()
-    done = gap("trace", DEMO, kept, f"lake={lake}")
+    done = gap("trace", PIPELINE, kept, f"lake={lake}")
     assert done.returncode == 0, done.stderr
     assert "decoded, they are the document's text" in done.stdout
     url = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("url"))
-    assert gap("trace", DEMO, url, f"lake={lake}").stdout == done.stdout
+    assert gap("trace", PIPELINE, url, f"lake={lake}").stdout == done.stdout
 
 
 @pytest.mark.parametrize(
@@ -141,7 +157,7 @@ def test_trace_of_a_kept_document(lake: Path) -> None:
 def test_trace_of_a_dropped_document(lake: Path, reason: str) -> None:
     expected = json.loads((ROOT / "samples" / "expected.json").read_text(encoding="utf-8"))
     source, native = next((s, n) for s, planted in expected.items() for n, r in planted.items() if r == reason)
-    done = gap("trace", DEMO, document_id(source, native), f"lake={lake}")
+    done = gap("trace", PIPELINE, document_id(source, native), f"lake={lake}")
     assert f"dropped: {reason}" in done.stdout
     assert "evidence: " in done.stdout
 
@@ -154,14 +170,14 @@ def test_trace_of_a_dropped_document(lake: Path, reason: str) -> None:
     ],
 )
 def test_trace_of_a_record_that_never_became_a_document(lake: Path, place: str, reason: str) -> None:
-    done = gap("trace", DEMO, place, f"lake={lake}")
+    done = gap("trace", PIPELINE, place, f"lake={lake}")
     assert done.returncode == 0, done.stderr
     assert f"dropped: {reason}" in done.stdout
     assert f"evidence: {place}: " in done.stdout
 
 
 def test_killed_and_resumed_with_one_worker_gives_the_same_bytes(lake: Path, tmp_path: Path) -> None:
-    words = ("run", DEMO, "shard", f"lake={tmp_path}", "ray.cpus=1", "spark.master=local[1]")
+    words = ("run", PIPELINE, "shard", f"lake={tmp_path}", "ray.cpus=1", "spark.master=local[1]")
     for step in ("clean", "shard"):
         kill_when(words, lambda step=step: any(tmp_path.glob(f"{step}-*/*/*")))
         assert not any(tmp_path.glob(f"{step}-*/manifest.json"))
@@ -196,7 +212,7 @@ def test_a_corrupt_shard_is_told_before_training(lake: Path, tmp_path: Path) -> 
     whole = index.read_bytes()
     index.write_bytes(b"BROKEN" + whole[6:])
     try:
-        done = gap("run", DEMO, "pretrain", f"lake={lake}", "pretrain.steps=79")
+        done = gap("run", PIPELINE, "pretrain", f"lake={lake}", "pretrain.steps=79")
     finally:
         index.write_bytes(whole)
     assert done.returncode == 2, done.stderr[-4000:]

@@ -16,7 +16,6 @@ from mixing.tokenizer.tokenizer import FOLDER
 from ray_jobs.export import ExportJob
 from ray_jobs.import_base import ImportJob
 from tests.train.tiny import SIZES, save
-from train.history import DIGESTS
 from train.recipe import BaseSettings, ExportSettings, Recipe
 
 
@@ -40,10 +39,7 @@ def test_a_base_comes_in_and_its_successor_goes_out(tmp_path: Path) -> None:
     assert figures["fresh_rows"] >= len(added)
     assert figures["argmax_agreement"] == 1
 
-    (tmp_path / "pretrain" / "checkpoints").mkdir(parents=True)
-    trained = tmp_path / "pretrain" / "checkpoints" / "step-00000001"
-    (tmp_path / "import" / "megatron").rename(trained)
-    (trained / DIGESTS).write_text("{}")
+    trained = (tmp_path / "import" / "megatron").rename(tmp_path / "step-00000001")
     ids = np.arange(200) % 100 + 100
     write(tmp_path / "shards", "one", [ids], project.vocab_size, project.eod)
     from ray_jobs.import_base import shape_of_base
@@ -61,7 +57,7 @@ def test_a_base_comes_in_and_its_successor_goes_out(tmp_path: Path) -> None:
     ExportJob(
         recipe,
         ExportSettings(),
-        tmp_path / "pretrain",
+        trained,
         tmp_path / "import" / "model",
         Output(str(tmp_path / "shards")),
         "one",
