@@ -43,7 +43,7 @@ def manifests(lake: Path) -> dict[str, Manifest]:
 
 
 def folder(lake: Path, step: str) -> Path:
-    (found,) = lake.glob(f"{step}-*")
+    (found,) = lake.glob(f"{step}-{'[0-9a-f]' * 12}")
     return found
 
 

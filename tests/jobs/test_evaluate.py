@@ -297,7 +297,7 @@ def test_a_prompt_that_the_engine_refuses_is_an_error_and_the_others_have_replie
     good, too_long = Request((5, 6, 7), ((8,), (9,))), Request((5,) * (LENGTH + 9), ((8,), (9,)))
     engines = Engines(Model(room.model, "float32", LENGTH, 1).start, 1, 600)
     ((_, replies),) = engines.replies({0: [good, too_long, good]})
-    assert "longer than" in (replies[1].error or "")
+    assert "maximum context length" in (replies[1].error or "")
     assert replies[0] == replies[2]
     assert replies[0].error is None
 
