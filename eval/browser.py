@@ -5,10 +5,11 @@ as text. Equal answers give equal bytes.
 """
 
 import hashlib
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
@@ -34,11 +35,22 @@ DOCUMENTS = 5
 
 SCRIPT = Path(__file__).parent / "page" / "questions.js"
 
+LINK = re.compile(r"https?://[!-~]+")
+"""Whatever else a document has as its URL, such as a script, is no link."""
+
+
+class Quoting(NamedTuple):
+    """A document that quotes a question: its source and id, and its URL if it has one."""
+
+    document: str
+    url: str | None
+
+
 Key = tuple[str, str, int, int]
 """Score, question, seed and rotation."""
 
 
-def render(name: str, models: Mapping[str, Evaluation], quoting: Mapping[tuple[str, str], Sequence[str]]) -> str:
+def render(name: str, models: Mapping[str, Evaluation], quoting: Mapping[tuple[str, str], Sequence[Quoting]]) -> str:
     """The page of a run, from the evaluations of its models by name, which were read with COLUMNS.
 
     `quoting` has the documents that quote a question, by benchmark and id.
@@ -95,7 +107,7 @@ def _drawn(asked: Iterable[Key], ways: Mapping[str, Row]) -> list[Key]:
     return sorted(places, key=lambda key: places[key])
 
 
-def _row(answers: Mapping[str, Row], way: Row, quoting: Sequence[str], models: Iterable[str]) -> dict[str, Any]:
+def _row(answers: Mapping[str, Row], way: Row, quoting: Sequence[Quoting], models: Iterable[str]) -> dict[str, Any]:
     """A question in one round. A model that was not asked it has null as its answer."""
     row = next(iter(answers.values()))
     prompt = _cut(row["prompt"], PROMPT)
@@ -103,7 +115,7 @@ def _row(answers: Mapping[str, Row], way: Row, quoting: Sequence[str], models: I
         **{key: _cut(row[key], FIELD) for key in ("score", "id", "group", "question", "gold")},
         **{key: row[key] for key in ("seed", "rotation")},
         "shots": len(row["shots"]),
-        "quoting": [_cut(document, FIELD) for document in quoting[:DOCUMENTS]],
+        "quoting": [[_cut(one.document, FIELD), _link(one.url)] for one in quoting[:DOCUMENTS]],
         "prompt": prompt,
         "options": [[_cut(label, FIELD), _cut(text, FIELD)] for label, text in row["options"]],
         "answers": [
@@ -144,6 +156,10 @@ def _rated(row: Row, mode: str) -> list[str]:
         if mode == "cloze"
         else [numbers.percent(value) for value in probabilities(values)]
     )
+
+
+def _link(url: str | None) -> str | None:
+    return url if url and len(url) <= FIELD and LINK.fullmatch(url) else None
 
 
 def _cut(text: str, most: int) -> str:

@@ -68,7 +68,12 @@ def _set(asked: Sequence[Question], candidates: Sequence[Question], count: int, 
 
 
 def _others(candidates: Sequence[Question], question: Question) -> Iterator[Question]:
-    return (one for one in candidates if one.id != question.id and (one.cluster or one.id) != question.cluster)
+    """Without the question itself, also under another id, and without those of its cluster."""
+    return (
+        one
+        for one in candidates
+        if one.id != question.id and one.text != question.text and (one.cluster or one.id) != question.cluster
+    )
 
 
 def _sequence(asked: Sequence[Question], candidates: Sequence[Question], count: int, seed: int) -> list[list[Question]]:

@@ -1,8 +1,13 @@
 """Report: the page and the Hub's two cards from the manifests of the steps before, and the page of questions."""
 
 import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow.compute as pc
 
 from eval import browser
+from eval.browser import Quoting
 from eval.report import render
 from eval.score import read
 from eval.summary import Run
@@ -44,11 +49,21 @@ def report(step: Step[ReportSettings]) -> Outcome:
 def _questions(step: Step[ReportSettings]) -> str:
     evaluations = of_kind(step.inputs, Kind.EVALUATION)
     models = {evaluation.name: read(evaluation.output, browser.COLUMNS) for evaluation in evaluations}
-    quoting: dict[tuple[str, str], list[str]] = {}
-    for searched in of_kind(step.inputs, Kind.DECONTAMINATION):
-        for hit in searched.output.scan("hits").to_table(["benchmark", "question", "source", "id"]).to_pylist():
-            quoting.setdefault((hit["benchmark"], hit["question"]), []).append(f"{hit['source']} {hit['id']}")
-    return browser.render(step.settings.name, models, quoting)
+    return browser.render(step.settings.name, models, _quoting(of_kind(step.inputs, Kind.DECONTAMINATION)))
 
 
-REPORT = Body[ReportSettings](report, Kind.REPORT, "python", 6)
+def _quoting(searched: Iterable[Step[Any]]) -> dict[tuple[str, str], list[Quoting]]:
+    """The documents that quote a question, by benchmark and id."""
+    found: dict[tuple[str, str], list[Quoting]] = {}
+    for step in searched:
+        hits = step.output.scan("hits").to_table(["benchmark", "question", "source", "id"]).to_pylist()
+        documents = step.input("documents").output.scan("documents")
+        ids = pc.field("id").isin(sorted({hit["id"] for hit in hits}))
+        urls = dict(zip(*documents.to_table(["id", "url"], filter=ids).to_pydict().values(), strict=True))
+        for hit in hits:
+            quoting = Quoting(f"{hit['source']} {hit['id']}", urls.get(hit["id"]))
+            found.setdefault((hit["benchmark"], hit["question"]), []).append(quoting)
+    return found
+
+
+REPORT = Body[ReportSettings](report, Kind.REPORT, "python", 7)

@@ -62,12 +62,18 @@ function body(row) {
   const made = [
     element("dl", facts.filter(([, value]) => value !== "").map(([name, value]) => element("div", [element("dt", name), element("dd", String(value))])), { className: "facts" }),
   ];
-  if (row.quoting.length) made.push(element("p", `Quoted, or nearly so, by ${row.quoting.join(", ")}. gap trace shows a document.`));
+  if (row.quoting.length) made.push(quoting(row));
   made.push(element("h3", "Prompt"), element("pre", row.prompt));
   if (row.options.length) made.push(options(row));
   else made.push(element("h3", "Right answer"), element("pre", row.gold || "none"));
   row.answers.forEach((answer, place) => made.push(...(answer ? given(answer, models[place]) : [])));
   return made;
+}
+
+function quoting(row) {
+  const documents = row.quoting.map(([name, url]) => url === null ? name : element("a", name, { href: url, rel: "noopener noreferrer" }));
+  const listed = documents.flatMap((document, place) => place ? [", ", document] : [document]);
+  return element("p", ["Quoted, or nearly so, by ", ...listed, ". gap trace shows a document."]);
 }
 
 function options(row) {

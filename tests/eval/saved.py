@@ -11,6 +11,7 @@ import pyarrow as pa
 from eval.answers import ANSWERS, ASKED, DIGESTS, QUOTED, SCORES
 from eval.score import scores
 from lake.dataset import Output
+from lake.step import Step
 
 OPTIONS = {"A": "aspirin", "B": "beta blockers", "C": "calcium", "D": "digoxin"}
 
@@ -100,7 +101,9 @@ def save(
     return output
 
 
-def searched(output: Output) -> None:
-    """Write the hits of a decontamination: a document that quotes the first question."""
+def searched(step: Step[Any]) -> None:
+    """Write the hits of a decontamination, a document that quotes the first question, and that document."""
     hit = {"benchmark": "quiz", "question": "1", "id": "d1", "source": "papers", "rule": "run"}
-    output.write_part("hits", 0, pa.table({key: [value] for key, value in hit.items()}))
+    step.output.write_part("hits", 0, pa.table({key: [value] for key, value in hit.items()}))
+    document = pa.table({"id": ["d1"], "url": ["https://example.org/d1"]})
+    step.input("documents").output.write_part("documents", 0, document, "papers")

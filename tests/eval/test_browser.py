@@ -8,15 +8,24 @@ from typing import Any
 
 import lxml.html
 import pytest
+from playwright.sync_api import sync_playwright
 
 from eval import browser
+from eval.browser import Quoting
 from eval.score import Evaluation, read
 from tests.eval.paged import EVIL
 from tests.eval.saved import chosen, entry, rated, row, save, written
 
 LETTERS, CLOZE = entry(title="Quiz"), entry("cloze", title="Quiz")
 NUMBERS = entry("answer", "number", "sums", extract=["committed"])
-QUOTING = {("quiz", "2"): ["papers a1", "web b2"]}
+QUOTING = {
+    ("quiz", "2"): [
+        Quoting("papers a1", "https://a.example.org/1?x=2"),
+        Quoting("web b2", None),
+        Quoting("web b3", "javascript:alert(1)"),
+    ]
+}
+CHROMIUM = "/usr/bin/chromium"
 HOSTILE = "</script><script>alert(1)</script><!-- & \u2028 \u202e"
 
 
@@ -54,7 +63,10 @@ def test_the_page_has_every_answer_of_every_model(models: dict[str, Evaluation])
     ]
     first, second, cloze, *sums = found["rows"]
     assert [answer["state"] for answer in first["answers"]] == ["wrong", "right"]
-    assert (first["quoting"], second["quoting"]) == ([], ["papers a1", "web b2"])
+    assert (first["quoting"], second["quoting"]) == (
+        [],
+        [["papers a1", "https://a.example.org/1?x=2"], ["web b2", None], ["web b3", None]],
+    )
     assert first["options"][0] == ["A", "aspirin"]
     assert [len(answer["rated"]) for answer in first["answers"]] == [4, 4]
     assert cloze["answers"][0]["rated"] == ["-1.50", "-2.00", "-3.00", "–"]
@@ -179,3 +191,27 @@ def test_the_script_turns_pages_and_begins_with_the_score_of_the_link(tmp_path: 
     assert told == [f"{places} of 120 questions" for places in ("1 to 50", "51 to 100", "101 to 120", "1 to 50")]
     link = run_script(page, hash="#quiz%20strict%20cloze%200-shot", clicks=["on"])
     assert (link["told"], link["rows"][0]["states"]) == ("51 to 60 of 60 questions", ["right"])
+
+
+@pytest.mark.skipif(shutil.which(CHROMIUM) is None, reason=f"{CHROMIUM} is not installed")
+def test_a_browser_lets_the_script_run_and_links_the_quoting_documents(
+    models: dict[str, Evaluation], tmp_path: Path
+) -> None:
+    path = tmp_path / "questions.html"
+    path.write_text(browser.render(EVIL, models, QUOTING), encoding="utf-8")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM)
+        page = chromium.new_page()
+        faults: list[str] = []
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(path.as_uri())
+        assert page.locator("#rows > details").count() == 6
+        page.select_option("select[name=result]", "quoted")
+        page.locator("#rows summary").click()
+        assert [link.get_attribute("href") for link in page.locator("#rows a").all()] == ["https://a.example.org/1?x=2"]
+        assert "web b2, web b3" in page.locator("#rows").inner_text()
+        page.fill("input[name=text]", "nowhere")
+        assert page.locator("#told").inner_text() == "No question fits."
+        chromium.close()
+    assert faults == []

@@ -66,6 +66,13 @@ def test_no_shot_shares_an_abstract_with_the_question() -> None:
         assert {shot.cluster for shot in shots} == {str(number) for number in range(5)} - {one.cluster}
 
 
+def test_no_shot_is_the_question_under_another_id() -> None:
+    pool = [question(number) for number in range(4)]
+    again = [Question(TASK, "medqa-4", "again", "Why 0?", cluster="again", options=pool[0].options, answer="A")]
+    (shots,) = shots_of(pool[:1], [*again, *pool[1:]], STRICT, asked(3), 1234)
+    assert {shot.id for shot in shots} == {"1", "2", "3"}
+
+
 def test_shots_of_the_same_subject_come_first() -> None:
     pool = [question(number, group="ab"[number % 2]) for number in range(10)]
     (shots,) = shots_of([question(99, group="b")], pool, STRICT, asked(6), 32)

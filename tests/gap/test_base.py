@@ -117,7 +117,7 @@ def test_base_and_adapted_model_stand_side_by_side(tmp_path: Path, base: Path) -
             if step.kind is Kind.EVALUATION:
                 save_answers(step.output.local(), [entry()], [chosen(entry(), "1", "A", "B")])
             if step.kind is Kind.DECONTAMINATION:
-                searched(step.output)
+                searched(step)
             step.complete(lambda manifest=manifest: Outcome(manifest.accounts, manifest.figures, manifest.unit))
     steps["report"].run()
     page, card = (steps["report"].output.read_bytes(name).decode() for name in ("report.html", "model_card.md"))

@@ -49,11 +49,12 @@ def report_step(folder: Path, about: Run) -> Step[ReportSettings]:
     before: dict[str, Step[Any]] = {}
     for manifest in about.manifests:
         body: Body[Any] = Body(lambda _: Outcome(), manifest.kind, manifest.engine, manifest.version)
-        step = before[manifest.step] = Step(manifest.step, body, Settings(), str(folder))
+        inputs = {"documents": before["clean"]} if manifest.kind is Kind.DECONTAMINATION else {}
+        step = before[manifest.step] = Step(manifest.step, body, Settings(), str(folder), inputs)
         if step.kind is Kind.EVALUATION:
             save(step.output.local(), [entry()], [chosen(entry(), "1", "A", "B")])
         if step.kind is Kind.DECONTAMINATION:
-            searched(step.output)
+            searched(step)
         step.output.write_json(manifest.model_dump(mode="json", by_alias=True), "manifest.json")
     return Step("report", REPORT, ReportSettings(name="demo"), str(folder), before)
 
@@ -67,7 +68,7 @@ def test_the_step_writes_page_and_cards_with_their_digests(tmp_path: Path) -> No
     )
     for name, digest in digests.items():
         assert hashlib.sha256(steps[0].output.read_bytes(name)).hexdigest() == digest
-    assert b'"quoting": ["papers d1"]' in steps[0].output.read_bytes("questions.html")
+    assert b'"quoting": [["papers d1", "https://example.org/d1"]]' in steps[0].output.read_bytes("questions.html")
 
 
 def test_the_dataset_card_is_one_for_the_hub() -> None:

@@ -65,7 +65,7 @@ def test_two_models_stand_side_by_side(tmp_path: Path) -> None:
         if step.kind is Kind.EVALUATION:
             save(step.output.local(), [entry()], [chosen(entry(), "1", "A", "B")])
         if step.kind is Kind.DECONTAMINATION:
-            searched(step.output)
+            searched(step)
         step.complete(lambda manifest=manifest: Outcome(manifest.accounts, manifest.figures, manifest.unit))
     steps["report"].run()
     status = CliRunner().invoke(main, ["status", DEMO, f"lake={tmp_path}", "variants.slow.optimizer.lr=1.0e-4"])
