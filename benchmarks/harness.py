@@ -108,7 +108,7 @@ def ask(
     words = [word for pair in options.items() for word in pair]
     environment = os.environ | ENVIRONMENT | {"OMP_NUM_THREADS": str(os.cpu_count() or 1), "HF_DATASETS_OFFLINE": "1"}
     started = time.monotonic()
-    command = [python, "-m", "lm_eval", *words, "--log_samples"]
+    command = [str(python), "-m", "lm_eval", *words, "--log_samples"]
     subprocess.run(command, env=environment, stdout=sys.stderr, check=True, cwd=folder)  # noqa: S603
     seconds = time.monotonic() - started
     return seconds, {paper.name: list(_answers(folder / "out", paper)) for paper in papers}
