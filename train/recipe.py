@@ -98,16 +98,21 @@ class Batch(Settings):
     micro: PositiveInt = Field(exclude=True)
 
 
-class AdamW(Settings):
-    """AdamW with warm-up and cosine decay. `warmup` is in steps; `clip` bounds the norm of the whole gradient."""
+class Adam(Settings):
+    """AdamW with a cosine decay from `lr` to `min_lr`. `clip` bounds the norm of the whole gradient."""
 
     lr: PositiveFloat
     min_lr: float = Field(default=0, ge=0)
-    warmup: int = Field(default=0, ge=0)
     betas: tuple[float, float] = (0.9, 0.95)
     eps: PositiveFloat = 1e-5
     weight_decay: float = Field(default=0.1, ge=0)
     clip: PositiveFloat = 1.0
+
+
+class AdamW(Adam):
+    """With a warm-up of so many steps before the decay."""
+
+    warmup: int = Field(default=0, ge=0)
 
 
 class Validation(Settings):
@@ -151,39 +156,64 @@ class Checkpoints(Settings):
         return len(for_good | set(sorted(saved)[-self.keep_last :]))
 
 
-class Recipe(Settings):
-    """The section `pretrain`.
+class Training(Settings):
+    """What pretraining and fine-tuning have in common.
 
-    `sequence` is the length of a training sequence in tokens. `document_mask` keeps attention within a document. A run
-    with a `base` may leave out `model`: it is read from the base model's config. `recompute: full` keeps only the
-    inputs of the layers and computes the rest again in the backward pass: less memory, a third more work. A run in
-    bfloat16 must fit the memory of `gpu`, and `gap plan` takes its speed for the time.
-
-    Training that fails resumes from the last checkpoint, at most `max_failures` times. `resume_from` goes on from the
-    last checkpoint in the folder of another training, with its optimizer and its count of steps. It is refused if other
-    sequences would follow, unless `accept_changes` names what may differ. With `wandb`, a project's name, the metrics
-    are also written in the format of Weights & Biases, on disk only.
+    `recompute: full` keeps only the inputs of the layers and computes the rest again in the backward pass: less memory,
+    a third more work. A run in bfloat16 must fit the memory of `gpu`, and `gap plan` takes its speed for the time.
+    Training that fails resumes from the last checkpoint, at most `max_failures` times. With `wandb`, a project's name,
+    the metrics are also written in the format of Weights & Biases, on disk only.
     """
 
-    model: Llama
     parallel: Parallel = Field(default_factory=Parallel, exclude=True)
-    sequence: PositiveInt
-    document_mask: bool = False
     batch: Batch
-    steps: PositiveInt
-    optimizer: AdamW
+    optimizer: Adam
     validation: Validation
     guard: Guard = Field(default_factory=Guard)
-    resume_from: str | None = None
-    accept_changes: tuple[Literal["mixture", "sequence", "tokenizer", "batch", "seed"], ...] = Field(
-        default=(), exclude=True
-    )
     precision: Literal["float32", "bfloat16"] = "float32"
     recompute: Recompute = Field(default="none", exclude=True)
     checkpoints: Checkpoints = Field(default_factory=Checkpoints, exclude=True)
     gpu: GpuName = Field(default="A100-80GB", exclude=True)
     max_failures: int = Field(default=2, ge=0, exclude=True)
     wandb: str | None = Field(default=None, exclude=True)
+
+    @model_validator(mode="after")
+    def _spreads(self) -> Self:
+        if self.batch.total % (self.batch.micro * self.parallel.data):
+            raise ValueError(
+                f"batch.total {self.batch.total} must be a multiple of batch.micro {self.batch.micro} "
+                f"times parallel.data {self.parallel.data}"
+            )
+        micro_batches = self.batch.total // (self.batch.micro * self.parallel.data)
+        if self.parallel.interleave > 1 and micro_batches % self.parallel.pipeline:
+            raise ValueError(
+                f"parallel.pipeline {self.parallel.pipeline} must divide the {micro_batches} micro-batches of a step "
+                "with interleave"
+            )
+        if self.optimizer.min_lr > self.optimizer.lr:
+            raise ValueError(f"optimizer.min_lr {self.optimizer.min_lr} is above optimizer.lr {self.optimizer.lr}")
+        return self
+
+
+class Recipe(Training):
+    """The section `pretrain`.
+
+    `sequence` is the length of a training sequence in tokens. `document_mask` keeps attention within a document. A run
+    with a `base` may leave out `model`: it is read from the base model's config.
+
+    `resume_from` goes on from the last checkpoint in the folder of another training, with its optimizer and its count
+    of steps. It is refused if other sequences would follow, unless `accept_changes` names what may differ.
+    """
+
+    model: Llama
+    sequence: PositiveInt
+    document_mask: bool = False
+    steps: PositiveInt
+    optimizer: AdamW
+    resume_from: str | None = None
+    accept_changes: tuple[Literal["mixture", "sequence", "tokenizer", "batch", "seed"], ...] = Field(
+        default=(), exclude=True
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -212,20 +242,8 @@ class Recipe(Settings):
             raise ValueError(
                 f"parallel.tensor {tensor} must divide {VOCABULARY_MULTIPLE}, to which vocabularies are padded"
             )
-        if self.batch.total % (self.batch.micro * self.parallel.data):
-            raise ValueError(
-                f"batch.total {self.batch.total} must be a multiple of batch.micro {self.batch.micro} "
-                f"times parallel.data {self.parallel.data}"
-            )
-        micro_batches = self.batch.total // (self.batch.micro * self.parallel.data)
-        if interleave > 1 and micro_batches % pipeline:
-            raise ValueError(
-                f"parallel.pipeline {pipeline} must divide the {micro_batches} micro-batches of a step with interleave"
-            )
         if self.optimizer.warmup >= self.steps:
             raise ValueError(f"optimizer.warmup {self.optimizer.warmup} must be less than steps {self.steps}")
-        if self.optimizer.min_lr > self.optimizer.lr:
-            raise ValueError(f"optimizer.min_lr {self.optimizer.min_lr} is above optimizer.lr {self.optimizer.lr}")
         return self
 
     @property
