@@ -21,6 +21,7 @@ from mixing.tokenizer.build import TokenizerSettings
 from ray_jobs.cluster import RaySettings
 from ray_jobs.import_base import shape_of_base
 from spark_jobs.session import SparkSettings
+from train.finetune import FinetuneSettings
 from train.recipe import BaseSettings, ExportSettings, Recipe
 
 
@@ -54,6 +55,9 @@ class Config(Settings):
 
     Each of the `variants` is another training, exported and evaluated like the first: `pretrain` with some keys laid
     over, as in `variants: {slow: {optimizer: {lr: 1.0e-4}}}`.
+
+    `finetune` trains the model of `pretrain`, or its base, on the answers of `instructions`. Each of `tuned` is another
+    fine-tuning, with some keys of `finetune` laid over, as in `tuned: {lora: {lora: {rank: 16}}}`.
     """
 
     name: str
@@ -78,6 +82,8 @@ class Config(Settings):
     base: BaseSettings | None = None
     pretrain: Recipe
     variants: dict[Name, Recipe] = Field(default_factory=dict)
+    finetune: FinetuneSettings | None = None
+    tuned: dict[Name, FinetuneSettings] = Field(default_factory=dict)
     export: ExportSettings = Field(default_factory=ExportSettings)
     evaluate: EvaluateSettings
 
@@ -101,10 +107,11 @@ class Config(Settings):
         if not isinstance(given, dict):
             return given
         given = _with_base(given)
-        if not isinstance(given.get("variants"), dict):
-            return given
-        recipe = given.get("pretrain")
-        return given | {"variants": {name: laid_over(recipe, keys or {}) for name, keys in given["variants"].items()}}
+        for section, origin in (("variants", "pretrain"), ("tuned", "finetune")):
+            if isinstance(given.get(section), dict):
+                first = given.get(origin) or {}
+                given = given | {section: {name: laid_over(first, keys or {}) for name, keys in given[section].items()}}
+        return given
 
     @model_validator(mode="after")
     def _speaks_as_the_base(self) -> Self:
@@ -117,6 +124,19 @@ class Config(Settings):
             )
         if "base" in self.variants:
             raise ValueError("variants.base: evaluate-base is the evaluation of the base itself; take another name")
+        return self
+
+    @model_validator(mode="after")
+    def _tunes_on_answers(self) -> Self:
+        if self.tuned and self.finetune is None:
+            raise ValueError("tuned: they are laid over finetune, which is missing")
+        for which, tuning in self.tunings.items():
+            if self.instructions is None:
+                raise ValueError("finetune: it trains on the answers of instructions; add that section")
+            if tuning.start == "base" and self.base is None:
+                raise ValueError(
+                    f"finetune{which}.start: there is no base; add a section base, or start from continued"
+                )
         return self
 
     @model_validator(mode="after")
@@ -143,6 +163,12 @@ class Config(Settings):
     def recipes(self) -> dict[str, Recipe]:
         """Every training by the suffix of its steps' names, which the first has none of."""
         return {"": self.pretrain} | {f"-{name}": recipe for name, recipe in self.variants.items()}
+
+    @property
+    def tunings(self) -> dict[str, FinetuneSettings]:
+        """Every fine-tuning, likewise."""
+        first = {} if self.finetune is None else {"": self.finetune}
+        return first | {f"-{name}": tuning for name, tuning in self.tuned.items()}
 
 
 def _with_base(given: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from mixing.shards import token_type
 from mixing.shuffle import Layout
 from mixing.split import SPLITS
 from mixing.tokenizer.chatml import CHAT_TOKENS
+from ray_jobs.finetune import recipe_of
 from train.flops import flops_per_token
 from train.gpus import GPUS
 from train.recipe import Recipe
@@ -140,7 +141,9 @@ class Estimator:
         return _timed(step.body.cost.start, flops / CORE_INFERS, 1, 2 * (2 if on_gpu(recipe) else 4) * parameters)
 
     def _training(self, step: Step[Any]) -> Effort:
-        recipe = step.settings
+        recipe = recipe_of(step)
+        if recipe is None:
+            return Effort(None, on="rows that are still to be counted")
         parameters = recipe.model.parameters(self.ids)
         flops = flops_per_token(recipe.model, self.ids, recipe.sequence) * recipe.tokens
         if recipe.recompute == "full":
@@ -154,20 +157,23 @@ class Estimator:
         return _timed(step.body.cost.start, flops / CORE_TRAINS, ray_cores(self.config), size)
 
     def _export(self, step: Step[Any]) -> Effort:
-        recipe = step.input("trained").settings
+        recipe = self._recipe(step)
         parameters = recipe.model.parameters(self.ids)
         # One core runs both the trained and the written model forward.
         flops = 4 * parameters * step.settings.sequences * recipe.sequence
         return _timed(step.body.cost.start, flops / CORE_INFERS, 1, (2 if on_gpu(recipe) else 4) * parameters)
 
     def _evaluation(self, step: Step[Any]) -> Effort:
-        model = step.input("model")
-        recipe = self.config.pretrain if model.kind is Kind.BASE else model.input("trained").settings
-        return self._asking(step, recipe, 1)
+        return self._asking(step, self._recipe(step.input("model")), 1)
 
     def _curve(self, step: Step[Any]) -> Effort:
-        recipe = step.input("trained").settings
+        recipe = self._recipe(step)
         return self._asking(step, recipe, recipe.checkpoints.kept(recipe.steps))
+
+    def _recipe(self, step: Step[Any]) -> Recipe:
+        """Of the training that the step reads. A base, and what is not settled yet, are like `pretrain`."""
+        found = None if step.kind is Kind.BASE else recipe_of(step.input("trained"))
+        return found or self.config.pretrain
 
     def _asking(self, step: Step[Any], recipe: Recipe, models: int) -> Effort:
         prompts = sum(

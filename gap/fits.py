@@ -13,6 +13,7 @@ from gap.estimates import on_gpu, vocabulary
 from lake.config import Settings, laid_over
 from lake.error import UserError
 from lake.step import Kind, Steps, of_kind
+from ray_jobs.finetune import recipe_of
 from train.gpus import GPUS
 from train.memory import Memory
 from train.recipe import Recipe
@@ -31,8 +32,8 @@ def check_memory(config: Config, steps: Steps) -> None:
         UserError: one does not fit its GPU; the line says which term is the largest, and which overrides would help.
     """
     for step in of_kind(steps, Kind.TRAINING):
-        recipe: Recipe = step.settings
-        if step.done or not on_gpu(recipe):
+        recipe = recipe_of(step)
+        if recipe is None or step.done or not on_gpu(recipe):
             continue
         ids = vocabulary(config, steps)
         if not fits(recipe, ids):

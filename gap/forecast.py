@@ -15,6 +15,7 @@ from gap.fits import check_memory
 from gap.plan import plan
 from gap.raw import RAW, Missing, missing
 from lake.step import Kind, Steps, of_kind
+from ray_jobs.finetune import recipe_of
 from train.flops import flops_per_token, mfu
 from train.gpus import GPUS
 from train.memory import Memory
@@ -141,13 +142,15 @@ def _budgets(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
     if any(source.upsample for source in config.mix.sources.values()) and known.origin != "planned":
         yield "These figures leave out upsampling: how often a paper counts is known once `mix` has read its metadata."
     total = known.mixture[-1]["train_tokens"]
-    for step in of_kind(steps, Kind.TRAINING) if total else ():
-        recipe = step.settings
+    trainings = [(step, recipe) for step in of_kind(steps, Kind.TRAINING) if (recipe := recipe_of(step))]
+    for step, recipe in trainings if total else ():
+        if step.settings is not recipe:
+            continue
         batches = f"{recipe.steps:,} steps of {rounded(recipe.tokens // recipe.steps)}"
         passes = f"{recipe.tokens / total:.2f} times the mixture"
         yield f"The step {step.name} reads {rounded(recipe.tokens)} tokens, {passes}, in {batches}."
-    for step in of_kind(steps, Kind.TRAINING):
-        yield from _wrapped(_memory(step.name, step.settings, vocabulary(config, steps)))
+    for step, recipe in trainings:
+        yield from _wrapped(_memory(step.name, recipe, vocabulary(config, steps)))
 
 
 def _memory(name: str, recipe: Recipe, ids: int) -> str:
@@ -199,8 +202,8 @@ def _steps(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
         yield f"Still to run: {work(left)}, {time}."
         yield "Their times are estimates from speeds measured on 2 cores; disks and networks may be slower."
     for step in of_kind(steps, Kind.TRAINING):
-        effort, recipe = todo[step.name], step.settings
-        if effort.gpu_seconds and effort.seconds:
+        effort, recipe = todo[step.name], recipe_of(step)
+        if recipe and effort.gpu_seconds and effort.seconds:
             speed = recipe.tokens / effort.seconds
             flops = flops_per_token(recipe.model, vocabulary(config, steps), recipe.sequence)
             share = percent(mfu(speed, flops, recipe.parallel.workers, GPUS[recipe.gpu].peak), 0)

@@ -18,6 +18,7 @@ from mixing.tokenizer.build import base_files
 from ray_jobs.evaluate import EVALUATE
 from ray_jobs.evaluate_checkpoints import EVALUATE_CHECKPOINTS
 from ray_jobs.export import EXPORT
+from ray_jobs.finetune import FINETUNE
 from ray_jobs.import_base import IMPORT
 from ray_jobs.import_base import files_of as base_model_files
 from ray_jobs.instruct import INSTRUCT, instruction_files
@@ -105,6 +106,14 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
                 extra=each,
                 lake=disk,
             )
+    for which, tuning in c.tunings.items():
+        origin = {"base": "import"} if tuning.start == "base" else {"continued": "pretrain"}
+        rows = {"tokenizer": "tokenizer", "rows": "instruct", **origin}
+        add(f"finetune{which}", FINETUNE, tuning, rows, lake=disk, seed=c.seed, extra={"model": c.pretrain.model})
+        tuned = {**corpus, **start, "trained": f"finetune{which}"}
+        add(f"export-finetune{which}", EXPORT, c.export, tuned, lake=disk)
+        inputs = {"model": f"export-finetune{which}", **hits}
+        add(f"evaluate-finetune{which}", EVALUATE, c.evaluate, inputs, identity=asked_of, extra=data)
     add("report", REPORT, ReportSettings(name=c.name), {name: name for name in steps})
     return steps
 

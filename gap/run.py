@@ -25,6 +25,7 @@ from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Kind, Manifest, Step, Steps, needed, of_kind
 from ray_jobs import cluster
+from ray_jobs.finetune import recipe_of
 from spark_jobs import session as spark_session
 from spark_jobs.watch import watch
 
@@ -224,8 +225,8 @@ def check_attention(config: Config, steps: Steps) -> None:
     try:
         for step in of_kind(steps, Kind.EVALUATION):
             model = step.input("model")
-            recipe = config.pretrain if model.kind is Kind.BASE else model.input("trained").settings
-            check_heads({"head_dim": recipe.model.head_size})
+            recipe = None if model.kind is Kind.BASE else recipe_of(model.input("trained"))
+            check_heads({"head_dim": (recipe or config.pretrain).model.head_size})
     except UserError:
         # Asked last, for it takes seconds to import.
         import torch

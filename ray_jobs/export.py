@@ -17,6 +17,7 @@ from mixing.shards import FOLDER_OF_SHARDS, read_index_in, read_tokens
 from mixing.split import TRAIN
 from mixing.tokenizer.kept import settings_of, write_settings
 from mixing.tokenizer.tokenizer import Tokenizer
+from ray_jobs.finetune import recipe_of
 from ray_jobs.pretrain import check_shards
 from train.families import config_of
 from train.history import CHECKPOINTS, check_checkpoints, checkpoints, newest
@@ -44,10 +45,12 @@ def export_job(step: Step[Any], settings: ExportSettings) -> "ExportJob":
     """The export of the last checkpoint to the step's output."""
     trained = step.input("trained")
     last = newest(checkpoints(trained.output.local(CHECKPOINTS))).checkpoint
+    recipe = recipe_of(trained)
     assert last is not None, "check_trained has seen it"
+    assert recipe is not None, "what is trained has its rows"
     shards = step.input("shards").manifest().figures["shards"]
     return ExportJob(
-        trained.settings,
+        recipe,
         settings,
         last,
         step.inputs["base"].output.local(MODEL) if "base" in step.inputs else None,

@@ -42,17 +42,20 @@ def pretrain(step: Step[Recipe]) -> Outcome:
         ray.train.TrainingFailedError: workers failed more often than the recipe allows.
         UserError: training cannot go on, such as after a loss that is not finite.
     """
-    recipe, folder = step.settings, step.output.local()
-    assert step.seed is not None
+    return train_to_the_end(step, step.settings, partial(_job, step, step.output.local()))
+
+
+def train_to_the_end(step: Step[Any], recipe: Recipe, job: Callable[[], "Job"]) -> Outcome:
+    """Run a step's training. Each worker makes the job, whose folder is that of the step."""
+    folder = step.output.local()
     folder.mkdir(parents=True, exist_ok=True)
     for left in (STOPPED, STOP):
         (folder / left).unlink(missing_ok=True)
     if recipe.checkpoints.copy_to is not None:
         # Here and not in a worker, for those wait for each other only so long.
         Copies(recipe.checkpoints.copy_to, folder, recipe.checkpoints.keep_last).fetch()
-    made = Tokenizer.of(step.input("tokenizer").output)
     with _watch(step.name, folder / PROGRESS, recipe.steps):
-        fit(partial(_job, step, folder), recipe, folder)
+        fit(job, recipe, folder)
     if (stopped := folder / STOPPED).is_file():
         raise UserError(f"{step.name}: {json.loads(stopped.read_text(encoding='utf-8'))['reason']}")
     last = newest(checkpoints(folder / CHECKPOINTS)).checkpoint
@@ -61,7 +64,7 @@ def pretrain(step: Step[Recipe]) -> Outcome:
     seconds = sum(row["seconds"] for row in history["losses"])
     return Outcome(
         figures={
-            "parameters": recipe.model.parameters(made.vocab_size),
+            "parameters": recipe.model.parameters(Tokenizer.of(step.input("tokenizer").output).vocab_size),
             "steps": recipe.steps,
             "tokens": recipe.tokens,
             "tokens_per_second": recipe.tokens / seconds,
@@ -87,21 +90,29 @@ def check_shards(step: Step[Any]) -> None:
 
 
 def check(step: Step[Recipe]) -> None:
-    """Check the shards, the place of the copies, that training can go on if it has begun, and what the metrics need.
+    """See `check_training`. Raises UserError also if a shard is broken."""
+    check_training(step)
+    check_shards(step)
+
+
+def check_training(step: Step[Any]) -> None:
+    """Check the place of the copies, that training can go on if it has begun, and what the metrics need.
 
     Raises:
-        UserError: a shard is broken, all checkpoints are, the copies cannot be read, or W&B is asked for and missing.
+        UserError: all checkpoints are broken, the copies cannot be read, or W&B is asked for and missing.
     """
     if step.settings.wandb and not find_spec("wandb"):
-        raise UserError("pretrain.wandb: wandb is not installed; pip install 'gap-replay[wandb]', or leave the key out")
-    check_shards(step)
+        section = step.name.partition("-")[0]
+        raise UserError(
+            f"{section}.wandb: wandb is not installed; pip install 'gap-replay[wandb]', or leave the key out"
+        )
     if not step.done and step.output.is_local:
         newest(checkpoints(step.output.local(CHECKPOINTS)), partial(damage, contents=False))
         if (url := step.settings.checkpoints.copy_to) is not None:
             Copies(url, step.output.local(), step.settings.checkpoints.keep_last).check()
 
 
-def stop(step: Step[Recipe]) -> None:
+def stop(step: Step[Any]) -> None:
     """Ask for a checkpoint and the end after the step that is running."""
     step.output.local(STOP).touch()
 
