@@ -1,6 +1,6 @@
 """What training does on this machine's GPU: the same losses, how fast, in how much memory.
 
-    python -m benchmarks.gpu [--json] [--tiny] [--part NAME …]
+    python -m benchmarks.gpu [--json] [--tiny] [--slow FACTOR] [--part NAME …]
 
 Needs torch, megatron-core, transformers, numpy, pyarrow, pydantic, pyyaml and click, but neither Ray nor vLLM. Each
 part runs in a process of its own with a time limit, all together in 8 minutes at most; a part that fails prints its
@@ -78,9 +78,10 @@ def _shown(value: Any) -> str:
 @click.command(help=__doc__)
 @click.option("--part", "chosen", multiple=True, type=click.Choice(list(PARTS)), help="Run these only.")
 @click.option("--tiny", is_flag=True)
+@click.option("--slow", default=1.0, help="Multiplies the time limits, for a busy machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--inside", hidden=True, type=click.Choice(list(PARTS)))
-def main(chosen: tuple[str, ...], tiny: bool, as_json: bool, inside: str | None) -> None:
+def main(chosen: tuple[str, ...], tiny: bool, slow: float, as_json: bool, inside: str | None) -> None:
     import torch
 
     tiny = tiny or not torch.cuda.is_available()
@@ -93,8 +94,10 @@ def main(chosen: tuple[str, ...], tiny: bool, as_json: bool, inside: str | None)
     started = time.monotonic()
     results: dict[str, Figures] = {}
     for part in chosen or PARTS:
-        left = LIMIT - (time.monotonic() - started)
-        results[part] = run(part, tiny, min(PARTS[part][0], left)) if left > 0 else [{"failed": "no time was left"}]
+        left = slow * LIMIT - (time.monotonic() - started)
+        results[part] = (
+            run(part, tiny, min(slow * PARTS[part][0], left)) if left > 0 else [{"failed": "no time was left"}]
+        )
         if not as_json:
             click.echo("\n".join(lines(part, results[part])))
     if as_json:

@@ -18,7 +18,7 @@ TRAINED = ("losses", "resume", "speed", "save")
 def figures(*parts: str) -> dict[str, gpu.Figures]:
     """The figures of some parts, on a machine whose GPU is hidden."""
     chosen = [word for part in parts for word in ("--part", part)]
-    command = [sys.executable, "-m", "benchmarks.gpu", "--json", "--tiny", *chosen]
+    command = [sys.executable, "-m", "benchmarks.gpu", "--json", "--tiny", "--slow", "10", *chosen]
     hidden = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, env=hidden, cwd=ROOT, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
