@@ -1,6 +1,6 @@
 """The sequences of training and validation, cut from the shards."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -65,6 +65,12 @@ class Shards:
         chosen = self.sources.values() if source is None else [self.sources[source]]
         return Stream(self.folder, [shard for shards in chosen for shard in shards], vocabulary.token_type)
 
+    def training(self, length: int, vocabulary: Vocabulary, seed: int) -> "TrainingData":
+        return TrainingData(self, length, vocabulary, seed)
+
+    def held_out(self, sequences: int, length: int, vocabulary: Vocabulary) -> dict[str, "HeldOut"]:
+        return {source: HeldOut(self, source, sequences, length, vocabulary) for source in self.sources}
+
 
 @dataclass(frozen=True)
 class Span:
@@ -127,6 +133,40 @@ class Data(Protocol):
         ...
 
 
+class HeldOutData(Protocol):
+    """The first `sequences` sequences of a source, for validation; beyond them there are masked ones.
+
+    `tokens` of their labels count, which stand for `bytes` of text.
+    """
+
+    sequences: int
+
+    def __getitem__(self, number: int) -> Sample: ...
+
+    @property
+    def tokens(self) -> int: ...
+
+    @property
+    def bytes(self) -> int | None: ...
+
+
+class Corpus(Protocol):
+    """A split of what a model is trained on: shards of documents, or rows of conversations."""
+
+    @property
+    def sources(self) -> Mapping[str, Sequence[tuple[str, int]]]:
+        """The files of each source and their sizes."""
+        ...
+
+    def training(self, length: int, vocabulary: Vocabulary, seed: int) -> Data:
+        """Its sequences of `length` tokens in the order of the seed."""
+        ...
+
+    def held_out(self, sequences: int, length: int, vocabulary: Vocabulary) -> Mapping[str, HeldOutData]:
+        """At most so many sequences of each source."""
+        ...
+
+
 class TrainingData:
     """Sequences of `length` tokens in random order; every token is a label once before any comes again.
 
@@ -150,9 +190,13 @@ class TrainingData:
         return int(self._order(epoch)[place]) * self.length
 
     def _shuffled(self, epoch: int) -> Ids:
-        """The sequences of an epoch, in the order of their hashes."""
-        (salt,) = _mixed(np.array([(self.seed << 32) + epoch & (1 << 64) - 1], dtype=np.uint64))
-        return np.argsort(_mixed(np.arange(self.epoch, dtype=np.uint64) + salt), kind="stable")
+        return shuffled(self.epoch, self.seed, epoch)
+
+
+def shuffled(size: int, seed: int, epoch: int) -> Ids:
+    """The numbers below `size` in the order of their hashes in this epoch."""
+    (salt,) = _mixed(np.array([(seed << 32) + epoch & (1 << 64) - 1], dtype=np.uint64))
+    return np.argsort(_mixed(np.arange(size, dtype=np.uint64) + salt), kind="stable")
 
 
 def _mixed(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -200,9 +244,16 @@ def sample(ids: Ids, real: int | None = None) -> Sample:
 
 
 def collate(samples: Iterable[Sample], eod: int | None = None) -> Sample:
-    """Stack samples: [batch, length] for each of FIELDS. With `eod`, `bounds` are those of the documents."""
+    """Stack samples: [batch, length] for each of FIELDS.
+
+    Attention gets `bounds` if samples say where their conversations start, or with `eod`, then those of documents.
+    """
     rows = list(samples)
     batch = {name: torch.stack([row[name] for row in rows]) for name in FIELDS}
+    if "starts" in rows[0]:
+        length = batch["tokens"].size(1)
+        starts = torch.cat([row["starts"] + number * length for number, row in enumerate(rows)])
+        return batch | {"bounds": _bounds(starts, batch["tokens"])}
     return batch if eod is None else batch | {"bounds": document_bounds(batch["tokens"], eod)}
 
 
@@ -213,8 +264,11 @@ def document_bounds(tokens: torch.Tensor, eod: int) -> torch.Tensor:
     """
     begins = torch.ones_like(tokens, dtype=torch.bool)
     begins[:, 1:] = tokens[:, :-1] == eod
-    places = begins.flatten().nonzero().flatten()
-    return torch.cat((places, torch.tensor([tokens.numel()]))).to(torch.int32)
+    return _bounds(begins.flatten().nonzero().flatten(), tokens)
+
+
+def _bounds(starts: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    return torch.cat((starts, torch.tensor([tokens.numel()]))).to(torch.int32)
 
 
 class Batches:

@@ -125,7 +125,7 @@ class Attention(torch.nn.Module):
 
     It takes the place of DotProductAttention, whose memory is quadratic in the sequence. Megatron's attention mask is
     None, or the bounds of documents: int32 [documents + 1], the positions in the flattened [batch, sequence] where
-    documents begin, and its size. Then a token attends to its own document only.
+    documents begin, and its size. Then a token attends to its own document only, and positions begin anew in each.
     """
 
     def __init__(self, base: int, factor: float | None, config: Any, **_: Any) -> None:
@@ -136,12 +136,16 @@ class Attention(torch.nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *_: Any, **__: Any
     ) -> Tensor:
         """Of query [sequence, batch, heads, head size], and key and value with their heads."""
-        turned = rotations(self.head_size, self.base, self.factor, query.size(0), query.device)
+        length, batch = query.shape[:2]
+        turned = rotations(self.head_size, self.base, self.factor, length, query.device)
+        if attention_mask is not None:
+            anew = positions(attention_mask, batch, length).t()
+            turned = turned[0][anew, 0], turned[1][anew, 0]
         query, key = _Rotate.apply(query, *turned), _Rotate.apply(key, *turned)
         if attention_mask is not None and query.is_cuda:
             output = _within_documents_on_cuda(query, key, value, attention_mask)
         else:
-            mask = None if attention_mask is None else document_mask(attention_mask, query.size(1), query.size(0))
+            mask = None if attention_mask is None else document_mask(attention_mask, batch, length)
             with sdpa_kernel(BACKENDS, set_priority=True):
                 output = functional.scaled_dot_product_attention(
                     query.permute(1, 2, 0, 3),
@@ -156,10 +160,20 @@ class Attention(torch.nn.Module):
 
 def document_mask(bounds: Tensor, batch: int, length: int) -> Tensor:
     """Block-diagonal and causal: bool [batch, 1, length, length], True where the second position is attended to."""
-    places = torch.arange(batch * length, device=bounds.device, dtype=bounds.dtype)
-    documents = torch.bucketize(places, bounds, right=True).view(batch, 1, length)
+    documents = _documents(bounds, batch * length).view(batch, 1, length)
     same = documents[..., :, None] == documents[..., None, :]
     return same & torch.ones(length, length, dtype=torch.bool, device=bounds.device).tril()
+
+
+def positions(bounds: Tensor, batch: int, length: int) -> Tensor:
+    """Each token's place in its document: int32 [batch, length]."""
+    places = torch.arange(batch * length, device=bounds.device, dtype=bounds.dtype)
+    return (places - bounds[_documents(bounds, batch * length) - 1]).view(batch, length)
+
+
+def _documents(bounds: Tensor, tokens: int) -> Tensor:
+    """The number of each token's document, from 1 on: int64 [tokens]."""
+    return torch.bucketize(torch.arange(tokens, device=bounds.device, dtype=bounds.dtype), bounds, right=True)
 
 
 def _within_documents_on_cuda(query: Tensor, key: Tensor, value: Tensor, bounds: Tensor) -> Tensor:

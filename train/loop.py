@@ -20,7 +20,7 @@ from lake.files import replace
 from train import checkpoint
 from train.copies import Copies
 from train.cpu import cudaless
-from train.data import Batches, Data, HeldOut, Sample, Shards, Span, TrainingData, Vocabulary, collate
+from train.data import Batches, Corpus, Data, HeldOutData, Sample, Span, Vocabulary, collate
 from train.flops import flops_per_token, mfu
 from train.gpus import gpu_of
 from train.guard import TrainingStopped, not_finite, skipped_too_often, spike
@@ -42,19 +42,21 @@ with warnings.catch_warnings():
 class Job:
     """A training run. Checkpoints and progress go to `folder`, on a disk that all workers share.
 
-    It starts from the Megatron checkpoint `base`, or from random weights. `mixture` is the fingerprint of the shards.
-    `documents` finds the documents that lie in parts of the training shards: rows of id, source and url. `stop` says
-    whether to write a checkpoint and end. On the first rank, `observe` is given the row of each step.
+    It starts from the Megatron checkpoint `base`, or from random weights. `mixture` is the fingerprint of the corpus.
+    `documents` finds the documents that lie in parts of the training split: rows of id, source and url. `stop` says
+    whether to write a checkpoint and end. On the first rank, `observe` is given the row of each step. Messages name the
+    keys of the config's `section`.
     """
 
     recipe: Recipe
     seed: int
     vocabulary: Vocabulary
-    train: Shards
-    validation: Shards
+    train: Corpus
+    validation: Corpus
     folder: Path
     base: Path | None = None
     mixture: str = ""
+    section: str = "pretrain"
     documents: Callable[[Sequence[Span]], list[Row]] = lambda _: []
     stop: Callable[[], bool] = lambda: False
     observe: Callable[[Row], None] = lambda _: None
@@ -88,20 +90,12 @@ class Worker:
         self.device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
         self.rank, self.ranks = parallel_state.get_data_parallel_rank(), parallel_state.get_data_parallel_world_size()
         self.eod = job.vocabulary.eod if recipe.document_mask else None
-        self.data = data or TrainingData(job.train, recipe.sequence, job.vocabulary, job.seed)
+        self.data = data or job.train.training(recipe.sequence, job.vocabulary, job.seed)
         self.batches = Batches(self.data, recipe.batch, self.rank, self.ranks, self.eod)
-        self.held_out = {
-            source: HeldOut(job.validation, source, recipe.validation.sequences, recipe.sequence, job.vocabulary)
-            for source in job.validation.sources
-        }
-        chunks = build(
-            recipe.model,
-            job.vocabulary.vocab_size,
-            recipe.sequence,
-            recipe.parallel,
-            recipe.precision,
-            recipe.recompute,
-        )
+        self.held_out = job.validation.held_out(recipe.validation.sequences, recipe.sequence, job.vocabulary)
+        self.unit = weight_unit(recipe.batch.total * recipe.sequence)
+        ids, length = job.vocabulary.vocab_size, recipe.sequence
+        chunks = build(recipe.model, ids, length, recipe.parallel, recipe.precision, recipe.recompute)
         self.chunks = [chunk.to(self.device) for chunk in chunks]
         self.models = distributed(recipe, self.chunks)
         self.optimizer = adamw(recipe, self.models)
@@ -186,9 +180,9 @@ class Worker:
 
     def _origin(self) -> Row:
         """What the sequences of a step follow from."""
-        shards = json.dumps(self.job.train.sources, sort_keys=True)
+        files = json.dumps(self.job.train.sources, sort_keys=True)
         return {
-            "mixture": hashlib.sha256(f"{self.job.mixture} {shards}".encode()).hexdigest()[:12],
+            "mixture": hashlib.sha256(f"{self.job.mixture} {files}".encode()).hexdigest()[:12],
             "sequence": self.recipe.sequence,
             "tokenizer": self.job.vocabulary.fingerprint,
             "batch": self.recipe.batch.total,
@@ -201,9 +195,10 @@ class Worker:
         changed = [key for key in now if before[key] != now[key] and key not in self.recipe.accept_changes]
         if changed:
             told = ", ".join(f"{key} {before[key]} → {now[key]}" for key in changed)
+            go_on = f"To go on all the same, set {self.job.section}.accept_changes=[{', '.join(changed)}]"
+            anew = f"To train anew, delete {resumed.parent}"
             raise TrainingStopped(
-                f"{resumed} was trained with other data: {told}. To go on all the same, set "
-                f"pretrain.accept_changes=[{', '.join(changed)}]"
+                f"{resumed} was trained with other data: {told}. {go_on if self.recipe.resume_from else anew}"
             )
         before.update(now)
 
@@ -260,7 +255,7 @@ class Worker:
         if skipped_too_often(self.recipe.guard, self.history.losses):
             raise TrainingStopped(
                 f"{self.recipe.guard.skips} of the last steps were spikes, up to step {step + 1}; look at their "
-                "documents, lower pretrain.optimizer.lr, or raise pretrain.guard"
+                f"documents, lower {self.job.section}.optimizer.lr, or raise {self.job.section}.guard"
             )
         return asked > 0
 
@@ -295,7 +290,7 @@ class Worker:
         if self.metrics is not None:
             self.metrics.validated(row)
 
-    def _held_out(self, data: HeldOut) -> Row:
+    def _held_out(self, data: HeldOutData) -> Row:
         micro, parallel = self.recipe.batch.micro, self.recipe.parallel
         # Interleaved schedules want a multiple of the pipeline's length; what lies beyond the end is masked.
         unit = micro * (parallel.pipeline if parallel.interleave > 1 else 1)
@@ -332,7 +327,7 @@ class Worker:
     def _forward(self, batches: Iterator[Sample], model: torch.nn.Module) -> tuple[torch.Tensor, Callable[..., Any]]:
         batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in next(batches).items()}
         output = model(batch["tokens"], None, batch.get("bounds"), labels=batch["labels"], loss_mask=batch["mask"])
-        return output, partial(_sums, batch["mask"])
+        return output, partial(_sums, batch["mask"], self.unit)
 
     def _summed(self, sums: Sequence[torch.Tensor], asked: float = 0) -> tuple[float, float, float]:
         """Loss and tokens over all ranks, and whether any rank was asked to stop; the same on every rank."""
@@ -374,10 +369,19 @@ class Worker:
             self.job.observe(row)
 
 
-def _sums(mask: torch.Tensor, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The sum of losses over unmasked tokens, the number of these tokens, and both as float64 for the history."""
-    tokens = mask.sum()
-    return total, tokens.to(torch.int), torch.stack([total.detach().double(), tokens.double()])
+def weight_unit(most: int) -> int:
+    """One in the fixed point in which Megatron, whose sum is an int32, adds up the weights of at most `most` tokens.
+
+    Weights may be fractions. A power of two scales the gradients of whole ones exactly.
+    """
+    return 1 << max(0, 30 - (most - 1).bit_length())
+
+
+def _sums(mask: torch.Tensor, unit: int, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The sum of weighted losses and that of the weights, both times `unit`, and both as float64 for the history."""
+    weight = mask.sum()
+    scaled = (weight.double() * unit).round().to(torch.int)
+    return total * unit, scaled, torch.stack([total.detach().double(), weight.double()])
 
 
 def _listed(documents: Sequence[Row], most: int = 5) -> str:
