@@ -21,7 +21,8 @@ SEQUENCES = schema("input_ids list<int32>, loss_mask list<float32>, position_ids
 - `position_ids`: they start from 0 in each conversation and in the padding.
 - `seq_lengths`: the tokens of each conversation, without padding. Their running sum bounds attention.
 
-Each row has a token to learn. A Hugging Face trainer takes as labels `input_ids` where `loss_mask` is above 0, else -100.
+Each row has a token to learn. A Hugging Face trainer takes as labels `input_ids` where `loss_mask` is above 0, else
+-100.
 """
 
 Overlong = Literal["cut", "drop"]
@@ -72,7 +73,7 @@ def fitted(chat: Chat, length: int, overlong: Overlong) -> Chat:
 
 
 def pack(chats: Iterable[Chat], length: int, other_weight: float, together: bool = True) -> Iterator[PackedSequence]:
-    """Put conversations, none longer than `length` tokens, into sequences of that length; without `together`, one in each.
+    """Put conversations, none longer than `length` tokens, into sequences of that length: many, or one, in each.
 
     A conversation goes into the fullest of OPEN sequences that has room for it. Where none has, the fullest sequence
     leaves and a new one opens. The result depends only on the order of `chats`, and memory holds OPEN sequences.

@@ -21,8 +21,8 @@ ROWS = 256
 class Conversation(NamedTuple):
     """The messages of a record, or why it is dropped.
 
-    `native` is its place, `file:line` or `file:row`. `subject` decides with what it may be compared and on which side of
-    the split it falls: a question that is asked in several ways has one.
+    `native` is its place, `file:line` or `file:row`. `subject` decides on which side of the split it falls, and with
+    what it is compared: a question that is asked in several ways has one.
     """
 
     native: str
@@ -64,8 +64,8 @@ def parse(record: bytes | dict[str, Any], settings: RecordInput) -> tuple[Messag
     """The messages of a line or a row, at least one of them an answer. Texts stay as they are.
 
     Raises:
-        RecordError: the line is not JSON or lacks the keys that `settings` name, a message is blank, or the roles are not
-            those of a talk.
+        RecordError: the line is not JSON or lacks the keys that `settings` name, a message is blank, or the roles are
+            not those of a talk.
     """
     if isinstance(record, bytes):
         record = json_object(record)

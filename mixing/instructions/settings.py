@@ -13,8 +13,7 @@ ANSWER = "{answer}"
 
 
 class RecordInput(Settings):
-    """Files of JSON objects, one per line, or of Parquet where the name ends in `.parquet`. Lines are gzip where it ends
-    in `.gz`, Zstandard where it ends in `.zst`.
+    """Files of JSON objects, one per line, gzip in `.gz`, Zstandard in `.zst`; or of Parquet in `.parquet`.
 
     A record holds a question and its answer under the keys `question` and `answer`. With `messages`, it holds a list
     under that key instead: objects with `role` (system, user or question, assistant or answer) and `content`.

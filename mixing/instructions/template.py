@@ -6,7 +6,7 @@ or a text repeats.
 
 Which characters a message has is read from a shadow: the same template renders each message as a text of the same
 length, in which a private character stands for each character that is no blank, and BLANK for each that is. So a
-template trims both alike, and control tokens that are found in the shadow were written by the template, never by a text.
+template trims both alike, and what is a control token in the shadow was written by the template, never by a text.
 """
 
 import datetime
@@ -39,7 +39,7 @@ DAY = datetime.datetime(2024, 7, 26)
 """The day that a template writes, for equal bytes on all days. Llama 3.1's takes this one where it has no clock."""
 
 STAND_IN = FORMAT_TOKENS[0]
-"""Stands for the control token before a text, and is cut off after, for some tokenizers encode a beginning otherwise."""
+"""Stands for the control token before a text and is cut off after: some tokenizers encode a beginning otherwise."""
 
 BLANK = "\u2003"
 FIRST_MARK, MARKS = 0xF0000, 0xFFFE
@@ -78,8 +78,8 @@ class Span(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A stretch of the rendered text, `start` to `end`. A control token has an id; its own characters may be fewer, where
-    it swallows the blanks beside it."""
+    """A stretch of the rendered text, `start` to `end`. A control token has an id, and its `own` characters are fewer
+    where it swallows the blanks beside it."""
 
     start: int
     end: int
@@ -127,8 +127,8 @@ class ChatTemplate:
     def encode(self, conversations: Sequence[Messages]) -> list[Chat | Drop]:
         """The tokens of each conversation, or why the template cannot write it.
 
-        The ids are those of `transformers.apply_chat_template`, with one exception: the string of a control token within
-        a text stays plain text (mixing/tokenizer/plain.py), so that no question can end its turn and begin another.
+        The ids are those of `transformers.apply_chat_template` but for one thing: the string of a control token within a
+        text stays plain text (mixing/tokenizer/plain.py), so that no question can end its turn and begin another.
 
         Raises:
             UserError: the template writes no control token after an answer.
@@ -238,7 +238,7 @@ class ChatTemplate:
 class Generation(jinja2.ext.Extension):
     """Takes the tags by which a template may mark answers for transformers; they write nothing."""
 
-    tags = {"generation"}
+    tags = frozenset({"generation"})
 
     def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
         next(parser.stream)

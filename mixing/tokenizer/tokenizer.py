@@ -98,8 +98,8 @@ class Tokenizer:
     def encode_with_places(self, texts: Sequence[str]) -> list[tuple[Tokens, npt.NDArray[np.int64]]]:
         """As `encode`, and the first character of each id in its text and the one after its last: [tokens, 2].
 
-        Several ids of one character all have its place. The space that SentencePiece puts before a text has none, and so
-        may have an empty place.
+        Several ids of one character all have its place. The space that SentencePiece puts before a text may have an
+        empty one.
         """
         kind = token_type(self.vocab_size)
         return [

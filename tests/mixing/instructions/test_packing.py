@@ -81,14 +81,14 @@ def test_a_long_conversation_loses_its_end_or_is_dropped() -> None:
     (chat,) = chats(20)
     assert fitted(chat, 16, "cut").ids.tolist() == [*range(16)]
     assert fitted(chat, 20, "drop").ids.tolist() == [*range(20)]
-    with pytest.raises(RecordError, match="^20 tokens, a sequence has 16$"):
+    with pytest.raises(RecordError, match=r"^20 tokens, a sequence has 16$"):
         fitted(chat, 16, "drop")
 
 
 def test_a_question_longer_than_a_row_teaches_nothing() -> None:
     """Case run/09 of the shared cases."""
     (chat,) = chats(40)
-    with pytest.raises(RecordError, match="^the answer begins after 20 tokens, a sequence has 16$") as raised:
+    with pytest.raises(RecordError, match=r"^the answer begins after 20 tokens, a sequence has 16$") as raised:
         fitted(chat, 16, "cut")
     assert raised.value.reason is Reason.NO_TARGET
 

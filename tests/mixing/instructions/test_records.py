@@ -125,7 +125,9 @@ def test_roles_out_of_order_are_told(tmp_path: Path, roles: str, where: str) -> 
 @pytest.mark.parametrize("roles", ["ua", "sua", "uaua", "suauau"])
 def test_a_talk_may_have_a_system_message_first_and_a_question_last(tmp_path: Path, roles: str) -> None:
     (messages,) = results(read(tmp_path, [{"chat": turns(roles)}], messages="chat"))
-    assert [message.role for message in messages] == [{"s": SYSTEM, "u": PROMPTER, "a": ASSISTANT}[role] for role in roles]
+    assert [message.role for message in messages] == [
+        {"s": SYSTEM, "u": PROMPTER, "a": ASSISTANT}[role] for role in roles
+    ]
 
 
 def turns(roles: str) -> list[dict[str, str]]:
@@ -134,12 +136,15 @@ def turns(roles: str) -> list[dict[str, str]]:
 
 
 def test_an_explanation_goes_before_its_answer(tmp_path: Path) -> None:
-    lines = [{"question": "Q", "answer": " B\n", "why": " {answer} is {b}.\n"}, {"question": "Q", "answer": "B", "why": " "}]
+    lines = [
+        {"question": "Q", "answer": " B\n", "why": " {answer} is {b}.\n"},
+        {"question": "Q", "answer": "B", "why": " "},
+    ]
     lines += [{"question": "Q", "answer": "B"}]
     first, *others = results(read(tmp_path, lines, explanation="why", ending="So: {answer}!"))
     assert first == ((PROMPTER, "Q"), (ASSISTANT, "{answer} is {b}.\nSo: B!"))
     assert others == [Reason.EMPTY, Reason.MISSING_FIELD]
-    with pytest.raises(ValidationError, match="write {answer} where the answer stands"):
+    with pytest.raises(ValidationError, match=r"write \{answer\} where the answer stands"):
         settings(ending="So.")
 
 

@@ -38,18 +38,34 @@ TRIMS = {"llama-3", "mistral"}
 
 CONTROLS = sorted({START, STOP, END, PAD, *(token for tokens in FRAMES.values() for token in tokens)})
 HOSTILE = [*CONTROLS, *FORMAT_TOKENS[:2], "\n", "\n\n\n", " ", "  ", "\r\n", "\t", "answer\n", "assistant\n\n"]
-HOSTILE += ["\x00", "e\u0301", "🧬", "👩\u200d👧", "▁", "\u200b", "\u2003", "\xa0", "\U000f0000", "\U000f0001x", "{{ bos }}"]
+HOSTILE += [
+    "\x00",
+    "e\u0301",
+    "🧬",
+    "👩\u200d👧",
+    "▁",
+    "\u200b",
+    "\u2003",
+    "\xa0",
+    "\U000f0000",
+    "\U000f0001x",
+    "{{ bos }}",
+]
 TAME = [text for text in HOSTILE if text not in CONTROLS]
+COMMON = st.characters(min_codepoint=0x20, max_codepoint=0x3FFFF, codec="utf-8")
+"""SmolLM2 has no id for the bytes of others."""
+
 TALK = [Message(SYSTEM, "Be brief."), Message(PROMPTER, "Dose 3"), Message(ASSISTANT, "3 mg")]
 TEXTS = [f"system question answer\n\n\n  Dose {n}: {n * 7} mg.\n\n" for n in range(60)]
 
 
-
-def talks(hostile: list[str]) -> st.SearchStrategy[list[Message]]:
+def talks(hostile: list[str], characters: st.SearchStrategy[str] = COMMON) -> st.SearchStrategy[list[Message]]:
     """Talks of up to three questions, with a system turn or without."""
-    parts = st.lists(st.one_of(st.text(), st.sampled_from(hostile)), min_size=1, max_size=6)
+    parts = st.lists(st.one_of(st.text(characters), st.sampled_from(hostile)), min_size=1, max_size=6)
     text = parts.map("".join).filter(lambda joined: bool(joined.strip()))
-    turns = st.lists(st.tuples(st.builds(Message, st.just(PROMPTER), text), st.builds(Message, st.just(ASSISTANT), text)))
+    turns = st.lists(
+        st.tuples(st.builds(Message, st.just(PROMPTER), text), st.builds(Message, st.just(ASSISTANT), text))
+    )
     head = st.lists(st.builds(Message, st.just(SYSTEM), text), max_size=1)
     pairs = st.tuples(head, turns.filter(lambda found: 0 < len(found) < 4))
     return pairs.map(lambda talk: [*talk[0], *(message for pair in talk[1] for message in pair)])
@@ -155,9 +171,6 @@ def test_ids_are_those_of_transformers(loaded: Loaded, messages: list[Message]) 
 def test_any_talk_comes_back_and_its_answers_are_learnt(loaded: Loaded, messages: list[Message]) -> None:
     template, _, name = loaded
     decode, chat = template.tokenizer.decode, encoded(template, messages)
-    # SmolLM2 has no id for some bytes that occur in no text.
-    said = [text for _, text in messages]
-    assume([squeezed(decode(ids)) for ids in template.tokenizer.encode(said)] == [squeezed(text) for text in said])
     assert chat.ids.shape == chat.roles.shape == chat.loss.shape
     assert squeezed(decode(chat.ids)) == squeezed(template.render(messages))
     learnt = [decode(ids) for ids in runs(chat.loss, chat.ids)]
@@ -172,7 +185,7 @@ def test_any_talk_comes_back_and_its_answers_are_learnt(loaded: Loaded, messages
     assert np.isin(chat.ids, ends).sum() == np.isin(tame.ids, ends).sum()
 
 
-@given(talks(HOSTILE))
+@given(talks(HOSTILE, st.characters(codec="utf-8")))
 @settings(max_examples=100, deadline=None)
 def test_a_byte_level_tokenizer_loses_no_character(messages: list[Message]) -> None:
     template = ChatTemplate.of(ours := complete(trained_on_line_ends(), END, PAD), {"chat_template": CHAT_TEMPLATE})
@@ -190,9 +203,9 @@ def test_a_prompt_ends_where_the_loss_begins(loaded: Loaded) -> None:
     template, theirs, name = loaded
     messages = [Message(SYSTEM, "Be brief."), Message(PROMPTER, "Dose?"), Message(ASSISTANT, "3 mg")]
     chat = encoded(template, messages)
-    prompt = their_ids(theirs, messages[:2], add_generation_prompt=True)
+    prompt = theirs.apply_chat_template(listed(messages[:2]), add_generation_prompt=True, tokenize=False)
     # A space before Mistral's answer is part of its first token.
-    assert chat.ids[: chat.loss.argmax()].tolist() == prompt or name == "mistral"
+    assert squeezed(template.tokenizer.decode(chat.ids[: chat.loss.argmax()])) == squeezed(prompt)
     assert chat.ids[chat.loss][-1] == template.tokenizer.backend.token_to_id(STOPS[name])
 
 
@@ -201,7 +214,12 @@ def test_the_end_of_a_turn_is_learnt_where_it_ends_documents_and_pads(loaded: Lo
     template, _, name = loaded
     tokenizer = template.tokenizer
     same = Tokenizer(tokenizer.backend, STOPS[name], STOPS[name])
-    messages = [Message(PROMPTER, "Dose?"), Message(ASSISTANT, "3 mg"), Message(PROMPTER, "Why?"), Message(ASSISTANT, "x")]
+    messages = [
+        Message(PROMPTER, "Dose?"),
+        Message(ASSISTANT, "3 mg"),
+        Message(PROMPTER, "Why?"),
+        Message(ASSISTANT, "x"),
+    ]
     variables = {**template.variables, "eos_token": same.end}
     chat, before = encoded(ChatTemplate(same, template.source, variables), messages), encoded(template, messages)
     assert chat.ids.tolist() == before.ids.tolist()
@@ -229,10 +247,15 @@ def test_a_control_token_swallows_the_blanks_beside_it_as_in_transformers(tmp_pa
     from transformers import AutoTokenizer
 
     backend = trained_on_line_ends()
-    for token in (AddedToken("<|user|>", rstrip=True), AddedToken("<|bot|>", rstrip=True), AddedToken("<|stop|>", lstrip=True)):
+    for token in (
+        AddedToken("<|user|>", rstrip=True),
+        AddedToken("<|bot|>", rstrip=True),
+        AddedToken("<|stop|>", lstrip=True),
+    ):
         backend.add_special_tokens([token])
     tokenizer = complete(backend, END, PAD)
-    source = "{% for m in messages %}{{ '<|bot|>' if m.role == 'assistant' else '<|user|>' }}\n{{ m.content }}<|stop|>{% endfor %}"
+    head = "{{ '<|bot|>' if m.role == 'assistant' else '<|user|>' }}"
+    source = f"{{% for m in messages %}}{head}\n{{{{ m.content }}}}<|stop|>{{% endfor %}}"
     folder = folder_of(tokenizer, "ours", tmp_path / "m")
     write_settings(folder, {"chat_template": source})
     template = ChatTemplate.of(tokenizer, settings_of(folder))
@@ -242,30 +265,43 @@ def test_a_control_token_swallows_the_blanks_beside_it_as_in_transformers(tmp_pa
     assert tokenizer.decode(chat.ids[chat.loss]) == "3 mg<|stop|>"
 
 
+EACH = "{% for m in messages %}{{ CONTENT }}<|im_end|>{% endfor %}"
+
+
 @pytest.mark.parametrize(
-    ("source", "reason"),
+    ("content", "reason", "evidence"),
     [
-        ("{% for m in messages %}{{ m.content | upper }}<|im_end|>{% endfor %}", Reason.CHANGED_BY_TEMPLATE),
-        ("{% for m in messages %}{{ m.content.split('.')[0] }}<|im_end|>{% endfor %}", Reason.CHANGED_BY_TEMPLATE),
-        ("{% for m in messages[-2:] %}{{ m.content }}<|im_end|>{% endfor %}", Reason.CHANGED_BY_TEMPLATE),
-        ("{{ messages[0].content }}{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}", None),
+        ("m.content | replace('Be', 'So')", Reason.CHANGED_BY_TEMPLATE, "changes 'Be brief.' to 'So brief.'"),
+        ("m.content.split('.')[0]", Reason.CHANGED_BY_TEMPLATE, "leaves out, repeats or changes a message"),
+        ("m.content if m.role != 'system' else ''", Reason.CHANGED_BY_TEMPLATE, "leaves out, repeats"),
+        ("m.content * (2 if m.role == 'system' else 1)", Reason.CHANGED_BY_TEMPLATE, "leaves out, repeats"),
+        ("m.content + (7 if m.role == 'system' else '')", Reason.REFUSED_BY_TEMPLATE, "can only concatenate str"),
         (
-            "{% if messages[0].role == 'system' %}{{ raise_exception('No system, please') }}{% endif %}"
-            "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}",
+            "raise_exception('No system, please') if m.role == 'system' else m.content",
             Reason.REFUSED_BY_TEMPLATE,
+            "the chat template says: No system, please",
         ),
-        ("{% for m in messages %}{{ m.content + (m.role == 'system') * 1 }}<|im_end|>{% endfor %}", None),
     ],
 )
-def test_a_talk_that_the_template_refuses_or_changes_is_dropped(source: str, reason: Reason | None) -> None:
-    if reason is None:
-        with pytest.raises(UserError, match=r"^chat_template: it fails at a question with its answer: "):
-            made(source)
-        return
-    (drop,) = made(source.replace("| upper", "| replace('Be', 'Se')")).encode([TALK])
+def test_a_talk_that_the_template_refuses_or_changes_is_dropped(content: str, reason: Reason, evidence: str) -> None:
+    template = made(EACH.replace("CONTENT", content))
+    drop, chat = template.encode([TALK, TALK[1:]])
     assert isinstance(drop, Drop)
     assert drop.reason is reason
-    assert "No system, please" in drop.evidence or reason is Reason.CHANGED_BY_TEMPLATE
+    assert evidence in drop.evidence
+    assert isinstance(chat, Chat)
+
+
+def test_a_template_may_trim_one_end_or_single_characters() -> None:
+    for content, answer in (("m.content.lstrip()", "a \n"), ("m.content | trim", "a"), ("m.content.rstrip()", "\t a")):
+        template = made(EACH.replace("CONTENT", content))
+        chat = encoded(template, [Message(PROMPTER, " q "), Message(ASSISTANT, "\t a \n")])
+        assert template.tokenizer.decode(chat.ids[chat.loss]) == answer + STOP
+    # The shadow has no line end, so it differs where one is trimmed.
+    template = made(EACH.replace("CONTENT", "m.content.strip('\\n')"))
+    drop, chat = template.encode([[Message(PROMPTER, "q"), Message(ASSISTANT, text)] for text in ("a\n", "a ")])
+    assert isinstance(drop, Drop)
+    assert isinstance(chat, Chat)
 
 
 @pytest.mark.parametrize(
@@ -274,6 +310,8 @@ def test_a_talk_that_the_template_refuses_or_changes_is_dropped(source: str, rea
         ("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", "no control token after an answer"),
         ("{% for m in messages %}<|im_start|>{{ m.content }}{% endfor %}", "no control token after an answer"),
         ("{% for m in messages %}", "not Jinja: line 1"),
+        ("{{ raise_exception('Never') }}", "it fails at a question with its answer: the chat template says: Never"),
+        ("{{ messages[0].content }}" + EACH.replace("CONTENT", "m.content"), "it fails at a question with its answer"),
         (None, "the tokenizer's folder has none"),
     ],
 )
@@ -283,7 +321,7 @@ def test_a_template_that_cannot_teach_is_refused_at_once(source: str | None, mes
 
 
 def test_turns_may_be_marked_for_transformers_and_templates_named() -> None:
-    source = CHAT_TEMPLATE.replace("{{- \"", "{% generation %}{{- \"", 1).replace("END", STOP)
+    source = CHAT_TEMPLATE.replace('{{- "', '{% generation %}{{- "', 1).replace("END", STOP)
     at = source.index("{%- endfor")
     marked = source[:at] + "{% endgeneration %}" + source[at:]
     assert encoded(made(marked), TALK).ids.tolist() == encoded(made(CHAT_TEMPLATE), TALK).ids.tolist()
