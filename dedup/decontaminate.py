@@ -6,7 +6,7 @@ Both texts are compared in NFKC by the words of dedup.words, so case, punctuatio
 superscripts and subscripts do not count: `CO₂` is `co2`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from lake.characters import INVISIBLE
 from lake.config import Settings
+from lake.decision import Drop, Reason
 from lake.schema import schema
 
 HIT = schema(
@@ -28,6 +29,7 @@ COLUMNS = ("id", "source", "text")
 """The columns of a document that `find` reads."""
 
 SPAN_BYTES = 240
+EVIDENCE = 'It quotes question %s of %s: "%s"'
 
 
 class DecontaminateSettings(Settings):
@@ -68,6 +70,11 @@ def find(
     batches: Iterable[pa.RecordBatch], questions: pa.Table, settings: DecontaminateSettings
 ) -> Iterator[pa.RecordBatch]:
     """Rows of HIT for batches with the columns COLUMNS, and questions (benchmark, question, text)."""
+    return map(search(questions, settings), batches)
+
+
+def search(questions: pa.Table, settings: DecontaminateSettings) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+    """What finds the rows of HIT for one batch, as `find` does for many."""
     from dedup.overlap import index, overlaps
     from dedup.words import text_buffers, unicode_tables, word_hashes
 
@@ -81,9 +88,10 @@ def find(
         )
         for length in sorted(set(grams))
     ]
-    for batch in batches:
+
+    def hits(batch: pa.RecordBatch) -> pa.RecordBatch:
         data, places = text_buffers(pc.utf8_normalize(batch["text"], "NFKC"))
-        hits = []
+        found = []
         for indexed in indexes:
             for text, question, shared, run, begin, end in zip(
                 *overlaps(data, places, unicode_tables(), indexed), strict=True
@@ -94,5 +102,22 @@ def find(
                     hit = {name: batch[name][text].as_py() for name in ("id", "source")}
                     hit |= {name: rows[question][name] for name in ("benchmark", "question")}
                     hit["span"] = data[begin : min(end, begin + SPAN_BYTES)].tobytes().decode("utf-8", "ignore")
-                    hits.append(hit | {"rule": RUN if whole else SHARE, "share": float(share)})
-        yield pa.RecordBatch.from_pylist(hits, schema=HIT)
+                    found.append(hit | {"rule": RUN if whole else SHARE, "share": float(share)})
+        return pa.RecordBatch.from_pylist(found, schema=HIT)
+
+    return hits
+
+
+def drops(hits: pa.RecordBatch) -> dict[str, Drop]:
+    """By id, the verdict against each text: of several questions, the one that is covered most."""
+    rows = hits.to_pylist()
+    rows.sort(key=lambda row: (-row["share"], row["rule"], row["benchmark"], row["question"]))
+    return {
+        row["id"]: Drop(
+            Reason.CONTAMINATED,
+            EVIDENCE % (row["question"], row["benchmark"], row["span"]),
+            row["share"],
+            row["rule"],
+        )
+        for row in reversed(rows)
+    }

@@ -155,17 +155,29 @@ class Form:
 
     def _talk(self, question: Question, shots: Sequence[Question], chat: Chat) -> tuple[str, str]:
         """The prompt as a chat, in which each shot is a turn, and what stands between it and an answer."""
-        reply, ask = self.way.reply, self._led if self.way.reply is None else self._asked
-        before = self.protocol.delimiter if reply else ""
-        messages: Messages = []
-        head = self._head(question)
-        if head := head.strip() if self.protocol.strip else head:
-            messages.append({"role": "system", "content": head})
+        messages = self._opening(question)
         for shot in shots:
-            messages.append({"role": "user", "content": ask(shot)})
-            messages.append({"role": "assistant", "content": f"{reply or ''}{before}{self._solution(shot)}"})
-        messages.append({"role": "user", "content": ask(question)})
-        return chat.render(messages) + (reply or ""), before
+            messages += self._turn(shot)
+        messages += self._turn(question)[:1]
+        return chat.render(messages) + (self.way.reply or ""), self.protocol.delimiter if self.way.reply else ""
+
+    def solved(self, question: Question) -> Messages:
+        """A question with its answer, as a chat shows a shot: what to train on, to be asked it in a chat."""
+        return [*self._opening(question), *self._turn(question)]
+
+    def _opening(self, question: Question) -> Messages:
+        head = self._head(question)
+        head = head.strip() if self.protocol.strip else head
+        return [{"role": "system", "content": head}] if head else []
+
+    def _turn(self, shot: Question) -> Messages:
+        """A question and its answer, which begins as the model's turn does."""
+        reply, ask = self.way.reply, self._led if self.way.reply is None else self._asked
+        before = f"{reply}{self.protocol.delimiter}" if reply else ""
+        return [
+            {"role": "user", "content": ask(shot)},
+            {"role": "assistant", "content": before + self._solution(shot)},
+        ]
 
     def _head(self, question: Question) -> str:
         return fill(self.head, self._values(question))

@@ -123,6 +123,30 @@ def load_shots(benchmark: BenchmarkSettings, data: str) -> list[Question]:
     return [shot for shot in shots if shot.drop is None]
 
 
+def load_training(benchmark: BenchmarkSettings, data: str) -> list[Question]:
+    """Every record of a benchmark's training files: those that its settings name, or else those of its shots.
+
+    Where a file of answers says which questions are asked, these are left out.
+
+    Raises:
+        UserError: as load_questions.
+    """
+    task = load_task(benchmark.task)
+    return _read(benchmark, task, _training_files(benchmark, task, data), data, solved=True)
+
+
+def training_files(benchmark: BenchmarkSettings, data: str) -> list[Path]:
+    """The files that decide what `load_training` reads.
+
+    Raises:
+        UserError: there are none below `data`.
+    """
+    task = load_task(benchmark.task)
+    paths = [file.path for file in _training_files(benchmark, task, data)]
+    paths += filter(None, (_truth_file(benchmark, form, data) for form in task.forms))
+    return [*task_files(benchmark.task), *dict.fromkeys(paths)]
+
+
 # Files ---------------------------------------------------------------------------------------------------------------
 
 
@@ -137,15 +161,28 @@ def _folders(benchmark: BenchmarkSettings, data: str) -> list[Path]:
 
 
 def _question_files(benchmark: BenchmarkSettings, task: Task, data: str) -> list[_File]:
-    paths = [Path(data, name) for name in benchmark.files]
-    if missing := [path for path in paths if not path.exists()]:
-        raise UserError(f"{_where(benchmark)}: no file {missing[0]}; set data= to the folder that holds it")
-    given = [_File(path, _group(path, task)) for path in paths if path.is_file()]
     folders = _folders(benchmark, data)
-    if found := given or _first([_expand(form.files, form.groups, folders) for form in task.forms]):
+    if found := _given(benchmark, task, data) or _first(
+        [_expand(form.files, form.groups, folders) for form in task.forms]
+    ):
         return found
     names = ", ".join(form.files[0].replace(GROUP, "*") for form in task.forms)
     raise UserError(f"{_where(benchmark)}: no file {names} in {folders[0]}; set data= to the folder that holds one")
+
+
+def _given(benchmark: BenchmarkSettings, task: Task, data: str) -> list[_File]:
+    """The files that the settings name."""
+    paths = [Path(data, name) for name in benchmark.files]
+    if missing := [path for path in paths if not path.exists()]:
+        raise UserError(f"{_where(benchmark)}: no file {missing[0]}; set data= to the folder that holds it")
+    return [_File(path, _group(path, task)) for path in paths if path.is_file()]
+
+
+def _training_files(benchmark: BenchmarkSettings, task: Task, data: str) -> list[_File]:
+    if found := _given(benchmark, task, data) or _shot_files(benchmark, task, data):
+        return found
+    names = ", ".join(name.replace(GROUP, "*") for form in task.forms for name in form.shots[:1]) or "is known"
+    raise UserError(f"{_where(benchmark)}: no training file {names}; name it under files")
 
 
 def _shot_files(benchmark: BenchmarkSettings, task: Task, data: str) -> list[_File]:

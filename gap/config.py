@@ -14,7 +14,7 @@ from ingest.inputs import ReadSettings
 from ingest.s2 import S2Settings
 from ingest.web.crawl import CrawlSettings
 from lake.config import Name, Settings, laid_over
-from mixing.instructions.records import InstructionSettings
+from mixing.instructions.settings import InstructionSettings
 from mixing.mixture import MixSettings
 from mixing.shards import ShardSettings
 from mixing.tokenizer.build import TokenizerSettings

@@ -21,7 +21,8 @@ from ray_jobs.export import EXPORT
 from ray_jobs.finetune import FINETUNE
 from ray_jobs.import_base import IMPORT
 from ray_jobs.import_base import files_of as base_model_files
-from ray_jobs.instruct import INSTRUCT, instruction_files
+from ray_jobs.instruct import INSTRUCT
+from ray_jobs.instruct import identity as instruction_identity
 from ray_jobs.pretrain import PRETRAIN
 from ray_jobs.read import READ
 from ray_jobs.shard import SHARD
@@ -74,9 +75,6 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
     add("mix", MIX, c.mix, kept, "kept", seed=c.seed)
     text = {"documents": "clean", "tokenizer": "tokenizer", "mixture": "mix"}
     add("shard", SHARD, c.shard, text, "mixture", seed=c.seed)
-    if c.instructions is not None:
-        answers = MISSING if ANSWERS in absent else instruction_files(c.instructions, c.data)
-        add("instruct", INSTRUCT, c.instructions, {"tokenizer": "tokenizer"}, seed=c.seed, identity=answers, extra=data)
     protocols = digests(sorted({protocol_file(benchmark.protocol) for benchmark in c.evaluate.benchmarks}))
     asked_of = questions if questions == MISSING else [questions, protocols]
     corpus = {"tokenizer": "tokenizer", "shards": "shard"}
@@ -88,6 +86,12 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
         add("import", IMPORT, c.base, {"tokenizer": "tokenizer"}, lake=disk, identity=weights, extra=shape)
         add("evaluate-base", EVALUATE, c.evaluate, {"model": "import", **hits}, identity=asked_of, extra=data)
         start = {"base": "import"}
+    if c.instructions is not None:
+        rules = {"asked": c.evaluate, "decontaminate": c.decontaminate, "dedup": c.dedup}
+        lacking = {ANSWERS, QUESTIONS} & set(absent)
+        answers = MISSING if lacking else instruction_identity(c.instructions, c.data, **rules)
+        inputs = {"tokenizer": "tokenizer", **start}
+        add("instruct", INSTRUCT, c.instructions, inputs, seed=c.seed, identity=answers, extra={**data, **rules})
     for which, recipe in c.recipes.items():
         # Documents are named where a step goes wrong.
         add(f"pretrain{which}", PRETRAIN, recipe, {**corpus, **start, "documents": "clean"}, lake=disk, seed=c.seed)

@@ -10,6 +10,7 @@ from ingest.inputs import RawFormat
 from lake.error import UserError
 from lake.files import find
 from lake.lines import COMPRESSED
+from mixing.instructions.settings import QuestionInput
 from mixing.tokenizer.build import base_files
 from ray_jobs.import_base import files_of as base_model_files
 
@@ -55,7 +56,8 @@ def missing(config: Config) -> list[Missing]:
             files = benchmark.files or load_task(benchmark.task).forms[0].files
             gaps.append(Missing(benchmark.name, files, QUESTIONS, "see eval/tasks"))
     for answers in config.instructions.inputs if config.instructions else ():
-        if absent := tuple(path for path in answers.paths if not _matches(path, config.data)):
+        paths = answers.files if isinstance(answers, QuestionInput) else answers.paths
+        if absent := tuple(path for path in paths if not _matches(path, config.data)):
             gaps.append(Missing(answers.source, absent, ANSWERS, page))
     return gaps
 

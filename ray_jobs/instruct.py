@@ -1,7 +1,9 @@
 """Instruct: questions and answers as aligned token and role datasets, and as sequences with a loss mask."""
 
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -9,62 +11,105 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dedup.among import SKETCH, Duplicate, duplicates, sketch
+from dedup.decontaminate import COLUMNS, DecontaminateSettings, drops, search
+from dedup.settings import DedupSettings
+from eval.questions import load_questions, question_table, raw_files
+from eval.settings import EvaluateSettings
+from eval.training import Training
 from lake.dataset import Output
-from lake.decision import DECISION, Drop, decision
+from lake.decision import DECISION, Drop, RecordError, decision
 from lake.document import document_id
 from lake.error import UserError
 from lake.files import digest, find
 from lake.schema import schema
 from lake.step import Account, Body, Kind, Outcome, Step, account
-from mixing.instructions.chat import Chat, check_end, encode
-from mixing.instructions.packing import SEQUENCES, pack, table
-from mixing.instructions.records import Conversation, InstructionInput, InstructionSettings, read_conversations
-from mixing.shards import verify_shard, write
-from mixing.split import stable_hash
-from mixing.tokenizer.chatml import Role
-from mixing.tokenizer.tokenizer import Tokenizer
+from mixing.instructions.packing import SEQUENCES, fitted, pack, table
+from mixing.instructions.records import Conversation, read_conversations
+from mixing.instructions.settings import InstructionSettings, QuestionInput
+from mixing.instructions.template import Chat, ChatTemplate
+from mixing.shards import shard_name, verify_shard, write
+from mixing.split import SPLITS, TRAIN, VALIDATION, stable_hash, within
+from mixing.tokenizer.chatml import ROLES, Message, Role
+from mixing.tokenizer.kept import settings_of
+from mixing.tokenizer.tokenizer import FOLDER, Tokenizer
 from ray_jobs.cluster import each
 from ray_jobs.decisions import decided
+from ray_jobs.export import MODEL
 
-DATASETS, PACKED = "datasets", "packed"
+DATASETS = "datasets"
+PACKED = {TRAIN: "packed-train", VALIDATION: "packed-validation"}
+RECORDS, CHATS = ".staging/records", ".staging/chats"
 KINDS = ("text", "role")
 BATCH = 128
 COUNTS = ("documents", "tokens", "loss_tokens", "sequences", "padding", "cut")
 
 _DIGESTS = (f"{kind}_{half}_sha256 string" for kind in KINDS for half in ("bin", "idx"))
-WRITTEN = schema(", ".join(["name string", *_DIGESTS, *(f"{name} int64" for name in COUNTS)]))
-"""What a file became: `tokens` include ends of documents, `loss_tokens` are in answers, `padding` tokens fill packed
-`sequences`, and `cut` conversations were longer than a sequence. A file without a conversation has no row."""
+WRITTEN = schema(", ".join(["name string, split string", *_DIGESTS, *(f"{name} int64" for name in COUNTS)]))
+"""What the conversations of a file and a split became, if there are any: `tokens` include ends of documents,
+`loss_tokens` are in answers, `padding` tokens fill packed `sequences`, and `cut` conversations lost their end."""
+
+CHAT = pa.schema(
+    [*schema("native string, subject string, cut bool, ids list<int32>, roles binary, loss binary"), *SKETCH]
+)
+"""A conversation that no rule on itself dropped: its tokens, and what duplicates are found by."""
 
 
-def instruction_files(settings: InstructionSettings, data: str) -> list[list[Any]]:
-    """What determines the output besides the settings: each raw file's input, name and digest.
+def identity(
+    settings: InstructionSettings,
+    data: str,
+    asked: EvaluateSettings,
+    decontaminate: DecontaminateSettings,
+    dedup: DedupSettings,
+) -> list[Any]:
+    """What determines the output besides the settings: each raw file's input, name and digest, the questions that no
+    conversation may quote, and by which rules conversations quote them or are duplicates.
 
     Raises:
-        UserError: a pattern matches no file.
+        UserError: a pattern matches no file, or a benchmark has none.
     """
-    return [[file.input, file.name, digest(file.path)] for file in _files(settings, data)]
+    raw = [[part.input, name, digest(path)] for part in _parts(settings, data) for name, path in part.files]
+    questions = [[path.name, digest(path)] for path in raw_files(asked, data)]
+    return [raw, questions, *(rules.model_dump(mode="json") for rules in (decontaminate, dedup))]
 
 
-def instruct(step: Step[InstructionSettings], data: str) -> Outcome:
+def instruct(
+    step: Step[InstructionSettings],
+    data: str,
+    asked: EvaluateSettings,
+    decontaminate: DecontaminateSettings,
+    dedup: DedupSettings,
+) -> Outcome:
     """Write the missing datasets and sequences of each file; a file is a task.
 
-    `datasets/SOURCE-PART-text` and `-role` are in Megatron's format. Each document is a conversation; a hash gives
-    their order. A role dataset holds a number of Role for each token. `packed/` is a table of SEQUENCES. `decisions`
-    has a row for each record.
+    First each file's records become conversations in tokens. Then duplicates among all of them go, the first stays.
+    `datasets/SPLIT-SOURCE-PART-text` and `-role` are in Megatron's format. A document is a conversation; a hash gives
+    their order. A role dataset holds a number of Role for each token. The tables of PACKED have rows of SEQUENCES, by
+    source. `decisions` has a row for each record.
+
+    The chat template is that of the step `base`, where there is one, else ours.
 
     Raises:
-        UserError: the tokenizer ends documents with a chat token, or no record is a conversation.
+        UserError: the template cannot teach (mixing/instructions/template.py), or no record is a conversation.
     """
-    tokenizer, settings = step.input("tokenizer").output, step.settings
-    made = Tokenizer.of(tokenizer)
-    check_end(made)
+    settings, parts = step.settings, _parts(step.settings, data)
     assert step.seed is not None
-    job = FileJob(step.output, step.name, settings, tokenizer, step.seed)
-    verdicts = list(chain.from_iterable(each(lambda file: job.write(file), _files(settings, data), step.name, "files")))
+    tokenizer = step.input("tokenizer").output
+    made = Tokenizer.of(tokenizer)
+    kept = _kept(step)
+    ChatTemplate.of(made, kept)
+    job = Job(step.output, step.name, settings, tokenizer, kept, step.seed, data, decontaminate, dedup)
+    gone: Mapping[int, Mapping[int, Drop]] = {}
+    if not all(step.output.has_part("decisions", part.number, part.source) for part in parts):
+        quoted = question_table(load_questions(asked, data))
+        list(each(lambda part: job.read(part, quoted), parts, f"{step.name}: read", "files"))
+        gone = job.duplicates(parts)
+    tasks = [(part, gone.get(part.number, {})) for part in parts]
+    verdicts = list(chain.from_iterable(each(lambda task: job.write(*task), tasks, step.name, "files")))
     accounts = account(verdicts)
     if not any(source.kept for source in accounts.values()):
         raise UserError(f"instructions: no record is a conversation: {_reasons(accounts)}; are the keys right?")
+    step.output.delete(".staging")
     written = [step.output.read_part("written", name).to_pylist() for name in step.output.parts("written")]
     rows = sorted(({name: row[name] for name in WRITTEN.names} for row in chain(*written)), key=lambda row: row["name"])
     return Outcome(
@@ -72,6 +117,7 @@ def instruct(step: Step[InstructionSettings], data: str) -> Outcome:
         figures={
             "datasets": rows,
             **{count: sum(row[count] for row in rows) for count in COUNTS},
+            "rows": {split: sum(row["sequences"] for row in rows if row["split"] == split) for split in SPLITS},
             "roles": {role.name.lower(): role.value for role in Role},
             "vocab_size": made.vocab_size,
             "end_of_document": made.eod,
@@ -81,84 +127,193 @@ def instruct(step: Step[InstructionSettings], data: str) -> Outcome:
     )
 
 
-INSTRUCT = Body[InstructionSettings](instruct, Kind.INSTRUCTIONS, "ray", 4)
+def check(step: Step[InstructionSettings], data: str, asked: EvaluateSettings, **_: Any) -> None:
+    """Raises UserError where a file of questions, to learn or to keep out, is missing, broken or of another form."""
+    load_questions(asked, data)
+    for place, settings in enumerate(step.settings.inputs):
+        if isinstance(settings, QuestionInput):
+            list(_training(place, settings, data).chats())
+
+
+INSTRUCT = Body[InstructionSettings](instruct, Kind.INSTRUCTIONS, "ray", 5, check=check)
+
+
+def _kept(step: Step[InstructionSettings]) -> dict[str, Any]:
+    if "base" in step.inputs:
+        return settings_of(step.input("base").output.local(MODEL))
+    with step.input("tokenizer").output.local_copy(FOLDER) as folder:
+        return settings_of(folder)
 
 
 def _reasons(accounts: dict[str, Account]) -> str:
-    drops = ((source, reason, count) for source in accounts for reason, count in accounts[source].dropped.items())
-    return ", ".join(f"{source}: {reason} {count:,}" for source, reason, count in drops) or "the files are empty"
+    gone = ((source, reason, count) for source in accounts for reason, count in accounts[source].dropped.items())
+    return ", ".join(f"{source}: {reason} {count:,}" for source, reason, count in gone) or "the files are empty"
 
 
 @dataclass(frozen=True)
-class File:
-    """A raw file: its number among all files, the number of its input, and its name in the data folder."""
+class Part:
+    """What a task reads: a raw file, or all files of a benchmark's questions; names are those in the data folder."""
 
-    part: int
+    number: int
     input: int
-    name: str
-    path: Path
+    source: str
+    files: Sequence[tuple[str, Path]]
 
 
-def _files(settings: InstructionSettings, data: str) -> list[File]:
-    named = [
-        (place, path)
-        for place, raw in enumerate(settings.inputs)
-        for path in find(list(raw.paths), data, f"instructions.inputs.{place}.paths")
-    ]
-    return [File(part, place, path.relative_to(data).as_posix(), path) for part, (place, path) in enumerate(named)]
+def _parts(settings: InstructionSettings, data: str) -> list[Part]:
+    found: list[Part] = []
+    for place, one in enumerate(settings.inputs):
+        if isinstance(one, QuestionInput):
+            files = [(path.name, path) for path in _training(place, one, data).files()]
+            found.append(Part(len(found), place, one.source, files))
+            continue
+        for path in find(list(one.paths), data, f"instructions.inputs.{place}.paths"):
+            found.append(Part(len(found), place, one.source, [(path.relative_to(data).as_posix(), path)]))
+    return found
+
+
+def _training(place: int, settings: QuestionInput, data: str) -> Training:
+    where = f"instructions.inputs.{place}"
+    return Training(where, settings.task, settings.files, settings.mode, settings.protocol, data)
 
 
 @dataclass(frozen=True)
-class FileJob:
-    """Converts a file. Memory holds its tokens, about four bytes each."""
+class Job:
+    """Converts a part. Memory holds its tokens, about four bytes each; `kept` has the chat template."""
 
     output: Output
     step: str
     settings: InstructionSettings
     tokenizer: Output
+    kept: Mapping[str, Any]
     seed: int
+    data: str
+    decontaminate: DecontaminateSettings
+    dedup: DedupSettings
 
-    def write(self, file: File) -> list[dict[str, Any]]:
-        """Write the file's parts unless they are there. Returns its decisions, counted."""
+    def read(self, part: Part, questions: pa.Table) -> None:
+        """Write the part's records and conversations to the staging tables unless they are there."""
+        if self.output.has_part(CHATS, part.number, part.source):
+            return
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
-        settings = self.settings.inputs[file.input]
-        return decided(self.output, file.part, settings.source, lambda: self._write(file, settings))
-
-    def _write(self, file: File, settings: InstructionInput) -> None:
-        made = Tokenizer.of(self.tokenizer)
-        natives: list[str] = []
-        chats: list[Chat] = []
-        records = read_conversations(file.path, file.name, settings)
-        with self.output.part_writer("decisions", file.part, DECISION, settings.source) as decide:
+        judge = Judge(self, ChatTemplate.of(Tokenizer.of(self.tokenizer), self.kept), questions)
+        records = self._records(part)
+        with (
+            self.output.part_writer(CHATS, part.number, CHAT, part.source) as store,
+            self.output.part_writer(RECORDS, part.number, DECISION, part.source) as decide,
+        ):
             while batch := list(islice(records, BATCH)):
-                decide(pa.Table.from_pylist([self._decision(record, settings.source) for record in batch], DECISION))
-                kept = [(record.native, record.messages) for record in batch if not isinstance(record.messages, Drop)]
-                natives += [native for native, _ in kept]
-                chats += encode(made, [messages for _, messages in kept])
-            if chats:
-                order = np.argsort(stable_hash(natives, f"instruct:{self.seed}"), kind="stable")
-                self._store(file.part, f"{settings.source}-{file.part:05d}", [chats[place] for place in order], made)
+                found = judge.judge(batch)
+                decide(pa.Table.from_pylist([self._decision(*pair, part.source) for pair in found], DECISION))
+                kept = [(record, chat) for record, chat in found if not isinstance(chat, Drop)]
+                store(self._chats(kept))
 
-    def _decision(self, record: Conversation, source: str) -> dict[str, Any]:
-        drop = replace(record.messages, native=record.native) if isinstance(record.messages, Drop) else None
+    def _records(self, part: Part) -> Iterator[Conversation]:
+        settings = self.settings.inputs[part.input]
+        if not isinstance(settings, QuestionInput):
+            ((name, path),) = part.files
+            yield from read_conversations(path, name, settings)
+            return
+        for question, messages in _training(part.input, settings, self.data).chats():
+            native = f"{settings.task}/{question.id}"
+            if not isinstance(messages, Drop):
+                messages = tuple(Message(ROLES[message["role"]], message["content"]) for message in messages)
+            yield Conversation(native, messages, native)
+
+    def _decision(self, record: Conversation, found: Any, source: str) -> dict[str, Any]:
+        drop = replace(found, native=record.native) if isinstance(found, Drop) else None
         return decision(self.step, document_id(source, record.native), source, drop)
 
-    def _store(self, part: int, name: str, chats: list[Chat], made: Tokenizer) -> None:
+    def _chats(self, kept: Sequence[tuple[Conversation, Chat]]) -> pa.Table:
+        """Rows of CHAT."""
+        length = self.settings.sequence
+        said = [_said(record, Role.PROMPTER, Role.ASSISTANT) for record, _ in kept]
+        sketches = sketch(pa.array(said, pa.string()), self.dedup)
+        rows = [
+            {
+                "native": record.native,
+                "subject": record.subject,
+                "cut": chat.ids.size > length,
+                "ids": chat[:length].ids,
+                "roles": chat[:length].roles.tobytes(),
+                "loss": chat[:length].loss.tobytes(),
+            }
+            for record, chat in kept
+        ]
+        table = pa.Table.from_pylist(rows, schema=pa.schema(list(CHAT)[: -len(SKETCH)]))
+        for name in SKETCH.names:
+            table = table.append_column(name, sketches[name])
+        return table
+
+    def duplicates(self, parts: Sequence[Part]) -> dict[int, dict[int, Drop]]:
+        """By part and place within it, the conversations that are like one before, in the order of inputs and files."""
+        columns = ["native", "subject", *SKETCH.names]
+        tables = [self._staged(CHATS, part, columns) for part in parts]
+        rows = pa.concat_tables(tables)
+        natives = rows["native"].to_pylist()
+        of = [
+            (part.number, part.source, place)
+            for part, rows in zip(parts, tables, strict=True)
+            for place in range(len(rows))
+        ]
+        gone: dict[int, dict[int, Drop]] = {}
+        for place, found in duplicates(rows.select(SKETCH.names), rows["subject"].to_pylist(), self.dedup).items():
+            number, _, row = of[place]
+            _, source, _ = of[found.survivor]
+            gone.setdefault(number, {})[row] = _drop(found, natives[place], natives[found.survivor], source)
+        return gone
+
+    def _staged(self, name: str, part: Part, columns: list[str] | None = None) -> pa.Table:
+        return self.output.read_part(name, Output.part_name(part.number, part.source), columns)
+
+    def write(self, part: Part, gone: Mapping[int, Drop]) -> list[dict[str, Any]]:
+        """Write the part unless it is there, without its duplicates. Returns its decisions, counted."""
+        return decided(self.output, part.number, part.source, partial(self._write, part, gone))
+
+    def _write(self, part: Part, gone: Mapping[int, Drop]) -> None:
+        made = Tokenizer.of(self.tokenizer)
+        staged = self._staged(CHATS, part, ["native", "subject", "cut", "ids", "roles", "loss"])
+        kept = staged.take(pa.array([row for row in range(len(staged)) if row not in gone], pa.int64()))
+        subjects = stable_hash(kept["subject"].to_pylist(), f"instruct-split:{self.seed}")
+        held_out = within(subjects, self.settings.validation)
+        written = []
+        for split, chosen in ((TRAIN, ~held_out), (VALIDATION, held_out)):
+            rows = kept.filter(pa.array(chosen))
+            if len(rows):
+                order = np.argsort(stable_hash(rows["native"].to_pylist(), f"instruct:{self.seed}"), kind="stable")
+                written.append(self._store(part, split, rows.take(pa.array(order)), made))
+        if written:
+            self.output.write_part("written", part.number, pa.Table.from_pylist(written, WRITTEN))
+        records = self._staged(RECORDS, part).to_pylist()
+        places = (place for place, record in enumerate(records) if record["keep"])
+        for row, place in enumerate(places):
+            if drop := gone.get(row):
+                records[place] = decision(self.step, records[place]["id"], part.source, drop)
+        self.output.write_part("decisions", part.number, pa.Table.from_pylist(records, DECISION), part.source)
+
+    def _store(self, part: Part, split: str, rows: pa.Table, made: Tokenizer) -> dict[str, Any]:
+        name = shard_name(split, part.source, part.number)
+        chats = [
+            Chat(np.array(ids), np.frombuffer(roles, np.uint8), np.frombuffer(loss, np.bool_))
+            for ids, roles, loss in zip(*(rows[name].to_pylist() for name in ("ids", "roles", "loss")), strict=True)
+        ]
         with self.output.local_folder(DATASETS) as folder:
             text = write(folder, f"{name}-text", (chat.ids for chat in chats), made.vocab_size, made.eod)
             role = write(folder, f"{name}-role", (chat.roles for chat in chats), len(Role), Role.END)
-            lengths = verify_shard(folder / text.name, made.vocab_size, made.eod).lengths
+            # Turns may end with the token that ends documents, so a document may hold it several times.
+            lengths = verify_shard(folder / text.name, made.vocab_size, None).lengths
             if not np.array_equal(lengths, verify_shard(folder / role.name, len(Role), Role.END).lengths):
                 raise AlignmentError(f"{folder / name}: token and role documents differ in length")
-        sequence, sequences, padding = self.settings.sequence, 0, 0
-        with self.output.part_writer(PACKED, part, SEQUENCES) as store:
-            packed = pack(chats, sequence, made.eod, self.settings.other_weight)
+        settings, sequences, padding = self.settings, 0, 0
+        with self.output.part_writer(PACKED[split], part.number, SEQUENCES, part.source) as store:
+            packed = pack(chats, settings.sequence, settings.other_weight, settings.packing)
             while batch := list(islice(packed, BATCH)):
                 store(table(batch, made.pad))
                 sequences += len(batch)
                 padding += sum(packed_sequence.room for packed_sequence in batch)
-        row = {
+        return {
             "name": name,
+            "split": split,
             "text_bin_sha256": text.bin_sha256,
             "text_idx_sha256": text.idx_sha256,
             "role_bin_sha256": role.bin_sha256,
@@ -168,9 +323,43 @@ class FileJob:
             "loss_tokens": sum(int(chat.loss.sum()) for chat in chats),
             "sequences": sequences,
             "padding": padding,
-            "cut": sum(chat.ids.size + 1 > sequence for chat in chats),
+            "cut": sum(rows["cut"].to_pylist()),
         }
-        self.output.write_part("written", part, pa.Table.from_pylist([row], WRITTEN))
+
+
+class Judge:
+    """The rules on a conversation itself: it quotes no question, the template takes it, and it fits in a row."""
+
+    def __init__(self, job: Job, template: ChatTemplate, questions: pa.Table) -> None:
+        self.settings, self.template = job.settings, template
+        self.search = search(questions, job.decontaminate)
+
+    def judge(self, records: Sequence[Conversation]) -> list[tuple[Conversation, Chat | Drop]]:
+        whole = [record for record in records if not isinstance(record.messages, Drop)]
+        texts = [(record.native, "", _said(record, *Role)) for record in whole]
+        columns = [pa.array(column, pa.string()) for column in zip(*texts, strict=True)] if texts else []
+        quoting = drops(self.search(pa.RecordBatch.from_arrays(columns, list(COLUMNS)))) if texts else {}
+        return [(record, quoting.get(record.native) or self._chat(record)) for record in records]
+
+    def _chat(self, record: Conversation) -> Chat | Drop:
+        if isinstance(record.messages, Drop):
+            return record.messages
+        try:
+            chat = self.template.encode_one(record.messages)
+            fitted(chat, self.settings.sequence, self.settings.overlong)
+        except RecordError as error:
+            return Drop(error.reason, f"{record.native}: {error}")
+        return chat
+
+
+def _said(record: Conversation, *roles: Role) -> str:
+    assert not isinstance(record.messages, Drop)
+    return "\n".join(text for role, text in record.messages if role in roles)
+
+
+def _drop(found: Duplicate, native: str, survivor: str, source: str) -> Drop:
+    evidence = f"{native} is like {survivor}"
+    return Drop(found.kind.reason, evidence, found.jaccard, found.kind.value, native, document_id(source, survivor))
 
 
 class AlignmentError(Exception):

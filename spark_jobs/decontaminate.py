@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from dedup.decontaminate import COLUMNS, HIT, DecontaminateSettings, find, searched
+from dedup.decontaminate import COLUMNS, EVIDENCE, HIT, DecontaminateSettings, find, searched
 from eval.questions import load_questions, question_table
 from eval.settings import EvaluateSettings
 from lake.decision import DECISION, EVIDENCE_CHARS, Reason
@@ -17,7 +17,6 @@ from lake.step import Body, Cost, Kind, Outcome, Step, account
 from spark_jobs.session import read_table, session, write_table
 
 ROWS_PER_PART = 1_000_000
-EVIDENCE = 'It quotes question %s of %s: "%s"'
 
 
 def decontaminate(step: Step[DecontaminateSettings], asked: EvaluateSettings, data: str) -> Outcome:

@@ -2,25 +2,30 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lake.decision import Reason, RecordError
 from lake.schema import schema
-from mixing.instructions.chat import Chat
+from mixing.instructions.template import Chat
 
 SEQUENCES = schema("input_ids list<int32>, loss_mask list<float32>, position_ids list<int32>, seq_lengths list<int32>")
 """A row is a sequence. The first three columns have its full length.
 
-- `input_ids`: conversations, each with its end of document, then padding.
+- `input_ids`: conversations as the chat template writes them, without an end of document, then padding.
 - `loss_mask`: the weight of the loss of predicting this token, so it is shifted together with the labels. It is 1 where
   `Chat.loss` is true, 0 at the first token of a conversation and in padding, `other_weight` elsewhere.
 - `position_ids`: they start from 0 in each conversation and in the padding.
 - `seq_lengths`: the tokens of each conversation, without padding. Their running sum bounds attention.
 
-A Hugging Face trainer takes as labels `input_ids` where `loss_mask` is above 0, else -100.
+Each row has a token to learn. A Hugging Face trainer takes as labels `input_ids` where `loss_mask` is above 0, else
+-100.
 """
+
+Overlong = Literal["cut", "drop"]
 
 OPEN = 64
 """Sequences that wait for a conversation that fits."""
@@ -50,43 +55,48 @@ class PackedSequence:
         }
 
 
-def pack(chats: Iterable[Chat], length: int, eod: int, other_weight: float) -> Iterator[PackedSequence]:
-    """Pack conversations into sequences of `length` tokens; only a conversation longer than a sequence is cut.
+def fitted(chat: Chat, length: int, overlong: Overlong) -> Chat:
+    """The conversation, of which `cut` leaves the first `length` tokens.
 
-    That one becomes pieces of `length` tokens and a rest. A piece goes into the fullest of OPEN sequences that has room
-    for it. Where none has, the fullest sequence leaves and a new one opens. The result depends only on the order of
-    `chats`, and memory holds OPEN sequences.
+    Raises:
+        RecordError: it is longer and to be dropped, or no token of it would be learnt. The first token never is, for no
+            other predicts it.
+    """
+    if chat.ids.size > length and overlong == "drop":
+        raise RecordError(Reason.TOO_LONG, f"{chat.ids.size:,} tokens, a sequence has {length:,}")
+    whole, chat = chat, chat[:length]
+    if not chat.loss[1:].any():
+        first = int(whole.loss.argmax())
+        where = f"the answer begins after {first:,} tokens" if whole.loss[1:].any() else "no token is an answer"
+        raise RecordError(Reason.NO_TARGET, f"{where}, a sequence has {length:,}")
+    return chat
+
+
+def pack(chats: Iterable[Chat], length: int, other_weight: float, together: bool = True) -> Iterator[PackedSequence]:
+    """Put conversations, none longer than `length` tokens, into sequences of that length: many, or one, in each.
+
+    A conversation goes into the fullest of OPEN sequences that has room for it. Where none has, the fullest sequence
+    leaves and a new one opens. The result depends only on the order of `chats`, and memory holds OPEN sequences.
     """
     waiting: list[PackedSequence] = []
     for chat in chats:
-        for ids, weights in _pieces(chat, length, eod, other_weight):
-            fitting = [sequence for sequence in waiting if sequence.room >= ids.size]
-            if fitting:
-                chosen = min(fitting, key=lambda sequence: sequence.room)
-            else:
-                if len(waiting) == OPEN:
-                    fullest = min(waiting, key=lambda sequence: sequence.room)
-                    waiting.remove(fullest)
-                    yield fullest
-                chosen = PackedSequence(length)
-                waiting.append(chosen)
-            chosen.add(ids, weights)
-            if not chosen.room:
-                waiting.remove(chosen)
-                yield chosen
+        weights = np.where(chat.loss, 1, other_weight).astype(np.float32)
+        weights[0] = 0
+        fitting = [sequence for sequence in waiting if sequence.room >= chat.ids.size]
+        if fitting:
+            chosen = min(fitting, key=lambda sequence: sequence.room)
+        else:
+            if len(waiting) == OPEN:
+                fullest = min(waiting, key=lambda sequence: sequence.room)
+                waiting.remove(fullest)
+                yield fullest
+            chosen = PackedSequence(length)
+            waiting.append(chosen)
+        chosen.add(chat.ids.astype(np.int32), weights)
+        if not chosen.room or not together:
+            waiting.remove(chosen)
+            yield chosen
     yield from waiting
-
-
-def _pieces(
-    chat: Chat, length: int, eod: int, other_weight: float
-) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]]:
-    ids = np.append(chat.ids, eod).astype(np.int32)
-    weights = np.append(np.where(chat.loss, 1, other_weight), other_weight).astype(np.float32)
-    for start in range(0, ids.size, length):
-        piece, weight = ids[start : start + length], weights[start : start + length]
-        # No token of the same piece stands before the first, so nothing can predict it.
-        weight[0] = 0
-        yield piece, weight
 
 
 def table(sequences: Iterable[PackedSequence], pad: int) -> pa.Table:

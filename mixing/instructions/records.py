@@ -1,105 +1,95 @@
-"""Read instruction data: lines of JSON, whose keys the config names, become conversations."""
+"""Read instruction data: records of JSON Lines or Parquet, whose keys the config names, become conversations."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-from pydantic import Field, model_validator
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from lake.config import Settings
 from lake.decision import Drop, Reason, RecordError
 from lake.jsonl import json_object, value_at, whole
 from lake.lines import raw_lines
+from mixing.instructions.settings import ANSWER, RecordInput
 from mixing.tokenizer.chatml import ROLES, Message, Role
 
-
-class InstructionInput(Settings):
-    """Files of JSON objects, one per line. A name ending in `.gz` is gzip, one ending in `.zst` is Zstandard.
-
-    A record holds a question and its answer under the keys `question` and `answer`. With `messages`, it holds a list
-    under that key instead: objects with `role` (system, user or question, assistant or answer) and `content`.
-    `system_key` is the key of a system message; `system` is the system message of records that bring none. `a.b` is
-    key b of the object a.
-
-    Attributes:
-        source: The name of the input in accounts and at the beginning of its datasets' names.
-        paths: Patterns below the data folder.
-        max_bytes: The longest line. A longer one is dropped and never held in memory.
-    """
-
-    source: str = Field(default="instructions", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    paths: tuple[str, ...] = Field(min_length=1)
-    question: str = "question"
-    answer: str = "answer"
-    messages: str | None = None
-    system: str | None = None
-    system_key: str | None = None
-    max_bytes: int = Field(default=2**22, ge=1)
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        if self.messages is not None and self.model_fields_set & {"question", "answer", "system_key"}:
-            raise ValueError("messages: each message names its role; leave question, answer and system_key out")
-        return self
-
-
-class InstructionSettings(Settings):
-    """Instruction data of all `inputs`.
-
-    Attributes:
-        sequence: Tokens of a packed sequence.
-        other_weight: Weight of the loss outside of answers; within an answer it is 1.
-    """
-
-    inputs: tuple[InstructionInput, ...] = Field(min_length=1)
-    sequence: int = Field(default=2048, ge=16)
-    other_weight: float = Field(default=0.0, ge=0, le=1)
+PARQUET = ".parquet"
+ROWS = 256
+"""Rows of Parquet that are read at once."""
 
 
 class Conversation(NamedTuple):
-    """The messages of a record, or why it is dropped. `native` is its place, `file:line`."""
+    """The messages of a record, or why it is dropped.
+
+    `native` is its place, `file:line` or `file:row`. `subject` decides on which side of the split it falls, and with
+    what it is compared: a question that is asked in several ways has one.
+    """
 
     native: str
     messages: tuple[Message, ...] | Drop
+    subject: str
 
 
-def read_conversations(path: Path, name: str, settings: InstructionInput) -> Iterator[Conversation]:
-    """Every record of a file; blank lines are skipped. Memory holds one line of at most `max_bytes`.
+def read_conversations(path: Path, name: str, settings: RecordInput) -> Iterator[Conversation]:
+    """Every record of a file; blank lines are skipped. Memory holds one line of at most `max_bytes`, or ROWS rows.
 
-    `name` is the file's name within the data folder. A compressed file that ends early or is corrupt yields what can
-    be read, then one dropped record.
+    `name` is the file's name within the data folder. A file that ends early or is corrupt yields what can be read, then
+    one dropped record.
     """
-    for native, line in raw_lines(path, name, settings.max_bytes):
+    records = _rows(path, name) if path.suffix.lower() == PARQUET else raw_lines(path, name, settings.max_bytes)
+    for native, record in records:
         try:
-            yield Conversation(native, line if isinstance(line, Drop) else parse(line, settings))
+            yield Conversation(native, record if isinstance(record, Drop) else parse(record, settings), native)
         except RecordError as error:
-            yield Conversation(native, Drop(error.reason, f"{native}: {error}"))
+            yield Conversation(native, Drop(error.reason, f"{native}: {error}"), native)
 
 
-def parse(line: bytes, settings: InstructionInput) -> tuple[Message, ...]:
-    """The messages of one line, at least one of them an answer. Texts stay as they are.
+def _rows(path: Path, name: str) -> Iterator[tuple[str, dict[str, Any] | Drop]]:
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROWS):
+                for record in batch.to_pylist():
+                    number += 1
+                    yield f"{name}:{number}", record
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's, not the file's
+        native = f"{name}:{number + 1}"
+        fault = " ".join(str(error).split())
+        yield native, Drop(Reason.TRUNCATED_FILE, f"{native}: nothing is readable from here on: {fault}")
+
+
+def parse(record: bytes | dict[str, Any], settings: RecordInput) -> tuple[Message, ...]:
+    """The messages of a line or a row, at least one of them an answer. Texts stay as they are.
 
     Raises:
-        RecordError: the line is not JSON or lacks the keys that `settings` name, or a message is blank.
+        RecordError: the line is not JSON or lacks the keys that `settings` name, a message is blank, or the roles are
+            not those of a talk.
     """
-    record = json_object(line)
+    if isinstance(record, bytes):
+        record = json_object(record)
     if settings.messages is None:
         messages = _question_and_answer(record, settings)
     else:
         messages = _message_list(record, settings.messages)
     if settings.system is not None and all(role is not Role.SYSTEM for role, _ in messages):
         messages.insert(0, Message(Role.SYSTEM, settings.system))
-    if all(role is not Role.ASSISTANT for role, _ in messages):
-        raise RecordError(Reason.MISSING_FIELD, f"{settings.messages}: no message is an answer")
+    if (size := sum(len(text.encode()) for _, text in messages)) > settings.max_bytes:
+        raise RecordError(Reason.TOO_LARGE, f"{size:,} bytes of text; max_bytes is {settings.max_bytes:,}")
     return tuple(messages)
 
 
-def _question_and_answer(record: dict[str, Any], settings: InstructionInput) -> list[Message]:
+def _question_and_answer(record: dict[str, Any], settings: RecordInput) -> list[Message]:
     messages = []
     if settings.system_key is not None and value_at(record, settings.system_key) not in (None, ""):
         messages.append(Message(Role.SYSTEM, _text(record, settings.system_key)))
     messages.append(Message(Role.PROMPTER, _text(record, settings.question)))
-    messages.append(Message(Role.ASSISTANT, _text(record, settings.answer)))
+    answer = _text(record, settings.answer)
+    if settings.explanation is not None:
+        ending = settings.ending.replace(ANSWER, answer.strip())
+        answer = f"{_text(record, settings.explanation).strip()}\n{ending}"
+    messages.append(Message(Role.ASSISTANT, answer))
     return messages
 
 
@@ -113,9 +103,26 @@ def _message_list(record: dict[str, Any], key: str) -> list[Message]:
     for entry in entries:
         role = _text(entry, "role")
         if role not in ROLES:
-            raise RecordError(Reason.WRONG_TYPE, f"{key}: the role {role!r:.40} is none of {', '.join(ROLES)}")
+            raise RecordError(Reason.UNKNOWN_ROLE, f"{key}: the role {role!r:.40} is none of {', '.join(ROLES)}")
         messages.append(Message(ROLES[role], _text(entry, "content")))
+    if all(role is not Role.ASSISTANT for role, _ in messages):
+        raise RecordError(Reason.NO_ANSWER, f"{key}: no message is an answer")
+    _check_order([role for role, _ in messages], key)
     return messages
+
+
+def _check_order(roles: list[Role], key: str) -> None:
+    """A system message may stand first. Then questions and answers follow each other."""
+    expected = Role.PROMPTER
+    for place, role in enumerate(roles):
+        if role is Role.SYSTEM and place == 0:
+            continue
+        if role is not expected:
+            raise RecordError(
+                Reason.ROLE_ORDER,
+                f"{key}: message {place + 1} is of the role {role.name.lower()}, where {expected.name.lower()} is due",
+            )
+        expected = Role.ASSISTANT if role is Role.PROMPTER else Role.PROMPTER
 
 
 def _text(record: dict[str, Any], key: str) -> str:

@@ -22,6 +22,9 @@ from mixing.tokenizer.plain import plain
 Flat = tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]
 """The ids of all texts in one array, and the bounds of each text in it: [tokens], [texts + 1]."""
 
+Placed = tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]
+"""The ids of a text, [tokens], and the first character of each and the one after its last: [tokens, 2]."""
+
 Twin = tuple[fastokens.Tokenizer | None, str]
 """A fast tokenizer with the same ids, or None and the reason why there is none."""
 
@@ -58,6 +61,15 @@ class Encoder:
             if len(texts) == 1:
                 return _slow(self._plain, texts)
         return _joined([self.encode([text])[0] for text in texts])
+
+    def encode_with_places(self, texts: Sequence[str]) -> list[Placed]:
+        """As `encode`, with the place of each id in its text. Only tokenizers tells places."""
+        self._plain.encode_special_tokens = True
+        encodings = self._plain.encode_batch(list(texts), add_special_tokens=False)
+        return [
+            (np.array(encoding.ids, np.uint32), np.array(encoding.offsets, np.int64).reshape(-1, 2))
+            for encoding in encodings
+        ]
 
 
 def _twin(backend: tokenizers.Tokenizer) -> tuple[tokenizers.Tokenizer, Twin]:

@@ -7,7 +7,7 @@ plain text themselves: added tokens of blanks, and those that the merges of the 
 before or after a text: neither BOS nor EOS, whatever the template of an adopted tokenizer says.
 
 Who needs a control id puts it there as an id: the end of a document (mixing/shards), the frame of a message
-(mixing/instructions/chat).
+(mixing/instructions/template).
 """
 
 import json

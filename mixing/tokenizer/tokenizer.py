@@ -95,6 +95,18 @@ class Tokenizer:
             return encoded
         return [ids[ids != self.eod] for ids in encoded]
 
+    def encode_with_places(self, texts: Sequence[str]) -> list[tuple[Tokens, npt.NDArray[np.int64]]]:
+        """As `encode`, and the first character of each id in its text and the one after its last: [tokens, 2].
+
+        Several ids of one character all have its place. The space that SentencePiece puts before a text may have an
+        empty one.
+        """
+        kind = token_type(self.vocab_size)
+        return [
+            (ids[ids != self.eod].astype(kind), places[ids != self.eod])
+            for ids, places in self.encoder.encode_with_places(texts)
+        ]
+
     def decode(self, ids: npt.NDArray[Any] | Sequence[int]) -> str:
         """The text of `ids`, special tokens included. Inverse of `encode` for a tokenizer that has all 256 bytes.
 

@@ -1,5 +1,6 @@
 """A lake on object storage: shards are written, checked and trained on there, over a real S3 API."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,10 +8,13 @@ import numpy as np
 import pytest
 
 from benchmarks.steps import stand_in
+from dedup.decontaminate import DecontaminateSettings
+from dedup.settings import DedupSettings
+from eval.settings import EvaluateSettings
 from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Step
-from mixing.instructions.records import InstructionSettings
+from mixing.instructions.settings import InstructionSettings
 from mixing.shards import FOLDER_OF_SHARDS, read_tokens
 from mixing.split import TRAIN, VALIDATION
 from mixing.tokenizer.tokenizer import Tokenizer
@@ -98,19 +102,23 @@ def test_training_reads_the_same_sequences_from_the_bucket(remote: Step, shard_s
 
 
 def test_instruction_data_has_the_bytes_of_a_local_lake(remote: Step, before: Before, tmp_path: Path) -> None:
-    (tmp_path / "qa.jsonl").write_text("".join(f'{{"question": "Q{n}?", "answer": "A {n}."}}\n' for n in range(40)))
-    settings = InstructionSettings.model_validate({"inputs": [{"paths": ["*.jsonl"]}], "sequence": 64})
+    talks = (f'{{"question": "Q{n}?", "answer": "{f"{n}! " * n}"}}\n' for n in range(1, 40))
+    (tmp_path / "qa.jsonl").write_text("".join(talks))
+    settings = InstructionSettings.model_validate({"inputs": [{"paths": ["qa.jsonl"]}], "sequence": 64})
+    shutil.copy(Path(__file__).resolve().parents[2] / "samples" / "benchmarks" / "sample-qa.jsonl", tmp_path)
     steps = []
     for lake, counted in ((LAKE, remote.input("tokenizer")), (str(tmp_path), before.counted)):
-        data = {"data": str(tmp_path)}
-        step = Step("instruct", INSTRUCT, settings, lake, {"tokenizer": counted}, seed=SEED, extra=data)
+        asked = EvaluateSettings.model_validate({"benchmarks": [{"task": "sample-qa"}]})
+        extra = {"data": str(tmp_path), "asked": asked}
+        extra |= {"decontaminate": DecontaminateSettings(), "dedup": DedupSettings()}
+        step = Step("instruct", INSTRUCT, settings, lake, {"tokenizer": counted}, seed=SEED, extra=extra)
         step.run()
         steps.append(step)
     there, here = steps
     assert there.manifest().figures == here.manifest().figures
-    files = [(DATASETS, name) for name in there.output.files(DATASETS)]
-    assert len(files) == 4
-    for name in (*files, (PACKED, "part-00000.parquet")):
+    files = [(table, name) for table in (DATASETS, *PACKED.values()) for name in there.output.files(table)]
+    assert len(files) > 4
+    for name in files:
         assert there.output.read_bytes(*name) == here.output.read_bytes(*name)
 
 

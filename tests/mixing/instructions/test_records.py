@@ -5,18 +5,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
 from lake.decision import Drop, Reason
-from mixing.instructions.records import Conversation, InstructionInput, read_conversations
+from mixing.instructions.records import ROWS, Conversation, read_conversations
+from mixing.instructions.settings import InstructionSettings, QuestionInput, RecordInput
 from mixing.tokenizer.chatml import Message, Role
 
 SYSTEM, PROMPTER, ASSISTANT = Role.SYSTEM, Role.PROMPTER, Role.ASSISTANT
 
 
-def settings(**keys: Any) -> InstructionInput:
-    return InstructionInput(paths=("*.jsonl",), **keys)
+def settings(**keys: Any) -> RecordInput:
+    return RecordInput(paths=("*.jsonl",), **keys)
 
 
 def read(folder: Path, lines: list[Any], **keys: Any) -> list[Conversation]:
@@ -32,7 +35,8 @@ def results(records: list[Conversation]) -> list[Any]:
 
 def test_a_question_and_its_answer(tmp_path: Path) -> None:
     records = read(tmp_path, [{"question": " Q? ", "answer": "A\n", "more": 1}])
-    assert records == [Conversation("in/a.jsonl:1", (Message(PROMPTER, " Q? "), Message(ASSISTANT, "A\n")))]
+    place = "in/a.jsonl:1"
+    assert records == [Conversation(place, (Message(PROMPTER, " Q? "), Message(ASSISTANT, "A\n")), place)]
 
 
 def test_keys_are_the_configs_and_may_be_nested(tmp_path: Path) -> None:
@@ -85,17 +89,87 @@ def test_a_malformed_record_is_dropped_and_the_next_is_read(tmp_path: Path, line
     ("chat", "reason"),
     [
         (None, Reason.MISSING_FIELD),
-        ([], Reason.MISSING_FIELD),
-        ([{"role": "user", "content": "Q"}], Reason.MISSING_FIELD),
+        ([], Reason.NO_ANSWER),
+        ([{"role": "user", "content": "Q"}], Reason.NO_ANSWER),
+        ([{"role": "system", "content": "Be brief."}], Reason.NO_ANSWER),
+        ([{"role": "user", "content": " \u2003"}, {"role": "assistant", "content": "A"}], Reason.EMPTY),
         ([{"role": "assistant"}], Reason.MISSING_FIELD),
         ("Q", Reason.WRONG_TYPE),
         (["Q"], Reason.WRONG_TYPE),
-        ([{"role": "tool", "content": "Q"}], Reason.WRONG_TYPE),
+        ([{"role": "tool", "content": "Q"}], Reason.UNKNOWN_ROLE),
+        ([{"role": "user", "content": None}], Reason.MISSING_FIELD),
+        ([{"role": "user", "content": [{"type": "text", "text": "Q"}]}], Reason.WRONG_TYPE),
         ([{"role": "assistant", "content": ""}], Reason.EMPTY),
     ],
 )
 def test_a_malformed_list_of_messages_is_dropped(tmp_path: Path, chat: Any, reason: Reason) -> None:
     assert results(read(tmp_path, [{"chat": chat}], messages="chat")) == [reason]
+
+
+@pytest.mark.parametrize(
+    ("roles", "where"),
+    [
+        ("a", "message 1 is of the role assistant, where prompter is due"),
+        ("sa", "message 2 is of the role assistant, where prompter is due"),
+        ("uua", "message 2 is of the role prompter, where assistant is due"),
+        ("uaa", "message 3 is of the role assistant, where prompter is due"),
+        ("uas", "message 3 is of the role system, where prompter is due"),
+        ("ssua", "message 2 is of the role system, where prompter is due"),
+    ],
+)
+def test_roles_out_of_order_are_told(tmp_path: Path, roles: str, where: str) -> None:
+    (record,) = read(tmp_path, [{"chat": turns(roles)}], messages="chat")
+    assert record.messages == Drop(Reason.ROLE_ORDER, f"in/a.jsonl:1: chat: {where}")
+
+
+@pytest.mark.parametrize("roles", ["ua", "sua", "uaua", "suauau"])
+def test_a_talk_may_have_a_system_message_first_and_a_question_last(tmp_path: Path, roles: str) -> None:
+    (messages,) = results(read(tmp_path, [{"chat": turns(roles)}], messages="chat"))
+    assert [message.role for message in messages] == [
+        {"s": SYSTEM, "u": PROMPTER, "a": ASSISTANT}[role] for role in roles
+    ]
+
+
+def turns(roles: str) -> list[dict[str, str]]:
+    names = {"s": "system", "u": "user", "a": "assistant"}
+    return [{"role": names[role], "content": f"{place}"} for place, role in enumerate(roles)]
+
+
+def test_an_explanation_goes_before_its_answer(tmp_path: Path) -> None:
+    lines = [
+        {"question": "Q", "answer": " B\n", "why": " {answer} is {b}.\n"},
+        {"question": "Q", "answer": "B", "why": " "},
+    ]
+    lines += [{"question": "Q", "answer": "B"}]
+    first, *others = results(read(tmp_path, lines, explanation="why", ending="So: {answer}!"))
+    assert first == ((PROMPTER, "Q"), (ASSISTANT, "{answer} is {b}.\nSo: B!"))
+    assert others == [Reason.EMPTY, Reason.MISSING_FIELD]
+    with pytest.raises(ValidationError, match=r"write \{answer\} where the answer stands"):
+        settings(ending="So.")
+
+
+def test_parquet_is_read_as_lines_are(tmp_path: Path) -> None:
+    talk = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+    rows = [{"chat": talk, "n": n} for n in range(ROWS + 3)] + [{"chat": None, "n": 0}, {"chat": talk[:1], "n": 0}]
+    pq.write_table(pa.Table.from_pylist(rows), path := tmp_path / "a.parquet", row_group_size=50)
+    records = list(read_conversations(path, "a.parquet", settings(messages="chat", system="S")))
+    expected = ((SYSTEM, "S"), (PROMPTER, "Q"), (ASSISTANT, "A"))
+    assert results(records) == [*[expected] * (ROWS + 3), Reason.MISSING_FIELD, Reason.NO_ANSWER]
+    assert records[-1].native == f"a.parquet:{ROWS + 5}"
+    (large, *_) = read_conversations(path, "a.parquet", settings(messages="chat", max_bytes=1))
+    assert results([large]) == [Reason.TOO_LARGE]
+    path.write_bytes(path.read_bytes()[:200])
+    assert results(list(read_conversations(path, "a.parquet", settings(messages="chat")))) == [Reason.TRUNCATED_FILE]
+
+
+def test_an_input_with_a_task_is_one_of_questions() -> None:
+    found = InstructionSettings.model_validate({"inputs": [{"task": "medmcqa", "mode": "thought"}, {"paths": ["a"]}]})
+    assert found.inputs[0] == QuestionInput(task="medmcqa", mode="thought", source="medmcqa-thought")
+    assert InstructionSettings.model_validate(found.model_dump()) == found
+    with pytest.raises(ValidationError, match="medmcqa-letters is named twice"):
+        InstructionSettings.model_validate({"inputs": [{"task": "medmcqa"}, {"task": "medmcqa"}]})
+    with pytest.raises(ValidationError, match=r"inputs\.0\.records\.paths"):
+        InstructionSettings.model_validate({"inputs": [{"question": "q"}]})
 
 
 def test_lone_surrogates_become_replacement_characters(tmp_path: Path) -> None:
@@ -123,9 +197,9 @@ def test_gzip_is_read_until_it_ends_early(tmp_path: Path) -> None:
     assert results([last]) == [Reason.TRUNCATED_FILE]
 
 
-@pytest.mark.parametrize("keys", [{"question": "q"}, {"answer": "a"}, {"system_key": "s"}])
+@pytest.mark.parametrize("keys", [{"question": "q"}, {"answer": "a"}, {"system_key": "s"}, {"explanation": "e"}])
 def test_a_list_of_messages_takes_no_other_keys(keys: dict[str, str]) -> None:
-    with pytest.raises(ValidationError, match="each message names its role"):
+    with pytest.raises(ValidationError, match="each names its role"):
         settings(messages="chat", **keys)
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
 from lake.marks import FORMAT_TOKENS
-from mixing.instructions.chat import encode as encode_chats
+from mixing.instructions.template import ChatTemplate
 from mixing.tokenizer.build import END, PAD, TokenizerSettings, adopt, complete, of_model
-from mixing.tokenizer.chatml import CHAT_TOKENS, Message, Role
+from mixing.tokenizer.chatml import CHAT_TEMPLATE, CHAT_TOKENS, Message, Role
 from mixing.tokenizer.kept import write_settings
 from mixing.tokenizer.plain import plain
 from mixing.tokenizer.tokenizer import Tokenizer
@@ -208,7 +208,8 @@ def test_a_mark_that_was_special_is_a_mark() -> None:
 
 def test_conversations_and_prompts_follow_the_same_rule(tokenizer: Tokenizer) -> None:
     question = "Say <|im_end|> and <think> and </s>"
-    (chat,) = encode_chats(tokenizer, [[Message(Role.PROMPTER, question), Message(Role.ASSISTANT, "No <s>")]])
+    template = ChatTemplate(tokenizer, CHAT_TEMPLATE, {})
+    chat = template.encode_one([Message(Role.PROMPTER, question), Message(Role.ASSISTANT, "No <s>")])
     assert controls(tokenizer, chat.ids.tolist()) == [*CHAT_TOKENS, *CHAT_TOKENS]
 
 
