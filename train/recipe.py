@@ -6,6 +6,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from lake.config import Settings
 from train.gpus import GpuName
+from train.lora import LoraSettings
 
 Recompute = Literal["none", "full"]
 
@@ -162,7 +163,8 @@ class Recipe(Settings):
     Training that fails resumes from the last checkpoint, at most `max_failures` times. `resume_from` goes on from the
     last checkpoint in the folder of another training, with its optimizer and its count of steps. It is refused if other
     sequences would follow, unless `accept_changes` names what may differ. With `wandb`, a project's name, the metrics
-    are also written in the format of Weights & Biases, on disk only.
+    are also written in the format of Weights & Biases, on disk only. `lora` is that of the
+    section `finetune`: adapters are trained, and the base stays as it is.
     """
 
     model: Llama
@@ -184,6 +186,7 @@ class Recipe(Settings):
     gpu: GpuName = Field(default="A100-80GB", exclude=True)
     max_failures: int = Field(default=2, ge=0, exclude=True)
     wandb: str | None = Field(default=None, exclude=True)
+    lora: LoraSettings | None = Field(default=None, exclude_if=lambda lora: lora is None)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

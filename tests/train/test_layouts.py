@@ -84,6 +84,7 @@ class Recorder(Worker):
             )
             for chunk in self.chunks
             for name, weight in named_weights(chunk)
+            if weight.requires_grad
         }
 
 
