@@ -357,7 +357,8 @@ class Worker:
         gpu = gpu_of(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
         if gpu is None:
             return None
-        flops = flops_per_token(self.recipe.model, self.job.vocabulary.vocab_size, self.recipe.sequence)
+        recipe = self.recipe
+        flops = flops_per_token(recipe.model, self.job.vocabulary.vocab_size, recipe.sequence, recipe.lora)
         return round(mfu(tokens_per_second, flops, dist.get_world_size(), gpu.peak), 4)
 
     def _documents(self, step: int) -> list[Row]:

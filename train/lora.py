@@ -22,6 +22,9 @@ LAYERS: dict[str, tuple[Target, ...]] = {
 }
 """Megatron's linear layers, and the targets that each of them stacks, in its order."""
 
+ROW = {"linear_proj", "linear_fc2"}
+"""The layers whose columns tensor-parallel workers share; of the others, they share the rows."""
+
 A, B = "lora_A", "lora_B"
 """The names of an adapter's parameters within Megatron's linear layers, and in peft's files."""
 
