@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from benchmarks.steps import stand_in
-from gap.config import Config
-from gap.plan import plan
-from lake.config import load
-from lake.error import UserError
 from dedup.decontaminate import DecontaminateSettings
 from dedup.settings import DedupSettings
 from eval.settings import EvaluateSettings
+from gap.config import Config
+from gap.plan import plan
+from lake.config import load
 from lake.document import document_id
+from lake.error import UserError
 from lake.step import Account, Outcome, Step, needed
 from mixing.instructions.settings import InstructionSettings
 from mixing.split import TRAIN, VALIDATION
@@ -71,6 +71,8 @@ RULES: dict[str, Any] = {
     "decontaminate": DecontaminateSettings(),
     "dedup": DedupSettings(),
 }
+
+
 def exam(kind: str, n: int) -> dict[str, Any]:
     """A question as MedMCQA's authors publish it. Each third has no explanation."""
     said = " ".join(f"{kind}{n}{word}" for word in "abcdefghijkl")
