@@ -10,6 +10,7 @@ from gap.convert import convert
 from gap.dump import dump
 from gap.evaluate import evaluate
 from gap.forecast import show_plan
+from gap.inspect import inspect
 from gap.protocol import protocol
 from gap.run import run
 from gap.score import score
@@ -52,6 +53,7 @@ for command in (
     evaluate,
     score,
     compare_models,
+    inspect,
     protocol,
 ):
     main.add_command(command)

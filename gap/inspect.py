@@ -13,10 +13,11 @@ from gap.plan import plan
 from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Kind, of_kind
+from mixing.split import TRAIN
 from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.instruct import PACKED
 
-LEARNED, WEIGHTED = "«»", "‹›"
+LEARNED, WEIGHTED = ("«", "»"), ("‹", "›")
 """What stands around learned text where there is no colour, and around text of a weight between 0 and 1."""
 
 
@@ -39,7 +40,7 @@ def inspect(config: str, overrides: tuple[str, ...], number: int, skip: int, col
       gap inspect configs/tune.yaml --number 1 --skip 100 | less
     """
     loaded = load_config(config, overrides)
-    (step,) = of_kind(plan(loaded), Kind.INSTRUCTIONS) or (None,)
+    step = next(iter(of_kind(plan(loaded), Kind.INSTRUCTIONS)), None)
     if step is None:
         raise UserError(f"{config}: no section instructions; docs/finetuning.md says what it has")
     if not step.done:
@@ -56,8 +57,9 @@ def inspect(config: str, overrides: tuple[str, ...], number: int, skip: int, col
 
 def conversations(output: Output) -> Iterator[Mapping[str, Any]]:
     """Every conversation of the packed rows: `ids` and `weights`, each [tokens]."""
-    for part in output.parts(PACKED):
-        for row in output.read_part(PACKED, part, ["input_ids", "loss_mask", "seq_lengths"]).to_pylist():
+    table = PACKED[TRAIN]
+    for part in output.parts(table):
+        for row in output.read_part(table, part, ["input_ids", "loss_mask", "seq_lengths"]).to_pylist():
             for start, end in pairwise(np.cumsum([0, *row["seq_lengths"]]).tolist()):
                 yield {"ids": row["input_ids"][start:end], "weights": row["loss_mask"][start:end]}
 
