@@ -1,5 +1,6 @@
 """`gap inspect`: samples of the fine-tuning data, with the tokens that are learned."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from itertools import groupby, islice, pairwise
 from typing import Any
@@ -46,7 +47,7 @@ def inspect(config: str, overrides: tuple[str, ...], number: int, skip: int, col
     if not step.done:
         raise UserError(f"{step.name} is not done; run it first: gap run {config} {step.name}")
     tokenizer = Tokenizer.of(step.input("tokenizer").output)
-    coloured = click.get_text_stream("stdout").isatty() if color is None else color
+    coloured = sys.stdout.isatty() if color is None else color
     for place, one in enumerate(islice(conversations(step.output), skip, skip + number), start=skip):
         weights = one["weights"]
         learned = np.count_nonzero(weights)
