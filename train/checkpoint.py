@@ -10,6 +10,7 @@ import torch
 
 from train.adam import AdamW
 from train.history import read_state
+from train.lora import is_adapter, trained
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -35,6 +36,7 @@ GATHERED = {"distrib_optim_fully_reshardable_mem_efficient": True}
 def sharded(chunks: Chunks, optimizer: MegatronOptimizer, loading: bool = False) -> Sharded:
     """The weights and the optimizer's state: what is to be saved or, if `loading`, what is to be filled.
 
+    Of a model with adapters, these are the adapters alone; the rest is in the checkpoint that training started from.
     All ranks call it together, since the distributed optimizer gathers its state. Names and places do not depend on the
     layout, nor on whether the optimizer is distributed: float32 weights are their own master copy and saved once.
     """
@@ -89,18 +91,28 @@ def load(
 
 
 def load_model(checkpoint: Path, chunks: Chunks) -> None:
-    """Fill the model alone; all ranks call it together. Its layout may differ from that of the checkpoint."""
-    _fill(chunks, dist_checkpointing.load(_weights(chunks), str(checkpoint)))
+    """Fill the model alone, without adapters; all ranks call it together. Its layout may differ from the saved one."""
+    base = {
+        chunk: {name: place for name, place in places.items() if not is_adapter(name)}
+        for chunk, places in _places(chunks).items()
+    }
+    _fill(chunks, dist_checkpointing.load(base, str(checkpoint)))
 
 
 def _weights(chunks: Chunks) -> Sharded:
+    """What training changes."""
+    return {chunk: trained(places) for chunk, places in _places(chunks).items()}
+
+
+def _places(chunks: Chunks) -> dict[str, Sharded]:
     bare = [_bare(chunk) for chunk in chunks]
     return {name: chunk.sharded_state_dict() for name, chunk in zip(_names(chunks), bare, strict=True)}
 
 
 def _fill(chunks: Chunks, loaded: dict[str, Any]) -> None:
+    """What `loaded` lacks was not asked for: Megatron refuses a checkpoint without a weight that is wanted."""
     for name, chunk in zip(_names(chunks), chunks, strict=True):
-        _bare(chunk).load_state_dict(loaded[name])
+        _bare(chunk).load_state_dict(loaded[name], strict=False)
 
 
 def _names(chunks: Chunks) -> list[str]:

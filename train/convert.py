@@ -1,5 +1,6 @@
 """Convert a model from Hugging Face's layout to Megatron's and back. Each way ends at the gate (train/gate.py)."""
 
+from collections import ChainMap
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,11 @@ from lake.progress import progress
 from train.families import names
 from train.gate import hf_logits, megatron_logits, parity, same
 from train.hf import SHARD_BYTES, Draft, Model, open_folder, write_configs
+from train.lora import LoraSettings
+from train.peft import Merged, by_target
 from train.recipe import Llama
 from train.store import Stored, alone, skeleton, store
-from train.weights import EMBEDDING, OUTPUT, AsHf, AsMegatron, Finite, Rows, untrained
+from train.weights import EMBEDDING, OUTPUT, AsHf, AsMegatron, Finite, Rows, Weights, untrained
 
 Figures = dict[str, Any]
 
@@ -36,6 +39,14 @@ class Target:
     eod: int | None = None
     pad: int | None = None
     generation: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Adapters to merge: their settings, and the checkpoint of the training that they come from."""
+
+    lora: LoraSettings
+    checkpoint: Path
 
 
 def rows_of(base: Model, size: int, known: int, used: Collection[int]) -> Rows:
@@ -89,17 +100,28 @@ def to_megatron(base: Model, folder: Path, rows: Rows, gate: Gate, label: str) -
 
 
 def to_hf(
-    checkpoint: Path, shape: Llama, to: Target, gate: Gate, label: str, shard_bytes: int = SHARD_BYTES
+    checkpoint: Path,
+    shape: Llama,
+    to: Target,
+    gate: Gate,
+    label: str,
+    shard_bytes: int = SHARD_BYTES,
+    tuned: Tuned | None = None,
 ) -> Figures:
     """Write the Hugging Face folder of a Megatron checkpoint, without a tokenizer, and return the step's figures.
 
+    Adapters that were `tuned` on this checkpoint are merged into its weights.
+
     Raises:
-        UserError: the checkpoint is not one of this shape.
+        UserError: a checkpoint is not one of this shape.
         ParityError: a weight is not finite, or the folder is not the checkpoint.
     """
     draft = Draft(to.folder, shard_bytes)
     with alone():
-        stored = Stored(checkpoint, skeleton(shape, to.vocab_size, gate.tokens.shape[1]))
+        stored: Weights = Stored(checkpoint, skeleton(shape, to.vocab_size, gate.tokens.shape[1]))
+        merged: Figures = {}
+        if tuned is not None:
+            stored, merged = _merge(stored, tuned, shape, to.vocab_size, gate, label)
         weights = Finite(AsHf(stored, shape, to.vocab_size))
         with progress(f"{label}: weights", len(weights), "tensors") as bar:
             for name, weight in weights.items():
@@ -117,7 +139,26 @@ def to_hf(
             megatron_logits(stored, shape, to.vocab_size, gate.tokens),
             hf_logits(dict(written.config), written.weights, gate.tokens),
         ).check(gate.tolerance, label)
-    return {"parameters": draft.parameters, "vocab_size": to.vocab_size, **_figures(gate, agreed, compared)}
+    return {"parameters": draft.parameters, "vocab_size": to.vocab_size, **_figures(gate, agreed, compared), **merged}
+
+
+def _merge(
+    base: Weights, tuned: Tuned, shape: Llama, vocab_size: int, gate: Gate, label: str
+) -> tuple[Weights, Figures]:
+    """Megatron's weights with the adapters in them, and how they compare to the adapters beside them.
+
+    They are compared before the sums are rounded to the type of the weights, for that changes logits, too.
+    """
+    adapters = dict(Finite(Stored(tuned.checkpoint, skeleton(shape, vocab_size, gate.tokens.shape[1], tuned.lora))))
+    targets = by_target(adapters, shape, tuned.lora)
+    exact, rounded = (
+        AsMegatron(Merged(AsHf(base, shape, vocab_size), targets, tuned.lora, to_type), shape, Rows(vocab_size))
+        for to_type in (False, True)
+    )
+    both = ChainMap(adapters, base)  # type: ignore[arg-type]  # nothing is written to it
+    beside = megatron_logits(both, shape, vocab_size, gate.tokens, tuned.lora)
+    agreed = parity(beside, megatron_logits(exact, shape, vocab_size, gate.tokens)).check(gate.tolerance, label)
+    return rounded, {"adapters": len(targets), "merge_logit_difference": agreed["max_logit_difference"]}
 
 
 def _figures(gate: Gate, agreed: Mapping[str, float], compared: int) -> Figures:

@@ -7,7 +7,6 @@ from pydantic import Field, PositiveInt, ValidationError
 
 from lake.config import explain
 from lake.error import UserError
-from train.lora import LoraSettings
 from train.recipe import Adam, AdamW, Batch, Llama, Recipe, Training, Validation
 
 
@@ -24,14 +23,12 @@ class FinetuneSettings(Training):
 
     Each row of instructions is seen once in each of `epochs`; their length is that of `instructions.sequence`. Only
     answers are validated, on rows that are held out. Training starts from the `continued` model or from its `base`.
-    With `lora` the weights stay, and small matrices beside them are trained.
     """
 
     epochs: PositiveInt = 3
     batch: Batch = Batch(total=64, micro=1)
     optimizer: FinetuneAdamW = FinetuneAdamW()
     validation: Validation = Validation(every=100, sequences=256)
-    lora: LoraSettings | None = None
     start: Literal["continued", "base"] = "continued"
 
     def recipe(self, model: Llama, rows: int, sequence: int) -> Recipe:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from train.lora import LoraSettings
 from train.recipe import Llama
 from train.store import skeleton
 from train.weights import EMBEDDING, OUTPUT, ParityError, Rows, Weights, same_bits
@@ -72,10 +73,12 @@ def same(original: Weights, converted: Weights, rows: torch.Tensor, embeddings: 
 
 
 @torch.no_grad()
-def megatron_logits(weights: Weights, shape: Llama, vocab_size: int, tokens: torch.Tensor) -> torch.Tensor:
+def megatron_logits(
+    weights: Weights, shape: Llama, vocab_size: int, tokens: torch.Tensor, lora: LoraSettings | None = None
+) -> torch.Tensor:
     """Float32 logits [sequences, length, vocab_size] of a Megatron model for token ids [sequences, length]."""
     # Untied, for Megatron would reach for the embedding's weights while the output layer runs.
-    model = skeleton(shape.model_copy(update={"tied": False}), vocab_size, tokens.shape[1])
+    model = skeleton(shape.model_copy(update={"tied": False}), vocab_size, tokens.shape[1], lora)
     streamed(model, lambda name: weights[EMBEDDING if shape.tied and name == OUTPUT else name])
     logits: torch.Tensor = model(tokens, None, None)[..., :vocab_size]
     return logits

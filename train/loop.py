@@ -25,8 +25,9 @@ from train.flops import flops_per_token, mfu
 from train.gpus import gpu_of
 from train.guard import TrainingStopped, not_finite, skipped_too_often, spike
 from train.history import CHECKPOINTS, PROGRESS, History, Row, checkpoints, folder_of, newest, step_of
+from train.loss import sums_of, weight_unit
 from train.metrics import Metrics
-from train.model import build, draw_weights, initialise
+from train.model import build, draw_adapters, draw_weights, initialise
 from train.optimizer import adamw, distributed, scheduler
 from train.recipe import Recipe
 from train.saver import Saved, Saver
@@ -95,7 +96,7 @@ class Worker:
         self.held_out = job.validation.held_out(recipe.validation.sequences, recipe.sequence, job.vocabulary)
         self.unit = weight_unit(recipe.batch.total * recipe.sequence)
         ids, length = job.vocabulary.vocab_size, recipe.sequence
-        chunks = build(recipe.model, ids, length, recipe.parallel, recipe.precision, recipe.recompute)
+        chunks = build(recipe.model, ids, length, recipe.parallel, recipe.precision, recipe.recompute, recipe.lora)
         self.chunks = [chunk.to(self.device) for chunk in chunks]
         self.models = distributed(recipe, self.chunks)
         self.optimizer = adamw(recipe, self.models)
@@ -159,13 +160,10 @@ class Worker:
             found = newest(checkpoints(Path(self.recipe.resume_from, CHECKPOINTS)))
             if found.checkpoint is None:
                 raise TrainingStopped(f"resume_from: {self.recipe.resume_from} has no checkpoints")
+        if found.checkpoint is None or self.recipe.lora is not None:
+            self._begin()
         if found.checkpoint is None:
             self.history = History(origin=self._origin())
-            if self.job.base is None:
-                draw_weights(self.chunks, self.job.seed)
-            else:
-                checkpoint.load_model(self.job.base, self.chunks)
-            self.optimizer.reload_model_params()
             return 0
         self.history = History(**checkpoint.load(found.checkpoint, self.chunks, self.optimizer, self.scheduler))
         self._compare(found.checkpoint)
@@ -177,6 +175,15 @@ class Worker:
         if step < self.recipe.steps:
             self.history.resumed_from.append(step)
         return step
+
+    def _begin(self) -> None:
+        """Load the base or draw random weights. Checkpoints of adapters are without the model below them."""
+        if self.job.base is None:
+            draw_weights(self.chunks, self.job.seed)
+        else:
+            checkpoint.load_model(self.job.base, self.chunks)
+            draw_adapters(self.chunks, self.job.seed)
+        self.optimizer.reload_model_params()
 
     def _origin(self) -> Row:
         """What the sequences of a step follow from."""
@@ -327,7 +334,7 @@ class Worker:
     def _forward(self, batches: Iterator[Sample], model: torch.nn.Module) -> tuple[torch.Tensor, Callable[..., Any]]:
         batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in next(batches).items()}
         output = model(batch["tokens"], None, batch.get("bounds"), labels=batch["labels"], loss_mask=batch["mask"])
-        return output, partial(_sums, batch["mask"], self.unit)
+        return output, partial(sums_of, batch["mask"], self.unit)
 
     def _summed(self, sums: Sequence[torch.Tensor], asked: float = 0) -> tuple[float, float, float]:
         """Loss and tokens over all ranks, and whether any rank was asked to stop; the same on every rank."""
@@ -345,7 +352,8 @@ class Worker:
         gpu = gpu_of(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
         if gpu is None:
             return None
-        flops = flops_per_token(self.recipe.model, self.job.vocabulary.vocab_size, self.recipe.sequence)
+        recipe = self.recipe
+        flops = flops_per_token(recipe.model, self.job.vocabulary.vocab_size, recipe.sequence, recipe.lora)
         return round(mfu(tokens_per_second, flops, dist.get_world_size(), gpu.peak), 4)
 
     def _documents(self, step: int) -> list[Row]:
@@ -367,21 +375,6 @@ class Worker:
             replace(self.job.folder / PROGRESS, json.dumps(row).encode())
             self.metrics.observe(row)
             self.job.observe(row)
-
-
-def weight_unit(most: int) -> int:
-    """One in the fixed point in which Megatron, whose sum is an int32, adds up the weights of at most `most` tokens.
-
-    Weights may be fractions. A power of two scales the gradients of whole ones exactly.
-    """
-    return 1 << max(0, 30 - (most - 1).bit_length())
-
-
-def _sums(mask: torch.Tensor, unit: int, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The sum of weighted losses and that of the weights, both times `unit`, and both as float64 for the history."""
-    weight = mask.sum()
-    scaled = (weight.double() * unit).round().to(torch.int)
-    return total * unit, scaled, torch.stack([total.detach().double(), weight.double()])
 
 
 def _listed(documents: Sequence[Row], most: int = 5) -> str:

@@ -29,7 +29,8 @@ class _SumOfLosses(torch.autograd.Function):
         real = max(0, min(rows, vocab_size - first))
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         ctx.of_hidden = torch.empty_like(hidden) if training else None
-        ctx.of_weight = torch.zeros_like(weight, dtype=torch.float32) if training else None
+        learnt = training and ctx.needs_input_grad[1]
+        ctx.of_weight = torch.zeros_like(weight, dtype=torch.float32) if learnt else None
         size = max(1, LOGITS_AT_ONCE // rows)
         for start in range(0, hidden.size(0), size):
             chunk = slice(start, start + size)
@@ -53,11 +54,13 @@ class _SumOfLosses(torch.autograd.Function):
                 shares.scatter_add_(1, targets, -(mask[chunk] * here)[:, None])
                 gradient = shares.to(weight.dtype)
                 ctx.of_hidden[chunk] = gradient @ weight
+                if not learnt:
+                    continue
                 if weight.dtype == torch.float32:
                     ctx.of_weight.addmm_(gradient.t(), hidden[chunk])
                 else:
                     ctx.of_weight += gradient.t() @ hidden[chunk]
-        if training:
+        if learnt:
             ctx.of_weight = ctx.of_weight.to(weight.dtype)
         return total
 
@@ -68,7 +71,7 @@ class _SumOfLosses(torch.autograd.Function):
         scale = gradients[0]
         return (
             of_hidden * scale.to(of_hidden.dtype),
-            of_weight * scale.to(of_weight.dtype),
+            None if of_weight is None else of_weight * scale.to(of_weight.dtype),
             None,
             None,
             None,
@@ -84,6 +87,21 @@ def sum_of_losses(
 
     `hidden` [tokens, hidden] is the same on all ranks of `group`, each of which has its rows of the output layer's
     `weight` [rows, hidden]. Its gradient is the part from these rows. Only the first `vocab_size` rows over all ranks
-    are tokens. `labels` [tokens] are ids, `mask` [tokens] float32.
+    are tokens. `labels` [tokens] are ids, `mask` [tokens] float32. A frozen weight gets no gradient.
     """
     return _SumOfLosses.apply(hidden, weight, labels, mask, vocab_size, group, torch.is_grad_enabled())
+
+
+def weight_unit(most: int) -> int:
+    """One in the fixed point in which Megatron, whose sum is an int32, adds up the weights of at most `most` tokens.
+
+    Weights may be fractions. A power of two scales the gradients of whole ones exactly.
+    """
+    return 1 << max(0, 30 - (most - 1).bit_length())
+
+
+def sums_of(mask: Tensor, unit: int, total: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The sum of weighted losses and that of the weights, both times `unit`, and both as float64 for the history."""
+    weight = mask.sum()
+    scaled = (weight.double() * unit).round().to(torch.int)
+    return total * unit, scaled, torch.stack([total.detach().double(), weight.double()])

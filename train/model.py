@@ -3,13 +3,15 @@
 import hashlib
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
+from train.adapters import adapt
 from train.kernels import Attention, RMSNorm, swiglu
+from train.lora import A, B, LoraSettings, is_adapter
 from train.loss import sum_of_losses
 from train.recipe import Llama, Parallel, Recompute, padded
 
@@ -67,10 +69,11 @@ def build(
     parallel: Parallel,
     precision: str,
     recompute: Recompute = "none",
+    lora: LoraSettings | None = None,
 ) -> list[Decoder]:
     """This rank's part of the model: one chunk, or `parallel.interleave` of them. Call `initialise` before.
 
-    The weights are to be drawn by `draw_weights` or loaded.
+    The weights are to be drawn by `draw_weights` or loaded. With `lora`, adapters are trained and all else is frozen.
     """
     config = TransformerConfig(
         num_layers=shape.layers,
@@ -119,7 +122,7 @@ def build(
         stage = number if parallel.interleave > 1 else None
         chunk = Decoder(
             config=config,
-            transformer_layer_spec=_layers(shape, get_num_layers_to_build(config, stage)),
+            transformer_layer_spec=_layers(shape, get_num_layers_to_build(config, stage), lora),
             vocab_size=padded(vocab_size),
             max_sequence_length=sequence,
             pre_process=parallel_state.is_pipeline_first_stage(False, stage),
@@ -130,17 +133,30 @@ def build(
             vp_stage=stage,
         )
         chunk.tokens = vocab_size
+        if lora is not None:
+            _freeze(chunk)
         chunks.append(chunk)
     return chunks
 
 
-def _layers(shape: Llama, number: int) -> TransformerBlockSubmodules:
+def _layers(shape: Llama, number: int, lora: LoraSettings | None) -> TransformerBlockSubmodules:
     layer = get_gpt_layer_local_spec(normalization="RMSNorm")
     parts = layer.submodules
     parts.input_layernorm = parts.pre_mlp_layernorm = RMSNorm
     parts.self_attention.submodules.core_attention = partial(Attention, shape.rope_base, shape.rope_factor)
     parts.mlp.submodules.activation_func = swiglu
+    if lora is not None:
+        adapt(parts, shape, lora)
     return TransformerBlockSubmodules([layer] * number, RMSNorm)
+
+
+def _freeze(chunk: Decoder) -> None:
+    """Leave only the adapters to train."""
+    for name, weight in chunk.named_parameters():
+        weight.requires_grad_(is_adapter(name))
+    if chunk.pre_process and chunk.config.recompute_granularity == "full":
+        # A layer is computed again for the backward pass only if its input wants a gradient.
+        chunk.embedding.register_forward_hook(lambda _, __, hidden: hidden.requires_grad_())
 
 
 def named_weights(chunk: GPTModel) -> Iterator[tuple[str, torch.nn.Parameter]]:
@@ -157,9 +173,8 @@ def draw_weights(chunks: Sequence[GPTModel], seed: int) -> None:
     """Fill the model with random weights, which depend on the seed and their names but not on the layout.
 
     Matrices are normal with a deviation of SPREAD, of SPREAD / √(2 layers) where they write into the residual stream
-    (GPT-2), norms are 1, biases 0.
+    (GPT-2), norms are 1, biases 0. Adapters are drawn by `draw_adapters`.
     """
-    group = parallel_state.get_tensor_model_parallel_group()
     for chunk in chunks:
         for name, weight in named_weights(chunk):
             if name.endswith("norm.weight"):
@@ -168,16 +183,42 @@ def draw_weights(chunks: Sequence[GPTModel], seed: int) -> None:
             if name.endswith(".bias"):
                 weight.zero_()
                 continue
+            if is_adapter(name):
+                continue
             if name == "output_layer.weight" and chunk.share_embeddings_and_output_weights:
                 name = "embedding.word_embeddings.weight"
             residual = name.endswith(("linear_proj.weight", "linear_fc2.weight"))
             spread = SPREAD / math.sqrt(2 * chunk.config.num_layers) if residual else SPREAD
-            drawn = hashlib.sha256(f"{seed} {name}".encode()).digest()
-            chance = torch.Generator().manual_seed(int.from_bytes(drawn[:8], "little", signed=True))
-            dim, stride = weight.partition_dim, weight.partition_stride
-            whole = list(weight.shape)
-            whole[dim] *= group.size()
-            matrix = torch.empty(whole, device="cpu").normal_(0, spread, generator=chance)
-            # Stacked matrices, such as gate on up, are cut one by one.
-            parts = [part.chunk(group.size(), dim)[group.rank()] for part in matrix.chunk(stride, dim)]
-            weight.copy_(torch.cat(parts, dim))
+            _draw(weight, seed, name, partial(torch.nn.init.normal_, std=spread))
+    draw_adapters(chunks, seed)
+
+
+@torch.no_grad()
+def draw_adapters(chunks: Sequence[GPTModel], seed: int) -> None:
+    """Start the adapters, if there are any: A is uniform within ± 1 / √in, as in peft, and B is 0.
+
+    After Hu et al. 2021, section 4.1. They do not depend on the layout.
+    """
+    for chunk in chunks:
+        for name, weight in named_weights(chunk):
+            if name.endswith(B):
+                weight.zero_()
+            elif name.endswith(A):
+                _draw(weight, seed, name, partial(torch.nn.init.kaiming_uniform_, a=math.sqrt(5)))
+
+
+def _draw(weight: torch.Tensor, seed: int, name: str, fill: Callable[..., torch.Tensor]) -> None:
+    """Draw the whole matrix and keep this rank's part."""
+    group = parallel_state.get_tensor_model_parallel_group()
+    drawn = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    chance = torch.Generator().manual_seed(int.from_bytes(drawn[:8], "little", signed=True))
+    whole = list(weight.shape)
+    if not getattr(weight, "tensor_model_parallel", False):
+        weight.copy_(fill(torch.empty(whole, device="cpu"), generator=chance))
+        return
+    dim, stride = weight.partition_dim, weight.partition_stride
+    whole[dim] *= group.size()
+    matrix = fill(torch.empty(whole, device="cpu"), generator=chance)
+    # Stacked matrices, such as gate on up, are cut one by one.
+    parts = [part.chunk(group.size(), dim)[group.rank()] for part in matrix.chunk(stride, dim)]
+    weight.copy_(torch.cat(parts, dim))

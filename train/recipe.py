@@ -6,6 +6,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from lake.config import Settings
 from train.gpus import GpuName
+from train.lora import LoraSettings
 
 Recompute = Literal["none", "full"]
 
@@ -162,7 +163,8 @@ class Training(Settings):
     `recompute: full` keeps only the inputs of the layers and computes the rest again in the backward pass: less memory,
     a third more work. A run in bfloat16 must fit the memory of `gpu`, and `gap plan` takes its speed for the time.
     Training that fails resumes from the last checkpoint, at most `max_failures` times. With `wandb`, a project's name,
-    the metrics are also written in the format of Weights & Biases, on disk only.
+    the metrics are also written in the format of Weights & Biases, on disk only. With `lora`, adapters are trained, and
+    the base stays as it is.
     """
 
     parallel: Parallel = Field(default_factory=Parallel, exclude=True)
@@ -176,6 +178,7 @@ class Training(Settings):
     gpu: GpuName = Field(default="A100-80GB", exclude=True)
     max_failures: int = Field(default=2, ge=0, exclude=True)
     wandb: str | None = Field(default=None, exclude=True)
+    lora: LoraSettings | None = Field(default=None, exclude_if=lambda lora: lora is None)
 
     @model_validator(mode="after")
     def _spreads(self) -> Self:

@@ -37,6 +37,7 @@ from tqdm import tqdm
 
 from lake.error import UserError
 from train.cpu import cudaless
+from train.lora import LoraSettings, trained
 from train.model import build, initialise
 from train.recipe import Llama, Parallel
 from train.weights import Weights
@@ -70,10 +71,10 @@ def alone() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def skeleton(shape: Llama, vocab_size: int, sequence: int) -> GPTModel:
+def skeleton(shape: Llama, vocab_size: int, sequence: int, lora: LoraSettings | None = None) -> GPTModel:
     """The model of one rank without memory for its weights; Megatron must be up, as in `alone`."""
     with torch.device("meta"):
-        (model,) = build(shape, vocab_size, sequence, Parallel(), "float32")
+        (model,) = build(shape, vocab_size, sequence, Parallel(), "float32", lora=lora)
     return model.eval()
 
 
@@ -113,6 +114,8 @@ def places(model: GPTModel) -> tuple[dict[str, Place], list[str]]:
 class Stored(Mapping[str, torch.Tensor]):
     """The weights of a checkpoint that any layout wrote, by the names that they have on one rank.
 
+    A model with adapters has a checkpoint of the adapters alone.
+
     Raises:
         UserError: the folder is no checkpoint, or not of this model.
     """
@@ -123,7 +126,7 @@ class Stored(Mapping[str, torch.Tensor]):
         self._reader = FileSystemReader(folder)
         self._metadata: Metadata = self._reader.read_metadata()
         self._reader.set_up_storage_reader(self._metadata, is_coordinator=True)
-        self._places, _ = places(model)
+        self._places = trained(places(model)[0])
         faults = []
         for name, place in self._places.items():
             known = self._metadata.state_dict_metadata.get(place.key)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from train.flops import flops_per_token, mfu
+from train.flops import flops_per_token, mfu, trained_weights
 from train.gpus import GPUS, gpu_of
+from train.lora import LoraSettings
 from train.recipe import Llama
 
 LLAMA_2_70B = Llama(layers=80, hidden=8192, heads=64, kv_heads=8, ffn=28672)
@@ -28,6 +29,15 @@ def test_the_terms_by_hand() -> None:
     # Queries, keys, values and output 16, feed-forward 18, norms 6, output layer 10 · 2; attention 1 · 2 · 4.
     assert flops_per_token(shape, 10, 4) == 6 * (16 + 18 + 6 + 20 + 8)
     assert flops_per_token(shape.model_copy(update={"tied": True}), 10, 4) == flops_per_token(shape, 10, 4)
+
+
+def test_frozen_weights_take_no_gradient() -> None:
+    shape = Llama(layers=2, hidden=2, heads=1, kv_heads=1, ffn=3, qkv_bias=True)
+    lora = LoraSettings(rank=5, targets=("q_proj", "down_proj"))
+    assert trained_weights(shape, lora) == 2 * 5 * ((2 + 2) + (3 + 2))
+    full, adapted = flops_per_token(shape, 10, 4), flops_per_token(shape, 10, 4, lora)
+    attention = 6 * 2 * 2 * 4
+    assert adapted - attention == 4 / 6 * (full - attention) + 6 * trained_weights(shape, lora)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ class Recorder(Worker):
             )
             for chunk in self.chunks
             for name, weight in named_weights(chunk)
+            if weight.requires_grad
         }
 
 
@@ -111,11 +112,11 @@ def run(settings: Recipe, folder: str, masked: bool) -> dict[str, Any]:
     return {"losses": worker.history.losses, "validation": worker.history.validation, "gradients": worker.gradients}
 
 
-def assembled(results: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+def assembled(results: list[dict[str, Any]], key: str = "gradients") -> dict[str, np.ndarray]:
     """The whole gradient, from the parts of all ranks."""
     parts: dict[str, dict[int, Any]] = {}
     for result in results:
-        for name, (dim, stride, tensor, values) in result["gradients"].items():
+        for name, (dim, stride, tensor, values) in result[key].items():
             parts.setdefault(name, {})[tensor] = (dim, stride, values)
     whole = {}
     for name, by_rank in parts.items():

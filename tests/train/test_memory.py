@@ -2,19 +2,23 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
+from megatron.core.optimizer import ChainedOptimizer
 from torch import Tensor
 
 from lake.config import laid_over
 from train import kernels, loss
 from train import memory as module
 from train.cpu import cudaless
+from train.lora import TARGETS
 from train.memory import Memory, weights_of
 from train.model import build, draw_weights, initialise, parallel_state
+from train.optimizer import adamw, distributed
 from train.recipe import Llama, Parallel, Recipe
 
 KEYS: dict[str, Any] = {
@@ -146,11 +150,18 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     dist.destroy_process_group()
 
 
+def built(recipe: Recipe) -> Any:
+    keys = (recipe.model, IDS, recipe.sequence, recipe.parallel, recipe.precision, recipe.recompute, recipe.lora)
+    (model,) = build(*keys)
+    draw_weights([model], 1)
+    return model
+
+
 def kept(recipe: Recipe) -> int:
     """The bytes that a forward pass of the model keeps for the backward pass, without weights."""
-    (model,) = build(recipe.model, IDS, recipe.sequence, recipe.parallel, recipe.precision, recipe.recompute)
-    draw_weights([model], 1)
-    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    model = built(recipe)
+    # A buffer says which rows of an adapter belong to which target.
+    weights = {weight.untyped_storage().data_ptr() for weight in chain(model.parameters(), model.buffers())}
     saved: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -176,8 +187,54 @@ def test_a_layer_keeps_what_is_counted(precision: str, micro: int, kv_heads: int
 
 
 @pytest.mark.usefixtures("alone")
-def test_a_recomputed_layer_keeps_its_input() -> None:
-    few, many = (recipe(recompute="full", model={"layers": layers}) for layers in (2, 4))
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "targets",
+    [TARGETS, ("q_proj", "v_proj"), ("o_proj",), ("up_proj",), ("down_proj", "k_proj"), ("gate_proj", "up_proj")],
+)
+def test_a_layer_with_adapters_keeps_what_is_counted(precision: str, targets: tuple[str, ...]) -> None:
+    few, many = (
+        recipe(precision=precision, model={"layers": layers}, lora={"rank": 3, "targets": targets}) for layers in (2, 4)
+    )
+    assert kept(many) - kept(few) == module._activations(many, 0) - module._activations(few, 0)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("lora", [None, {}, {"rank": 5, "targets": ("v_proj", "down_proj")}])
+def test_the_state_is_what_torch_holds(precision: str, lora: dict[str, Any] | None) -> None:
+    settings = recipe(precision=precision, lora=lora)
+    (model,) = distributed(settings, [built(settings)])
+    optimizer = adamw(settings, [model])
+    assert isinstance(optimizer, ChainedOptimizer)
+    (inner,) = optimizer.chained_optimizers
+    held: dict[int, Tensor] = {}
+    for weight in chain.from_iterable(group["params"] for group in inner.optimizer.param_groups):
+        held |= {id(tensor): tensor for tensor in inner.optimizer.state_of(weight).values()}
+        if precision == "bfloat16":
+            held[id(weight)] = weight
+    counted = memory(precision=precision, lora=lora)
+    assert asdict(counted) | {"activations": 0} == state(
+        sum(weight.nbytes for weight in model.parameters()),
+        sum(buffer.grad_data.nbytes for buffer in model.buffers),
+        sum(tensor.nbytes for tensor in held.values()),
+    )
+
+
+def test_adapters_take_little_but_the_weights_and_activations_stay() -> None:
+    """The 8B of Llama 3 on one GPU of 80 GB: only with LoRA."""
+    shape = {"layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 8, "ffn": 14336}
+    keys = {"model": shape, "sequence": 2048, "batch": {"micro": 1}}
+    full, lora = (Memory.of(recipe(**keys, lora=lora), 128_256) for lora in (None, {"rank": 16}))
+    adapters = 32 * 16 * (3 * 4096 + 4096 + 2048 + 4096 + 4096 + 2 * 4096 + 2 * 14336 + 14336 + 4096)
+    assert asdict(lora) | {"activations": 0} == state(full.weights + 2 * adapters, 4 * adapters, 12 * adapters)
+    assert full.total > 80e9 > 40e9 > lora.total
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("lora", [None, {}])
+def test_a_recomputed_layer_keeps_its_input(lora: dict[str, Any] | None) -> None:
+    few, many = (recipe(recompute="full", lora=lora, model={"layers": layers}) for layers in (2, 4))
     assert kept(many) - kept(few) == module._activations(many, 0) - module._activations(few, 0)
 
 
