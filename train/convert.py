@@ -149,13 +149,13 @@ def _merge(
 
     They are compared before the sums are rounded to the type of the weights, for that changes logits, too.
     """
-    adapters = Finite(Stored(tuned.checkpoint, skeleton(shape, vocab_size, gate.tokens.shape[1], tuned.lora)))
+    adapters = dict(Finite(Stored(tuned.checkpoint, skeleton(shape, vocab_size, gate.tokens.shape[1], tuned.lora))))
     targets = by_target(adapters, shape, tuned.lora)
     exact, rounded = (
         AsMegatron(Merged(AsHf(base, shape, vocab_size), targets, tuned.lora, to_type), shape, Rows(vocab_size))
         for to_type in (False, True)
     )
-    both = ChainMap(dict(adapters), base)  # type: ignore[arg-type]  # nothing is written to it
+    both = ChainMap(adapters, base)  # type: ignore[arg-type]  # nothing is written to it
     beside = megatron_logits(both, shape, vocab_size, gate.tokens, tuned.lora)
     agreed = parity(beside, megatron_logits(exact, shape, vocab_size, gate.tokens)).check(gate.tolerance, label)
     return rounded, {"adapters": len(targets), "merge_logit_difference": agreed["max_logit_difference"]}

@@ -25,6 +25,7 @@ from train.flops import flops_per_token, mfu
 from train.gpus import gpu_of
 from train.guard import TrainingStopped, not_finite, skipped_too_often, spike
 from train.history import CHECKPOINTS, PROGRESS, History, Row, checkpoints, folder_of, newest, step_of
+from train.loss import sums_of, weight_unit
 from train.metrics import Metrics
 from train.model import build, draw_adapters, draw_weights, initialise
 from train.optimizer import adamw, distributed, scheduler
@@ -333,7 +334,7 @@ class Worker:
     def _forward(self, batches: Iterator[Sample], model: torch.nn.Module) -> tuple[torch.Tensor, Callable[..., Any]]:
         batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in next(batches).items()}
         output = model(batch["tokens"], None, batch.get("bounds"), labels=batch["labels"], loss_mask=batch["mask"])
-        return output, partial(_sums, batch["mask"], self.unit)
+        return output, partial(sums_of, batch["mask"], self.unit)
 
     def _summed(self, sums: Sequence[torch.Tensor], asked: float = 0) -> tuple[float, float, float]:
         """Loss and tokens over all ranks, and whether any rank was asked to stop; the same on every rank."""
@@ -374,21 +375,6 @@ class Worker:
             replace(self.job.folder / PROGRESS, json.dumps(row).encode())
             self.metrics.observe(row)
             self.job.observe(row)
-
-
-def weight_unit(most: int) -> int:
-    """One in the fixed point in which Megatron, whose sum is an int32, adds up the weights of at most `most` tokens.
-
-    Weights may be fractions. A power of two scales the gradients of whole ones exactly.
-    """
-    return 1 << max(0, 30 - (most - 1).bit_length())
-
-
-def _sums(mask: torch.Tensor, unit: int, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The sum of weighted losses and that of the weights, both times `unit`, and both as float64 for the history."""
-    weight = mask.sum()
-    scaled = (weight.double() * unit).round().to(torch.int)
-    return total * unit, scaled, torch.stack([total.detach().double(), weight.double()])
 
 
 def _listed(documents: Sequence[Row], most: int = 5) -> str:

@@ -90,3 +90,18 @@ def sum_of_losses(
     are tokens. `labels` [tokens] are ids, `mask` [tokens] float32. A frozen weight gets no gradient.
     """
     return _SumOfLosses.apply(hidden, weight, labels, mask, vocab_size, group, torch.is_grad_enabled())
+
+
+def weight_unit(most: int) -> int:
+    """One in the fixed point in which Megatron, whose sum is an int32, adds up the weights of at most `most` tokens.
+
+    Weights may be fractions. A power of two scales the gradients of whole ones exactly.
+    """
+    return 1 << max(0, 30 - (most - 1).bit_length())
+
+
+def sums_of(mask: Tensor, unit: int, total: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The sum of weighted losses and that of the weights, both times `unit`, and both as float64 for the history."""
+    weight = mask.sum()
+    scaled = (weight.double() * unit).round().to(torch.int)
+    return total * unit, scaled, torch.stack([total.detach().double(), weight.double()])

@@ -163,8 +163,8 @@ class Training(Settings):
     `recompute: full` keeps only the inputs of the layers and computes the rest again in the backward pass: less memory,
     a third more work. A run in bfloat16 must fit the memory of `gpu`, and `gap plan` takes its speed for the time.
     Training that fails resumes from the last checkpoint, at most `max_failures` times. With `wandb`, a project's name,
-    the metrics are also written in the format of Weights & Biases, on disk only. With `lora` the weights of the base
-    stay, and small matrices beside them are trained.
+    the metrics are also written in the format of Weights & Biases, on disk only. With `lora`, adapters are trained, and
+    the base stays as it is.
     """
 
     parallel: Parallel = Field(default_factory=Parallel, exclude=True)

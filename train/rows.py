@@ -1,6 +1,6 @@
 """The sequences of fine-tuning: rows of packed conversations, whose tokens weigh in the loss as the table says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -79,33 +79,33 @@ class Table:
 
 @dataclass(frozen=True)
 class Rows:
-    """A split of packed conversations: parts of a table of SEQUENCES in a folder, by source, to be seen `epochs` times.
+    """A split of packed conversations: a table of SEQUENCES in a folder, by source, to be seen `epochs` times.
 
     SEQUENCES is described in mixing/instructions/packing.py.
     """
 
     folder: Output
     table: str
-    parts: Mapping[str, Sequence[str]]
     epochs: int = 1
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """The rows of each source."""
+        by_source = {source: self.folder.parts(self.table, source) for source in self.folder.sources(self.table)}
+        return {source: Table(self.folder, self.table, parts) for source, parts in by_source.items()}
 
     @property
     def sources(self) -> dict[str, list[tuple[str, int]]]:
         return {
             source: [(part, footer.num_rows) for part, footer in zip(table.parts, table.footers, strict=True)]
-            for source, table in self._tables.items()
+            for source, table in self.tables.items()
         }
 
-    @cached_property
-    def _tables(self) -> dict[str, Table]:
-        return {source: Table(self.folder, self.table, parts) for source, parts in sorted(self.parts.items())}
-
     def training(self, length: int, vocabulary: Vocabulary, seed: int) -> "TrainingRows":
-        parts = [part for parts in self.parts.values() for part in parts]
-        return TrainingRows(Table(self.folder, self.table, sorted(parts)), length, seed, self.epochs)
+        return TrainingRows(Table(self.folder, self.table, self.folder.parts(self.table)), length, seed, self.epochs)
 
     def held_out(self, sequences: int, length: int, vocabulary: Vocabulary) -> dict[str, "HeldOutRows"]:
-        tables = self._tables.items()
+        tables = self.tables.items()
         return {source: HeldOutRows(table, sequences, vocabulary) for source, table in tables if len(table)}
 
 

@@ -41,11 +41,17 @@ def row(talks: Sequence[Talk], length: int) -> dict[str, list[float]]:
 
 
 def write(
-    folder: Output, name: int, rows: Sequence[Sequence[Talk]], length: int, group: int = 128, table: str = "packed"
+    folder: Output,
+    part: int,
+    rows: Sequence[Sequence[Talk]],
+    length: int,
+    group: int = 128,
+    table: str = "packed",
+    source: str = "papers",
 ) -> str:
     """Write a part with `group` rows in a row group; returns its name."""
-    with folder.part_writer(table, name, SEQUENCES) as store:
+    with folder.part_writer(table, part, SEQUENCES, source) as store:
         for start in range(0, len(rows), group):
             written = [row(talks, length) for talks in rows[start : start + group]]
             store(pa.Table.from_pylist(written, SEQUENCES))
-    return folder.part_name(name)
+    return folder.part_name(part, source)

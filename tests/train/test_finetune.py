@@ -44,6 +44,7 @@ def test_what_both_trainings_have_reaches_the_recipe() -> None:
         "gpu": "H100-80GB",
         "max_failures": 5,
         "wandb": "project",
+        "lora": {"rank": 4, "targets": ["q_proj"]},
     }
     assert given.keys() == Training.model_fields.keys(), "a new key must reach the recipe, too"
     settings = FinetuneSettings.model_validate(given)

@@ -237,8 +237,9 @@ def test_logits_are_those_of_peft(name: str, bases: dict[str, Path], tuned: dict
     assert (ours - without).abs().max() > 1e-2
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("llama-2", torch.float32), ("smollm2", torch.bfloat16), ("qwen2-tied", torch.float32)]
+)
 def test_a_merged_folder_is_the_model_of_peft(
     name: str, dtype: torch.dtype, bases: dict[str, Path], tuned: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -280,11 +281,12 @@ def test_adapters_of_another_kind_are_refused(tuned: dict[str, Any], tmp_path: P
 
 
 def test_a_checkpoint_holds_adapters_and_their_optimizer_alone(tuned: dict[str, Any]) -> None:
-    held = FileSystemReader(tuned["smollm2"]["saved"]).read_metadata().state_dict_metadata
-    weights = {key for key in held if is_adapter(key)}
-    assert len(weights) == 2 * 4
-    assert {key.removeprefix(f"{OPTIMIZER}.{kind}.") for key in held for kind in ("exp_avg", "exp_avg_sq")} >= weights
-    assert all(is_adapter(key) for key in held)
+    held = set(FileSystemReader(tuned["smollm2"]["saved"]).read_metadata().state_dict_metadata)
+    weights = {key for key in held if not key.startswith(OPTIMIZER)}
+    assert len(weights) == 4 * len((A, B)), "Megatron stacks the layers"
+    assert all(is_adapter(key) for key in weights)
+    moments = {f"{OPTIMIZER}.{kind}.{key}" for key in weights for kind in ("exp_avg", "exp_avg_sq")}
+    assert held == weights | moments
 
 
 @pytest.mark.parametrize("layout", layouts({}, {"tensor": 2, "sequence_parallel": True}, {"pipeline": 2, "data": 2}))

@@ -80,12 +80,12 @@ def folder(tmp_path: Path) -> Output:
         for place, (first, _) in enumerate(talks):
             first[0][0] = number + place
         number += size
-        write(output, part, talks, LENGTH, group=3)
+        write(output, part, talks, LENGTH, group=3, source="one" if part < 2 else "two")
     return output
 
 
 def all_rows(folder: Output, epochs: int = 1) -> Rows:
-    return Rows(folder, "packed", {"one": folder.parts("packed")[:2], "two": folder.parts("packed")[2:]}, epochs)
+    return Rows(folder, "packed", epochs)
 
 
 def training(folder: Output, seed: int = 1, epochs: int = 1) -> TrainingRows:
@@ -131,7 +131,7 @@ def test_a_span_names_the_part_and_the_row(folder: Output) -> None:
         assert span.tokens == LENGTH
         found = folder.read_part("packed", span.shard)["input_ids"][span.offset // LENGTH].as_py()
         assert found == data[number]["tokens"].tolist()
-    assert Span(folder.part_name(1), 0, LENGTH) in [data.spans(number)[0] for number in range(13)]
+    assert Span(folder.part_name(1, "one"), 0, LENGTH) in [data.spans(number)[0] for number in range(13)]
 
 
 def test_memory_holds_a_few_row_groups(folder: Output, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def test_memory_holds_a_few_row_groups(folder: Output, monkeypatch: pytest.Monke
 
 
 def test_sources_tell_what_a_run_is_trained_on(folder: Output) -> None:
-    names = [folder.part_name(part) for part in range(3)]
+    names = [folder.part_name(part, source) for part, source in enumerate(("one", "one", "two"))]
     assert all_rows(folder).sources == {"one": [(names[0], 7), (names[1], 1)], "two": [(names[2], 5)]}
 
 
@@ -151,9 +151,9 @@ def test_sources_tell_what_a_run_is_trained_on(folder: Output) -> None:
 def test_only_answers_of_held_out_rows_count(tmp_path: Path, sequences: int) -> None:
     output, chance = Output(str(tmp_path)), np.random.default_rng(5)
     talks = [[talk(chance, 9, other_weight=0.1), talk(chance, 8, other_weight=0.1)] for _ in range(5)]
-    part = write(output, 0, talks, LENGTH)
-    empty = write(output, 1, [], LENGTH)
-    held_out = Rows(output, "packed", {"papers": [part], "none": [empty]}).held_out(sequences, LENGTH, VOCABULARY)
+    write(output, 0, talks, LENGTH)
+    write(output, 1, [], LENGTH, source="none")
+    held_out = Rows(output, "packed").held_out(sequences, LENGTH, VOCABULARY)
     assert list(held_out) == ["papers"]
     data = held_out["papers"]
     assert isinstance(data, HeldOutRows)
