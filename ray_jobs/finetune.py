@@ -66,21 +66,16 @@ def _job(step: Step[FinetuneSettings], model: Llama) -> "Job":
     from train.rows import Rows
 
     assert step.seed is not None
-    rows, folder = step.input("rows").output, step.output.local()
-    sources = sorted({raw.source for raw in step.input("rows").settings.inputs})
-    train, validation = (
-        Rows(rows, PACKED[split], {source: rows.parts(PACKED[split], source) for source in sources}, epochs)
-        for split, epochs in ((TRAIN, step.settings.epochs), (VALIDATION, 1))
-    )
+    rows, folder = step.input("rows"), step.output.local()
     return Job(
         tuned(step, model),
         step.seed,
         vocabulary(Tokenizer.of(step.input("tokenizer").output)),
-        train,
-        validation,
+        Rows(rows.output, PACKED[TRAIN], step.settings.epochs),
+        Rows(rows.output, PACKED[VALIDATION]),
         folder,
         base=started_from(step),
-        mixture=step.input("rows").fingerprint,
+        mixture=rows.fingerprint,
         section="finetune",
         documents=_rows_of,
         observe=Gauges(folder.name),
