@@ -110,7 +110,9 @@ def test_decisions_hits_and_figures(steps: tuple[Step[Any], Step[Any]], spark: S
     }
 
 
-def test_where_no_question_is_long_enough_to_be_searched_all_stay(steps: tuple[Step[Any], Step[Any]], spark: SparkSession, tmp_path: Path) -> None:
+def test_where_no_question_is_long_enough_to_be_searched_all_stay(
+    steps: tuple[Step[Any], Step[Any]], spark: SparkSession, tmp_path: Path
+) -> None:
     step = step_of(tmp_path, *steps, {"short": {"1": "Name a vitamin."}})
     outcome = decontaminate(step, **step.extra)
     assert sum(account.kept for account in outcome.accounts.values()) == len(TEXTS) - 1
