@@ -132,14 +132,18 @@ class Engine:
 
     def __init__(self, model: str, dtype: str, max_length: int, tensor: int = 1) -> None:
         os.environ.update(ENVIRONMENT)
+        import torch
         from vllm import LLM
 
         self.dtype = choose_dtype(dtype)
+        # On a CPU, vLLM 0.32 fails where a prompt with a seed is computed in pieces: it would turn the generator back.
+        in_pieces = torch.cuda.is_available()
         self._llm = LLM(
             model=model,
             dtype=self.dtype,
             max_model_len=max_length,
-            max_num_batched_tokens=_batched_tokens(model, max_length),
+            enable_chunked_prefill=in_pieces,
+            max_num_batched_tokens=max(_batched_tokens(model, max_length), 0 if in_pieces else max_length),
             tensor_parallel_size=tensor,
             enforce_eager=True,
             enable_prefix_caching=True,

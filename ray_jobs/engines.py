@@ -1,6 +1,7 @@
 """Engines side by side, each in a Ray actor. One that dies or hangs is replaced, and its questions are asked again."""
 
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -118,20 +119,28 @@ class Engines:
                 try:
                     replies = ray.get(reference, timeout=0)
                 except (ray.exceptions.RayError, TimeoutError) as error:
+                    reason = _reason(error)
+                    warnings.warn(f"an engine failed and is replaced: {reason}", stacklevel=2)
                     ray.kill(actor)
                     actor = self.start()
                     self._await([actor])
-                    replies = _given_up(batch, error)
+                    replies = _given_up(batch, reason)
                 self._idle.append(actor)
                 return batch, replies
 
 
-def _given_up(batch: _Batch, error: Exception) -> list[Reply] | None:
+def _reason(error: Exception) -> str:
+    """The last line of what a process left behind says what happened; the lines before say where."""
+    told = str(error).strip().splitlines()
+    return told[-1].strip()[:300] if told else "it took too long"
+
+
+def _given_up(batch: _Batch, reason: str) -> list[Reply] | None:
     """An error for a question that failed too often; nothing for what is to be asked again."""
     batch.tries += 1
     if len(batch.requests) > 1 or batch.tries < TRIES:
         return None
-    return [Reply(error=f"the engine failed {batch.tries} times: {' '.join(str(error).split())[:300]}")]
+    return [Reply(error=f"the engine failed {batch.tries} times: {reason}")]
 
 
 def _again(batch: _Batch) -> list[_Batch]:
