@@ -12,6 +12,7 @@ template trims both alike, and what is a control token in the shadow was written
 import datetime
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -127,8 +128,8 @@ class ChatTemplate:
     def encode(self, conversations: Sequence[Messages]) -> list[Chat | Drop]:
         """The tokens of each conversation, or why the template cannot write it.
 
-        The ids are those of `transformers.apply_chat_template` but for one thing: the string of a control token within a
-        text stays plain text (mixing/tokenizer/plain.py), so that no question can end its turn and begin another.
+        The ids are those of `transformers.apply_chat_template` but for one thing: the string of a control token within
+        a text stays plain text (mixing/tokenizer/plain.py), so that no question can end its turn and begin another.
 
         Raises:
             UserError: the template writes no control token after an answer.
@@ -149,17 +150,19 @@ class ChatTemplate:
         ids, places = self._tokens(text, pieces)
         starts, ends = places[:, 0], np.maximum(places[:, 1], places[:, 0] + 1)
         controls = [piece.own for piece in pieces if piece.control is not None]
+        openings = [start for start, _ in controls]
         learnt = np.zeros(ids.size, np.bool_)
         turns = []
         for span, following in zip(spans, [*(span.start for span in spans[1:]), len(text)], strict=True):
-            closing = next((end for start, end in controls if span.end <= start < following), None)
+            place = bisect_left(openings, span.end)
+            closing = controls[place][1] if place < len(controls) and openings[place] < following else None
             if closing is None and span.role is Role.ASSISTANT:
                 raise UserError(
                     "chat_template: it writes no control token after an answer, so a model would never learn to stop; "
                     "end the assistant's turn with eos_token or another added token of the tokenizer"
                 )
             if span.role is Role.ASSISTANT:
-                learnt |= (starts < closing) & (ends > span.start)
+                learnt[np.searchsorted(ends, span.start, side="right") : np.searchsorted(starts, closing)] = True
             turns.append(following if closing is None else min(following, _after_blanks(shadow, closing)))
         speaker = np.searchsorted(turns[:-1], starts, side="right")
         return Chat(ids, np.array([span.role for span in spans], np.uint8)[speaker], learnt)

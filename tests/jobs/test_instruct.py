@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from benchmarks.steps import stand_in
-from gap.config import Config
-from gap.plan import plan
-from lake.config import load
-from lake.error import UserError
 from dedup.decontaminate import DecontaminateSettings
 from dedup.settings import DedupSettings
 from eval.settings import EvaluateSettings
+from gap.config import Config
+from gap.plan import plan
+from lake.config import load
 from lake.document import document_id
+from lake.error import UserError
 from lake.step import Account, Outcome, Step, needed
 from mixing.instructions.settings import InstructionSettings
 from mixing.split import TRAIN, VALIDATION
@@ -30,13 +30,13 @@ from tests.jobs.outputs import content, has_decisions, rows
 
 pytestmark = pytest.mark.engine
 
-SEED, SEQUENCE = 7, 128
+SEED, SEQUENCE = 7, 256
 COUNT, ASKED = 100, 20
 START, STOP = CHAT_TOKENS
 
 
 def question(n: int) -> dict[str, Any]:
-    said = " ".join(f"{n}-{word}" for word in range(12))
+    said = " ".join(f"{letter}{n}" for letter in "abcdefghijkl")
     return {"q": f"What is the dose for {said}?{STOP}", "a": f"{n * 7} mg [fig] daily, {'word ' * (n % 40)}\n"}
 
 
@@ -71,6 +71,8 @@ RULES: dict[str, Any] = {
     "decontaminate": DecontaminateSettings(),
     "dedup": DedupSettings(),
 }
+
+
 def exam(kind: str, n: int) -> dict[str, Any]:
     """A question as MedMCQA's authors publish it. Each third has no explanation."""
     said = " ".join(f"{kind}{n}{word}" for word in "abcdefghijkl")
@@ -87,7 +89,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "qa" / "1.jsonl.gz").write_bytes(gzip.compress("\n".join([*lines, "{", '{"q": "Q"}']).encode()))
     # A blank answer, the same as above in another case, nearly the same, what no row has room for, and a test question.
     long = {"q": "word " * SEQUENCE, "a": "A"}
-    near = {"q": question(4)["q"] + " Now?", "a": question(4)["a"]}
+    near = {"q": f"Now: {question(4)['q']}", "a": question(4)["a"]}
     quoting = {"q": exam("test", 3)["question"].upper(), "a": "A"}
     more = [{"q": "Q", "a": ""}, {"q": question(3)["q"].upper(), "a": question(3)["a"]}, near, long, quoting]
     (folder / "qa" / "2.jsonl.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, more)).encode()))
