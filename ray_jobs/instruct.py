@@ -294,8 +294,12 @@ class Job:
     def _store(self, part: Part, split: str, rows: pa.Table, made: Tokenizer) -> dict[str, Any]:
         name = shard_name(split, part.source, part.number)
         chats = [
-            Chat(np.array(ids), np.frombuffer(roles, np.uint8), np.frombuffer(loss, np.bool_))
-            for ids, roles, loss in zip(*(rows[name].to_pylist() for name in ("ids", "roles", "loss")), strict=True)
+            Chat(
+                ids.values.to_numpy(),
+                np.frombuffer(roles.as_buffer(), np.uint8),
+                np.frombuffer(loss.as_buffer(), np.bool_),
+            )
+            for ids, roles, loss in zip(rows["ids"], rows["roles"], rows["loss"], strict=True)
         ]
         with self.output.local_folder(DATASETS) as folder:
             text = write(folder, f"{name}-text", (chat.ids for chat in chats), made.vocab_size, made.eod)
@@ -345,7 +349,7 @@ class Judge:
         if isinstance(record.messages, Drop):
             return record.messages
         try:
-            chat = self.template.encode_one(record.messages)
+            chat = self.template.encode(record.messages)
             fitted(chat, self.settings.sequence, self.settings.overlong)
         except RecordError as error:
             return Drop(error.reason, f"{record.native}: {error}")

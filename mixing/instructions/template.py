@@ -26,7 +26,7 @@ import jinja2.sandbox
 import numpy as np
 import numpy.typing as npt
 
-from lake.decision import Drop, Reason, RecordError
+from lake.decision import Reason, RecordError
 from lake.error import UserError
 from lake.marks import FORMAT_TOKENS
 from mixing.tokenizer.chatml import Message, Messages, Role
@@ -103,7 +103,7 @@ class ChatTemplate:
 
     def __post_init__(self) -> None:
         try:
-            self.encode_one(PROBE)
+            self.encode(PROBE)
         except jinja2.TemplateSyntaxError as error:
             raise UserError(f"chat_template: not Jinja: line {error.lineno}: {error.message}; mend it") from None
         except RecordError as error:
@@ -125,25 +125,16 @@ class ChatTemplate:
         strings = {name: token["content"] if isinstance(token, dict) else token for name, token in tokens.items()}
         return cls(tokenizer, found, strings | {"eos_token": tokenizer.end, "pad_token": tokenizer.padding})
 
-    def encode(self, conversations: Sequence[Messages]) -> list[Chat | Drop]:
-        """The tokens of each conversation, or why the template cannot write it.
+    def encode(self, messages: Messages) -> Chat:
+        """The tokens of a conversation.
 
         The ids are those of `transformers.apply_chat_template` but for one thing: the string of a control token within
         a text stays plain text (mixing/tokenizer/plain.py), so that no question can end its turn and begin another.
 
         Raises:
+            RecordError: the template refuses the conversation, or changes its texts.
             UserError: the template writes no control token after an answer.
         """
-        chats: list[Chat | Drop] = []
-        for messages in conversations:
-            try:
-                chats.append(self.encode_one(messages))
-            except RecordError as error:
-                chats.append(Drop(error.reason, str(error)))
-        return chats
-
-    def encode_one(self, messages: Messages) -> Chat:
-        """Raises RecordError where the template refuses the conversation or changes its texts; else as `encode`."""
         text, shadow = self.render(messages), self.render(_shadows(messages))
         spans = _spans(messages, text, shadow)
         pieces = list(self._pieces(shadow))

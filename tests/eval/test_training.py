@@ -82,7 +82,7 @@ def test_questions_of_the_test_split_are_not_trained_on(shared_data: Path) -> No
 
 
 def test_faults_name_the_section_of_the_config(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^instructions\.inputs\.0: medmcq: no such task; "):
+    with pytest.raises(UserError, match=r"^instructions\.inputs\.0: medmcq: no such benchmark; "):
         Training(WHERE, "medmcq", (), "letters", "strict", str(tmp_path))
     with pytest.raises(UserError, match=r"^instructions\.inputs\.0: MedicationQA: it has no options"):
         Training(WHERE, "medicationqa", (), "letters", "strict", str(tmp_path))

@@ -30,7 +30,7 @@ from tests.jobs.outputs import content, has_decisions, rows
 
 pytestmark = pytest.mark.engine
 
-SEED, SEQUENCE = 7, 256
+SEED, SEQUENCE = 7, 512
 COUNT, ASKED = 100, 20
 START, STOP = CHAT_TOKENS
 
@@ -293,7 +293,7 @@ def test_faults_are_errors(ray_cluster: None, data: Path, tokenizer: Step[Any], 
     with pytest.raises(UserError, match=r"instructions\.inputs\.0\.paths: no file matches"):
         instruct_step(data, tokenizer, tmp_path, nowhere)
     unknown = InstructionSettings.model_validate({"inputs": [{"task": "medmcq"}]})
-    with pytest.raises(UserError, match=r"^instructions\.inputs\.0: medmcq: no such task; .* did you mean medmcqa\?"):
+    with pytest.raises(UserError, match=r"^instructions\.inputs\.0: medmcq: no such benchmark; .* did you mean medmcqa\?"):
         instruct_step(data, tokenizer, tmp_path, unknown)
     (tmp_path / "dev.json").write_text((data / "dev.json").read_text())
     missing = InstructionSettings.model_validate({"inputs": [{"task": "medmcqa"}]})
