@@ -214,11 +214,13 @@ class Job:
             ((name, path),) = part.files
             yield from read_conversations(path, name, settings)
             return
-        for question, messages in _training(part.input, settings, self.data).chats():
+        for question, chat in _training(part.input, settings, self.data).chats():
             native = f"{settings.task}/{question.id}"
-            if not isinstance(messages, Drop):
-                messages = tuple(Message(ROLES[message["role"]], message["content"]) for message in messages)
-            yield Conversation(native, messages, native)
+            if isinstance(chat, Drop):
+                yield Conversation(native, chat, native)
+                continue
+            said = tuple(Message(ROLES[message["role"]], message["content"]) for message in chat)
+            yield Conversation(native, said, native)
 
     def _decision(self, record: Conversation, found: Any, source: str) -> dict[str, Any]:
         drop = replace(found, native=record.native) if isinstance(found, Drop) else None

@@ -147,12 +147,12 @@ class ChatTemplate:
         for span, following in zip(spans, [*(span.start for span in spans[1:]), len(text)], strict=True):
             place = bisect_left(openings, span.end)
             closing = controls[place][1] if place < len(controls) and openings[place] < following else None
-            if closing is None and span.role is Role.ASSISTANT:
-                raise UserError(
-                    "chat_template: it writes no control token after an answer, so a model would never learn to stop; "
-                    "end the assistant's turn with eos_token or another added token of the tokenizer"
-                )
             if span.role is Role.ASSISTANT:
+                if closing is None:
+                    raise UserError(
+                        "chat_template: it writes no control token after an answer, so a model would never learn to "
+                        "stop; end the assistant's turn with eos_token or another added token of the tokenizer"
+                    )
                 learnt[np.searchsorted(ends, span.start, side="right") : np.searchsorted(starts, closing)] = True
             turns.append(following if closing is None else min(following, _after_blanks(shadow, closing)))
         speaker = np.searchsorted(turns[:-1], starts, side="right")
@@ -232,7 +232,7 @@ class ChatTemplate:
 class Generation(jinja2.ext.Extension):
     """Takes the tags by which a template may mark answers for transformers; they write nothing."""
 
-    tags = frozenset({"generation"})
+    tags: set[str] = {"generation"}  # noqa: RUF012 - Jinja wants a set
 
     def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
         next(parser.stream)

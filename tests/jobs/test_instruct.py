@@ -293,7 +293,9 @@ def test_faults_are_errors(ray_cluster: None, data: Path, tokenizer: Step[Any], 
     with pytest.raises(UserError, match=r"instructions\.inputs\.0\.paths: no file matches"):
         instruct_step(data, tokenizer, tmp_path, nowhere)
     unknown = InstructionSettings.model_validate({"inputs": [{"task": "medmcq"}]})
-    with pytest.raises(UserError, match=r"^instructions\.inputs\.0: medmcq: no such benchmark; .* did you mean medmcqa\?"):
+    with pytest.raises(
+        UserError, match=r"^instructions\.inputs\.0: medmcq: no such benchmark; .* did you mean medmcqa\?"
+    ):
         instruct_step(data, tokenizer, tmp_path, unknown)
     (tmp_path / "dev.json").write_text((data / "dev.json").read_text())
     missing = InstructionSettings.model_validate({"inputs": [{"task": "medmcqa"}]})
