@@ -24,9 +24,6 @@ SKETCH = schema("content string, bands list<int64>, sketches list<int64>, shingl
 
 ROWS = 2**16
 
-Pair = tuple[int, int, float]
-"""The places of two texts, the earlier first, and their Jaccard."""
-
 
 class Duplicate(NamedTuple):
     """The place of the text that stays, and how like it is."""
@@ -55,8 +52,7 @@ def duplicates(rows: pa.Table, subjects: Sequence[str], settings: DedupSettings)
             gone[place] = Duplicate(survivor, Likeness.EXACT, 1.0)
     left = np.setdiff1d(np.arange(rows.num_rows), list(gone))
     near = [pair for pair in _near(rows, left, settings) if subjects[pair[0]] != subjects[pair[1]]]
-    for place, survivor, score in star(sorted(near)):
-        gone[place] = Duplicate(survivor, Likeness.NEAR, score)
+    gone |= {place: Duplicate(survivor, Likeness.NEAR, score) for place, survivor, score in star(sorted(near))}
     # The survivor of a copy may itself be near another.
     return {
         place: one._replace(survivor=gone[one.survivor].survivor) if one.survivor in gone else one
@@ -64,7 +60,8 @@ def duplicates(rows: pa.Table, subjects: Sequence[str], settings: DedupSettings)
     }
 
 
-def _near(rows: pa.Table, places: np.ndarray, settings: DedupSettings) -> Iterator[Pair]:
+def _near(rows: pa.Table, places: np.ndarray, settings: DedupSettings) -> Iterator[tuple[int, int, float]]:
+    """The places of two texts, the earlier first, and their Jaccard."""
     if not places.size:
         return
     kept = rows.take(pa.array(places)).combine_chunks()

@@ -6,7 +6,7 @@ The document with the least rank (`ranks`) stays, and of equal ranks the one wit
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,9 @@ _LONGEST = 2**32 - 1
 
 Edge = tuple[str, str, float]
 """Two ids and the Jaccard of their documents; the preferred one comes first."""
+
+
+Node = TypeVar("Node", str, int)
 
 
 class Likeness(StrEnum):
@@ -97,13 +100,13 @@ def _roots(a: Places, b: Places, count: int) -> Places:
     return parent
 
 
-def star(edges: Iterable[Edge]) -> Iterator[tuple[str, str, float]]:
+def star(edges: Iterable[tuple[Node, Node, float]]) -> Iterator[tuple[Node, Node, float]]:
     """Removed ids, each with its survivor and their Jaccard, from edges sorted by the preference of the first document.
 
     In order of preference, each document that is not yet removed stays and removes all its neighbours. So a removed
     document has an edge to its survivor, and no two documents that stay have one.
     """
-    removed: set[str] = set()
+    removed: set[Node] = set()
     for best, neighbour, jaccard in edges:
         if best not in removed and neighbour not in removed:
             removed.add(neighbour)

@@ -87,7 +87,7 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
         add("evaluate-base", EVALUATE, c.evaluate, {"model": "import", **hits}, identity=asked_of, extra=data)
         start = {"base": "import"}
     if c.instructions is not None:
-        rules = {"asked": c.evaluate, "decontaminate": c.decontaminate, "dedup": c.dedup}
+        rules: dict[str, Any] = {"asked": c.evaluate, "decontaminate": c.decontaminate, "dedup": c.dedup}
         lacking = {ANSWERS, QUESTIONS} & set(absent)
         answers = MISSING if lacking else instruction_identity(c.instructions, c.data, **rules)
         inputs = {"tokenizer": "tokenizer", **start}

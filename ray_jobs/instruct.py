@@ -214,11 +214,13 @@ class Job:
             ((name, path),) = part.files
             yield from read_conversations(path, name, settings)
             return
-        for question, messages in _training(part.input, settings, self.data).chats():
+        for question, chat in _training(part.input, settings, self.data).chats():
             native = f"{settings.task}/{question.id}"
-            if not isinstance(messages, Drop):
-                messages = tuple(Message(ROLES[message["role"]], message["content"]) for message in messages)
-            yield Conversation(native, messages, native)
+            if isinstance(chat, Drop):
+                yield Conversation(native, chat, native)
+                continue
+            said = tuple(Message(ROLES[message["role"]], message["content"]) for message in chat)
+            yield Conversation(native, said, native)
 
     def _decision(self, record: Conversation, found: Any, source: str) -> dict[str, Any]:
         drop = replace(found, native=record.native) if isinstance(found, Drop) else None
@@ -294,8 +296,12 @@ class Job:
     def _store(self, part: Part, split: str, rows: pa.Table, made: Tokenizer) -> dict[str, Any]:
         name = shard_name(split, part.source, part.number)
         chats = [
-            Chat(np.array(ids), np.frombuffer(roles, np.uint8), np.frombuffer(loss, np.bool_))
-            for ids, roles, loss in zip(*(rows[name].to_pylist() for name in ("ids", "roles", "loss")), strict=True)
+            Chat(
+                ids.values.to_numpy(),
+                np.frombuffer(roles.as_buffer(), np.uint8),
+                np.frombuffer(loss.as_buffer(), np.bool_),
+            )
+            for ids, roles, loss in zip(rows["ids"], rows["roles"], rows["loss"], strict=True)
         ]
         with self.output.local_folder(DATASETS) as folder:
             text = write(folder, f"{name}-text", (chat.ids for chat in chats), made.vocab_size, made.eod)
@@ -345,7 +351,7 @@ class Judge:
         if isinstance(record.messages, Drop):
             return record.messages
         try:
-            chat = self.template.encode_one(record.messages)
+            chat = self.template.encode(record.messages)
             fitted(chat, self.settings.sequence, self.settings.overlong)
         except RecordError as error:
             return Drop(error.reason, f"{record.native}: {error}")

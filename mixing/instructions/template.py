@@ -12,6 +12,7 @@ template trims both alike, and what is a control token in the shadow was written
 import datetime
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ import jinja2.sandbox
 import numpy as np
 import numpy.typing as npt
 
-from lake.decision import Drop, Reason, RecordError
+from lake.decision import Reason, RecordError
 from lake.error import UserError
 from lake.marks import FORMAT_TOKENS
 from mixing.tokenizer.chatml import Message, Messages, Role
@@ -102,7 +103,7 @@ class ChatTemplate:
 
     def __post_init__(self) -> None:
         try:
-            self.encode_one(PROBE)
+            self.encode(PROBE)
         except jinja2.TemplateSyntaxError as error:
             raise UserError(f"chat_template: not Jinja: line {error.lineno}: {error.message}; mend it") from None
         except RecordError as error:
@@ -124,42 +125,35 @@ class ChatTemplate:
         strings = {name: token["content"] if isinstance(token, dict) else token for name, token in tokens.items()}
         return cls(tokenizer, found, strings | {"eos_token": tokenizer.end, "pad_token": tokenizer.padding})
 
-    def encode(self, conversations: Sequence[Messages]) -> list[Chat | Drop]:
-        """The tokens of each conversation, or why the template cannot write it.
+    def encode(self, messages: Messages) -> Chat:
+        """The tokens of a conversation.
 
-        The ids are those of `transformers.apply_chat_template` but for one thing: the string of a control token within a
-        text stays plain text (mixing/tokenizer/plain.py), so that no question can end its turn and begin another.
+        The ids are those of `transformers.apply_chat_template` but for one thing: the string of a control token within
+        a text stays plain text (mixing/tokenizer/plain.py), so that no question can end its turn and begin another.
 
         Raises:
+            RecordError: the template refuses the conversation, or changes its texts.
             UserError: the template writes no control token after an answer.
         """
-        chats: list[Chat | Drop] = []
-        for messages in conversations:
-            try:
-                chats.append(self.encode_one(messages))
-            except RecordError as error:
-                chats.append(Drop(error.reason, str(error)))
-        return chats
-
-    def encode_one(self, messages: Messages) -> Chat:
-        """Raises RecordError where the template refuses the conversation or changes its texts; else as `encode`."""
         text, shadow = self.render(messages), self.render(_shadows(messages))
         spans = _spans(messages, text, shadow)
         pieces = list(self._pieces(shadow))
         ids, places = self._tokens(text, pieces)
         starts, ends = places[:, 0], np.maximum(places[:, 1], places[:, 0] + 1)
         controls = [piece.own for piece in pieces if piece.control is not None]
+        openings = [start for start, _ in controls]
         learnt = np.zeros(ids.size, np.bool_)
         turns = []
         for span, following in zip(spans, [*(span.start for span in spans[1:]), len(text)], strict=True):
-            closing = next((end for start, end in controls if span.end <= start < following), None)
-            if closing is None and span.role is Role.ASSISTANT:
-                raise UserError(
-                    "chat_template: it writes no control token after an answer, so a model would never learn to stop; "
-                    "end the assistant's turn with eos_token or another added token of the tokenizer"
-                )
+            place = bisect_left(openings, span.end)
+            closing = controls[place][1] if place < len(controls) and openings[place] < following else None
             if span.role is Role.ASSISTANT:
-                learnt |= (starts < closing) & (ends > span.start)
+                if closing is None:
+                    raise UserError(
+                        "chat_template: it writes no control token after an answer, so a model would never learn to "
+                        "stop; end the assistant's turn with eos_token or another added token of the tokenizer"
+                    )
+                learnt[np.searchsorted(ends, span.start, side="right") : np.searchsorted(starts, closing)] = True
             turns.append(following if closing is None else min(following, _after_blanks(shadow, closing)))
         speaker = np.searchsorted(turns[:-1], starts, side="right")
         return Chat(ids, np.array([span.role for span in spans], np.uint8)[speaker], learnt)
@@ -238,7 +232,7 @@ class ChatTemplate:
 class Generation(jinja2.ext.Extension):
     """Takes the tags by which a template may mark answers for transformers; they write nothing."""
 
-    tags = frozenset({"generation"})
+    tags: set[str] = {"generation"}  # noqa: RUF012 - Jinja wants a set
 
     def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
         next(parser.stream)

@@ -30,13 +30,13 @@ from tests.jobs.outputs import content, has_decisions, rows
 
 pytestmark = pytest.mark.engine
 
-SEED, SEQUENCE = 7, 128
+SEED, SEQUENCE = 7, 512
 COUNT, ASKED = 100, 20
 START, STOP = CHAT_TOKENS
 
 
 def question(n: int) -> dict[str, Any]:
-    said = " ".join(f"{n}-{word}" for word in range(12))
+    said = " ".join(f"{letter}{n}" for letter in "abcdefghijkl")
     return {"q": f"What is the dose for {said}?{STOP}", "a": f"{n * 7} mg [fig] daily, {'word ' * (n % 40)}\n"}
 
 
@@ -89,7 +89,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "qa" / "1.jsonl.gz").write_bytes(gzip.compress("\n".join([*lines, "{", '{"q": "Q"}']).encode()))
     # A blank answer, the same as above in another case, nearly the same, what no row has room for, and a test question.
     long = {"q": "word " * SEQUENCE, "a": "A"}
-    near = {"q": question(4)["q"] + " Now?", "a": question(4)["a"]}
+    near = {"q": f"Now: {question(4)['q']}", "a": question(4)["a"]}
     quoting = {"q": exam("test", 3)["question"].upper(), "a": "A"}
     more = [{"q": "Q", "a": ""}, {"q": question(3)["q"].upper(), "a": question(3)["a"]}, near, long, quoting]
     (folder / "qa" / "2.jsonl.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, more)).encode()))
@@ -293,7 +293,9 @@ def test_faults_are_errors(ray_cluster: None, data: Path, tokenizer: Step[Any], 
     with pytest.raises(UserError, match=r"instructions\.inputs\.0\.paths: no file matches"):
         instruct_step(data, tokenizer, tmp_path, nowhere)
     unknown = InstructionSettings.model_validate({"inputs": [{"task": "medmcq"}]})
-    with pytest.raises(UserError, match=r"^instructions\.inputs\.0: medmcq: no such task; .* did you mean medmcqa\?"):
+    with pytest.raises(
+        UserError, match=r"^instructions\.inputs\.0: medmcq: no such benchmark; .* did you mean medmcqa\?"
+    ):
         instruct_step(data, tokenizer, tmp_path, unknown)
     (tmp_path / "dev.json").write_text((data / "dev.json").read_text())
     missing = InstructionSettings.model_validate({"inputs": [{"task": "medmcqa"}]})

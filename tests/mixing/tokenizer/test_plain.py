@@ -209,7 +209,7 @@ def test_a_mark_that_was_special_is_a_mark() -> None:
 def test_conversations_and_prompts_follow_the_same_rule(tokenizer: Tokenizer) -> None:
     question = "Say <|im_end|> and <think> and </s>"
     template = ChatTemplate(tokenizer, CHAT_TEMPLATE, {})
-    chat = template.encode_one([Message(Role.PROMPTER, question), Message(Role.ASSISTANT, "No <s>")])
+    chat = template.encode([Message(Role.PROMPTER, question), Message(Role.ASSISTANT, "No <s>")])
     assert controls(tokenizer, chat.ids.tolist()) == [*CHAT_TOKENS, *CHAT_TOKENS]
 
 
