@@ -1,5 +1,6 @@
 """Each kernel computes what its plain formula does, forwards and backwards."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from train import loss
+from train import kernels, loss
 from train.data import document_bounds
-from train.kernels import Attention, RMSNorm, document_mask, rotations, swiglu
-from train.loss import sum_of_losses
+from train.kernels import Attention, RMSNorm, document_mask, positions, rotations, swiglu
+from train.loss import sum_of_losses, sums_of, weight_unit
 
 
 def test_rmsnorm_is_its_formula_and_marks_its_weight() -> None:
@@ -91,6 +92,26 @@ def test_attention_is_its_formula(documents: bool) -> None:
         torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.parametrize("squared", [False, True])
+def test_a_conversation_in_a_row_is_as_if_alone(squared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions begin anew. Turned by the square of the place, they would show it if they did not."""
+
+    def turned(size: int, base: int, factor: float | None, length: int, device: torch.device) -> Any:
+        places = torch.arange(length) ** (2 if squared else 1)
+        return tuple(part[places] for part in rotations(size, base, factor, length**2, device))
+
+    monkeypatch.setattr(kernels, "rotations", turned)
+    bounds, length, batch = [0, 7, 18, 24, 35, 48], 24, 2
+    heads = [torch.randn(length, batch, number, 8) for number in (4, 2, 2)]
+    attention = Attention(10_000, None, SimpleNamespace(kv_channels=8))
+    together = attention(*heads, torch.tensor(bounds, dtype=torch.int32))
+    assert positions(torch.tensor(bounds), batch, length)[1].tolist() == [*range(11), *range(13)]
+    for start, end in pairwise(bounds):
+        row, inside = start // length, slice(start % length, start % length + end - start)
+        alone = attention(*(part[inside, row : row + 1] for part in heads), None)
+        torch.testing.assert_close(together[inside, row : row + 1], alone, rtol=1e-6, atol=1e-6)
+
+
 def test_document_bounds_begin_at_rows_and_after_ends() -> None:
     tokens = torch.tensor([[5, 0, 7, 7], [7, 7, 7, 0], [0, 0, 7, 7]])
     assert document_bounds(tokens, eod=0).tolist() == [0, 2, 4, 8, 9, 10, 12]
@@ -122,3 +143,15 @@ def test_the_loss_in_chunks_is_cross_entropy(tokens: int, rows_at_once: int, pad
         strict=True,
     ):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=64), st.integers(0, 2**32))
+def test_weights_add_up_in_fixed_point_without_overflow(weights: list[float], more: int) -> None:
+    mask = torch.tensor(weights)
+    most = len(weights) + more
+    unit = weight_unit(most)
+    assert unit == 1 or most * unit <= 2**30
+    total, scaled, sums = sums_of(mask, unit, torch.tensor(3.0))
+    assert (total.item(), sums.tolist()) == (3.0 * unit, [3.0, mask.sum().item()])
+    assert scaled.dtype == torch.int32
+    assert abs(scaled.item() / unit - mask.sum().item()) <= 0.5 / unit
