@@ -127,6 +127,12 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _pretrains_all_weights(self) -> Self:
+        if any(recipe.lora is not None for recipe in self.recipes.values()):
+            raise ValueError("pretrain.lora: adapters are for finetune; leave the key out")
+        return self
+
+    @model_validator(mode="after")
     def _tunes_on_answers(self) -> Self:
         if self.tuned and self.finetune is None:
             raise ValueError("tuned: they are laid over finetune, which is missing")

@@ -145,7 +145,7 @@ class Estimator:
         if recipe is None:
             return Effort(None, on="rows that are still to be counted")
         parameters = recipe.model.parameters(self.ids)
-        flops = flops_per_token(recipe.model, self.ids, recipe.sequence) * recipe.tokens
+        flops = flops_per_token(recipe.model, self.ids, recipe.sequence, recipe.lora) * recipe.tokens
         if recipe.recompute == "full":
             flops *= RECOMPUTED
         # Both precisions keep float32 weights and AdamW's two moments; bfloat16 adds its own weights.

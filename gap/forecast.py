@@ -205,7 +205,7 @@ def _steps(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
         effort, recipe = todo[step.name], recipe_of(step)
         if recipe and effort.gpu_seconds and effort.seconds:
             speed = recipe.tokens / effort.seconds
-            flops = flops_per_token(recipe.model, vocabulary(config, steps), recipe.sequence)
+            flops = flops_per_token(recipe.model, vocabulary(config, steps), recipe.sequence, recipe.lora)
             share = percent(mfu(speed, flops, recipe.parallel.workers, GPUS[recipe.gpu].peak), 0)
             yield (
                 f"The step {step.name} reads {rounded(round(speed))} tokens/s on {effort.on}, by the MEDITRON paper's "

@@ -17,16 +17,16 @@ from mixing.shards import FOLDER_OF_SHARDS, read_index_in, read_tokens
 from mixing.split import TRAIN
 from mixing.tokenizer.kept import settings_of, write_settings
 from mixing.tokenizer.tokenizer import Tokenizer
-from ray_jobs.finetune import recipe_of
+from ray_jobs.finetune import recipe_of, started_from
 from ray_jobs.pretrain import check_shards
 from train.families import config_of
 from train.history import CHECKPOINTS, check_checkpoints, checkpoints, newest
 from train.recipe import ExportSettings, Llama, Recipe
 
 if TYPE_CHECKING:
-    from train.convert import Gate
+    from train.convert import Gate, Tuned
 
-MODEL = "model"
+MODEL, ADAPTERS = "model", "adapters"
 
 LONGEST = 1024
 """Tokens of a sequence at the gate: its logits are in memory, and more tokens show nothing new."""
@@ -58,6 +58,7 @@ def export_job(step: Step[Any], settings: ExportSettings) -> "ExportJob":
         next(row["name"] for row in shards if row["split"] == TRAIN),
         step.input("tokenizer").output,
         step.output.local(MODEL),
+        started_from(trained) if recipe.lora else None,
     )
 
 
@@ -85,7 +86,8 @@ EXPORT = Body[ExportSettings](export, Kind.EXPORT, "ray + torch", 2, check=check
 class ExportJob:
     """`checkpoint` is exported. `base` is the folder of the base model with the project's tokenizer, if any.
 
-    `shard` is the name of a shard in `shards`, `model` the folder to write.
+    `shard` is the name of a shard in `shards`, `model` the folder to write. Adapters are merged into the Megatron
+    checkpoint `below` them, and written beside the model as peft reads them.
     """
 
     recipe: Recipe
@@ -96,13 +98,15 @@ class ExportJob:
     shard: str
     tokenizer: Output
     model: Path
+    below: Path | None = None
 
     def run(self) -> dict[str, Any]:
         """Write the model. Returns the step's figures."""
         import torch
 
-        from train.convert import Gate
+        from train.convert import Gate, Tuned
         from train.hf import read_configs
+        from train.peft import to_peft
 
         made, shape = Tokenizer.of(self.tokenizer), self.recipe.model
         if self.base is None:
@@ -111,7 +115,14 @@ class ExportJob:
         else:
             configs, kept = read_configs(self.base), settings_of(self.base)
         gate = Gate(torch.from_numpy(self._sample().astype(np.int64)), self.settings.tolerance)
-        return write_model(self.checkpoint, shape, made, configs, kept, gate, self.model, "export")
+        lora = self.recipe.lora
+        if lora is None or self.below is None:
+            return write_model(self.checkpoint, shape, made, configs, kept, gate, self.model, "export")
+        tuned = Tuned(lora, self.checkpoint)
+        figures = write_model(self.below, shape, made, configs, kept, gate, self.model, "export", tuned)
+        adapters = self.model.with_name(ADAPTERS)
+        shutil.rmtree(adapters, ignore_errors=True)
+        return figures | {"adapters": to_peft(self.checkpoint, shape, lora, adapters, str(self.base or ""))}
 
     def _sample(self) -> Any:
         """Token ids [sequences, length] from the start of the shard."""
@@ -131,10 +142,12 @@ def write_model(
     gate: "Gate",
     model: Path,
     label: str,
+    tuned: "Tuned | None" = None,
 ) -> dict[str, Any]:
     """Write the Hugging Face folder `model` of a Megatron checkpoint, and return the figures of a step.
 
-    `configs` are config.json and generation_config.json to start from, `kept` the base tokenizer's settings.
+    `configs` are config.json and generation_config.json to start from, `kept` the base tokenizer's settings. Adapters
+    that were `tuned` on the checkpoint are merged into it.
 
     Raises:
         ParityError: the folder did not pass the gate; it stays under a name with a dot.
@@ -148,7 +161,7 @@ def write_model(
     config, generation = configs
     target = Target(draft, config, made.vocab_size, made.eod, made.pad, generation)
     try:
-        figures = to_hf(checkpoint, shape, target, gate, label)
+        figures = to_hf(checkpoint, shape, target, gate, label, tuned=tuned)
     except ParityError as error:
         raise ParityError(f"{error}; the rejected model is in {draft}") from None
     made.save(draft)

@@ -41,6 +41,9 @@ class FinetuneSettings(Training):
             raise UserError("finetune: no row of instructions is left to train on; look at why they were dropped")
         steps = math.ceil(self.epochs * rows / self.batch.total)
         rates = {name: getattr(self.optimizer, name) for name in Adam.model_fields}
+        # On adapters, whose B begins at zero, decay is not usual.
+        if self.lora is not None and "weight_decay" not in self.optimizer.model_fields_set:
+            rates["weight_decay"] = 0.0
         shared = {name: getattr(self, name) for name in Training.model_fields}
         warmup = int(self.optimizer.warmup * steps)
         try:
