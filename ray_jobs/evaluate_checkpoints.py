@@ -10,8 +10,8 @@ from eval.settings import EvaluateSettings
 from lake.error import UserError
 from lake.step import Body, Kind, Outcome, Step, account
 from ray_jobs.evaluate import Exam, check, quoted
-from ray_jobs.export import MODEL, check_trained, export_in_a_process, export_job
-from train.history import CHECKPOINTS, checkpoints, damage, step_of
+from ray_jobs.export import check_trained, export_in_a_process, export_job
+from train.history import CHECKPOINTS, MODEL, checkpoints, damage, step_of
 from train.recipe import ExportSettings
 
 

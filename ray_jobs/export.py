@@ -20,13 +20,14 @@ from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.finetune import recipe_of, started_from
 from ray_jobs.pretrain import check_shards
 from train.families import config_of
-from train.history import CHECKPOINTS, check_checkpoints, checkpoints, newest
+from train.history import CHECKPOINTS, MODEL, check_checkpoints, checkpoints, newest
 from train.recipe import ExportSettings, Llama, Recipe
 
 if TYPE_CHECKING:
     from train.convert import Gate, Tuned
 
-MODEL, ADAPTERS = "model", "adapters"
+ADAPTERS = "adapters"
+"""The folder of adapters beside the model."""
 
 LONGEST = 1024
 """Tokens of a sequence at the gate: its logits are in memory, and more tokens show nothing new."""

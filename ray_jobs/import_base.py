@@ -15,9 +15,10 @@ from mixing.tokenizer.build import GGUF, TokenizerSettings, adopted_size, packag
 from mixing.tokenizer.chatml import CHAT_TOKENS
 from mixing.tokenizer.kept import base_settings
 from mixing.tokenizer.tokenizer import Tokenizer
-from ray_jobs.export import MODEL, write_model
+from ray_jobs.export import write_model
 from ray_jobs.pretrain import MEGATRON
 from train.families import CONFIG, read_config, shape_of
+from train.history import MODEL
 from train.recipe import BaseSettings, Llama
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from mixing.tokenizer.kept import settings_of
 from mixing.tokenizer.tokenizer import FOLDER, Tokenizer
 from ray_jobs.cluster import each
 from ray_jobs.decisions import decided
-from ray_jobs.export import MODEL
+from train.history import MODEL
 
 DATASETS = "datasets"
 PACKED = {TRAIN: "packed-train", VALIDATION: "packed-validation"}

@@ -10,6 +10,9 @@ from typing import Any
 from lake.error import UserError
 from lake.files import sha256
 
+MODEL = "model"
+"""The folder of a Hugging Face model in the output of an import or export."""
+
 CHECKPOINTS, PROGRESS, STOPPED, STOP = "checkpoints", "progress.json", "stopped.json", "stop"
 """STOPPED says why training cannot go on. Whoever writes STOP asks it to write a checkpoint and end."""
 

@@ -18,7 +18,7 @@ def tokenizer() -> Tokenizer:
 def test_runs_of_one_weight_are_marked(tokenizer: Tokenizer, weight: float, marked: str) -> None:
     parts = [tokenizer.encode([text])[0].tolist() for text in ("Does it help? ", "yes", "\x07 no")]
     weights = [0.0] * len(parts[0]) + [weight] * len(parts[1]) + [0.0] * len(parts[2])
-    one = {"ids": sum(parts, []), "weights": weights}
+    one = {"ids": [*parts[0], *parts[1], *parts[2]], "weights": weights}
     assert shown(tokenizer, one, coloured=False) == f"Does it help? {marked}\ufffd no"
 
 
