@@ -127,6 +127,10 @@ def vocabulary(made: Tokenizer) -> "Vocabulary":
     return Vocabulary(made.vocab_size, made.eod, made.pad, made.fingerprint, token_bytes(made))
 
 
+KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
+"""glibc keeps what a freed tensor took. Given back to Linux, its pages are cleared and mapped anew in each layer."""
+
+
 def fit(job: Callable[[], "Job"], recipe: Recipe, folder: Path) -> None:
     """Run training on Ray Train. Each worker makes the job."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -143,7 +147,10 @@ def fit(job: Callable[[], "Job"], recipe: Recipe, folder: Path) -> None:
         torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus, resources_per_worker={"CPU": cpus}),
         run_config=RunConfig(
-            name="ray", storage_path=str(folder), failure_config=FailureConfig(max_failures=recipe.max_failures)
+            name="ray",
+            storage_path=str(folder),
+            failure_config=FailureConfig(max_failures=recipe.max_failures),
+            worker_runtime_env={"env_vars": KEEPING},
         ),
     ).fit()
 

@@ -87,8 +87,12 @@ def sum_of_losses(
 
     `hidden` [tokens, hidden] is the same on all ranks of `group`, each of which has its rows of the output layer's
     `weight` [rows, hidden]. Its gradient is the part from these rows. Only the first `vocab_size` rows over all ranks
-    are tokens. `labels` [tokens] are ids, `mask` [tokens] float32. A frozen weight gets no gradient.
+    are tokens. `labels` [tokens] are ids, `mask` [tokens] float32. A frozen weight gets no gradient. A token whose mask
+    is 0 takes no logits: of questions and answers, most of the tokens are questions.
     """
+    learned = mask.nonzero().squeeze(1)
+    if len(learned) < len(mask):
+        hidden, labels, mask = hidden[learned], labels[learned], mask[learned]
     return _SumOfLosses.apply(hidden, weight, labels, mask, vocab_size, group, torch.is_grad_enabled())
 
 

@@ -145,6 +145,22 @@ def test_the_loss_in_chunks_is_cross_entropy(tokens: int, rows_at_once: int, pad
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("learned", [0, 3])
+def test_only_learned_tokens_take_logits(learned: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, weight = torch.randn(50, 12, requires_grad=True), torch.randn(33, 12, requires_grad=True)
+    mask = torch.zeros(50)
+    mask[10 : 10 + learned] = 0.5
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(
+        loss, "dist", SimpleNamespace(ReduceOp=dist.ReduceOp, all_reduce=lambda sums, *_, **__: seen.append(sums))
+    )
+    total = sum_of_losses(hidden, weight, torch.zeros(50, dtype=torch.long), mask, 33, dist.group.WORLD)
+    total.backward()
+    assert sum(len(of) for of in seen) == 2 * learned
+    assert hidden.grad is not None
+    assert hidden.grad.any(1).nonzero().flatten().tolist() == list(range(10, 10 + learned))
+
+
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=64), st.integers(0, 2**32))
 def test_weights_add_up_in_fixed_point_without_overflow(weights: list[float], more: int) -> None:
     mask = torch.tensor(weights)

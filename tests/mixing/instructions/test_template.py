@@ -269,7 +269,7 @@ EACH = "{% for m in messages %}{{ CONTENT }}<|im_end|>{% endfor %}"
         ("m.content | replace('Be', 'So')", Reason.CHANGED_BY_TEMPLATE, "changes 'Be brief.' to 'So brief.'"),
         ("m.content.split('.')[0]", Reason.CHANGED_BY_TEMPLATE, "leaves out, repeats or changes a message"),
         ("m.content if m.role != 'system' else ''", Reason.CHANGED_BY_TEMPLATE, "leaves out, repeats"),
-        ("m.content * (2 if m.role == 'system' else 1)", Reason.CHANGED_BY_TEMPLATE, "leaves out, repeats"),
+        ("m.content * (2 if m.role == 'system' else 1)", Reason.CHANGED_BY_TEMPLATE, "to 'Be brief.Be brief.'"),
         ("m.content + (7 if m.role == 'system' else '')", Reason.REFUSED_BY_TEMPLATE, "can only concatenate str"),
         (
             "raise_exception('No system, please') if m.role == 'system' else m.content",
