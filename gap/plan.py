@@ -114,7 +114,7 @@ def plan(config: Config, absent: Collection[str] = ()) -> dict[str, Step[Any]]:
         origin = {"base": "import"} if tuning.start == "base" else {"continued": "pretrain"}
         rows = {"tokenizer": "tokenizer", "rows": "instruct", **origin}
         add(f"finetune{which}", FINETUNE, tuning, rows, lake=disk, seed=c.seed, extra={"model": c.pretrain.model})
-        tuned = {**corpus, **start, "trained": f"finetune{which}"}
+        tuned = {"tokenizer": "tokenizer", "rows": "instruct", **start, "trained": f"finetune{which}"}
         add(f"export-finetune{which}", EXPORT, c.export, tuned, lake=disk)
         inputs = {"model": f"export-finetune{which}", **hits}
         add(f"evaluate-finetune{which}", EVALUATE, c.evaluate, inputs, identity=asked_of, extra=data)

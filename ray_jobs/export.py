@@ -2,12 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import ray
 
 from lake.dataset import Output
@@ -18,6 +20,7 @@ from mixing.split import TRAIN
 from mixing.tokenizer.kept import settings_of, write_settings
 from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.finetune import recipe_of, started_from
+from ray_jobs.instruct import PACKED
 from ray_jobs.pretrain import check_shards
 from train.families import config_of
 from train.history import CHECKPOINTS, MODEL, check_checkpoints, checkpoints, newest
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 
 ADAPTERS = "adapters"
 """The folder of adapters beside the model."""
+
+Tokens = npt.NDArray[np.int64]
+"""Ids [sequences, length]."""
 
 LONGEST = 1024
 """Tokens of a sequence at the gate: its logits are in memory, and more tokens show nothing new."""
@@ -49,14 +55,12 @@ def export_job(step: Step[Any], settings: ExportSettings) -> "ExportJob":
     recipe = recipe_of(trained)
     assert last is not None, "check_trained has seen it"
     assert recipe is not None, "what is trained has its rows"
-    shards = step.input("shards").manifest().figures["shards"]
     return ExportJob(
         recipe,
-        settings,
+        settings.tolerance,
         last,
         step.inputs["base"].output.local(MODEL) if "base" in step.inputs else None,
-        step.input("shards").output.below(FOLDER_OF_SHARDS),
-        next(row["name"] for row in shards if row["split"] == TRAIN),
+        partial(_of_rows if "rows" in step.inputs else _of_shard, step, recipe.sequence, settings.sequences),
         step.input("tokenizer").output,
         step.output.local(MODEL),
         started_from(trained) if recipe.lora else None,
@@ -69,12 +73,13 @@ def export_in_a_process(job: "ExportJob") -> dict[str, Any]:
 
 
 def check_trained(step: Step[Any]) -> None:
-    """Check the shards, and the checkpoints if training is done.
+    """Check the shards, where training reads them, and the checkpoints if training is done.
 
     Raises:
         UserError: a shard is broken, or no checkpoint is whole.
     """
-    check_shards(step)
+    if "shards" in step.inputs:
+        check_shards(step)
     trained = step.input("trained")
     if trained.done:
         check_checkpoints(trained.output.local())
@@ -87,16 +92,15 @@ EXPORT = Body[ExportSettings](export, Kind.EXPORT, "ray + torch", 2, check=check
 class ExportJob:
     """`checkpoint` is exported. `base` is the folder of the base model with the project's tokenizer, if any.
 
-    `shard` is the name of a shard in `shards`, `model` the folder to write. Adapters are merged into the Megatron
+    `sample` gives the tokens for the gate, and `model` is the folder to write. Adapters are merged into the Megatron
     checkpoint `below` them, and written beside the model as peft reads them.
     """
 
     recipe: Recipe
-    settings: ExportSettings
+    tolerance: float
     checkpoint: Path
     base: Path | None
-    shards: Output
-    shard: str
+    sample: Callable[[], Tokens]
     tokenizer: Output
     model: Path
     below: Path | None = None
@@ -115,7 +119,7 @@ class ExportJob:
             kept = {}
         else:
             configs, kept = read_configs(self.base), settings_of(self.base)
-        gate = Gate(torch.from_numpy(self._sample().astype(np.int64)), self.settings.tolerance)
+        gate = Gate(torch.from_numpy(self.sample()), self.tolerance)
         lora = self.recipe.lora
         if lora is None or self.below is None:
             return write_model(self.checkpoint, shape, made, configs, kept, gate, self.model, "export")
@@ -125,13 +129,25 @@ class ExportJob:
         shutil.rmtree(adapters, ignore_errors=True)
         return figures | {"adapters": to_peft(self.checkpoint, shape, lora, adapters, str(self.base or ""))}
 
-    def _sample(self) -> Any:
-        """Token ids [sequences, length] from the start of the shard."""
-        length = min(self.recipe.sequence, LONGEST)
-        available = read_index_in(self.shards, self.shard).tokens
-        sequences = max(1, min(self.settings.sequences, available // length))
-        length = min(length, available)
-        return read_tokens(self.shards, self.shard, 0, sequences * length).reshape(sequences, length)
+
+def _of_shard(step: Step[Any], longest: int, sequences: int) -> Tokens:
+    """From the start of a shard."""
+    folder = step.input("shards").output.below(FOLDER_OF_SHARDS)
+    shard = next(row["name"] for row in step.input("shards").manifest().figures["shards"] if row["split"] == TRAIN)
+    available = read_index_in(folder, shard).tokens
+    length = min(longest, LONGEST, available)
+    whole = max(1, min(sequences, available // length))
+    return read_tokens(folder, shard, 0, whole * length).reshape(whole, length).astype(np.int64)
+
+
+def _of_rows(step: Step[Any], longest: int, sequences: int) -> Tokens:
+    """From the start of the first rows of instructions."""
+    from train.rows import Table
+
+    output, split = step.input("rows").output, PACKED[TRAIN]
+    rows = Table(output, split, output.parts(split))
+    ids = [rows.row(number)[0] for number in range(min(sequences, len(rows)))]
+    return np.stack(ids)[:, : min(longest, LONGEST)].astype(np.int64)
 
 
 def write_model(

@@ -14,6 +14,9 @@ from samples.pubmed import Studies, make_abstracts, make_papers
 from samples.reasons import Reasons
 from samples.replay import make_replay
 from samples.studies import Study
+from samples.talks import make_talks
+
+SOURCES = ("guidelines", "papers", "abstracts", "replay", "instructions", "sample-qa")
 
 HERE = Path(__file__).resolve().parent
 
@@ -23,7 +26,7 @@ Expected = dict[str, Reasons]
 
 def make() -> dict[str, bytes]:
     """Every file of the corpus by its name within the folder."""
-    expected: Expected = {source: {} for source in ("guidelines", "papers", "abstracts", "replay", "sample-qa")}
+    expected: Expected = {source: {} for source in SOURCES}
     specs = blocks("studies-1.txt") + blocks("studies-2.txt")
     studies = Studies([Study(number, block) for number, block in enumerate(specs, 1)])
     questions = make_questions()
@@ -31,6 +34,7 @@ def make() -> dict[str, bytes]:
     files |= make_papers(studies, expected["papers"])
     files |= make_abstracts(studies, expected["abstracts"])
     files |= make_replay(questions, expected["replay"])
+    files |= make_talks(studies, questions, expected["instructions"])
     files |= make_benchmark(questions, expected["sample-qa"])
     files["expected.json"] = json.dumps(expected, indent=2).encode() + b"\n"
     return files
