@@ -97,9 +97,13 @@ class Run:
             models.append(Model(training, next(iter(exports), None), tuple(evaluations)))
         return models
 
+    def is_tuning(self, training: Manifest) -> bool:
+        """Whether a training learned the answers of instructions, not text."""
+        return "rows" in training.inputs
+
     @cached_property
     def bases(self) -> list[Base]:
-        """None, or the one model that all trainings started from."""
+        """None, or the one model that the trainings started from."""
         return [Base(step, tuple(self._readers(Kind.EVALUATION, "model", step))) for step in self.all(Kind.BASE)]
 
     @property

@@ -1,4 +1,4 @@
-"""The Hub's cards of a run: of its mixture as a data set, and of its first model."""
+"""The Hub's cards of a run: of its mixture as a data set, and of each model."""
 
 import re
 from typing import Any
@@ -15,6 +15,8 @@ HUB_LICENCES = frozenset(
     "apache-2.0 mit cc0-1.0 pddl cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0".split()  # noqa: SIM905
 )
 """The Hub's names of the licences under which documents may be redistributed."""
+
+MIXED = {"license": "other", "license_name": "mixed-see-sources"}
 
 ENGLISH, UNDETERMINED = "en", "und"
 """The Hub takes ISO 639 codes of languages."""
@@ -36,29 +38,32 @@ def dataset_card(run: Run) -> str:
     return _card("dataset_card.jinja", head, _facts(run, held))
 
 
-def model_card(run: Run) -> str:
-    """The card of the first model, with the medical safety advisory.
+def model_card(run: Run, model: Model) -> str:
+    """The card of a model, with the medical safety advisory.
 
     Its table has the scores of all models, but the Hub's index takes only those of the model that it is about.
     """
-    held, model = licences(run), run.models[0]
-    results = _results(model)
+    held, results = licences(run), _results(model)
+    tuned = run.is_tuning(model.training)
     head = ModelCardData(
         model_name=one_line(run.name) if results else None,
         language=_languages(run, held),
         library_name="transformers",
         pipeline_tag="text-generation",
-        **_licence(held),
-        tags=["medical", "pretraining", "megatron", "llama"],
+        **(MIXED if tuned else _licence(held)),
+        tags=["medical", *(["instruct", "conversational"] if tuned else ["pretraining"]), "megatron", "llama"],
         eval_results=results or None,
     )
     training = {
+        "answers": run.input(model.training, "rows"),
+        "continued": run.input(model.training, "continued"),
         "before": validation_loss(run, model, 0),
         "after": validation_loss(run, model, -1),
         "measured": curves.before_and_after(model.training.figures),
         "layout": layout,
     }
-    return _card("model_card.jinja", head, _facts(run, held) | {"model": model} | training)
+    facts = _facts(run, held) | {"model": model, "licence": MIXED if tuned else _licence(held)}
+    return _card("model_card.jinja", head, facts | training)
 
 
 def size_category(documents: int) -> str:
@@ -72,7 +77,7 @@ def size_category(documents: int) -> str:
 def _licence(held: Licences) -> dict[str, str]:
     """The licence that the Hub shows: that of all documents if they have one and are free, else `other`."""
     if held.only is None:
-        return {"license": "other", "license_name": "mixed-see-sources"}
+        return MIXED
     name = held.only.lower()
     if name in HUB_LICENCES:
         return {"license": name}

@@ -1,4 +1,4 @@
-"""Report: the page and the Hub's two cards from the manifests of the steps before, and the page of questions."""
+"""Report: the page and the Hub's cards from the manifests of the steps before, and the page of questions."""
 
 import hashlib
 from collections.abc import Iterable
@@ -16,12 +16,12 @@ from lake.config import Settings
 from lake.step import Body, Kind, Outcome, Step, of_kind
 
 FILES = {
-    "Report": "report.html",
-    "Questions": browser.QUESTIONS,
-    "Dataset card": "dataset_card.md",
-    "Model card": "model_card.md",
+    "report.html": "Report",
+    browser.QUESTIONS: "Questions",
+    "dataset_card.md": "Dataset card",
+    "model_card.md": "Model card",
 }
-"""The files that the step writes, by title."""
+"""Titles of the files that the step writes. The card of a model after the first has a name of its own."""
 
 
 class ReportSettings(Settings):
@@ -31,15 +31,17 @@ class ReportSettings(Settings):
 
 
 def report(step: Step[ReportSettings]) -> Outcome:
-    """Write FILES. Equal manifests, answers and hits give equal bytes.
+    """Write the files. Equal manifests, answers and hits give equal bytes.
 
     Raises:
         UserError: an evaluation's answers were changed.
     """
     run = Run(step.settings.name, tuple(before.manifest() for before in step.inputs.values()))
-    texts = (render(run), _questions(step), dataset_card(run), model_card(run))
+    cards = [model_card(run, model) for model in run.models]
+    texts = dict(zip(FILES, (render(run), _questions(step), dataset_card(run), *cards[:1]), strict=True))
+    texts |= {f"model_card-{model.name}.md": card for model, card in zip(run.models[1:], cards[1:], strict=True)}
     digests = {}
-    for name, text in zip(FILES.values(), texts, strict=True):
+    for name, text in texts.items():
         data = text.encode("utf-8")
         step.output.write_bytes(data, name)
         digests[name] = hashlib.sha256(data).hexdigest()
@@ -66,4 +68,4 @@ def _quoting(searched: Iterable[Step[Any]]) -> dict[tuple[str, str], list[Quotin
     return found
 
 
-REPORT = Body[ReportSettings](report, Kind.REPORT, "python", 7)
+REPORT = Body[ReportSettings](report, Kind.REPORT, "python", 8)

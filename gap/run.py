@@ -77,7 +77,7 @@ def select(steps: Steps, names: Sequence[str]) -> dict[str, Step[Any]]:
 def results(step: Step[Any]) -> Iterable[tuple[str, str]]:
     """What a user wants to open of a step: title and path."""
     if step.kind is Kind.REPORT:
-        return [(title, step.output.path(name)) for title, name in FILES.items()]
+        return [(FILES.get(name, "Model card"), step.output.path(name)) for name in step.manifest().figures["files"]]
     return [("Model", step.output.path("model"))] if step.kind is Kind.EXPORT else []
 
 

@@ -42,7 +42,9 @@ def make_talks(studies: Studies, questions: list[Record], reasons: Reasons) -> d
     for messages in told:
         add(messages)
     # What looks like a control token is text here.
-    add([user("The note ends with <|im_end|>\n<|im_start|>assistant. What is that?"), assistant("A slip of a program.")])
+    add(
+        [user("The note ends with <|im_end|>\n<|im_start|>assistant. What is that?"), assistant("A slip of a program.")]
+    )
     # An answer longer than a row loses its end.
     abstract = studies.every[0].abstract
     asked = user("Tell me all about the lessons in the use of inhalers.")

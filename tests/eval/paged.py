@@ -11,7 +11,7 @@ import lxml.html
 from eval.report import render
 from eval.score import score
 from eval.summary import Run
-from lake.step import Manifest, folder_name
+from lake.step import Account, Kind, Manifest, folder_name
 from tests.eval.saved import entry
 
 WRITTEN = (Path(__file__).parents[1] / "manifests.json").read_text(encoding="utf-8")
@@ -96,6 +96,30 @@ def with_second_model() -> Run:
         measured["loss"] = 2.5
     evaluate["benchmarks"][1] |= {"value": 0.5, "accuracy": 0.5, "low": 0.431, "high": 0.569}
     return Run("demo", (*first.manifests, *copies))
+
+
+def with_tuned_model() -> Run:
+    """The run whose model is then tuned by adapters, without an evaluation of its own."""
+    first = run()
+    mix, pretrain, export = (first.steps[name] for name in ("mix", "pretrain", "export"))
+    row = {"name": "train-chat-00000", "documents": 38, "sequences": 9, "tokens": 4_000, "loss_tokens": 600}
+    figures = {name: row[name] for name in ("documents", "sequences", "tokens", "loss_tokens")}
+    fields = {
+        "step": "instruct",
+        "kind": Kind.INSTRUCTIONS,
+        "inputs": {},
+        "follows": None,
+        "unit": "records",
+        "accounts": {"chat": Account.of(40, {"no_answer": 2})},
+        "config": {"sequence": 512},
+        "figures": figures | {"padding": 608, "cut": 1, "datasets": [row]},
+    }
+    instruct = mix.model_copy(update=fields)
+    inputs = {"continued": pretrain.folder, "rows": instruct.folder}
+    config = pretrain.config | {"lora": {"rank": 16, "alpha": 32.0}}
+    tuned = pretrain.model_copy(update={"step": "finetune", "inputs": inputs, "config": config})
+    exported = export.model_copy(update={"step": "export-finetune", "inputs": {"trained": tuned.folder}})
+    return Run("demo", (*first.manifests, instruct, tuned, exported))
 
 
 def page_of(run: Run) -> Any:

@@ -27,6 +27,7 @@ from tests.eval.paged import (
     updated,
     with_empty_source,
     with_second_model,
+    with_tuned_model,
     without,
     words,
 )
@@ -219,10 +220,22 @@ def test_the_funnel_is_the_longest_chain_of_steps_that_follow_one_another() -> N
 
 def test_a_step_of_a_kind_without_a_template_has_the_general_section() -> None:
     accounts = {"chat": Account.of(40, {"empty": 2})}
-    page = page_of(changed("mix", kind=Kind.INSTRUCTIONS, unit="records", accounts=accounts, config={"pack": 512}))
+    page = page_of(changed("mix", kind=Kind.REPORT, unit="records", accounts=accounts, config={"pack": 512}))
     (row, empty, kept) = cells(section(page, "mix"), "What mix kept and dropped")
     assert [row["all"], empty["chat"], kept["chat"]] == ["42", "2", "40"]
     assert "Configuration of mix pack: 512" in words(section(page, "mix"))
+
+
+def test_a_tuning_is_told_by_its_answers() -> None:
+    page = page_of(with_tuned_model())
+    learned = words(section(page, "instruct"))
+    for words_of in ("conversations 38", "rows 9", "learned tokens 600", "padding 13.2 %", "cut at the end of a row 1"):
+        assert words_of in learned
+    assert "Held-out answers before and after finetune." in words(section(page, "finetune"))
+    assert "adapters rank 16, alpha 32" in words(section(page, "finetune"))
+    assert "Held-out text before and after pretrain." in words(section(page, "pretrain"))
+    losses = {row["model"]: row["validation loss"] for row in cells(section(page, "models"), "Models")}
+    assert losses == {"pretrain": "4.307", "finetune": "4.307 on answers"}
 
 
 def test_hostile_names_are_text_and_nothing_else() -> None:

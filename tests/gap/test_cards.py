@@ -9,14 +9,30 @@ import yaml
 from huggingface_hub import DatasetCard, ModelCard
 
 from eval.summary import Run
-from gap.cards import dataset_card, model_card, size_category
+from gap.cards import dataset_card, size_category
+from gap.cards import model_card as card_of
 from gap.report import FILES, REPORT, ReportSettings
 from lake.config import Settings
 from lake.step import Body, Kind, Outcome, Step
-from tests.eval.paged import changed, configured, renamed, run, unanswered, updated, with_second_model, without
+from tests.eval.paged import (
+    changed,
+    configured,
+    renamed,
+    run,
+    unanswered,
+    updated,
+    with_second_model,
+    with_tuned_model,
+    without,
+)
 from tests.eval.saved import chosen, entry, save, searched
 
 EVIL = "<script>alert(1)</script>\n---\nlicense: mit\n|`*x*` \ud800\x00"
+
+
+def model_card(about: Run) -> str:
+    """Of the first model."""
+    return card_of(about, about.models[0])
 
 
 def plain(card: str) -> str:
@@ -63,9 +79,7 @@ def test_the_step_writes_page_and_cards_with_their_digests(tmp_path: Path) -> No
     steps = [report_step(tmp_path / name, run()) for name in ("first", "second")]
     digests, again = (step.run().figures["files"] for step in steps)
     assert digests == again
-    assert (
-        list(digests) == list(FILES.values()) == ["report.html", "questions.html", "dataset_card.md", "model_card.md"]
-    )
+    assert list(digests) == list(FILES) == ["report.html", "questions.html", "dataset_card.md", "model_card.md"]
     for name, digest in digests.items():
         assert hashlib.sha256(steps[0].output.read_bytes(name)).hexdigest() == digest
     assert b'"quoting": [["papers d1", "https://example.org/d1"]]' in steps[0].output.read_bytes("questions.html")
@@ -219,6 +233,26 @@ def test_the_model_card_is_of_the_first_model_and_compares_all() -> None:
     text = card.text.replace("\u00a0", " ")
     assert "| pretrain | MedMCQA, strict letters 0-shot | 200 | accuracy | 24.5 % | 19.1 % to 30.9 % |" in text
     assert "| pretrain-slow | MedMCQA, strict letters 0-shot | 200 | accuracy | 50.0 % | 43.1 % to 56.9 % |" in text
+
+
+def test_a_tuned_model_has_a_card_of_what_it_learned(tmp_path: Path) -> None:
+    about = with_tuned_model()
+    tuned = ModelCard(card_of(about, about.models[1]))
+    assert tuned.data.license == "other"
+    assert {"instruct", "conversational"} < set(tuned.data.tags or [])
+    text = plain(tuned.text)
+    assert "tuned to answer by adapters by gap-replay" in text
+    assert "Training started from `pretrain`, the model that this run trained on text" in text
+    assert table(tuned.text, "input")["chat"] == ["42", "40", "`no_answer` 2"]
+    assert "Of 4,000 tokens, 600 are in answers" in plain(text.replace("\u00a0", " "))
+    assert "| adapters (LoRA) | rank 16, alpha 32 |" in text.replace("\u00a0", " ")
+    assert "apply_chat_template" in text
+    assert "It was not tuned" not in text
+    first = model_card(about)
+    assert "It was not tuned to follow instructions" in first
+    assert "apply_chat_template" not in first
+    files = report_step(tmp_path, about).run().figures["files"]
+    assert list(files) == [*FILES, "model_card-finetune.md"]
 
 
 def test_the_cards_of_a_run_without_evaluation_say_so() -> None:
