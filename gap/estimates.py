@@ -17,7 +17,7 @@ from mixing.shuffle import Layout
 from mixing.split import SPLITS
 from mixing.tokenizer.chatml import CHAT_TOKENS
 from ray_jobs.finetune import recipe_of
-from train.flops import flops_per_token
+from train.flops import flops_per_token, trained_weights
 from train.gpus import GPUS
 from train.recipe import Recipe
 
@@ -144,12 +144,12 @@ class Estimator:
         recipe = recipe_of(step)
         if recipe is None:
             return Effort(None, on="rows that are still to be counted")
-        parameters = recipe.model.parameters(self.ids)
         flops = flops_per_token(recipe.model, self.ids, recipe.sequence, recipe.lora) * recipe.tokens
         if recipe.recompute == "full":
             flops *= RECOMPUTED
         # Both precisions keep float32 weights and AdamW's two moments; bfloat16 adds its own weights.
-        size = CHECKPOINTS * parameters * (12 + (2 if on_gpu(recipe) else 0))
+        trained = trained_weights(recipe.model, recipe.lora) if recipe.lora else recipe.model.parameters(self.ids)
+        size = CHECKPOINTS * trained * (12 + (2 if on_gpu(recipe) else 0))
         if on_gpu(recipe):
             gpus = recipe.parallel.workers
             seconds = flops / GPUS[recipe.gpu].peak / PART_OF_PEAK
