@@ -5,6 +5,7 @@ from pathlib import Path
 
 from eval.questions import raw_files as question_files
 from eval.task import load_task
+from eval.training import Training
 from gap.config import Config
 from ingest.inputs import RawFormat
 from lake.error import UserError
@@ -55,9 +56,16 @@ def missing(config: Config) -> list[Missing]:
         except UserError:
             files = benchmark.files or load_task(benchmark.task).forms[0].files
             gaps.append(Missing(benchmark.name, files, QUESTIONS, "see eval/tasks"))
-    for answers in config.instructions.inputs if config.instructions else ():
-        paths = answers.files if isinstance(answers, QuestionInput) else answers.paths
-        if absent := tuple(path for path in paths if not _matches(path, config.data)):
+    for number, answers in enumerate(config.instructions.inputs if config.instructions else ()):
+        if isinstance(answers, QuestionInput):
+            where = f"instructions.inputs.{number}"
+            asked = Training(where, answers.task, answers.files, answers.mode, answers.protocol, config.data)
+            try:
+                asked.files()
+            except UserError:
+                shots = answers.files or load_task(answers.task).forms[0].shots
+                gaps.append(Missing(answers.source, shots, ANSWERS, "see eval/tasks"))
+        elif absent := tuple(path for path in answers.paths if not _matches(path, config.data)):
             gaps.append(Missing(answers.source, absent, ANSWERS, page))
     return gaps
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +88,14 @@ def check_trained(step: Step[Any]) -> None:
 EXPORT = Body[ExportSettings](export, Kind.EXPORT, "ray + torch", 2, check=check_trained)
 
 
+class Like(NamedTuple):
+    """What a folder starts from: config.json, generation_config.json, and the settings of the base's tokenizer."""
+
+    config: Mapping[str, Any]
+    generation: Mapping[str, Any]
+    tokenizer: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class ExportJob:
     """`checkpoint` is exported. `base` is the folder of the base model with the project's tokenizer, if any.
@@ -115,16 +123,15 @@ class ExportJob:
 
         made, shape = Tokenizer.of(self.tokenizer), self.recipe.model
         if self.base is None:
-            configs = config_of(shape, made.vocab_size, self.recipe.sequence), {"_from_model_config": True}
-            kept = {}
+            like = Like(config_of(shape, made.vocab_size, self.recipe.sequence), {"_from_model_config": True}, {})
         else:
-            configs, kept = read_configs(self.base), settings_of(self.base)
+            like = Like(*read_configs(self.base), settings_of(self.base))
         gate = Gate(torch.from_numpy(self.sample()), self.tolerance)
         lora = self.recipe.lora
         if lora is None or self.below is None:
-            return write_model(self.checkpoint, shape, made, configs, kept, gate, self.model, "export")
+            return write_model(self.checkpoint, shape, made, like, gate, self.model, "export")
         tuned = Tuned(lora, self.checkpoint)
-        figures = write_model(self.below, shape, made, configs, kept, gate, self.model, "export", tuned)
+        figures = write_model(self.below, shape, made, like, gate, self.model, "export", tuned)
         adapters = self.model.with_name(ADAPTERS)
         shutil.rmtree(adapters, ignore_errors=True)
         return figures | {"adapters": to_peft(self.checkpoint, shape, lora, adapters, str(self.base or ""))}
@@ -154,8 +161,7 @@ def write_model(
     checkpoint: Path,
     shape: Llama,
     made: Tokenizer,
-    configs: tuple[Mapping[str, Any], Mapping[str, Any]],
-    kept: Mapping[str, Any],
+    like: Like,
     gate: "Gate",
     model: Path,
     label: str,
@@ -163,8 +169,7 @@ def write_model(
 ) -> dict[str, Any]:
     """Write the Hugging Face folder `model` of a Megatron checkpoint, and return the figures of a step.
 
-    `configs` are config.json and generation_config.json to start from, `kept` the base tokenizer's settings. Adapters
-    that were `tuned` on the checkpoint are merged into it.
+    Adapters that were `tuned` on the checkpoint are merged into it.
 
     Raises:
         ParityError: the folder did not pass the gate; it stays under a name with a dot.
@@ -175,14 +180,13 @@ def write_model(
     draft = model.with_name(f".{model.name}")
     shutil.rmtree(draft, ignore_errors=True)
     shutil.rmtree(model, ignore_errors=True)
-    config, generation = configs
-    target = Target(draft, config, made.vocab_size, made.eod, made.pad, generation)
+    target = Target(draft, like.config, made.vocab_size, made.eod, made.pad, like.generation)
     try:
         figures = to_hf(checkpoint, shape, target, gate, label, tuned=tuned)
     except ParityError as error:
         raise ParityError(f"{error}; the rejected model is in {draft}") from None
     made.save(draft)
-    write_settings(draft, kept)
+    write_settings(draft, like.tokenizer)
     draft.rename(model)
     files = sorted(path for path in model.iterdir() if path.is_file())
     return {

@@ -15,7 +15,7 @@ from mixing.tokenizer.build import GGUF, TokenizerSettings, adopted_size, packag
 from mixing.tokenizer.chatml import CHAT_TOKENS
 from mixing.tokenizer.kept import base_settings
 from mixing.tokenizer.tokenizer import Tokenizer
-from ray_jobs.export import write_model
+from ray_jobs.export import Like, write_model
 from ray_jobs.pretrain import MEGATRON
 from train.families import CONFIG, read_config, shape_of
 from train.history import MODEL
@@ -145,8 +145,6 @@ class ImportJob:
             shutil.rmtree(left, ignore_errors=True)
         figures = to_megatron(base, draft, rows, gate, "import")
         draft.rename(checkpoint)
-        kept = base_settings(adopted)
-        written = write_model(
-            checkpoint, base.shape, made, (base.config, base.generation), kept, gate, self.folder / MODEL, "import"
-        )
+        like = Like(base.config, base.generation, base_settings(adopted))
+        written = write_model(checkpoint, base.shape, made, like, gate, self.folder / MODEL, "import")
         return {**figures, "config": written["config"], "files": written["files"]}

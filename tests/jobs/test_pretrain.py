@@ -17,7 +17,7 @@ from lake.step import Manifest, Outcome, Step
 from mixing.shards import FOLDER_OF_SHARDS, write
 from mixing.tokenizer.build import TokenizerSettings, train
 from mixing.tokenizer.tokenizer import FOLDER, Tokenizer
-from ray_jobs.export import EXPORT, write_model
+from ray_jobs.export import EXPORT, Like, write_model
 from ray_jobs.pretrain import PRETRAIN
 from tests.jobs.processes import ray_workers
 from train.convert import Gate
@@ -203,11 +203,11 @@ def test_a_model_that_fails_the_gate_is_not_exported(before: Before, whole: Step
     made, shape = Tokenizer.of(before.tokenizer.output), whole.settings.model
     last = newest(checkpoints(whole.output.local(CHECKPOINTS))).checkpoint
     assert last is not None
-    configs = config_of(shape, made.vocab_size, 48), {"_from_model_config": True}
+    like = Like(config_of(shape, made.vocab_size, 48), {}, {})
     # No difference is as small as that.
     gate = Gate(torch.arange(40)[None], tolerance=-1)
     with pytest.raises(ParityError, match=r"logits differ by up to .*; the rejected model is in .*\.model"):
-        write_model(last, shape, made, configs, {}, gate, tmp_path / "model", "export")
+        write_model(last, shape, made, like, gate, tmp_path / "model", "export")
     assert not (tmp_path / "model").exists()
 
 
