@@ -16,7 +16,7 @@ from mixing.shards import token_type
 from mixing.shuffle import Layout
 from mixing.split import SPLITS
 from mixing.tokenizer.chatml import CHAT_TOKENS
-from ray_jobs.finetune import recipe_of
+from ray_jobs.finetune import outline_of, recipe_of
 from train.flops import flops_per_token, trained_weights
 from train.gpus import GPUS
 from train.recipe import Recipe
@@ -171,9 +171,8 @@ class Estimator:
         return self._asking(step, recipe, recipe.checkpoints.kept(recipe.steps))
 
     def _recipe(self, step: Step[Any]) -> Recipe:
-        """Of the training that the step reads. A base, and what is not settled yet, are like `pretrain`."""
-        found = None if step.kind is Kind.BASE else recipe_of(step.input("trained"))
-        return found or self.config.pretrain
+        """Of the training that the step reads. A base is like `pretrain`."""
+        return self.config.pretrain if step.kind is Kind.BASE else outline_of(step.input("trained"))
 
     def _asking(self, step: Step[Any], recipe: Recipe, models: int) -> Effort:
         prompts = sum(

@@ -13,7 +13,7 @@ from gap.estimates import on_gpu, vocabulary
 from lake.config import Settings, laid_over
 from lake.error import UserError
 from lake.step import Kind, Steps, of_kind
-from ray_jobs.finetune import recipe_of
+from ray_jobs.finetune import outline_of
 from train.gpus import GPUS
 from train.memory import Memory
 from train.recipe import Recipe
@@ -32,18 +32,19 @@ def check_memory(config: Config, steps: Steps) -> None:
         UserError: one does not fit its GPU; the line says which term is the largest, and which overrides would help.
     """
     for step in of_kind(steps, Kind.TRAINING):
-        recipe = recipe_of(step)
-        if recipe is None or step.done or not on_gpu(recipe):
+        recipe = outline_of(step)
+        if step.done or not on_gpu(recipe):
             continue
         ids = vocabulary(config, steps)
         if not fits(recipe, ids):
             memory = Memory.of(recipe, ids)
+            section = step.name.replace("pretrain-", "variants.", 1).replace("finetune-", "tuned.", 1)
             terms = asdict(memory)
             largest = max(terms, key=lambda term: terms[term])
             line = (
                 f"{step.name}: it takes {size(memory.total)} on the fullest GPU, most of it for {largest} "
                 f"({size(terms[largest])}); {recipe.gpu} has {size(GPUS[recipe.gpu].memory - RESERVED)}; "
-                f"{_advice(recipe, ids, step.name.replace('pretrain-', 'variants.', 1))}"
+                f"{_advice(recipe, ids, section)}"
             )
             raise UserError(line.replace(SPACE, " "))
 

@@ -15,7 +15,7 @@ from gap.fits import check_memory
 from gap.plan import plan
 from gap.raw import RAW, Missing, missing
 from lake.step import Kind, Steps, of_kind
-from ray_jobs.finetune import recipe_of
+from ray_jobs.finetune import outline_of, recipe_of
 from train.flops import flops_per_token, mfu
 from train.gpus import GPUS
 from train.memory import Memory
@@ -142,7 +142,7 @@ def _budgets(config: Config, steps: Steps, known: Foreseen) -> Iterator[str]:
     if any(source.upsample for source in config.mix.sources.values()) and known.origin != "planned":
         yield "These figures leave out upsampling: how often a paper counts is known once `mix` has read its metadata."
     total = known.mixture[-1]["train_tokens"]
-    trainings = [(step, recipe) for step in of_kind(steps, Kind.TRAINING) if (recipe := recipe_of(step))]
+    trainings = [(step, outline_of(step)) for step in of_kind(steps, Kind.TRAINING)]
     for step, recipe in trainings if total else ():
         if step.settings is not recipe:
             continue

@@ -25,7 +25,7 @@ from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Kind, Manifest, Step, Steps, needed, of_kind
 from ray_jobs import cluster
-from ray_jobs.finetune import recipe_of
+from ray_jobs.finetune import outline_of
 from spark_jobs import session as spark_session
 from spark_jobs.watch import watch
 
@@ -225,8 +225,8 @@ def check_attention(config: Config, steps: Steps) -> None:
     try:
         for step in of_kind(steps, Kind.EVALUATION):
             model = step.input("model")
-            recipe = None if model.kind is Kind.BASE else recipe_of(model.input("trained"))
-            check_heads({"head_dim": (recipe or config.pretrain).model.head_size})
+            recipe = config.pretrain if model.kind is Kind.BASE else outline_of(model.input("trained"))
+            check_heads({"head_dim": recipe.model.head_size})
     except UserError:
         # Asked last, for it takes seconds to import.
         import torch

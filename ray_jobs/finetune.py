@@ -42,10 +42,15 @@ def recipe_of(step: Step[Any]) -> Recipe | None:
     return tuned(step, step.extra["model"]) if step.input("rows").done else None
 
 
+def outline_of(step: Step[Any]) -> Recipe:
+    """The recipe of any training. The number of steps is wrong before a fine-tuning's rows are counted."""
+    return recipe_of(step) or step.settings.recipe(step.extra["model"], 1, step.input("rows").settings.sequence)
+
+
 def check(step: Step[FinetuneSettings], model: Llama) -> None:
     """See `check_training`. Raises UserError also if the layout does not fit the model."""
     check_training(step)
-    step.settings.recipe(model, 1, step.input("rows").settings.sequence)
+    outline_of(step)
 
 
 FINETUNE = Body[FinetuneSettings](finetune, Kind.TRAINING, "ray train", 1, Cost(start=30), check, stop)

@@ -144,6 +144,13 @@ def test_what_cannot_fit_its_gpus_is_refused_with_what_helps(tmp_path: Path) -> 
     slow = demo(tmp_path, "pretrain.precision=bfloat16", variants)
     with pytest.raises(UserError, match=r"^pretrain-slow: .*; set .*variants\.slow\."):
         check_memory(slow, plan(slow))
+    # Adapters take less; what they take is known before a row of instructions is.
+    answers = "instructions={inputs: [{paths: [instructions/*.jsonl], messages: messages}]}"
+    tuned = demo(
+        tmp_path, large, answers, "finetune={lora: {rank: 8}, precision: bfloat16}", "tuned={whole: {lora: null}}"
+    )
+    with pytest.raises(UserError, match=r"^finetune-whole: .*; set .*tuned\.whole\."):
+        check_memory(tuned, plan(tuned))
     # Workers on CPUs have the memory of their machine.
     laptop = demo(tmp_path, large)
     check_memory(laptop, plan(laptop))
