@@ -2,11 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,13 @@ import ray
 from lake.dataset import Output
 from lake.files import sha256
 from lake.step import Body, Kind, Outcome, Step
+from mixing.instructions.template import ChatTemplate
 from mixing.shards import FOLDER_OF_SHARDS, read_index_in, read_tokens
 from mixing.split import TRAIN
 from mixing.tokenizer.kept import settings_of, write_settings
 from mixing.tokenizer.tokenizer import Tokenizer
 from ray_jobs.finetune import recipe_of, started_from
-from ray_jobs.instruct import PACKED
+from ray_jobs.instruct import PACKED, kept_settings
 from ray_jobs.pretrain import check_shards
 from train.families import config_of
 from train.history import CHECKPOINTS, MODEL, check_checkpoints, checkpoints, newest
@@ -55,6 +56,10 @@ def export_job(step: Step[Any], settings: ExportSettings) -> "ExportJob":
     recipe = recipe_of(trained)
     assert last is not None, "check_trained has seen it"
     assert recipe is not None, "what is trained has its rows"
+    if "continued" in trained.inputs:
+        # Short rows do not shorten what the model takes.
+        longest = max(recipe.sequence, trained.input("continued").settings.sequence)
+        recipe = recipe.model_copy(update={"sequence": longest})
     return ExportJob(
         recipe,
         settings.tolerance,
@@ -63,8 +68,14 @@ def export_job(step: Step[Any], settings: ExportSettings) -> "ExportJob":
         partial(_of_rows if "rows" in step.inputs else _of_shard, step, recipe.sequence, settings.sequences),
         step.input("tokenizer").output,
         step.output.local(MODEL),
-        started_from(trained) if recipe.lora else None,
+        _tuning(step, trained) if "rows" in step.inputs else None,
     )
+
+
+def _tuning(step: Step[Any], trained: Step[Any]) -> "Tuning":
+    template = ChatTemplate.of(Tokenizer.of(step.input("tokenizer").output), kept_settings(step))
+    origin = str(trained.input("base").output.local(MODEL)) if "base" in trained.inputs else ""
+    return Tuning(started_from(trained), origin, template.turn_end)
 
 
 def export_in_a_process(job: "ExportJob") -> dict[str, Any]:
@@ -95,13 +106,36 @@ class Like(NamedTuple):
     generation: Mapping[str, Any]
     tokenizer: Mapping[str, Any]
 
+    def ending_with(self, *ends: int) -> Self:
+        """The same, whose texts also end with these tokens."""
+        config, generation = (
+            dict(of) | {"eos_token_id": _all_ends(of, ends)} if of else of for of in (self.config, self.generation)
+        )
+        return self._replace(config=config, generation=generation)
+
+
+def _all_ends(config: Mapping[str, Any], ends: Sequence[int]) -> int | list[int]:
+    known = config.get("eos_token_id")
+    listed = known if isinstance(known, list) else [known] if known is not None else []
+    every = list(dict.fromkeys([*ends, *listed]))
+    return every if len(every) > 1 else every[0]
+
+
+class Tuning(NamedTuple):
+    """What a fine-tuning began with: a Megatron checkpoint, and its Hugging Face folder or "" where there is none; and
+    the token with which its answers end."""
+
+    checkpoint: Path
+    model: str
+    turn_end: int
+
 
 @dataclass(frozen=True)
 class ExportJob:
     """`checkpoint` is exported. `base` is the folder of the base model with the project's tokenizer, if any.
 
-    `sample` gives the tokens for the gate, and `model` is the folder to write. Adapters are merged into the Megatron
-    checkpoint `below` them, and written beside the model as peft reads them.
+    `sample` gives the tokens for the gate, and `model` is the folder to write. The adapters of a `tuning` are merged
+    into what it began with, and written beside the model as peft reads them.
     """
 
     recipe: Recipe
@@ -111,7 +145,7 @@ class ExportJob:
     sample: Callable[[], Tokens]
     tokenizer: Output
     model: Path
-    below: Path | None = None
+    tuning: Tuning | None = None
 
     def run(self) -> dict[str, Any]:
         """Write the model. Returns the step's figures."""
@@ -127,14 +161,16 @@ class ExportJob:
         else:
             like = Like(*read_configs(self.base), settings_of(self.base))
         gate = Gate(torch.from_numpy(self.sample()), self.tolerance)
-        lora = self.recipe.lora
-        if lora is None or self.below is None:
+        tuning, lora = self.tuning, self.recipe.lora
+        if tuning is not None:
+            like = like.ending_with(made.eod, tuning.turn_end)
+        if tuning is None or lora is None:
             return write_model(self.checkpoint, shape, made, like, gate, self.model, "export")
         tuned = Tuned(lora, self.checkpoint)
-        figures = write_model(self.below, shape, made, like, gate, self.model, "export", tuned)
+        figures = write_model(tuning.checkpoint, shape, made, like, gate, self.model, "export", tuned)
         adapters = self.model.with_name(ADAPTERS)
         shutil.rmtree(adapters, ignore_errors=True)
-        return figures | {"adapters": to_peft(self.checkpoint, shape, lora, adapters, str(self.base or ""))}
+        return figures | {"adapters": to_peft(self.checkpoint, shape, lora, adapters, tuning.model)}
 
 
 def _of_shard(step: Step[Any], longest: int, sequences: int) -> Tokens:

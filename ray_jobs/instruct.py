@@ -96,7 +96,7 @@ def instruct(
     assert step.seed is not None
     tokenizer = step.input("tokenizer").output
     made = Tokenizer.of(tokenizer)
-    kept = _kept(step)
+    kept = kept_settings(step)
     ChatTemplate.of(made, kept)
     job = Job(step.output, step.name, settings, tokenizer, kept, step.seed, data, decontaminate, dedup)
     gone: Mapping[int, Mapping[int, Drop]] = {}
@@ -138,7 +138,8 @@ def check(step: Step[InstructionSettings], data: str, asked: EvaluateSettings, *
 INSTRUCT = Body[InstructionSettings](instruct, Kind.INSTRUCTIONS, "ray", 5, check=check)
 
 
-def _kept(step: Step[InstructionSettings]) -> dict[str, Any]:
+def kept_settings(step: Step[Any]) -> dict[str, Any]:
+    """What the base, or else our tokenizer, says of it: among other things the chat template."""
     if "base" in step.inputs:
         return settings_of(step.input("base").output.local(MODEL))
     with step.input("tokenizer").output.local_copy(FOLDER) as folder:

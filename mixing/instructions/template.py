@@ -158,6 +158,12 @@ class ChatTemplate:
         speaker = np.searchsorted(turns[:-1], starts, side="right")
         return Chat(ids, np.array([span.role for span in spans], np.uint8)[speaker], learnt)
 
+    @cached_property
+    def turn_end(self) -> int:
+        """The id of the control token that ends an answer."""
+        chat = self.encode(PROBE)
+        return int(chat.ids[chat.loss][-1])
+
     def render(self, messages: Messages) -> str:
         """The text of a conversation.
 
