@@ -1,6 +1,6 @@
 """Duplicates among texts that fit in memory, by the kernels and the settings of the step for documents.
 
-The first of several stays. Texts of one subject, such as a question that is asked in two ways, are not compared.
+The first of several stays. Texts of one subject, such as a question that is asked in two ways, may be near each other.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -44,11 +44,11 @@ def sketch(texts: pa.Array, settings: DedupSettings) -> pa.Table:
 
 def duplicates(rows: pa.Table, subjects: Sequence[str], settings: DedupSettings) -> dict[int, Duplicate]:
     """By place, the texts that go. `rows` are those of SKETCH; memory holds them, eight bytes for a word."""
+    rows = rows.set_column(SKETCH.names.index("shingles"), "shingles", rows["shingles"].cast(pa.large_binary()))
     first: dict[str, int] = {}
     gone: dict[int, Duplicate] = {}
     for place, content in enumerate(rows["content"].to_pylist()):
-        survivor = first.setdefault(content, place)
-        if subjects[survivor] != subjects[place]:
+        if (survivor := first.setdefault(content, place)) != place:
             gone[place] = Duplicate(survivor, Likeness.EXACT, 1.0)
     left = np.setdiff1d(np.arange(rows.num_rows), list(gone))
     near = [pair for pair in _near(rows, left, settings) if subjects[pair[0]] != subjects[pair[1]]]
@@ -64,16 +64,19 @@ def _near(rows: pa.Table, places: np.ndarray, settings: DedupSettings) -> Iterat
     """The places of two texts, the earlier first, and their Jaccard."""
     if not places.size:
         return
-    kept = rows.take(pa.array(places)).combine_chunks()
+    kept = rows.take(pa.array(places))
+    # All of them may be more than the 2 GiB of a binary array.
     shingles = kept["shingles"].combine_chunks()
-    entries = _entries(kept, places)
+    entries = _entries(kept.combine_chunks(), places)
     found = pa.Table.from_batches(list(candidates(entries.to_batches(ROWS), settings.threshold, settings.bucket_limit)))
     pairs = found.filter(pc.is_valid(found["a"])).select(["a", "b"]).group_by(["a", "b"]).aggregate([])
     sides = [np.searchsorted(places, pairs[name].to_numpy()) for name in ("a", "b")]
-    left, right = (sets(shingles.take(pa.array(side))) for side in sides)
-    for one, other, score in zip(*(places[side].tolist() for side in sides), jaccard(*left, *right), strict=True):
-        if score >= settings.threshold:
-            yield one, other, float(score)
+    for start in range(0, len(pairs), ROWS):
+        of = [side[start : start + ROWS] for side in sides]
+        left, right = (sets(_some(shingles, side)) for side in of)
+        for one, other, score in zip(*(places[side].tolist() for side in of), jaccard(*left, *right), strict=True):
+            if score >= settings.threshold:
+                yield one, other, float(score)
     crowded = found["band"].drop_null().unique()
     for batch in lead(_members(entries, crowded, places, shingles), settings.threshold):
         for pair in batch.to_pylist():
@@ -82,7 +85,7 @@ def _near(rows: pa.Table, places: np.ndarray, settings: DedupSettings) -> Iterat
 
 def _entries(kept: pa.Table, places: np.ndarray) -> pa.Table:
     """Rows of ENTRY, a text in each of its bands; its place is its rank."""
-    sizes = np.diff(sets(kept["shingles"].combine_chunks())[0])
+    sizes = pc.binary_length(kept["shingles"]).to_numpy() // 8
     of = pc.list_parent_indices(kept["bands"]).to_numpy()
     columns = [
         pc.list_flatten(kept["bands"]),
@@ -101,8 +104,12 @@ def _members(entries: pa.Table, crowded: pa.Array, places: np.ndarray, shingles:
     for batch in rows.to_batches(ROWS):
         orders = batch["order"]
         members = [batch["band"].cast(pa.string()), orders, orders.cast(pa.string())]
-        members.append(shingles.take(pa.array(np.searchsorted(places, orders.to_numpy()))))
+        members.append(_some(shingles, np.searchsorted(places, orders.to_numpy())))
         yield pa.RecordBatch.from_arrays(members, schema=MEMBER)
+
+
+def _some(shingles: pa.Array, places: np.ndarray) -> pa.Array:
+    return shingles.take(pa.array(places)).cast(pa.binary())
 
 
 def _signed(hashes: np.ndarray) -> pa.Array:

@@ -170,7 +170,10 @@ def validation_loss(run: Run, model: Model, position: int) -> float | None:
     losses: dict[str, float] = {source: measured["loss"] for source, measured in sources.items()}
     if not losses or not all(map(math.isfinite, losses.values())):
         return None
-    tokens = {row["source"]: row["validation_tokens"] for row in run.mixture}
+    if run.is_tuning(model.training):
+        tokens = {source: measured["tokens"] for source, measured in sources.items()}
+    else:
+        tokens = {row["source"]: row["validation_tokens"] for row in run.mixture}
     weights = {source: tokens.get(source, 0) for source in losses}
     if not sum(weights.values()):
         weights = dict.fromkeys(losses, 1)

@@ -146,6 +146,13 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _names_no_step_twice(self) -> Self:
+        tuned = [f"finetune{which}".removeprefix("-") for which in self.tunings]
+        if twice := next((name for name in self.variants if name in tuned), None):
+            raise ValueError(f"variants.{twice}: export-{twice} is the export of a fine-tuning; take another name")
+        return self
+
+    @model_validator(mode="after")
     def _expects_all(self) -> Self:
         sources = dict.fromkeys(raw.source for raw in self.read.inputs)
         if self.expected and (unknown := next((name for name in sources if name not in self.expected), None)):

@@ -2,11 +2,10 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from itertools import groupby, islice, pairwise
+from itertools import accumulate, groupby, islice, pairwise, zip_longest
 from typing import Any
 
 import click
-import numpy as np
 
 from eval.text import printable
 from gap.command import CONFIG, OVERRIDES, load_config, user_errors
@@ -50,19 +49,24 @@ def inspect(config: str, overrides: tuple[str, ...], number: int, skip: int, col
     coloured = sys.stdout.isatty() if color is None else color
     for place, one in enumerate(islice(conversations(step.output), skip, skip + number), start=skip):
         weights = one["weights"]
-        learned = np.count_nonzero(weights)
-        click.secho(f"conversation {place:,}: {len(weights):,} tokens, {learned:,} learned", bold=True)
+        counted = f"{len(weights):,} tokens, {weights.count(1):,} learned"
+        click.secho(f"conversation {place:,}, {one['source']}: {counted}", bold=True)
         click.echo(shown(tokenizer, one, coloured), color=coloured)
         click.echo()
 
 
 def conversations(output: Output) -> Iterator[Mapping[str, Any]]:
-    """Every conversation of the packed rows: `ids` and `weights`, each [tokens]."""
+    """Every conversation of the packed rows, of each source in turn: its `source`, `ids` and `weights` [tokens]."""
+    streams = (_of(output, source) for source in output.sources(PACKED[TRAIN]))
+    return (one for several in zip_longest(*streams) for one in several if one is not None)
+
+
+def _of(output: Output, source: str) -> Iterator[Mapping[str, Any]]:
     table = PACKED[TRAIN]
-    for part in output.parts(table):
+    for part in output.parts(table, source):
         for row in output.read_part(table, part, ["input_ids", "loss_mask", "seq_lengths"]).to_pylist():
-            for start, end in pairwise(np.cumsum([0, *row["seq_lengths"]]).tolist()):
-                yield {"ids": row["input_ids"][start:end], "weights": row["loss_mask"][start:end]}
+            for start, end in pairwise(accumulate(row["seq_lengths"], initial=0)):
+                yield {"source": source, "ids": row["input_ids"][start:end], "weights": row["loss_mask"][start:end]}
 
 
 def shown(tokenizer: Tokenizer, one: Mapping[str, Any], coloured: bool) -> str:

@@ -361,7 +361,7 @@ class Judge:
 
 def _said(record: Conversation, *roles: Role) -> str:
     assert not isinstance(record.messages, Drop)
-    return "\n".join(text for role, text in record.messages if role in roles)
+    return "\n".join(message.text for message in record.messages if message.role in roles)
 
 
 def _drop(found: Duplicate, native: str, survivor: str, source: str) -> Drop:

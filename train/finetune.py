@@ -1,9 +1,9 @@
 """The settings of fine-tuning. They become a recipe, so the loop is that of pretraining."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from lake.config import explain
 from lake.error import UserError
@@ -31,6 +31,15 @@ class FinetuneSettings(Training):
     validation: Validation = Validation(every=100, sequences=256)
     start: Literal["continued", "base"] = "continued"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_decay(cls, given: Any) -> Any:
+        """On adapters, whose B begins at zero, decay is not usual."""
+        if not isinstance(given, dict) or given.get("lora") is None:
+            return given
+        optimizer = given.get("optimizer") or {}
+        return given | {"optimizer": {"weight_decay": 0.0} | optimizer} if isinstance(optimizer, dict) else given
+
     def recipe(self, model: Llama, rows: int, sequence: int) -> Recipe:
         """The recipe for so many rows of `sequence` tokens; the last step may lack rows.
 
@@ -41,9 +50,6 @@ class FinetuneSettings(Training):
             raise UserError("finetune: no row of instructions is left to train on; look at why they were dropped")
         steps = math.ceil(self.epochs * rows / self.batch.total)
         rates = {name: getattr(self.optimizer, name) for name in Adam.model_fields}
-        # On adapters, whose B begins at zero, decay is not usual.
-        if self.lora is not None and "weight_decay" not in self.optimizer.model_fields_set:
-            rates["weight_decay"] = 0.0
         shared = {name: getattr(self, name) for name in Training.model_fields}
         warmup = int(self.optimizer.warmup * steps)
         try:

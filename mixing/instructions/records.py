@@ -49,15 +49,23 @@ def _rows(path: Path, name: str) -> Iterator[tuple[str, dict[str, Any] | Drop]]:
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(ROWS):
-                for record in batch.to_pylist():
+                for row in range(len(batch)):
                     number += 1
-                    yield f"{name}:{number}", record
+                    yield (native := f"{name}:{number}"), _row(batch.slice(row, 1), native)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's, not the file's
         native = f"{name}:{number + 1}"
         fault = " ".join(str(error).split())
         yield native, Drop(Reason.TRUNCATED_FILE, f"{native}: nothing is readable from here on: {fault}")
+
+
+def _row(row: pa.RecordBatch, native: str) -> dict[str, Any] | Drop:
+    try:
+        (record,) = row.to_pylist()
+    except UnicodeDecodeError as error:
+        return Drop(Reason.UNDECODABLE, f"{native}: {error.reason} at byte {error.start} of a text")
+    return record
 
 
 def parse(record: bytes | dict[str, Any], settings: RecordInput) -> tuple[Message, ...]:
@@ -73,9 +81,9 @@ def parse(record: bytes | dict[str, Any], settings: RecordInput) -> tuple[Messag
         messages = _question_and_answer(record, settings)
     else:
         messages = _message_list(record, settings.messages)
-    if settings.system is not None and all(role is not Role.SYSTEM for role, _ in messages):
+    if settings.system is not None and all(message.role is not Role.SYSTEM for message in messages):
         messages.insert(0, Message(Role.SYSTEM, settings.system))
-    if (size := sum(len(text.encode()) for _, text in messages)) > settings.max_bytes:
+    if (size := sum(len(message.text.encode()) for message in messages)) > settings.max_bytes:
         raise RecordError(Reason.TOO_LARGE, f"{size:,} bytes of text; max_bytes is {settings.max_bytes:,}")
     return tuple(messages)
 
@@ -104,11 +112,19 @@ def _message_list(record: dict[str, Any], key: str) -> list[Message]:
         role = _text(entry, "role")
         if role not in ROLES:
             raise RecordError(Reason.UNKNOWN_ROLE, f"{key}: the role {role!r:.40} is none of {', '.join(ROLES)}")
-        messages.append(Message(ROLES[role], _text(entry, "content")))
-    if all(role is not Role.ASSISTANT for role, _ in messages):
+        messages.append(Message(ROLES[role], _text(entry, "content"), _learned(entry)))
+    if all(message.role is not Role.ASSISTANT for message in messages):
         raise RecordError(Reason.NO_ANSWER, f"{key}: no message is an answer")
-    _check_order([role for role, _ in messages], key)
+    _check_order([message.role for message in messages], key)
     return messages
+
+
+def _learned(entry: dict[str, Any]) -> bool:
+    """OpenAI's form has a weight of 0 at an answer that is not to be learned."""
+    weight = entry.get("weight")
+    if weight is not None and weight not in (0, 1):
+        raise RecordError(Reason.WRONG_TYPE, f"weight must be 0 or 1, not {weight!r:.40}")
+    return weight != 0
 
 
 def _check_order(roles: list[Role], key: str) -> None:

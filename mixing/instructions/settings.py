@@ -16,7 +16,8 @@ class RecordInput(Settings):
     """Files of JSON objects, one per line, gzip in `.gz`, Zstandard in `.zst`; or of Parquet in `.parquet`.
 
     A record holds a question and its answer under the keys `question` and `answer`. With `messages`, it holds a list
-    under that key instead: objects with `role` (system, user or question, assistant or answer) and `content`.
+    under that key instead: objects with `role` (system, user or question, assistant or answer) and `content`; an answer
+    with a `weight` of 0 is read and not learned.
     `system_key` is the key of a system message; `system` is the system message of records that bring none. `a.b` is
     key b of the object a.
 
@@ -97,7 +98,7 @@ class InstructionSettings(Settings):
         sequence: Tokens of a row.
         packing: Put several conversations in a row. Otherwise each has a row of its own.
         overlong: Whether a conversation longer than a row is dropped or loses its end.
-        other_weight: Weight of the loss outside of answers; within an answer it is 1.
+        other_weight: Weight of the loss outside of answers; within an answer it is 1. At 1, validation counts all, too.
         validation: Share of the records that are held out. A question that is asked in two ways falls on one side.
     """
 

@@ -71,11 +71,12 @@ class Chat:
 
 
 class Span(NamedTuple):
-    """The characters of a message in the rendered text."""
+    """The characters of a message in the rendered text, and whether it is to be learned."""
 
     role: Role
     start: int
     end: int
+    learned: bool
 
 
 class Piece(NamedTuple):
@@ -153,7 +154,9 @@ class ChatTemplate:
                         "chat_template: it writes no control token after an answer, so a model would never learn to "
                         "stop; end the assistant's turn with eos_token or another added token of the tokenizer"
                     )
-                learnt[np.searchsorted(ends, span.start, side="right") : np.searchsorted(starts, closing)] = True
+                learnt[np.searchsorted(ends, span.start, side="right") : np.searchsorted(starts, closing)] = (
+                    span.learned
+                )
             turns.append(following if closing is None else min(following, _after_blanks(shadow, closing)))
         speaker = np.searchsorted(turns[:-1], starts, side="right")
         return Chat(ids, np.array([span.role for span in spans], np.uint8)[speaker], learnt)
@@ -170,7 +173,7 @@ class ChatTemplate:
         Raises:
             RecordError: the template refuses it.
         """
-        listed = [{"role": NAMES[role], "content": text} for role, text in messages]
+        listed = [{"role": NAMES[role], "content": text} for role, text, _ in messages]
         given = {"tools": None, "documents": None, "add_generation_prompt": False, **self.variables}
         try:
             return self._compiled.render(messages=listed, **given)
@@ -266,7 +269,7 @@ def _shadows(messages: Messages) -> list[Message]:
         raise RecordError(Reason.TOO_LARGE, f"{len(messages):,} messages, {MARKS:,} are the most")
     return [
         Message(role, re.sub(f"[^{BLANK}]", chr(FIRST_MARK + number), re.sub(r"\s", BLANK, text)))
-        for number, (role, text) in enumerate(messages)
+        for number, (role, text, _) in enumerate(messages)
     ]
 
 
@@ -284,4 +287,4 @@ def _spans(messages: Messages, text: str, shadow: str) -> list[Span]:
         if text[start:end].strip() != messages[number].text.strip():
             changed = f"{messages[number].text!r:.80} to {text[start:end]!r:.80}"
             raise RecordError(Reason.CHANGED_BY_TEMPLATE, f"the chat template changes {changed}")
-    return [Span(messages[number].role, start, end) for number, start, end in found]
+    return [Span(messages[number].role, start, end, messages[number].learned) for number, start, end in found]

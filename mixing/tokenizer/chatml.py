@@ -52,8 +52,11 @@ CHAT_TEMPLATE = (
 
 
 class Message(NamedTuple):
+    """What one says; an answer may be there only to be read, not `learned`."""
+
     role: Role
     text: str
+    learned: bool = True
 
 
 Messages = Sequence[Message]
@@ -62,4 +65,4 @@ Messages = Sequence[Message]
 def render(messages: Messages) -> str:
     """A conversation as one string. Each message ends with `<|im_end|>` and a line end."""
     start, end = CHAT_TOKENS
-    return "".join(f"{start}{NAMES[role]}\n{text}{end}\n" for role, text in messages)
+    return "".join(f"{start}{NAMES[role]}\n{text}{end}\n" for role, text, _ in messages)

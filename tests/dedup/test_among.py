@@ -40,8 +40,7 @@ def compared(said: list[str], subjects: list[str]) -> dict[int, int]:
     first: dict[str, int] = {}
     copies = {}
     for place, own in enumerate(words):
-        survivor = first.setdefault(" ".join(own), place)
-        if subjects[survivor] != subjects[place]:
+        if (survivor := first.setdefault(" ".join(own), place)) != place:
             copies[place] = survivor
     gone: dict[int, int] = {}
     for place, text in enumerate(said):

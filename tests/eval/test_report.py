@@ -220,7 +220,7 @@ def test_the_funnel_is_the_longest_chain_of_steps_that_follow_one_another() -> N
 
 def test_a_step_of_a_kind_without_a_template_has_the_general_section() -> None:
     accounts = {"chat": Account.of(40, {"empty": 2})}
-    page = page_of(changed("mix", kind=Kind.REPORT, unit="records", accounts=accounts, config={"pack": 512}))
+    page = page_of(changed("mix", kind=Kind.INSTRUCTIONS, unit="records", accounts=accounts, config={"pack": 512}))
     (row, empty, kept) = cells(section(page, "mix"), "What mix kept and dropped")
     assert [row["all"], empty["chat"], kept["chat"]] == ["42", "2", "40"]
     assert "Configuration of mix pack: 512" in words(section(page, "mix"))

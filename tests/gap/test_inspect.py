@@ -1,5 +1,7 @@
 """gap inspect shows conversations with what is learned marked."""
 
+from typing import Any
+
 import pytest
 
 from gap.inspect import shown
@@ -18,7 +20,7 @@ def tokenizer() -> Tokenizer:
 def test_runs_of_one_weight_are_marked(tokenizer: Tokenizer, weight: float, marked: str) -> None:
     parts = [tokenizer.encode([text])[0].tolist() for text in ("Does it help? ", "yes", "\x07 no")]
     weights = [0.0] * len(parts[0]) + [weight] * len(parts[1]) + [0.0] * len(parts[2])
-    one = {"ids": [*parts[0], *parts[1], *parts[2]], "weights": weights}
+    one: dict[str, Any] = {"ids": [*parts[0], *parts[1], *parts[2]], "weights": weights}
     assert shown(tokenizer, one, coloured=False) == f"Does it help? {marked}\ufffd no"
 
 

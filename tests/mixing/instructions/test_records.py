@@ -30,7 +30,10 @@ def read(folder: Path, lines: list[Any], **keys: Any) -> list[Conversation]:
 
 
 def results(records: list[Conversation]) -> list[Any]:
-    return [record.messages.reason if isinstance(record.messages, Drop) else record.messages for record in records]
+    return [
+        record.messages.reason if isinstance(record.messages, Drop) else tuple(one[:2] for one in record.messages)
+        for record in records
+    ]
 
 
 def test_a_question_and_its_answer(tmp_path: Path) -> None:
@@ -100,6 +103,7 @@ def test_a_malformed_record_is_dropped_and_the_next_is_read(tmp_path: Path, line
         ([{"role": "user", "content": None}], Reason.MISSING_FIELD),
         ([{"role": "user", "content": [{"type": "text", "text": "Q"}]}], Reason.WRONG_TYPE),
         ([{"role": "assistant", "content": ""}], Reason.EMPTY),
+        ([{"role": "assistant", "content": "A", "weight": 0.5}], Reason.WRONG_TYPE),
     ],
 )
 def test_a_malformed_list_of_messages_is_dropped(tmp_path: Path, chat: Any, reason: Reason) -> None:
@@ -160,6 +164,24 @@ def test_parquet_is_read_as_lines_are(tmp_path: Path) -> None:
     assert results([large]) == [Reason.TOO_LARGE]
     path.write_bytes(path.read_bytes()[:200])
     assert results(list(read_conversations(path, "a.parquet", settings(messages="chat")))) == [Reason.TRUNCATED_FILE]
+
+
+def test_a_row_that_is_no_utf_8_is_dropped_and_the_next_is_read(tmp_path: Path) -> None:
+    texts = pa.array([b"Q", b"caf\xe9", b"Q"]).view(pa.string())
+    pq.write_table(pa.table({"question": texts, "answer": ["A"] * 3}), path := tmp_path / "a.parquet")
+    records = list(read_conversations(path, "a.parquet", settings()))
+    whole = ((PROMPTER, "Q"), (ASSISTANT, "A"))
+    assert results(records) == [whole, Reason.UNDECODABLE, whole]
+    assert isinstance(drop := records[1].messages, Drop)
+    assert drop.evidence == "a.parquet:2: unexpected end of data at byte 3 of a text"
+
+
+def test_an_answer_of_no_weight_is_not_to_be_learned(tmp_path: Path) -> None:
+    turns = [("user", None), ("assistant", 0), ("user", None), ("assistant", 1), ("user", None), ("assistant", None)]
+    talk = [{"role": role, "content": "text", "weight": weight} for role, weight in turns]
+    (record,) = read(tmp_path, [{"chat": talk}], messages="chat")
+    assert not isinstance(record.messages, Drop)
+    assert [one.learned for one in record.messages if one.role is ASSISTANT] == [False, True, True]
 
 
 def test_an_input_with_a_task_is_one_of_questions() -> None:

@@ -65,9 +65,12 @@ def talks(hostile: list[str], characters: st.SearchStrategy[str] = COMMON) -> st
     parts = st.lists(st.one_of(st.text(characters), st.sampled_from(hostile)), min_size=1, max_size=6)
     text = parts.map("".join).filter(lambda joined: bool(joined.strip()))
     turns = st.lists(
-        st.tuples(st.builds(Message, st.just(PROMPTER), text), st.builds(Message, st.just(ASSISTANT), text))
+        st.tuples(
+            st.builds(Message, st.just(PROMPTER), text, st.just(True)),
+            st.builds(Message, st.just(ASSISTANT), text, st.just(True)),
+        )
     )
-    head = st.lists(st.builds(Message, st.just(SYSTEM), text), max_size=1)
+    head = st.lists(st.builds(Message, st.just(SYSTEM), text, st.just(True)), max_size=1)
     pairs = st.tuples(head, turns.filter(lambda found: 0 < len(found) < 4))
     return pairs.map(lambda talk: [*talk[0], *(message for pair in talk[1] for message in pair)])
 
@@ -126,7 +129,7 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def listed(messages: list[Message]) -> list[dict[str, str]]:
-    return [{"role": NAMES[role], "content": text} for role, text in messages]
+    return [{"role": NAMES[role], "content": text} for role, text, _ in messages]
 
 
 def their_ids(theirs: Any, messages: list[Message], **more: Any) -> list[int]:
@@ -157,7 +160,7 @@ def test_ids_are_those_of_transformers(loaded: Loaded, messages: list[Message]) 
     assert theirs.apply_chat_template(listed(messages), tokenize=False) == template.render(messages)
     # Transformers takes these within a text for control tokens.
     known = {token.content for token in template.tokenizer.backend.get_added_tokens_decoder().values()}
-    assume(not any(token in text for _, text in messages for token in known - set(FORMAT_TOKENS)))
+    assume(not any(token in text for _, text, _ in messages for token in known - set(FORMAT_TOKENS)))
     assert their_ids(theirs, messages) == template.encode(messages).ids.tolist()
 
 
@@ -169,13 +172,13 @@ def test_any_talk_comes_back_and_its_answers_are_learnt(loaded: Loaded, messages
     assert chat.ids.shape == chat.roles.shape == chat.loss.shape
     assert squeezed(decode(chat.ids)) == squeezed(template.render(messages))
     learnt = [decode(ids) for ids in runs(chat.loss, chat.ids)]
-    answers = [text.strip() if name in TRIMS else text for role, text in messages if role is ASSISTANT]
+    answers = [text.strip() if name in TRIMS else text for role, text, _ in messages if role is ASSISTANT]
     for text, answer in zip(learnt, answers, strict=True):
         before, found, after = squeezed(text).rpartition(squeezed(answer + STOPS[name]))
         assert (before.strip(), after) == ("", "")
         assert found
     # As many control tokens as the same talk has whose texts have none.
-    tame = template.encode([Message(role, "x") for role, _ in messages])
+    tame = template.encode([Message(role, "x") for role, *_ in messages])
     ends = [template.tokenizer.backend.token_to_id(token) for token in CONTROLS]
     assert np.isin(chat.ids, ends).sum() == np.isin(tame.ids, ends).sum()
 
@@ -187,11 +190,11 @@ def test_a_byte_level_tokenizer_loses_no_character(messages: list[Message]) -> N
     chat = template.encode(messages)
     assert ours.decode(chat.ids) == template.render(messages) == render(messages)
     learnt = [ours.decode(ids) for ids in runs(chat.loss, chat.ids)]
-    for text, answer in zip(learnt, [text + STOP for role, text in messages if role is ASSISTANT], strict=True):
+    for text, answer in zip(learnt, [text + STOP for role, text, _ in messages if role is ASSISTANT], strict=True):
         assert text == answer or (text == "\n" + answer and answer[0].isspace())
     # Each message is one run of tokens from its start, all with the message's role.
     frames = np.split(chat.roles, np.flatnonzero(chat.ids == ours.backend.token_to_id(START))[1:])
-    assert [set(frame.tolist()) for frame in frames] == [{role.value} for role, _ in messages]
+    assert [set(frame.tolist()) for frame in frames] == [{role.value} for role, *_ in messages]
 
 
 def test_a_prompt_ends_where_the_loss_begins(loaded: Loaded) -> None:
@@ -219,6 +222,17 @@ def test_the_end_of_a_turn_is_learnt_where_it_ends_documents_and_pads(loaded: Lo
     chat, before = ChatTemplate(same, template.source, variables).encode(messages), template.encode(messages)
     assert chat.ids.tolist() == before.ids.tolist()
     assert [ids[-1] for ids in runs(chat.loss, chat.ids)] == [same.eod, same.eod]
+
+
+def test_an_answer_that_is_not_to_be_learned_is_only_read(loaded: Loaded) -> None:
+    template, *_ = loaded
+    talk = [Message(PROMPTER, "a"), Message(ASSISTANT, "b"), Message(PROMPTER, "c"), Message(ASSISTANT, "d")]
+    whole = template.encode(talk)
+    read = template.encode([talk[0], talk[1]._replace(learned=False), *talk[2:]])
+    assert read.ids.tolist() == whole.ids.tolist()
+    (first, *_, last) = np.flatnonzero(whole.loss)
+    assert not read.loss[first]
+    assert read.loss[last]
 
 
 def test_a_text_cannot_end_its_turn() -> None:
