@@ -68,7 +68,7 @@ def started_from(step: Step[FinetuneSettings]) -> Path:
 def _job(step: Step[FinetuneSettings], model: Llama) -> "Job":
     """Made in the worker: the driver would take seconds to import torch and Megatron first."""
     from train.loop import Job
-    from train.rows import Rows
+    from train.rows import PackedRows
 
     assert step.seed is not None
     rows, folder = step.input("rows"), step.output.local()
@@ -76,8 +76,8 @@ def _job(step: Step[FinetuneSettings], model: Llama) -> "Job":
         tuned(step, model),
         step.seed,
         vocabulary(Tokenizer.of(step.input("tokenizer").output)),
-        Rows(rows.output, PACKED[TRAIN], step.settings.epochs),
-        Rows(rows.output, PACKED[VALIDATION]),
+        PackedRows(rows.output, PACKED[TRAIN], step.settings.epochs),
+        PackedRows(rows.output, PACKED[VALIDATION]),
         folder,
         base=started_from(step),
         mixture=rows.fingerprint,

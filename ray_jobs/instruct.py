@@ -27,7 +27,7 @@ from lake.step import Account, Body, Kind, Outcome, Step, account
 from mixing.instructions.packing import SEQUENCES, fitted, pack, table
 from mixing.instructions.records import Conversation, read_conversations
 from mixing.instructions.settings import InstructionSettings, QuestionInput
-from mixing.instructions.template import Chat, ChatTemplate
+from mixing.instructions.template import ChatTemplate, ChatTokens
 from mixing.shards import shard_name, verify_shard, write
 from mixing.split import SPLITS, TRAIN, VALIDATION, stable_hash, within
 from mixing.tokenizer.chatml import ROLES, Message, Role
@@ -227,7 +227,7 @@ class Job:
         drop = replace(found, native=record.native) if isinstance(found, Drop) else None
         return decision(self.step, document_id(source, record.native), source, drop)
 
-    def _chats(self, kept: Sequence[tuple[Conversation, Chat]]) -> pa.Table:
+    def _chats(self, kept: Sequence[tuple[Conversation, ChatTokens]]) -> pa.Table:
         """Rows of CHAT."""
         length = self.settings.sequence
         said = [_said(record, Role.PROMPTER, Role.ASSISTANT) for record, _ in kept]
@@ -297,7 +297,7 @@ class Job:
     def _store(self, part: Part, split: str, rows: pa.Table, made: Tokenizer) -> dict[str, Any]:
         name = shard_name(split, part.source, part.number)
         chats = [
-            Chat(
+            ChatTokens(
                 ids.values.to_numpy(),
                 np.frombuffer(roles.as_buffer(), np.uint8),
                 np.frombuffer(loss.as_buffer(), np.bool_),
@@ -341,14 +341,14 @@ class Judge:
         self.settings, self.template = job.settings, template
         self.search = search(questions, job.decontaminate)
 
-    def judge(self, records: Sequence[Conversation]) -> list[tuple[Conversation, Chat | Drop]]:
+    def judge(self, records: Sequence[Conversation]) -> list[tuple[Conversation, ChatTokens | Drop]]:
         whole = [record for record in records if not isinstance(record.messages, Drop)]
         texts = [(record.native, "", _said(record, *Role)) for record in whole]
         columns = [pa.array(column, pa.string()) for column in zip(*texts, strict=True)] if texts else []
         quoting = drops(self.search(pa.RecordBatch.from_arrays(columns, list(COLUMNS)))) if texts else {}
         return [(record, quoting.get(record.native) or self._chat(record)) for record in records]
 
-    def _chat(self, record: Conversation) -> Chat | Drop:
+    def _chat(self, record: Conversation) -> ChatTokens | Drop:
         if isinstance(record.messages, Drop):
             return record.messages
         try:

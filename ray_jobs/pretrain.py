@@ -117,7 +117,7 @@ def stop(step: Step[Any]) -> None:
     step.output.local(STOP).touch()
 
 
-PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 2, Cost(start=30), check, stop)
+PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 3, Cost(start=30), check, stop)
 
 
 def vocabulary(made: Tokenizer) -> "Vocabulary":

@@ -11,10 +11,10 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from lake.config import Settings
 
-Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-TARGETS: tuple[Target, ...] = get_args(Target)
+LoraTarget = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+TARGETS: tuple[LoraTarget, ...] = get_args(LoraTarget)
 
-LAYERS: dict[str, tuple[Target, ...]] = {
+LAYERS: dict[str, tuple[LoraTarget, ...]] = {
     "linear_qkv": ("q_proj", "k_proj", "v_proj"),
     "linear_proj": ("o_proj",),
     "linear_fc1": ("gate_proj", "up_proj"),
@@ -39,11 +39,11 @@ class LoraSettings(Settings):
 
     rank: PositiveInt = 16
     alpha: PositiveFloat = 32
-    targets: tuple[Target, ...] = Field(default=TARGETS, min_length=1)
+    targets: tuple[LoraTarget, ...] = Field(default=TARGETS, min_length=1)
 
     @field_validator("targets")
     @classmethod
-    def _in_one_order(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+    def _in_one_order(cls, targets: tuple[LoraTarget, ...]) -> tuple[LoraTarget, ...]:
         """The order says nothing, so it changes no fingerprint."""
         return tuple(target for target in TARGETS if target in targets)
 
@@ -51,7 +51,7 @@ class LoraSettings(Settings):
     def scale(self) -> float:
         return self.alpha / self.rank
 
-    def within(self, layer: str) -> tuple[Target, ...]:
+    def within(self, layer: str) -> tuple[LoraTarget, ...]:
         """The targets that a linear layer of Megatron holds, in its order."""
         return tuple(target for target in LAYERS[layer] if target in self.targets)
 

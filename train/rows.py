@@ -78,7 +78,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Rows:
+class PackedRows:
     """A split of packed conversations: a table of SEQUENCES in a folder, by source, to be seen `epochs` times.
 
     SEQUENCES is described in mixing/instructions/packing.py.

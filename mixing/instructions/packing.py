@@ -10,14 +10,14 @@ import pyarrow as pa
 
 from lake.decision import Reason, RecordError
 from lake.schema import schema
-from mixing.instructions.template import Chat
+from mixing.instructions.template import ChatTokens
 
 SEQUENCES = schema("input_ids list<int32>, loss_mask list<float32>, position_ids list<int32>, seq_lengths list<int32>")
 """A row is a sequence. The first three columns have its full length.
 
 - `input_ids`: conversations as the chat template writes them, without an end of document, then padding.
 - `loss_mask`: the weight of the loss of predicting this token, so it is shifted together with the labels. It is 1 where
-  `Chat.loss` is true, 0 at the first token of a conversation and in padding, `other_weight` elsewhere.
+  `ChatTokens.loss` is true, 0 at the first token of a conversation and in padding, `other_weight` elsewhere.
 - `position_ids`: they start from 0 in each conversation and in the padding.
 - `seq_lengths`: the tokens of each conversation, without padding. Their running sum bounds attention.
 
@@ -55,7 +55,7 @@ class PackedSequence:
         }
 
 
-def fitted(chat: Chat, length: int, overlong: Overlong) -> Chat:
+def fitted(chat: ChatTokens, length: int, overlong: Overlong) -> ChatTokens:
     """The conversation, of which `cut` leaves the first `length` tokens.
 
     Raises:
@@ -72,7 +72,9 @@ def fitted(chat: Chat, length: int, overlong: Overlong) -> Chat:
     return chat
 
 
-def pack(chats: Iterable[Chat], length: int, other_weight: float, together: bool = True) -> Iterator[PackedSequence]:
+def pack(
+    chats: Iterable[ChatTokens], length: int, other_weight: float, together: bool = True
+) -> Iterator[PackedSequence]:
     """Put conversations, none longer than `length` tokens, into sequences of that length: many, or one, in each.
 
     A conversation goes into the fullest of OPEN sequences that has room for it. Where none has, the fullest sequence

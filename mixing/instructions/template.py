@@ -53,7 +53,7 @@ PROBE = (Message(Role.PROMPTER, "question"), Message(Role.ASSISTANT, "answer"))
 
 
 @dataclass(frozen=True)
-class Chat:
+class ChatTokens:
     """A conversation in tokens, without end of document: three arrays of shape [tokens].
 
     `roles` are numbers of Role. What a template writes after a text, up to its first control token and the blanks after
@@ -66,8 +66,8 @@ class Chat:
     roles: npt.NDArray[np.uint8]
     loss: npt.NDArray[np.bool_]
 
-    def __getitem__(self, tokens: slice) -> "Chat":
-        return Chat(self.ids[tokens], self.roles[tokens], self.loss[tokens])
+    def __getitem__(self, tokens: slice) -> "ChatTokens":
+        return ChatTokens(self.ids[tokens], self.roles[tokens], self.loss[tokens])
 
 
 class Span(NamedTuple):
@@ -126,7 +126,7 @@ class ChatTemplate:
         strings = {name: token["content"] if isinstance(token, dict) else token for name, token in tokens.items()}
         return cls(tokenizer, found, strings | {"eos_token": tokenizer.end, "pad_token": tokenizer.padding})
 
-    def encode(self, messages: Messages) -> Chat:
+    def encode(self, messages: Messages) -> ChatTokens:
         """The tokens of a conversation.
 
         The ids are those of `transformers.apply_chat_template` but for one thing: the string of a control token within
@@ -159,7 +159,7 @@ class ChatTemplate:
                 )
             turns.append(following if closing is None else min(following, _after_blanks(shadow, closing)))
         speaker = np.searchsorted(turns[:-1], starts, side="right")
-        return Chat(ids, np.array([span.role for span in spans], np.uint8)[speaker], learnt)
+        return ChatTokens(ids, np.array([span.role for span in spans], np.uint8)[speaker], learnt)
 
     @cached_property
     def turn_end(self) -> int:

@@ -123,6 +123,23 @@ def test_each_checkpoint_is_asked_what_the_model_is_asked(lake: Path, manifests:
     assert curve["trend"]["sentence"] in done.stdout
 
 
+def test_a_tuned_model_ends_its_answers_and_is_inspected(lake: Path, manifests: dict[str, Manifest]) -> None:
+    tokens = json.loads((folder(lake, "export-finetune") / "model" / "tokenizer.json").read_text())["added_tokens"]
+    ids = {token["content"]: token["id"] for token in tokens}
+    for step in ("export-finetune", "export-finetune-lora"):
+        config = json.loads((folder(lake, step) / "model" / "generation_config.json").read_text())
+        assert ids["<|im_end|>"] in config["eos_token_id"]
+    assert (folder(lake, "export-finetune-lora") / "adapters" / "adapter_model.safetensors").is_file()
+    losses = {name: manifests[name].figures["validation"] for name in ("finetune", "finetune-lora")}
+    for validation in losses.values():
+        assert validation[-1]["sources"]["instructions"]["loss"] < validation[0]["sources"]["instructions"]["loss"]
+    assert losses["finetune"][0] == losses["finetune-lora"][0], "both start from the continued model"
+    done = gap("inspect", PIPELINE, f"lake={lake}", "--number", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("<|im_end|>»") >= 2
+    assert "conversation 1, instructions: " in done.stdout
+
+
 def test_running_again_does_nothing(lake: Path, manifests: dict[str, Manifest]) -> None:
     before = {path: path.stat().st_mtime_ns for path in lake.rglob("*") if path.is_file()}
     started = time.monotonic()

@@ -25,7 +25,7 @@ from train.history import CHECKPOINTS, checkpoints, folder_of, read_state
 from train.loop import Job, Worker, train
 from train.model import initialise
 from train.recipe import Llama
-from train.rows import Rows
+from train.rows import PackedRows
 
 LENGTH, ROWS, EPOCHS = 24, 9, 2
 STEPS = 5
@@ -50,7 +50,7 @@ def job_in(folder: Path) -> Job:
             chance = np.random.default_rng(seed)
             talks = [[talk(chance, size, 0.1) for size in (8, 7, 6)] for _ in range(rows)]
             write(output, 0, talks, LENGTH, group=4, table=table)
-    training, held_out = (Rows(output, table, EPOCHS) for table in ("training", "validation"))
+    training, held_out = (PackedRows(output, table, EPOCHS) for table in ("training", "validation"))
     (folder / "run").mkdir(exist_ok=True)
     recipe = SETTINGS.recipe(MODEL, ROWS, LENGTH)
     return Job(recipe, 1, VOCABULARY, training, held_out, folder / "run", mixture="made", section="finetune")
@@ -159,7 +159,7 @@ def test_other_rows_are_refused(alone: None, job: Job) -> None:
     output = Output(str(job.folder.parent / "instruct"))
     write(output, 1, [[talk(np.random.default_rng(3), 9)]], LENGTH, table="training")
     with pytest.raises(TrainingStopped, match=r"other data: mixture"):
-        train(replace(job, train=Rows(output, "training", EPOCHS)))
+        train(replace(job, train=PackedRows(output, "training", EPOCHS)))
 
 
 def test_a_bad_step_names_its_rows(alone: None, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

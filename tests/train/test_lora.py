@@ -22,14 +22,14 @@ from tests.train.tiny import MODELS, VOCABULARY, save
 from train import convert
 from train.checkpoint import OPTIMIZER
 from train.convert import Gate, Tuned, to_hf, to_megatron
-from train.convert import Target as Folder
+from train.convert import LoraTarget as Folder
 from train.data import Sample, Shards, Vocabulary
 from train.flops import trained_weights
 from train.gate import megatron_logits
 from train.hf import open_folder
 from train.history import CHECKPOINTS, folder_of
 from train.loop import Job, Worker
-from train.lora import TARGETS, A, B, LoraSettings, Target, is_adapter
+from train.lora import TARGETS, A, B, LoraSettings, LoraTarget, is_adapter
 from train.memory import adapters_of
 from train.peft import WEIGHTS, Merged, by_target, to_peft
 from train.recipe import Llama, Recipe
@@ -151,7 +151,7 @@ def with_peft(base: Path, adapter: Path) -> Any:
 )
 def test_loss_and_gradients_are_those_of_peft(
     name: str,
-    targets: tuple[Target, ...],
+    targets: tuple[LoraTarget, ...],
     layout: dict[str, Any],
     bases: dict[str, Path],
     tuned: dict[str, Any],

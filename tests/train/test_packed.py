@@ -14,7 +14,7 @@ from tests.train.ranks import Ranks, layout_name
 from tests.train.test_layouts import Recorder, assembled
 from train.loop import Job
 from train.recipe import Recipe
-from train.rows import Rows
+from train.rows import PackedRows
 
 LENGTH = 36
 SIZES = ((14, 9, 13), (20, 11), (5, 6, 7, 8), (12, 24))
@@ -77,7 +77,7 @@ def trained(settings: Recipe, folder: str, table: str, probe: bool) -> dict[str,
     from train.cpu import cudaless
     from train.model import initialise
 
-    rows = Rows(Output(folder), table)
+    rows = PackedRows(Output(folder), table)
     with cudaless(), sharp(probe):
         initialise(settings.parallel, 3)
         worker = Recorder(Job(settings, 3, VOCABULARY, rows, rows, Path(folder, "never")))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gap.config import Config
+from gap.fits import RESERVED
 from lake.config import load
 from train.gpus import GPUS
 from train.memory import Memory, weights_of
@@ -80,6 +81,28 @@ def test_recipes_are_those_of_the_paper(name: str, layout: tuple[int, ...], lr: 
     if name.startswith("meditron"):
         assert (adamw.min_lr, adamw.warmup, given.document_mask) == (1e-6, 2000, False)
     assert Memory.of(given, LLAMA_3).total < GPUS[given.gpu].memory
+
+
+@pytest.mark.parametrize(
+    ("name", "workers", "epochs", "lr"),
+    [("meditron-7b", 8, 3, 2e-5), ("meditron-70b", 64, 3, 2e-5), ("llama-3-8b", 8, 2, 1e-5)],
+)
+def test_tunings_fit_and_are_those_of_the_paper(name: str, workers: int, epochs: int, lr: float) -> None:
+    config = load(ROOT / "configs" / f"{name}-tuned.yaml", [], Config)
+    assert config.instructions is not None
+    recipes = {
+        which: tuning.recipe(config.pretrain.model, 64_000, config.instructions.sequence)
+        for which, tuning in config.tunings.items()
+    }
+    given = recipes[""]
+    assert (given.parallel.workers, given.batch.total, given.steps) == (workers, 64, 1000 * epochs)
+    assert (given.optimizer.lr, given.optimizer.min_lr, given.optimizer.warmup) == (
+        lr,
+        pytest.approx(lr / 10),
+        100 * epochs,
+    )
+    for recipe in recipes.values():
+        assert Memory.of(recipe, LLAMA_3).total < GPUS[recipe.gpu].memory - RESERVED
 
 
 @pytest.mark.parametrize("name", ["meditron-7b", "meditron-70b", "llama-3-8b"])

@@ -14,7 +14,7 @@ from tests.train.packed import END, VOCABULARY, Talk, row, talk, write
 from train import rows as rows_module
 from train.data import Batches, Sample, Span, collate
 from train.recipe import Batch
-from train.rows import HeldOutRows, Rows, Table, TrainingRows, sample_of
+from train.rows import HeldOutRows, PackedRows, Table, TrainingRows, sample_of
 
 LENGTH = 24
 
@@ -84,8 +84,8 @@ def folder(tmp_path: Path) -> Output:
     return output
 
 
-def all_rows(folder: Output, epochs: int = 1) -> Rows:
-    return Rows(folder, "packed", epochs)
+def all_rows(folder: Output, epochs: int = 1) -> PackedRows:
+    return PackedRows(folder, "packed", epochs)
 
 
 def training(folder: Output, seed: int = 1, epochs: int = 1) -> TrainingRows:
@@ -153,7 +153,7 @@ def test_only_answers_of_held_out_rows_count(tmp_path: Path, sequences: int) -> 
     talks = [[talk(chance, 9, other_weight=0.1), talk(chance, 8, other_weight=0.1)] for _ in range(5)]
     write(output, 0, talks, LENGTH)
     write(output, 1, [], LENGTH, source="none")
-    held_out = Rows(output, "packed").held_out(sequences, LENGTH, VOCABULARY)
+    held_out = PackedRows(output, "packed").held_out(sequences, LENGTH, VOCABULARY)
     assert list(held_out) == ["papers"]
     data = held_out["papers"]
     assert isinstance(data, HeldOutRows)

@@ -10,22 +10,22 @@ from hypothesis import strategies as st
 
 from lake.decision import Reason, RecordError
 from mixing.instructions.packing import OPEN, SEQUENCES, Overlong, fitted, pack, table
-from mixing.instructions.template import Chat
+from mixing.instructions.template import ChatTokens
 
 PAD = 998
 
 
-def chats(*lengths: int) -> list[Chat]:
+def chats(*lengths: int) -> list[ChatTokens]:
     """Conversations of these lengths; their tokens are numbered through, the second half of each is an answer."""
     ends = np.cumsum(lengths)
     return [
-        Chat(np.arange(end - size, end), np.zeros(size, np.uint8), np.arange(size) >= size // 2)
+        ChatTokens(np.arange(end - size, end), np.zeros(size, np.uint8), np.arange(size) >= size // 2)
         for size, end in zip(lengths, ends.tolist(), strict=True)
     ]
 
 
 def rows(
-    conversations: list[Chat], length: int, other_weight: float = 0.0, together: bool = True
+    conversations: list[ChatTokens], length: int, other_weight: float = 0.0, together: bool = True
 ) -> list[dict[str, list[float]]]:
     return table(pack(conversations, length, other_weight, together), PAD).to_pylist()
 
@@ -95,7 +95,7 @@ def test_a_question_longer_than_a_row_teaches_nothing() -> None:
 
 def test_a_first_token_is_no_target() -> None:
     with pytest.raises(RecordError, match="no token is an answer"):
-        fitted(Chat(np.arange(3), np.zeros(3, np.uint8), np.array([True, False, False])), 16, "drop")
+        fitted(ChatTokens(np.arange(3), np.zeros(3, np.uint8), np.array([True, False, False])), 16, "drop")
 
 
 def test_conversations_that_fill_a_sequence_to_the_last_token_share_it() -> None:
@@ -117,7 +117,7 @@ def test_sequences_are_full_but_for_what_never_fits() -> None:
 def test_memory_holds_a_bounded_number_of_sequences() -> None:
     taken = 0
 
-    def counted() -> Iterator[Chat]:
+    def counted() -> Iterator[ChatTokens]:
         nonlocal taken
         for chat in chats(*[9] * 500):
             taken += 1
