@@ -12,8 +12,6 @@ from pathlib import Path
 from mixing.split import stable_hash, within
 from samples.packing import gzipped
 
-HELP = __doc__
-
 
 def halves(lines: list[bytes]) -> tuple[list[bytes], list[bytes]]:
     """The lines to learn from and those to ask, each in the order of the file."""
@@ -26,7 +24,7 @@ def halves(lines: list[bytes]) -> tuple[list[bytes], list[bytes]]:
 
 def main(arguments: list[str]) -> None:
     if len(arguments) != 3:
-        sys.exit(HELP)
+        sys.exit(__doc__)
     given, *targets = map(Path, arguments)
     raw = given.read_bytes()
     lines = (gzip.decompress(raw) if given.suffix == ".gz" else raw).splitlines(keepends=True)

@@ -136,7 +136,7 @@ def test_a_tuned_model_ends_its_answers_and_is_inspected(lake: Path, manifests: 
     assert losses["finetune"][0] == losses["finetune-lora"][0], "both start from the continued model"
     done = gap("inspect", PIPELINE, f"lake={lake}", "--number", "2")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("<|im_end|>»") >= 2
+    assert "<|im_end|>»" in done.stdout
     assert "conversation 1, instructions: " in done.stdout
 
 
