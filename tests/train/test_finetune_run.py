@@ -43,7 +43,7 @@ SETTINGS = FinetuneSettings.model_validate(
 )
 
 
-def job_in(folder: Path) -> Job:
+def job_in(folder: Path, precision: str = "float32") -> Job:
     output = Output(str(folder / "instruct"))
     if not output.exists("training"):
         for table, seed, rows in (("training", 1, ROWS), ("validation", 2, 3)):
@@ -52,7 +52,7 @@ def job_in(folder: Path) -> Job:
             write(output, 0, talks, LENGTH, group=4, table=table)
     training, held_out = (PackedRows(output, table, EPOCHS) for table in ("training", "validation"))
     (folder / "run").mkdir(exist_ok=True)
-    recipe = SETTINGS.recipe(MODEL, ROWS, LENGTH)
+    recipe = SETTINGS.recipe(MODEL, ROWS, LENGTH).model_copy(update={"precision": precision})
     return Job(recipe, 1, VOCABULARY, training, held_out, folder / "run", mixture="made", section="finetune")
 
 
@@ -62,13 +62,19 @@ def job(tmp_path: Path) -> Job:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """A run that nothing disturbs."""
-    done = job_in(tmp_path_factory.mktemp("whole"))
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Job]:
+    """A run in each precision that nothing disturbs."""
+    runs = {precision: job_in(tmp_path_factory.mktemp(precision), precision) for precision in ("float32", "bfloat16")}
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    train(done)
+    for job in runs.values():
+        train(job)
     dist.destroy_process_group()
-    return done
+    return runs
+
+
+@pytest.fixture(scope="module")
+def whole(undisturbed: dict[str, Job]) -> Job:
+    return undisturbed["float32"]
 
 
 def told(job: Job) -> Any:
@@ -102,10 +108,16 @@ def test_each_row_is_learned_from_once_an_epoch(alone: None, job: Job) -> None:
     assert list(seen.values()) == [EPOCHS] * ROWS
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("seed", "precision"), [(0, "float32"), (1, "float32"), (2, "bfloat16")])
 def test_killed_at_random_and_resumed_the_weights_are_identical(
-    alone: None, job: Job, whole: Job, seed: int, monkeypatch: pytest.MonkeyPatch
+    alone: None,
+    tmp_path: Path,
+    undisturbed: dict[str, Job],
+    seed: int,
+    precision: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    job, whole = job_in(tmp_path, precision), undisturbed[precision]
     chance = random.Random(seed)
     calls = [chance.randrange(1, 20) for _ in range(3)]
     for name in ("_passes", "_update", "validate", "_copy", "_tell"):
