@@ -120,7 +120,9 @@ def submit(head: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_ray_job_submit_runs_the_demo_on_the_cluster(head: str, tmp_path: Path) -> None:
-    done = submit(head, "python", "-m", "gap", "run", "configs/demo.yaml", f"lake={tmp_path}")
+    # What it learns is asked of the run in test_pipeline.py.
+    short = ("pretrain.steps=4", "pretrain.optimizer.warmup=0", "evaluate.benchmarks.0.limit=8")
+    done = submit(head, "python", "-m", "gap", "run", "configs/demo.yaml", f"lake={tmp_path}", *short)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     manifests = [Manifest.model_validate_json(file.read_bytes()) for file in tmp_path.glob("*/manifest.json")]
     assert {manifest.step for manifest in manifests} == set(plan(load("configs/demo.yaml", [], Config)))
