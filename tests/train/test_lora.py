@@ -22,7 +22,7 @@ from tests.train.tiny import MODELS, VOCABULARY, save
 from train import convert
 from train.checkpoint import OPTIMIZER
 from train.convert import Gate, Tuned, to_hf, to_megatron
-from train.convert import LoraTarget as Folder
+from train.convert import Target as Folder
 from train.data import Sample, Shards, Vocabulary
 from train.flops import trained_weights
 from train.gate import megatron_logits
