@@ -1,5 +1,8 @@
 """What the commands of `gap` share: arguments, one-line errors, the config, tables."""
 
+import errno
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,12 +18,18 @@ from lake.error import UserError
 from ray_jobs import cluster
 
 BAD_USE = 2
+OTHER_ERROR = 1
+FULL_DISK = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
+"""What any engine's error says of a full disk."""
+
 CONFIG = click.argument("config", metavar="CONFIG")
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 
 
 def user_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn a UserError into one line and exit code 2. Other errors keep their traceback."""
+    """Turn a UserError into one line and exit code 2, an interrupt into 130. Other errors keep their traceback, but a
+    full disk is one line with exit code 1.
+    """
 
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
@@ -30,6 +39,16 @@ def user_errors(command: Callable[..., None]) -> Callable[..., None]:
             # Ray adds the worker's traceback to a task's error; the cause is the line to show.
             click.echo(f"gap: {getattr(error, 'cause', error)}", err=True)
             sys.exit(BAD_USE)
+        except KeyboardInterrupt:
+            click.echo("gap: ended by SIGINT", err=True)
+            sys.exit(128 + signal.SIGINT)
+        except Exception as error:
+            reason = next((reason for reason in FULL_DISK if reason in str(error)), None)
+            if reason is None:
+                raise
+            told = f"{reason}: what is done is kept; free some space and give the same command again"
+            click.echo(f"gap: {told}", err=True)
+            sys.exit(OTHER_ERROR)
 
     return guarded
 

@@ -18,6 +18,7 @@ from gap.command import CONFIG, load_config, user_errors
 from gap.config import Config
 from gap.expect import look_ahead, shortfalls
 from gap.fits import check_memory
+from gap.orphans import end_with_this_process
 from gap.plan import plan
 from gap.report import FILES
 from lake.bundled import nearest
@@ -28,6 +29,8 @@ from ray_jobs import cluster
 from ray_jobs.finetune import outline_of
 from spark_jobs import session as spark_session
 from spark_jobs.watch import watch
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @click.command()
@@ -40,8 +43,11 @@ def run(config: str, words: tuple[str, ...]) -> None:
     Finished steps are not run again. If the sources seem to have fewer tokens than the mixture asks for, a warning at
     the beginning says so, and another one after the mixture is made. `gap status CONFIG` lists the steps.
 
+    Ctrl-C and SIGTERM end it: training writes a checkpoint first, and a second signal ends that, too. What is done is
+    kept, and the same command goes on.
+
     Exit code 0: all is done. 2: the config or an input is wrong; one line says what, before an engine starts.
-    1: anything else.
+    130, 143: ended by Ctrl-C, by SIGTERM. 1: anything else.
 
     \b
     Examples:
@@ -55,7 +61,12 @@ def run(config: str, words: tuple[str, ...]) -> None:
     if any(step.kind is Kind.MIXTURE and not step.done for step in chosen.values()):
         expected = look_ahead(loaded, steps, frozenset())
         warn(f"{line} ({expected.origin})" for line in shortfalls(loaded.mix, expected.mixture))
-    run_steps(loaded, chosen, say)
+    try:
+        run_steps(loaded, chosen, say)
+    except SystemExit:
+        done = sum(step.done for step in chosen.values())
+        warn([f"ended with {done} of {len(chosen)} steps done; what is written is kept, and the same command goes on"])
+        raise
     click.echo(f"All done in {numbers.duration(time.monotonic() - started)}.")
     for step in chosen.values():
         for title, path in results(step):
@@ -143,6 +154,7 @@ def run_steps(config: Config, steps: Steps, listener: Listener) -> None:
         if step.name not in waiting:
             listener(step, step.manifest(), False)
     if waiting:
+        end_with_this_process()
         with Engines(config) as engines:
             _overlapped(waiting, engines, listener)
 
@@ -150,27 +162,28 @@ def run_steps(config: Config, steps: Steps, listener: Listener) -> None:
 def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Listener) -> None:
     """Run each step as soon as its inputs are done and its engine is free.
 
-    After a failure no step is started; the failure is raised when the steps beside it have ended. SIGTERM is taken as
-    a failure if a running step can save what it has, else it ends the run at once, as a second one does.
+    After a failure no step is started; the failure is raised when the steps beside it have ended. SIGINT and SIGTERM
+    are taken as a failure if a running step can save what it has, else they end the run at once, as a second one does.
     """
     ended: SimpleQueue[tuple[Step[Any], Manifest | BaseException]] = SimpleQueue()
     running: list[Step[Any]] = []
     failure: BaseException | None = None
 
-    def terminate(signal_number: int, _: object) -> None:
+    def terminate(number: int, _: object) -> None:
         nonlocal failure
         asked = [(step, stop) for step in running if (stop := step.body.stop) is not None]
-        again, failure = isinstance(failure, SystemExit), SystemExit(128 + signal_number)
+        again, failure = isinstance(failure, SystemExit), SystemExit(128 + number)
         if again or not asked:
             raise failure
         for step, stop in asked:
-            warn([f"SIGTERM: {step.name} saves what it has and ends"])
+            warn([f"{signal.Signals(number).name}: {step.name} saves what it has and ends"])
             stop(step)
 
-    engines.prepare(set(map(_engine, waiting.values())))
-    # Only now, for Ray sets a handler of its own when it starts.
-    before = signal.signal(signal.SIGTERM, terminate)
+    handlers = {number: signal.signal(number, terminate) for number in SIGNALS}
     try:
+        engines.prepare(set(map(_engine, waiting.values())))
+        # Ray sets a handler of its own when it starts.
+        signal.signal(signal.SIGTERM, terminate)
         while running or (waiting and failure is None):
             for step in list(waiting.values()) if failure is None else ():
                 ready = all(before.done for before in step.inputs.values())
@@ -188,12 +201,16 @@ def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Liste
             if isinstance(outcome, Manifest):
                 listener(step, outcome, True)
                 continue
+            if isinstance(failure, SystemExit):
+                warn([f"{step.name}: {outcome}"])
+                continue
             failure = failure or outcome
             if running or failure is not outcome:
                 others = ", ".join(other.name for other in running)
                 warn([f"{step.name} failed: {outcome}" + (f"; the run ends after {others}" if others else "")])
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if failure is not None:
         raise failure
 

@@ -25,6 +25,8 @@ from lake.error import UserError
 
 MANIFEST = "manifest.json"
 COPIED_AT_ONCE = 1 << 22
+ROW_GROUP = 65_536
+"""The most rows of a row group in a part that is written whole."""
 TEMPORARY = re.compile(r"\.[^/]+\.[0-9a-f]{8}$")
 PART = re.compile(r"part-(\d{5})\.parquet$")
 PARTITIONING = ds.partitioning(pa.schema([("source", pa.string())]), flavor="hive")
@@ -198,7 +200,7 @@ class Output:
         if source is not None and "source" in rows.column_names:
             rows = rows.drop_columns(["source"])
         with self.create(table, self.part_name(index, source)) as stream:
-            pq.write_table(rows, stream, compression="zstd", row_group_size=65_536)
+            pq.write_table(rows, stream, compression="zstd", row_group_size=ROW_GROUP)
 
     @contextmanager
     def part_writer(
@@ -249,19 +251,6 @@ class Output:
         folder = f"{base}/{table}"
         paths = [f"{folder}/{name}" for name in names]
         return ds.dataset(paths, filesystem=fs, format="parquet", partitioning=PARTITIONING, partition_base_dir=folder)
-
-    def adopt_parts(self, table: str, written: Iterable[str], source: str | None = None) -> None:
-        """Turn files that an engine wrote in this folder into the parts of `table`, in order; old parts are replaced.
-
-        `written` are paths relative to the folder.
-        """
-        fs, base = self._place
-        folder = f"{base}/{table}" + (f"/source={source}" if source is not None else "")
-        if fs.get_file_info(folder).type != pafs.FileType.NotFound:
-            fs.delete_dir(folder)
-        fs.create_dir(folder, recursive=True)
-        for index, name in enumerate(written):
-            fs.move(f"{base}/{name}", f"{base}/{table}/{self.part_name(index, source)}")
 
     def sweep(self) -> None:
         """Remove the half-written temporary files of a killed run."""

@@ -52,7 +52,7 @@ def check(step: Step[DecontaminateSettings], asked: EvaluateSettings, data: str)
 
 # `python -m benchmarks.stages --data DATA`: 34,900 documents of 3.8 KB a second.
 DECONTAMINATE = Body[DecontaminateSettings](
-    decontaminate, Kind.DECONTAMINATION, "spark", 3, Cost(start=4, megabytes=130, row_bytes=18), check
+    decontaminate, Kind.DECONTAMINATION, "spark", 4, Cost(start=4, megabytes=130, row_bytes=18), check
 )
 
 

@@ -95,7 +95,7 @@ def check(step: Step[DedupSettings]) -> None:
 # docs/dedup.md, by `python -m benchmarks.dedup`: the whole step at a million documents; signatures, 75,000 documents of
 # 2.8 KB a second; signatures and shingles lie on disk while the step runs.
 COST = Cost(start=15, documents=7_376, megabytes=210, row_bytes=55, scratch_bytes=1.0)
-DEDUP = Body[DedupSettings](dedup, Kind.DEDUPLICATION, "spark", 5, COST, check)
+DEDUP = Body[DedupSettings](dedup, Kind.DEDUPLICATION, "spark", 6, COST, check)
 
 
 def _small(rows: DataFrame) -> DataFrame:

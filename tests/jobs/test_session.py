@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from lake.dataset import Output
+from lake.dataset import ROW_GROUP, Output
 from spark_jobs.dedup import STAGING, WRITTEN, _stage
-from spark_jobs.session import read_table, spark_path, write_table
+from spark_jobs.session import _row_groups, read_table, spark_path, write_table
 
 pytestmark = pytest.mark.engine
 
@@ -36,7 +37,7 @@ def test_a_table_is_local_where_the_output_is(
 ) -> None:
     folder = tmp_path / name
     output = Output(str(folder))
-    write_table(frame, output, "rows", 2, source="papers")
+    write_table(frame, output, "rows", 2)
     assert [path.name for path in sorted(folder.rglob("*.parquet"))] == ["part-00000.parquet", "part-00001.parquet"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [name]
     found = read_table(spark, output, "rows").collect()
@@ -51,3 +52,31 @@ def test_a_stage_is_local_where_the_output_is(elsewhere: None, frame: DataFrame,
 def test_a_uri_stays_as_it_is() -> None:
     assert spark_path(Output("hdfs://cluster/lake"), "rows") == "hdfs://cluster/lake/rows"
     assert spark_path(Output("file:///lake"), "rows") == spark_path(Output("/lake"), "rows") == "file:///lake/rows"
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes"), [(0, []), (1, [1]), (7, [7]), (ROW_GROUP, [ROW_GROUP]), (70_000, [ROW_GROUP, 4464])]
+)
+def test_row_groups_do_not_depend_on_batches(rows: int, sizes: list[int]) -> None:
+    table = pa.table({"id": range(rows), "text": [str(number) for number in range(rows)]})
+    for batch in (1999, 2000, 100_000):
+        groups = list(_row_groups(table.to_batches(max_chunksize=batch)))
+        assert [len(group) for group in groups] == sizes
+        assert all(column.num_chunks == 1 for group in groups for column in group.columns)
+        assert not groups or pa.concat_tables(groups).equals(table)
+
+
+def test_a_table_has_all_its_parts_and_equal_bytes_whatever_arrives_first(spark: SparkSession, tmp_path: Path) -> None:
+    for name, slices in (("one", 1), ("seven", 7)):
+        rows = spark.range(0, 5000, 1, slices).selectExpr("cast(id as string) id", "array(id, null) numbers")
+        write_table(rows if slices == 1 else rows.orderBy("numbers"), Output(str(tmp_path / name)), "rows", 3)
+    files = {
+        name: [path.read_bytes() for path in sorted((tmp_path / name).rglob("*.parquet"))] for name in ("one", "seven")
+    }
+    assert len(files["one"]) == 3
+    assert files["one"] == files["seven"]
+    few, output = spark.range(1).selectExpr("cast(id as string) id"), Output(str(tmp_path / "few"))
+    write_table(spark.range(90).selectExpr("cast(id as string) id"), output, "rows", 9)
+    write_table(few, output, "rows", 4)
+    assert output.parts("rows") == [Output.part_name(index) for index in range(4)]
+    assert output.scan("rows").to_table(["id"]).to_pylist() == [{"id": "0"}]

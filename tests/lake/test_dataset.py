@@ -36,15 +36,6 @@ def test_partitioned_table_restores_its_source(tmp_path: Path) -> None:
     assert part.to_pylist() == [{"id": "y", "source": "replay"}]
 
 
-def test_adopted_parts_take_the_place_of_older_ones(tmp_path: Path) -> None:
-    output = Output(str(tmp_path))
-    output.write_part("t", 7, rows("old"), "papers")
-    output.write_part("staging", 0, rows("a"))
-    output.write_part("staging", 1, rows("b"))
-    output.adopt_parts("t", [f"staging/{name}" for name in output.parts("staging")], "papers")
-    assert output.parts("t") == ["source=papers/part-00000.parquet", "source=papers/part-00001.parquet"]
-
-
 def test_what_a_killed_run_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
     output = Output(str(tmp_path))
     output.write_bytes(b"whole", "t", "a.json")

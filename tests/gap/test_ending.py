@@ -1,0 +1,61 @@
+"""The end of a run: on a full disk, by Ctrl-C before its engines are up, or killed; what it started ends with it."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import click
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from gap.command import user_errors
+from tests.gap.command import ROOT, SOON, alive, wait_until
+
+CHILD = "import subprocess, time; subprocess.Popen(['sleep', '600'], start_new_session=True); time.sleep(600)"
+DRIVER = f"""
+import subprocess, sys, time
+from gap.orphans import end_with_this_process
+subprocess.Popen(["sleep", "5"])
+end_with_this_process()
+subprocess.Popen([sys.executable, "-c", {CHILD!r}], start_new_session=True)
+{{}}
+"""
+
+
+@pytest.mark.parametrize("end", ["time.sleep(600)", "input()"], ids=["killed", "ends"])
+def test_what_a_process_starts_ends_with_it(end: str) -> None:
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER.format(end)], cwd=ROOT, stdin=subprocess.PIPE)
+    below = psutil.Process(driver.pid)
+    wait_until(lambda: len(below.children(recursive=True)) == 4, SOON)
+    children = below.children(recursive=True)
+    before = next(child for child in children if child.cmdline() == ["sleep", "5"])
+    if end == "input()":
+        driver.communicate(b"\n")
+    else:
+        driver.kill()
+        driver.wait()
+    wait_until(lambda: not any(alive(child) for child in children if child != before), SOON)
+    assert alive(before), "it was there before, and was none of its own"
+    before.kill()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 128 + signal.SIGINT, "gap: ended by SIGINT"),
+        (OSError(28, os.strerror(28), "/lake/part"), 1, "gap: No space left on device: what is done is kept; free "),
+        (RuntimeError(f"a JVM: java.io.IOException: {os.strerror(122)}\n\tat x"), 1, "gap: Disk quota exceeded: what "),
+    ],
+)
+def test_an_end_that_a_user_can_mend_is_one_line(error: BaseException, code: int, line: str) -> None:
+    @click.command()
+    @user_errors
+    def command() -> None:
+        raise error
+
+    done = CliRunner().invoke(command, [])
+    assert done.exit_code == code
+    assert done.stderr.startswith(line)
+    assert len(done.stderr.splitlines()) == 1
