@@ -1,4 +1,6 @@
-"""Builds every rank of a config's training without a GPU and without its memory, and prints what each holds.
+"""Builds the ranks of a config's training without a GPU and without its memory, and prints what each holds.
+
+Of the replicas, which are alike, it builds the first and the last.
 
 Runs as `python fake_ranks.py CONFIG IDS` in a process of its own, since process groups belong to a process.
 """
@@ -20,7 +22,7 @@ from train.recipe import Recipe
 
 
 def ranks(recipe: Recipe, ids: int) -> Iterator[dict[str, Any]]:
-    """Of each rank: its place in the layout and its weights, those of norms apart."""
+    """Of each rank: its place in the layout and its weights."""
     parallel = recipe.parallel
     for rank in range(parallel.workers):
         dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=parallel.workers)
@@ -31,21 +33,30 @@ def ranks(recipe: Recipe, ids: int) -> Iterator[dict[str, Any]]:
             create_gloo_process_groups=False,
         )
         data, tensor = parallel_state.get_data_parallel_rank(), parallel_state.get_tensor_model_parallel_rank()
-        place = {"tensor": tensor, "pipeline": parallel_state.get_pipeline_model_parallel_rank(), "data": data}
-        with torch.device("meta"):
-            chunks = build(recipe.model, ids, recipe.sequence, parallel, recipe.precision, recipe.recompute)
-        weights = {
-            f"{chunk}.{name}": weight for chunk, part in enumerate(chunks) for name, weight in part.named_parameters()
-        }
-        assert all(weight.is_meta for weight in weights.values())
-        norms = sum(weight.numel() for name, weight in weights.items() if "norm" in name)
-        yield place | {
-            "norms": norms,
-            "matrices": sum(weight.numel() for weight in weights.values()) - norms,
-            "bytes": sum(weight.nbytes for weight in weights.values()),
-        }
+        if data in (0, parallel.data - 1):
+            yield built(recipe, ids) | {
+                "tensor": tensor,
+                "pipeline": parallel_state.get_pipeline_model_parallel_rank(),
+                "data": data,
+            }
         parallel_state.destroy_model_parallel()
         dist.destroy_process_group()
+
+
+def built(recipe: Recipe, ids: int) -> dict[str, int]:
+    """The weights of this rank's part of the model, those of norms apart."""
+    with torch.device("meta"):
+        chunks = build(recipe.model, ids, recipe.sequence, recipe.parallel, recipe.precision, recipe.recompute)
+    weights = {
+        f"{chunk}.{name}": weight for chunk, part in enumerate(chunks) for name, weight in part.named_parameters()
+    }
+    assert all(weight.is_meta for weight in weights.values())
+    norms = sum(weight.numel() for name, weight in weights.items() if "norm" in name)
+    return {
+        "norms": norms,
+        "matrices": sum(weight.numel() for weight in weights.values()) - norms,
+        "bytes": sum(weight.nbytes for weight in weights.values()),
+    }
 
 
 if __name__ == "__main__":
