@@ -24,7 +24,10 @@ from train.recipe import Recipe
 def ranks(recipe: Recipe, ids: int) -> Iterator[dict[str, Any]]:
     """Of each rank: its place in the layout and its weights."""
     parallel = recipe.parallel
+    # Megatron counts tensor ranks first, then replicas.
     for rank in range(parallel.workers):
+        if rank // parallel.tensor % parallel.data not in (0, parallel.data - 1):
+            continue
         dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=parallel.workers)
         parallel_state.initialize_model_parallel(
             parallel.tensor,
@@ -32,13 +35,11 @@ def ranks(recipe: Recipe, ids: int) -> Iterator[dict[str, Any]]:
             parallel.interleave if parallel.interleave > 1 else None,
             create_gloo_process_groups=False,
         )
-        data, tensor = parallel_state.get_data_parallel_rank(), parallel_state.get_tensor_model_parallel_rank()
-        if data in (0, parallel.data - 1):
-            yield built(recipe, ids) | {
-                "tensor": tensor,
-                "pipeline": parallel_state.get_pipeline_model_parallel_rank(),
-                "data": data,
-            }
+        yield built(recipe, ids) | {
+            "tensor": parallel_state.get_tensor_model_parallel_rank(),
+            "pipeline": parallel_state.get_pipeline_model_parallel_rank(),
+            "data": parallel_state.get_data_parallel_rank(),
+        }
         parallel_state.destroy_model_parallel()
         dist.destroy_process_group()
 
