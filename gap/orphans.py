@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 
@@ -18,17 +19,24 @@ TRIES = 20
 PAUSE = 0.25
 
 
-def end_with_this_process() -> None:
-    """See that all processes which this one starts from now on end soon after it, however it ends."""
-    os.environ[MARK] = uuid.uuid4().hex
-    subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "gap.orphans", os.environ[MARK]],
-        # It ends when this process does, which closes the pipe.
+@contextmanager
+def no_orphans() -> Iterator[None]:
+    """All that is started within the block ends with it, and with this process, however that ends."""
+    mark = uuid.uuid4().hex
+    watcher = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "gap.orphans", mark],
+        # The pipe closes when this process ends.
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    os.environ[MARK] = mark
+    try:
+        yield
+    finally:
+        del os.environ[MARK]
+        watcher.communicate()
 
 
 def marked(mark: str) -> Iterator[psutil.Process]:

@@ -18,7 +18,7 @@ from gap.command import CONFIG, load_config, user_errors
 from gap.config import Config
 from gap.expect import look_ahead, shortfalls
 from gap.fits import check_memory
-from gap.orphans import end_with_this_process
+from gap.orphans import no_orphans
 from gap.plan import plan
 from gap.report import FILES
 from lake.bundled import nearest
@@ -154,8 +154,7 @@ def run_steps(config: Config, steps: Steps, listener: Listener) -> None:
         if step.name not in waiting:
             listener(step, step.manifest(), False)
     if waiting:
-        end_with_this_process()
-        with Engines(config) as engines:
+        with no_orphans(), Engines(config) as engines:
             _overlapped(waiting, engines, listener)
 
 

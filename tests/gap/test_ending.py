@@ -16,11 +16,11 @@ from tests.gap.command import ROOT, SOON, alive, wait_until
 CHILD = "import subprocess, time; subprocess.Popen(['sleep', '600'], start_new_session=True); time.sleep(600)"
 DRIVER = f"""
 import subprocess, sys, time
-from gap.orphans import end_with_this_process
-subprocess.Popen(["sleep", "5"])
-end_with_this_process()
-subprocess.Popen([sys.executable, "-c", {CHILD!r}], start_new_session=True)
-{{}}
+from gap.orphans import no_orphans
+subprocess.Popen(["sleep", "600"])
+with no_orphans():
+    subprocess.Popen([sys.executable, "-c", {CHILD!r}], start_new_session=True)
+    {{}}
 """
 
 
@@ -28,9 +28,10 @@ subprocess.Popen([sys.executable, "-c", {CHILD!r}], start_new_session=True)
 def test_what_a_process_starts_ends_with_it(end: str) -> None:
     driver = subprocess.Popen([sys.executable, "-c", DRIVER.format(end)], cwd=ROOT, stdin=subprocess.PIPE)
     below = psutil.Process(driver.pid)
+    # A sleeper before the block, the watcher, a child in it, and the child's sleeper.
     wait_until(lambda: len(below.children(recursive=True)) == 4, SOON)
     children = below.children(recursive=True)
-    before = next(child for child in children if child.cmdline() == ["sleep", "5"])
+    before = next(child for child in children if child.cmdline() == ["sleep", "600"] and child.ppid() == driver.pid)
     if end == "input()":
         driver.communicate(b"\n")
     else:
