@@ -142,7 +142,12 @@ def published(documents: pa.Table, selection: Iterable[dict[str, Any]]) -> pa.Ta
     columns: dict[str, Any] = {name: documents[name] for name in FIELDS if name in documents.column_names}
     columns |= {name: [of[name] for of in meta] for name in META}
     columns |= {name: [row[name] for row in selected] for name in ("tokens", "copies")}
+    # Under an override a flag may be null or no flag at all.
+    columns["redistributable"] = [flag is True for flag in documents["redistributable"].to_pylist()]
     columns["fingerprint"] = list(map(fingerprint, documents["text"].to_pylist()))
-    arrays = [pa.array(columns[field.name], field.type) if isinstance(columns[field.name], list)
-              else columns[field.name].cast(field.type) for field in PUBLISHED]
+    arrays = [_typed(columns[field.name], field.type) for field in PUBLISHED]
     return pa.table(arrays, schema=PUBLISHED)
+
+
+def _typed(values: Any, kind: pa.DataType) -> Any:
+    return pa.array(values, kind) if isinstance(values, list) else values.cast(kind)
