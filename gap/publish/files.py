@@ -39,7 +39,3 @@ class File:
     def at(self, place: Path) -> Self:
         """The same file, whose bytes are taken from a local file when they are needed."""
         return replace(self, content=place)
-
-    @property
-    def record(self) -> dict[str, int | str]:
-        return {"size": self.size, "sha256": self.sha256}

@@ -84,11 +84,11 @@ class State:
             return "The data is the same; the card or its files changed."
         names = sorted(last.parts.keys() | self.parts.keys())
         counts = [(name, last.parts.get(name, 0), self.parts.get(name, 0)) for name in names]
-        moved = [f"{name} {old:,} → {new:,} rows" for name, old, new in counts if old != new]
+        said = [f"{name} {old:,} → {new:,} rows" for name, old, new in counts if old != new]
         steps = [name for name, fingerprint in self.run.items() if last.run.get(name) != fingerprint]
-        said = [", ".join(moved)] if moved else []
-        said += [f"changed steps: {', '.join(steps)}"] if steps else []
-        return f"{'; '.join(said) or 'the files are other'}.".capitalize() if not moved else f"{'; '.join(said)}."
+        if steps:
+            said.append(f"changed steps: {', '.join(steps)}")
+        return f"{'; '.join(said) or 'Other data'}."
 
 
 def content_of(files: Sequence[File]) -> str:
@@ -99,7 +99,7 @@ def content_of(files: Sequence[File]) -> str:
 
 def record(versions: Sequence[Version], files: Sequence[File], override: Mapping[str, str] | None = None) -> File:
     """The record of a repository, itself not among its files."""
-    listed = {file.path: FileRecord(**file.record) for file in sorted(files, key=lambda file: file.path)}
+    listed = {file.path: FileRecord(size=file.size, sha256=file.sha256) for file in sorted(files, key=lambda file: file.path)}
     made = Record(versions=list(versions), files=listed, override=None if override is None else dict(override))
     return File.of(RECORD, json.dumps(made.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
 
