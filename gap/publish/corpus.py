@@ -159,10 +159,14 @@ class Builder:
         try:
             rows = self.clean.read_part("documents", name, columns)
         except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{place}: it cannot be read: {' '.join(str(error).split())[:200]}; run clean again") from None
+            raise UserError(
+                f"{place}: it cannot be read: {' '.join(str(error).split())[:200]}; run clean again"
+            ) from None
         rows = rows.filter(pc.is_in(rows["id"], pa.array(list(chosen), pa.string())))
         if rows.num_rows != len(chosen):
-            raise UserError(f"{place}: {len(chosen)} documents are selected, it has {rows.num_rows} of them; run clean again")
+            raise UserError(
+                f"{place}: {len(chosen)} documents are selected, it has {rows.num_rows} of them; run clean again"
+            )
         return rows
 
     def _rows(self, documents: pa.Table, chosen: dict[str, Any], split: str, name: str) -> pa.Table:

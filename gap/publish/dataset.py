@@ -248,12 +248,13 @@ def responsible(
         + (", ".join(f"{reason} {count:,}" for reason, count in step.total.dropped.items()) or "none")
         for step in run.funnel
     ]
+    crawled = any(entry["format"] == "warc" for entry in run.of(Kind.READER).config["inputs"])
     contact = settings.contact or f"the discussions of the repository {ENDPOINT}"
     return {
         "dataCollection": "Read from files and pages of "
         + ", ".join(corpus.sources)
         + " by gap-replay; every row has the address and the licence that its source states.",
-        "dataCollectionType": ["Web Scraping", "Secondary Data Analysis"],
+        "dataCollectionType": ["Web Scraping"] * crawled + ["Secondary Data Analysis"],
         "dataCollectionMissingData": f"{sum(corpus.staying.values()):,} documents of the mixture stay behind, because "
         "they may not be passed on, their licence is not known, or their removal was asked for.",
         "dataCollectionRawData": "The raw files are not published.",

@@ -99,7 +99,9 @@ def content_of(files: Sequence[File]) -> str:
 
 def record(versions: Sequence[Version], files: Sequence[File], override: Mapping[str, str] | None = None) -> File:
     """The record of a repository, itself not among its files."""
-    listed = {file.path: FileRecord(size=file.size, sha256=file.sha256) for file in sorted(files, key=lambda file: file.path)}
+    listed = {
+        file.path: FileRecord(size=file.size, sha256=file.sha256) for file in sorted(files, key=lambda file: file.path)
+    }
     made = Record(versions=list(versions), files=listed, override=None if override is None else dict(override))
     return File.of(RECORD, json.dumps(made.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
 
