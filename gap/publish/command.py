@@ -41,10 +41,10 @@ def publish(
 ) -> None:
     """Publish a run on the Hugging Face Hub: its documents as a data set, and each of its models.
 
-    WHICH is `dataset` or the name of a training (pretrain, finetune, …); without it, all that is done is published. Only
-    documents leave that may be redistributed and whose licence is known. They are written to the folder publish/ of the
-    lake, read back, and sent in one commit, each version under its tag. A publish that was killed goes on. A second one
-    of the same run does nothing; that of a changed run makes a new version, with a line in the changelog.
+    WHICH is `dataset` or the name of a training (pretrain, finetune, …); without it, all that is done is published.
+    Only documents leave that may be redistributed and whose licence is known. They are written to the folder publish/
+    of the lake, read back, and sent in one commit, each version under its tag. A publish that was killed goes on. A
+    second one of the same run does nothing; that of a changed run makes a new version, with a line in the changelog.
 
     The token comes from HF_TOKEN or from `hf auth login`. The section `publish` of the config holds the rest: owner,
     repositories, contact, citation, the base model's name on the Hub, ids to withhold.

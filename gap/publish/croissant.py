@@ -60,7 +60,7 @@ CONTEXT: dict[str, Any] = {
 """The context of the specification, letter for letter: readers warn of any other."""
 
 NO_DIGEST = "https://github.com/mlcommons/croissant/issues/80"
-"""What the specification's authors put where a Git repository has no SHA-256; publication.json has that of each file."""
+"""What the specification's authors put where a Git repository has no SHA-256. publication.json has those of files."""
 
 REPOSITORY = "repo"
 

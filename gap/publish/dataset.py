@@ -260,7 +260,7 @@ def responsible(
         "dataCollectionRawData": "The raw files are not published.",
         "dataPreprocessingProtocol": steps,
         "dataBiases": [
-            "English texts say little about patients elsewhere, and studies say little about groups that they leave out.",
+            "English texts say little about patients elsewhere, and studies little about groups that they leave out.",
             "Rows were selected for training a model and by their licence. They are no sample of the literature.",
         ],
         "dataLimitations": [
@@ -278,8 +278,8 @@ def responsible(
             if masked
             else "No step searched for or removed personal information.",
         ],
-        "dataReleaseMaintenancePlan": f"Removals are asked for at {contact}; each leads to a version without the document. "
-        "The card has a changelog.",
+        "dataReleaseMaintenancePlan": f"Removals are asked for at {contact}; each leads to a version without the "
+        "document. The card has a changelog.",
     }
 
 

@@ -82,7 +82,7 @@ def _shown(steps: Steps, export: Step[Any]) -> dict[str, Step[Any]]:
 
 
 def _lineage(export: Step[Any], name: str, repository: str, settings: PublishSettings, revision: Revision) -> Lineage:
-    """The repositories that a model comes from: the data set, and its base or the run's model that it was tuned from."""
+    """The repositories that a model comes from: the data set, and its base or the model that it was tuned from."""
     dataset = settings.repository(name)
     trained = export.input("trained")
     base: Origin | None = None

@@ -1,7 +1,7 @@
 """What goes to one repository, whatever version it becomes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gap.publish.files import File
 from gap.publish.history import State, Version, record
@@ -13,7 +13,7 @@ class Release:
     """Files and how to describe them. `kind` is `dataset` or `model`, as the Hub has it.
 
     `data` are the files that make the content; `describe` gives the others, with the card, for a list of versions of
-    which the last is this one.
+    which the last is this one. `staying` says what stays behind: reason, source, licence and number of documents.
     """
 
     repository: str
@@ -22,7 +22,7 @@ class Release:
     data: list[File]
     describe: Callable[[Sequence[Version]], list[File]]
     override: Override | None = None
-    staying: list[tuple[str, ...]] = field(default_factory=list)
+    staying: Sequence[tuple[str, str, str, str]] = ()
 
     def files(self, versions: Sequence[Version]) -> list[File]:
         """All files as of these versions, sorted."""

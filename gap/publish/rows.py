@@ -64,10 +64,9 @@ MEANINGS = {
 LONGEST_NAME = 300
 """Characters of a licence's name or address. A longer text is no name, and nobody reads it in a table."""
 
-NO_NAME = frozenset(
-    "unknown none null nan na notavailable notapplicable unspecified notspecified notstated undefined missing other "
-    "tbd various mixed nolicense nolicence unknownlicense unknownlicence licenseunknown licenceunknown license licence "
-    "unlicensed seesource seesources true false".split()  # noqa: SIM905
+NO_NAME = re.compile(
+    "unknown|none|null|nan|na|not(available|applicable|specified|stated|known)|unspecified|undefined|missing|other|tbd"
+    "|various|mixed|(no|unknown)?licen[sc]e(unknown|information)?|unlicensed|seesources?|true|false"
 )
 """What stands in a licence's place where none is known. (The Unlicense is a licence; "unlicensed" is none.)"""
 
@@ -91,7 +90,7 @@ def objection(licence: Any) -> Stays | None:
         for character in unicodedata.normalize("NFKD", licence).casefold()
         if unicodedata.category(character)[0] in "LN"
     )
-    if not letters.isascii() or not re.search("[a-z]", letters) or letters in NO_NAME:
+    if not letters.isascii() or not re.search("[a-z]", letters) or NO_NAME.fullmatch(letters):
         return Stays.NO_LICENSE
     return Stays.RESERVED if RESERVED.search(letters) else None
 

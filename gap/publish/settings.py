@@ -37,9 +37,9 @@ class PublishedBase(Settings):
 class PublishSettings(Settings):
     """Where `gap publish` puts what, and what it cannot know. None of it is part of a fingerprint.
 
-    `owner` is your name on the Hub or that of your organisation. Repositories are named after the run: OWNER/RUN for the
-    documents, OWNER/RUN-TRAINING for a model. `dataset` and `models` name them otherwise, a model by its training, as
-    in `models: {finetune: me/chat}`.
+    `owner` is your name on the Hub or that of your organisation. Repositories are named after the run: OWNER/RUN for
+    the documents, OWNER/RUN-TRAINING for a model. `dataset` and `models` name them otherwise, a model by its training,
+    as in `models: {finetune: me/chat}`.
 
     `contact` is the address (mail or web) for questions and removals; without it, the repository's discussions are
     named. `citation` is BibTeX to add to the card. `withheld` are ids of documents whose removal was asked for. `base`

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -124,7 +125,7 @@ class Hub:
         with progress(f"publish: {repository}", sum(file.size for file in missing), "bytes") as bar:
             operations = {}
             for file in missing:
-                operations[file.path] = self._again(lambda file=file: self._preupload(repository, kind, file))
+                operations[file.path] = self._again(partial(self._preupload, repository, kind, file))
                 sent += file.size
                 bar.update(file.size)
 
@@ -238,7 +239,7 @@ class Hub:
         for tried in range(TRIES):
             try:
                 return work()
-            except Exception as error:  # noqa: BLE001 - raised again unless it passes
+            except Exception as error:  # raised again unless it passes
                 if not passes(error) or tried == TRIES - 1:
                     raise
                 self.wait(pause(error, tried))
@@ -247,8 +248,10 @@ class Hub:
 
 def operation_of(file: File) -> CommitOperationAdd:
     """How the client adds a file. One that may go into Git is read now, so that it cannot change before the commit."""
-    small = isinstance(file.content, Path) and file.size <= LARGEST_IN_GIT
-    return CommitOperationAdd(file.path, file.content.read_bytes() if small else file.content)
+    content = file.content
+    if isinstance(content, Path) and file.size <= LARGEST_IN_GIT:
+        content = content.read_bytes()
+    return CommitOperationAdd(file.path, content)
 
 
 def check_unchanged(operation: CommitOperationAdd, file: File) -> None:
@@ -294,7 +297,7 @@ def pause(error: BaseException, tried: int) -> float:
 
 @contextmanager
 def one_line_errors(repository: str) -> Iterator[None]:
-    """Turn what the Hub and its client say into one line. The traceback goes no further: it may quote a signed address."""
+    """Turn what the Hub and its client say into one line. No traceback goes on: it may quote a signed address."""
     try:
         yield
     except (OSError, ValueError, RuntimeError, ChangedError, httpx2.HTTPError) as error:
