@@ -35,7 +35,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Lineage:
-    """The repository of a model, and what it comes from. Its adapters, if it has any, are for the model named by `on`."""
+    """The repository of a model, and what it comes from. Its adapters, if it has any, are for the model `on`."""
 
     repository: str
     dataset: Origin

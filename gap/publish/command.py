@@ -64,7 +64,7 @@ def publish(
     for which in chosen:
         release = released(loaded, steps, which, settings, hub)
         if hub is None:
-            show(which, release)
+            show(which, release, Path(folder_of(loaded), release.repository.partition("/")[2]))
             continue
         if release.kind == DATASET and not release.data:
             raise UserError(f"no document may leave; gap publish {config} dataset --dry-run says why")
@@ -139,8 +139,8 @@ def folder_of(config: Config) -> str:
     return output.root
 
 
-def show(which: str, release: Release) -> None:
-    """Every file with its size as of a first version, and what stays behind."""
+def show(which: str, release: Release, preview: Path) -> None:
+    """Every file with its size as of a first version, and what stays behind. The texts go to a folder to be read."""
     version = release.state.next([], time.strftime("%Y-%m-%d", time.gmtime()), None)
     files = release.files([version])
     click.echo(f"{which}: {release.kind} repository {release.repository}\n")
@@ -152,6 +152,9 @@ def show(which: str, release: Release) -> None:
         click.echo(f"\n{leaving:,} documents leave, {count:,} stay behind{':' if count else '.'}\n")
         if count:
             click.echo(table(("why", "source", "licence", "documents"), release.staying, {3}))
-        if local := next((file.content for file in release.data if isinstance(file.content, Path)), None):
-            click.echo(f"\nThe files are in {local.parents[2]}")
-    click.echo("")
+    for file in files:
+        if isinstance(file.content, bytes):
+            place = preview / file.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(file.content)
+    click.echo(f"\nThe card and the other texts are in {preview}\n")
