@@ -53,7 +53,7 @@ class Repository:
         return found if found in self.commits else None
 
 
-class Cut(Exception):
+class CutError(Exception):
     """The connection ends without an answer."""
 
 
@@ -78,10 +78,10 @@ class PlayedHub:
             def handle_any(self) -> None:
                 try:
                     hub.serve(self)
-                except (Cut, ConnectionError):
+                except (CutError, ConnectionError):
                     self.close_connection = True
 
-            do_GET = do_HEAD = do_POST = do_PUT = handle_any
+            do_GET = do_HEAD = do_POST = do_PUT = handle_any  # noqa: N815 - names of http.server
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -119,7 +119,7 @@ class PlayedHub:
         kind = fault[2] if fault is not None else ""
         body = self._body(request, path, kind)
         if kind == "cut":
-            raise Cut
+            raise CutError
         if kind.isdigit():
             more = {"Retry-After": "0"} if kind == "429" else {}
             # A careless server that repeats what it was sent.
@@ -128,7 +128,7 @@ class PlayedHub:
         with self.lock:
             answer = self._route(request, path, body)
         if kind == "lost":
-            raise Cut
+            raise CutError
         status, data, more = answer
         return self._answer(request, status, data, **more)
 
@@ -145,12 +145,12 @@ class PlayedHub:
             return request.rfile.read(length)
         first = request.rfile.read(min(length, 10_000))
         if kind == "cut":
-            raise Cut
+            raise CutError
         self.put_began.set()
         self.go_on.wait(60)
         rest = request.rfile.read(length - len(first))
         if len(first) + len(rest) < length:
-            raise Cut
+            raise CutError
         return first + rest
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""A small lake with all that publishing reads, written by hand under the fingerprints of a real plan: no engine runs."""
+"""A small lake with all that publishing reads, written by hand under the fingerprints of a real plan, by no engine."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The data set's repository: a card whose figures are those of the files, licences, Croissant that its own reader takes."""
+"""The data set's repository: a card with the figures of the files, licences, Croissant that its own reader takes."""
 
 import json
 from dataclasses import replace
@@ -192,7 +192,7 @@ def test_equal_runs_give_equal_bytes(shared: SmallLake, tmp_path: Path) -> None:
 
 def test_without_a_mixture_or_owner_it_says_what_to_do(tmp_path: Path) -> None:
     small = SmallLake(tmp_path)
-    with pytest.raises(UserError, match="publish.owner: name who publishes"):
+    with pytest.raises(UserError, match=r"publish.owner: name who publishes"):
         dataset_release(small.steps, "demo", PublishSettings(), str(tmp_path))
     (small.steps["mix"].output.local("manifest.json")).unlink()
     with pytest.raises(UserError, match="the mixture has not been made yet"):

@@ -35,50 +35,42 @@ def test_nothing_but_true_lets_a_row_leave(flag: Any) -> None:
     assert Gate().verdict("a" * 32, True, "CC-BY-4.0") is None
 
 
-@pytest.mark.parametrize(
-    "licence",
-    [None, "", " ", "\t\n", "\u00a0", "\u200b\u200b", "\ufeff", "\u2060", "\u3164", "-", "?", "n/a", "N.A.", "None"]
-    + ["UNKNOWN", " unknown ", "Un\u200bknown", "unknоwn", "ｕｎｋｎｏｗｎ", "null", "NaN", "no license", "No-Licence"]
-    + [
-        "not specified",
-        "see source",
-        "tbd",
-        "license",
-        "true",
-        "4.0",
-        "лицензия",
-        "CC-BY-4.0 " * 40,
-        4,
-        b"CC-BY",
-        True,
-    ],
+NO_LICENCES = (
+    *(None, "", " ", "\t\n", "\u00a0", "\u200b\u200b", "\ufeff", "\u2060", "\u3164", "-", "?", "n/a", "N.A.", "None"),
+    *("UNKNOWN", " unknown ", "Un\u200bknown", "unknоwn", "ｕｎｋｎｏｗｎ", "null", "NaN", "no license", "No-Licence"),
+    *("not specified", "see source", "tbd", "license", "true", "4.0", "лицензия", "CC-BY-4.0 " * 40, 4, b"CC-BY", True),
 )
+
+
+@pytest.mark.parametrize("licence", NO_LICENCES)
 def test_what_is_no_licence_keeps_a_row_back(licence: Any) -> None:
     assert Gate().verdict("a" * 32, True, licence) is Stays.NO_LICENSE
 
 
-@pytest.mark.parametrize(
-    "licence",
-    ["All rights reserved", "© 2020 Elsevier. ALL RIGHTS\u200b RESERVED.", "Proprietary", "not redistributable"]
-    + ["do not distribute", "Do-not-redistribute", "may not be reused", "personal use only", "Confidential"],
+RESERVING = (
+    *("All rights reserved", "© 2020 Elsevier. ALL RIGHTS\u200b RESERVED.", "Proprietary", "not redistributable"),
+    *("do not distribute", "Do-not-redistribute", "may not be reused", "personal use only", "Confidential"),
 )
+
+
+@pytest.mark.parametrize("licence", RESERVING)
 def test_a_licence_that_reserves_all_rights_outweighs_the_flag(licence: str) -> None:
     assert Gate().verdict("a" * 32, True, licence) is Stays.RESERVED
 
 
-@pytest.mark.parametrize(
-    "licence",
-    ["CC-BY-4.0", "cc0", "Apache-2.0", "MIT", "public-domain", "OGL-UK-3.0", "Unlicense", "Licence Ouverte 2.0"]
-    + ["https://creativecommons.org/licenses/by/4.0/", "CC BY-NC-ND 4.0", "Öffentliche Lizenz"],
+FREE = (
+    *("CC-BY-4.0", "cc0", "Apache-2.0", "MIT", "public-domain", "OGL-UK-3.0", "Unlicense", "Licence Ouverte 2.0"),
+    *("CC BY-NC-ND 4.0", "Öffentliche Lizenz", "https://creativecommons.org/licenses/by/4.0/"),
 )
+
+
+@pytest.mark.parametrize("licence", FREE)
 def test_licences_pass(licence: str) -> None:
     assert objection(licence) is None
 
 
 @given(st.text(max_size=40))
-def test_any_text_gets_a_verdict(licence: str) -> None:
-    if objection(licence) is None:
-        assert any(character.isascii() and character.isalpha() for character in licence.casefold()) or licence
+def test_invisible_characters_change_no_verdict(licence: str) -> None:
     assert objection(f"  {licence}\u200b") == objection(licence)
 
 
