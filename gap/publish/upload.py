@@ -3,7 +3,7 @@
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,14 +32,16 @@ from lake.progress import progress
 
 T = TypeVar("T")
 
-PASSING = {408, 409, 412, 429, 500, 502, 503, 504}
-"""Statuses that pass: the server is busy, or another commit came between."""
+PASSING = {408, 429, 500, 502, 503, 504}
+"""Statuses that pass: the server is busy."""
 
 TRIES = 6
 LONGEST_WAIT = 60.0
 
 LARGEST_IN_GIT = 10 * 2**20
 """Bytes above which the Hub puts every file into large file storage."""
+
+MAIN = "main"
 
 OURS_TO_IGNORE = {".gitattributes"}
 """What the Hub puts into a new repository by itself."""
@@ -96,16 +98,16 @@ class Hub:
         """The commit of the last version in a repository, if it was published from here."""
         with one_line_errors(repository):
             try:
-                found = self._record(repository, kind, self._listed(repository, kind))
+                found = self._record(repository, kind, MAIN, self._listed(repository, kind))
             except RepositoryNotFoundError:
                 return None
             return self._tags(repository, kind).get(found.versions[-1].tag) if found is not None else None
 
     def _publish(self, release: Release, private: bool, today: str, note: str | None) -> Published:
         repository, kind = release.repository, release.kind
-        self._make(release, private)
-        listed = self._listed(repository, kind)
-        before = self._record(repository, kind, listed)
+        head = self._make(release, private)
+        listed = self._listed(repository, kind, head)
+        before = self._record(repository, kind, head, listed)
         versions = before.versions if before is not None else []
         if before is None and listed.keys() - OURS_TO_IGNORE:
             raise UserError(f"{repository}: the repository holds something else; name another one, or a new one")
@@ -113,13 +115,16 @@ class Hub:
             return Published(repository, versions[-1], self._tagged(release, versions[-1]), new=False)
         versions = [*versions, release.state.next(versions, today, note)]
         files = release.files(versions)
-        sent = self._send(release, files, before, versions[-1])
+        old = set(before.files) - {file.path for file in files} if before is not None else set()
+        sent = self._send(release, files, old & listed.keys(), versions[-1], head)
         return Published(repository, versions[-1], self._tagged(release, versions[-1]), new=True, sent=sent)
 
-    def _send(self, release: Release, files: list[File], before: Record | None, version: Version) -> int:
-        """Commit what the repository lacks, and read its list until it has all. Returns the bytes sent."""
+    def _send(self, release: Release, files: list[File], old: Collection[str], version: Version, head: str) -> int:
+        """Commit on `head` what the repository lacks, without the `old` files, and see that it has all.
+
+        Returns the bytes sent.
+        """
         repository, kind = release.repository, release.kind
-        old = set(before.files) - {file.path for file in files} if before is not None else set()
         missing = self._missing(files, self._listed(repository, kind))
         sent = 0
         with progress(f"publish: {repository}", sum(file.size for file in missing), "bytes") as bar:
@@ -131,15 +136,10 @@ class Hub:
 
         def commit() -> None:
             # A commit whose answer is lost may have arrived, so each try looks first.
-            listed = self._listed(repository, kind)
-            lacking = self._missing(files, listed)
-            gone = sorted(old & listed.keys())
-            if lacking or gone:
-                head = self._head(repository, kind)
-                additions = [operations.get(file.path) or self._preupload(repository, kind, file) for file in lacking]
+            if self._missing(missing, self._listed(repository, kind)):
                 self.api.create_commit(
                     repository,
-                    [*additions, *(CommitOperationDelete(path) for path in gone)],
+                    [*operations.values(), *(CommitOperationDelete(path) for path in sorted(old))],
                     commit_message=f"{version.tag}: {version.change}"[:200],
                     repo_type=kind,
                     parent_commit=head,
@@ -161,9 +161,11 @@ class Hub:
         check_unchanged(operation, file)
         return operation
 
-    def _make(self, release: Release, private: bool) -> None:
-        """Create the repository unless it is there, and see that it is as private as it must be."""
+    def _make(self, release: Release, private: bool) -> str:
+        """Create the repository unless it is there, and see that it is as private as it must be. Returns its head."""
         repository, kind = release.repository, release.kind
+        if release.override is not None:
+            self._check_own(repository, private)
 
         def info() -> Any:
             return self.api.repo_info(repository, repo_type=kind)
@@ -179,8 +181,7 @@ class Hub:
             raise UserError(
                 f"{repository}: the repository is public; make it private on the Hub, or leave out --private"
             )
-        if release.override is not None:
-            self._check_own(repository, found.private)
+        return str(found.sha)
 
     def _check_own(self, repository: str, private: bool) -> None:
         me = self._again(self.api.whoami)["name"]
@@ -192,11 +193,11 @@ class Hub:
     def _head(self, repository: str, kind: str) -> str:
         return str(self._again(lambda: self.api.repo_info(repository, repo_type=kind)).sha)
 
-    def _listed(self, repository: str, kind: str) -> dict[str, Listed]:
+    def _listed(self, repository: str, kind: str, revision: str = MAIN) -> dict[str, Listed]:
         def look() -> dict[str, Listed]:
             return {
                 entry.path: Listed(entry.size, entry.blob_id, entry.lfs.sha256 if entry.lfs is not None else None)
-                for entry in self.api.list_repo_tree(repository, recursive=True, repo_type=kind)
+                for entry in self.api.list_repo_tree(repository, recursive=True, revision=revision, repo_type=kind)
                 if isinstance(entry, RepoFile)
             }
 
@@ -206,8 +207,8 @@ class Hub:
     def _missing(files: Sequence[File], listed: Mapping[str, Listed]) -> list[File]:
         return [file for file in files if file.path not in listed or not listed[file.path].holds(file)]
 
-    def _record(self, repository: str, kind: str, listed: Mapping[str, Listed]) -> Record | None:
-        """The repository's record; None where it has none."""
+    def _record(self, repository: str, kind: str, revision: str, listed: Mapping[str, Listed]) -> Record | None:
+        """The repository's record as of a revision; None where it has none."""
         if RECORD not in listed:
             return None
         if listed[RECORD].size > LARGEST_RECORD:
@@ -215,7 +216,9 @@ class Hub:
 
         def fetch() -> bytes:
             with TemporaryDirectory() as folder:
-                return Path(self.api.hf_hub_download(repository, RECORD, repo_type=kind, local_dir=folder)).read_bytes()
+                return Path(
+                    self.api.hf_hub_download(repository, RECORD, repo_type=kind, revision=revision, local_dir=folder)
+                ).read_bytes()
 
         return parse(self._again(fetch), repository)
 
@@ -317,6 +320,8 @@ def _told(error: Exception) -> str:
             return "the Hub does not take this name; name another one"
     if status in (401, 403):
         return f"the Hub refuses ({status}); set HF_TOKEN or run hf auth login, with a token that may write here"
+    if status == 412:
+        return "another commit came between; publish again"
     if status == 404:
         return "the Hub has no such repository, or your token does not show it"
     if status is not None:

@@ -1,8 +1,10 @@
 """The real client against a Hub that is played on loopback, and that fails as the real one does."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from huggingface_hub import HfApi
 
 from gap.publish.dataset import dataset_release
 from gap.publish.files import File
@@ -138,11 +140,21 @@ def test_faults_that_pass_are_outlived(hub: Hub, played: PlayedHub, method: str,
     assert played["me/files"].messages[1:] == ["v1.0.0: First publication."], "a lost answer makes no second commit"
 
 
-def test_another_commit_between_is_seen(hub: Hub, played: PlayedHub) -> None:
-    played.fail("POST", "/commit/", "412")
+def test_another_commit_between_is_not_overwritten(
+    hub: Hub, played: PlayedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preupload = HfApi.preupload_lfs_files
+
+    def meanwhile(*given: Any, **more: Any) -> None:
+        preupload(*given, **more)
+        made = played["me/files"]
+        made.commit({**made.commits[made.head], "NOTES.md": b"by hand"}, "by hand")
+
+    monkeypatch.setattr(HfApi, "preupload_lfs_files", meanwhile)
     release = plain_release(config__json=b"{}")
-    hub.publish(release, private=False, today=TODAY)
-    assert holds(played, release)
+    with pytest.raises(UserError, match="another commit came between; publish again"):
+        hub.publish(release, private=False, today=TODAY)
+    assert set(played["me/files"].files) == {"NOTES.md"}
 
 
 @pytest.mark.parametrize(
@@ -216,7 +228,6 @@ def test_an_override_is_for_ones_own_private_repository(small: SmallLake, hub: H
     own = {"repository": "me/demo", "reason": REASON}
     with pytest.raises(UserError, match="an override needs a private repository; publish with --private"):
         hub.publish(released(small, override=own), private=False, today=TODAY)
-    assert played["me/demo"].files == {}
-    played.repositories.clear()
+    assert played.repositories == {}
     hub.publish(released(small, override=own), private=True, today=TODAY)
     assert REASON in " ".join(played["me/demo"].files["README.md"].decode().split())
