@@ -38,7 +38,7 @@ class Lineage:
     """The repository of a model, and what it comes from. Its adapters, if it has any, are for the model `on`."""
 
     repository: str
-    dataset: Origin
+    dataset: Origin | None
     base: Origin | None = None
     on: str | None = None
 
@@ -72,7 +72,7 @@ def model_card(run: Run, model: Model, lineage: Lineage | None = None) -> str:
         pipeline_tag="text-generation",
         **licence,
         license_link="LICENSE.md" if lineage is not None and licence["license"] == "other" else None,
-        datasets=[lineage.dataset.id] if lineage is not None else None,
+        datasets=[lineage.dataset.id] if lineage is not None and lineage.dataset is not None else None,
         base_model=lineage.base.id if lineage is not None and lineage.base is not None else None,
         base_model_relation="finetune" if lineage is not None and lineage.base is not None else None,
         tags=["medical", *(["instruct", "conversational"] if tuned else ["pretraining"]), "megatron", "llama"],

@@ -83,8 +83,11 @@ def _shown(steps: Steps, export: Step[Any]) -> dict[str, Step[Any]]:
 
 def _lineage(export: Step[Any], name: str, repository: str, settings: PublishSettings, revision: Revision) -> Lineage:
     """The repositories that a model comes from: the data set, and its base or the model that it was tuned from."""
-    dataset = settings.repository(name)
     trained = export.input("trained")
+    documents: Origin | None = None
+    if "shards" in trained.inputs or "continued" in trained.inputs:
+        dataset = settings.repository(name)
+        documents = Origin(dataset, revision("dataset", dataset))
     base: Origin | None = None
     if "continued" in trained.inputs:
         before = settings.repository(name, trained.input("continued").name)
@@ -97,7 +100,7 @@ def _lineage(export: Step[Any], name: str, repository: str, settings: PublishSet
             )
         base = Origin(settings.base.id, settings.base.revision)
     on = base.id if base is not None and "adapters" in export.manifest().figures else None
-    return Lineage(repository, Origin(dataset, revision("dataset", dataset)), base, on)
+    return Lineage(repository, documents, base, on)
 
 
 def _exported(export: Step[Any], manifest: Manifest) -> list[File]:

@@ -111,6 +111,7 @@ def test_a_base_needs_its_name_on_the_hub(tmp_path: Path, models: Path) -> None:
     card = ModelCard(texts(released(small, "finetune", base={"id": "org/base", "revision": "abc"}))["README.md"])
     assert card.data.base_model == "org/base"
     assert "revision `abc`" in card.text
+    assert card.data.datasets is None, "it learned answers, and no text of the run"
 
 
 def test_a_model_that_is_not_exported_says_so(full: SmallLake) -> None:
