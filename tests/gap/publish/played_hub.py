@@ -20,6 +20,9 @@ LARGE = (".parquet", ".safetensors")
 PIECE = 1 << 20
 """Bytes of a piece: a larger file is sent in several."""
 
+HELD = 500_000
+"""Bytes above which a file waits on its way until `go_on` is set."""
+
 PAGE = 5
 """Files on a page of a repository's list."""
 
@@ -146,8 +149,9 @@ class PlayedHub:
         first = request.rfile.read(min(length, 10_000))
         if kind == "cut":
             raise CutError
-        self.put_began.set()
-        self.go_on.wait(60)
+        if length > HELD:
+            self.put_began.set()
+            self.go_on.wait(60)
         rest = request.rfile.read(length - len(first))
         if len(first) + len(rest) < length:
             raise CutError

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +15,7 @@ from gap.publish import command as publishing
 from gap.publish.upload import Hub
 from tests.gap.command import ROOT, called, command
 from tests.gap.publish.played_hub import TOKEN, PlayedHub
-from tests.gap.publish.small_lake import CONFIG, SmallLake
+from tests.gap.publish.small_lake import CONFIG, SmallLake, documents
 
 SLOW = 600
 
@@ -127,8 +128,11 @@ def test_all_of_a_run_is_published_and_then_nothing(
         assert all(TOKEN.encode() not in data for data in made.files.values())
 
 
-def test_killed_in_a_large_upload_and_published_again(full: SmallLake, played: PlayedHub, tmp_path: Path) -> None:
-    """The process dies while a file is on its way; the second one finishes, and readers load all of it."""
+def test_killed_in_a_large_upload_and_published_again(models: Path, played: PlayedHub, tmp_path: Path) -> None:
+    """The process dies while a large file is on its way; the second one finishes, and readers load all of it."""
+    rows = documents()
+    rows["papers"][0]["text"] = Random(0).randbytes(1_500_000).hex()
+    full = SmallLake(tmp_path / "lake", rows).with_models(models)
     words = command("publish", *full.words, "--to", "me")
     around = {"cwd": ROOT, "env": environment(played, tmp_path), "text": True}
     played.go_on.clear()
@@ -138,11 +142,15 @@ def test_killed_in_a_large_upload_and_published_again(full: SmallLake, played: P
         killed = process.communicate()[0]
     played.go_on.set()
     assert played["me/demo"].messages == ["initial commit"], "readers never see a half"
+    arrived = len(played.stored)
+    assert arrived, "the small files before it are there"
+    played.asked.clear()
     done = subprocess.run(words, capture_output=True, timeout=SLOW, check=False, **around)
     assert done.returncode == 0, done.stderr
     assert TOKEN not in killed + done.stdout + done.stderr
     assert "secretSignature" not in killed + done.stdout + done.stderr
     assert done.stdout.count("published,") == 4
+    assert len({path[:70] for method, path in played.asked if method == "PUT"}) == len(played.stored) - arrived
     loaded = subprocess.run([sys.executable, "-c", READER], capture_output=True, timeout=SLOW, check=False, **around)
     assert loaded.returncode == 0, loaded.stderr[-4000:]
     assert loaded.stdout.splitlines()[-1] == "all loaded"
