@@ -167,7 +167,7 @@ class Description:
             "contact": self.settings.contact,
             "override": self.settings.override,
             "citation": self._citation(),
-            "key": braces(re.sub("[^a-z0-9]+", "", self.run.name.lower()) or "run"),
+            "entry": Markup("@misc{%s,") % (re.sub("[^a-z0-9]+", "", self.run.name.lower()) or "run"),
             "braces": braces,
             "versions": versions,
             "version": versions[-1],
@@ -285,7 +285,7 @@ def responsible(
 
 def braces(text: str) -> Markup:
     """A value of BibTeX, within a block of code."""
-    return Markup("{%s}") % Markup(re.sub(r"[{}`\\]", "", one_line(text)))  # noqa: S704 - braces and ticks are gone
+    return Markup("{%s}") % Markup(re.sub(r"[{}`<>\\]", "", one_line(text)))  # noqa: S704 - braces and ticks are gone
 
 
 def _patterns(source: str, splits: Sequence[str]) -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from json import JSONDecodeError
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -97,10 +98,9 @@ class Hub:
     def revision(self, kind: str, repository: str) -> str | None:
         """The commit of the last version in a repository, if it was published from here."""
         with one_line_errors(repository):
-            try:
-                found = self._record(repository, kind, MAIN, self._listed(repository, kind))
-            except RepositoryNotFoundError:
+            if self._found(repository, kind) is None:
                 return None
+            found = self._record(repository, kind, MAIN, self._listed(repository, kind))
             return self._tags(repository, kind).get(found.versions[-1].tag) if found is not None else None
 
     def _publish(self, release: Release, private: bool, today: str, note: str | None) -> Published:
@@ -167,21 +167,24 @@ class Hub:
         if release.override is not None:
             self._check_own(repository, private)
 
-        def info() -> Any:
-            return self.api.repo_info(repository, repo_type=kind)
-
-        try:
-            found = self._again(info)
-        except RepositoryNotFoundError:
+        found = self._found(repository, kind)
+        if found is None:
             self._again(
                 lambda: self.api.create_repo(repository, repo_type=kind, private=private or None, exist_ok=True)
             )
-            found = self._again(info)
+            found = self._again(lambda: self.api.repo_info(repository, repo_type=kind))
         if private and not found.private:
             raise UserError(
                 f"{repository}: the repository is public; make it private on the Hub, or leave out --private"
             )
         return str(found.sha)
+
+    def _found(self, repository: str, kind: str) -> Any:
+        """What the Hub says of a repository; None where it has none, or shows none to this token."""
+        try:
+            return self._again(lambda: self.api.repo_info(repository, repo_type=kind))
+        except RepositoryNotFoundError:
+            return None
 
     def _check_own(self, repository: str, private: bool) -> None:
         me = self._again(self.api.whoami)["name"]
@@ -282,11 +285,11 @@ def status_of(error: BaseException) -> int | None:
 
 
 def passes(error: BaseException) -> bool:
-    """Whether trying again may help."""
+    """Whether trying again may help. Where the client expects JSON, a busy proxy answers with a page."""
     status = status_of(error)
-    return (
-        status in PASSING if status is not None else any(isinstance(of, httpx2.TransportError) for of in _causes(error))
-    )
+    if status is not None:
+        return status in PASSING
+    return any(isinstance(of, httpx2.TransportError | JSONDecodeError) for of in _causes(error))
 
 
 def pause(error: BaseException, tried: int) -> float:

@@ -46,10 +46,10 @@ def document(source: str, n: int, **fields: Any) -> dict[str, Any]:
         "lang": "en",
     }
     meta = {"published": f"201{n % 10}-07", "journal": "Journal of Tests", "corpusid": n} if source == "papers" else {}
-    text = (
+    written = (
         f"{source} {n}: the dose was given daily to every patient with fever, Größe {n} ≥ 5.\n\n" + f"Line {n}. " * 20
     )
-    return new_document(source, str(n), text, meta, **(about | fields))
+    return new_document(source, str(n), fields.pop("text", written), meta, **(about | fields))
 
 
 class SmallLake:

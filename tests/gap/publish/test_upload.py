@@ -76,7 +76,7 @@ def test_a_changed_run_is_a_new_version_with_a_line(tmp_path: Path, hub: Hub, pl
     assert not [path for path in made.files if path.startswith("data/replay/")], "what the new version lacks is deleted"
     assert [path for path in made.commits[first.revision] if path.startswith("data/replay/")]
     card = made.files["README.md"].decode()
-    assert "replay 3 → 0 rows; changed steps:" in card.replace("\\", "")
+    assert "replay 4 → 0 rows; changed steps: mix" in card.replace("\\", "")
     assert "More papers." in card
     assert "- `v1.0.0` (2026-11-27): First publication." in card
     note = hub.publish(released(SmallLake(tmp_path / "b", rows, "seed=7"), contact="me@example.org"), False, TODAY)
