@@ -190,12 +190,13 @@ class PlayedHub:
             return refused()
         asked = json.loads(body)
         kind, id_ = asked.get("type", "model"), f"{asked['organization'] or OWNER}/{asked['name']}"
+        told = {"url": f"{self.url}/{'' if kind == 'model' else kind + 's/'}{id_}"}
         if (kind, id_) in self.repositories:
-            return 409, b"{}", {}
+            return 409, json.dumps(told).encode(), {"Content-Type": "application/json"}
         made = Repository(asked.get("visibility") == "private" or bool(asked.get("private")))
         made.commit({".gitattributes": b"*.parquet filter=lfs\n"}, "initial commit")
         self.repositories[kind, id_] = made
-        return {"url": f"{self.url}/{'' if kind == 'model' else kind + 's/'}{id_}"}
+        return told
 
     def info(self, request: Any, _: bytes, kind: str, id: str, revision: str = "main") -> Any:
         found = self._repository(kind, id)

@@ -42,7 +42,7 @@ def document(source: str, n: int, **fields: Any) -> dict[str, Any]:
         "url": f"https://example.org/{source}/{n}",
         "license": licences[n % len(licences)],
         "redistributable": n % 5 != 4,
-        "fetched_at": READ.replace(day=1 + n),
+        "fetched_at": READ.replace(day=1 + n % 28),
         "lang": "en",
     }
     meta = {"published": f"201{n % 10}-07", "journal": "Journal of Tests", "corpusid": n} if source == "papers" else {}

@@ -104,7 +104,9 @@ def test_no_pickle_no_code_and_no_path_from_a_manifest(full: SmallLake, name: st
 
 
 def test_a_base_needs_its_name_on_the_hub(tmp_path: Path, models: Path) -> None:
-    small = SmallLake(tmp_path / "lake", None, f"base.path={models / 'model'}", "finetune.start=base")
+    base = models / "model"
+    words = (f"tokenizer={{path: {base}}}", f"base.path={base}", "finetune.start=base")
+    small = SmallLake(tmp_path / "lake", None, *words)
     small.with_models(models)
     with pytest.raises(UserError, match=r"publish.base: finetune started from a base model"):
         released(small, "finetune")
