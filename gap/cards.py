@@ -1,6 +1,7 @@
 """The Hub's cards of a run: of its mixture as a data set, and of each model."""
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
@@ -24,33 +25,56 @@ ENGLISH, UNDETERMINED = "en", "und"
 SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Something on the Hub that a model comes from, and its revision where it is known."""
+
+    id: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The repository of a model, and what it comes from. Its adapters, if it has any, are for the model `on`."""
+
+    repository: str
+    dataset: Origin | None
+    base: Origin | None = None
+    on: str | None = None
+
+
 def dataset_card(run: Run) -> str:
     """The card of the mixture."""
     held = licences(run)
     head = DatasetCardData(
         pretty_name=one_line(run.name),
-        language=_languages(run, held),
+        language=languages(run, held),
         task_categories=["text-generation"],
         size_categories=[size_category(run.total["train_documents"] + run.total["validation_documents"])],
-        **_licence(held),
+        **licence_of(held),
         tags=["medical", "pretraining", "megatron"],
     )
-    return _card("dataset_card.jinja", head, _facts(run, held))
+    return card("dataset_card.jinja", head, facts(run, held))
 
 
-def model_card(run: Run, model: Model) -> str:
-    """The card of a model, with the medical safety advisory.
+def model_card(run: Run, model: Model, lineage: Lineage | None = None) -> str:
+    """The card of a model, with the medical safety advisory. A `lineage` says where it is published.
 
     Its table has the scores of all models, but the Hub's index takes only those of the model that it is about.
     """
     held, results = licences(run), _results(model)
     tuned = run.is_tuning(model.training)
+    licence = MIXED if tuned else licence_of(held)
     head = ModelCardData(
         model_name=one_line(run.name) if results else None,
-        language=_languages(run, held),
+        language=languages(run, held),
         library_name="transformers",
         pipeline_tag="text-generation",
-        **(MIXED if tuned else _licence(held)),
+        **licence,
+        license_link="LICENSE.md" if lineage is not None and licence["license"] == "other" else None,
+        datasets=[lineage.dataset.id] if lineage is not None and lineage.dataset is not None else None,
+        base_model=lineage.base.id if lineage is not None and lineage.base is not None else None,
+        base_model_relation="finetune" if lineage is not None and lineage.base is not None else None,
         tags=["medical", *(["instruct", "conversational"] if tuned else ["pretraining"]), "megatron", "llama"],
         eval_results=results or None,
     )
@@ -62,8 +86,9 @@ def model_card(run: Run, model: Model) -> str:
         "measured": curves.before_and_after(model.training.figures),
         "layout": layout,
     }
-    facts = _facts(run, held) | {"model": model, "licence": MIXED if tuned else _licence(held)}
-    return _card("model_card.jinja", head, facts | training)
+    about = {"model": model, "licence": licence, "lineage": lineage}
+    about["folder"] = "model" if lineage is None else lineage.repository
+    return card("model_card.jinja", head, facts(run, held) | about | training)
 
 
 def size_category(documents: int) -> str:
@@ -74,11 +99,16 @@ def size_category(documents: int) -> str:
     return f"n>{SIZES[-1]}"
 
 
-def _licence(held: Licences) -> dict[str, str]:
+def licence_of(held: Licences) -> dict[str, str]:
     """The licence that the Hub shows: that of all documents if they have one and are free, else `other`."""
-    if held.only is None:
+    return licence_named(held.only)
+
+
+def licence_named(licence: str | None) -> dict[str, str]:
+    """The licence in the Hub's keys. None stands for several, or for some that are not free."""
+    if licence is None:
         return MIXED
-    name = held.only.lower()
+    name = licence.lower()
     if name in HUB_LICENCES:
         return {"license": name}
     return {"license": "other", "license_name": re.sub("[^a-z0-9.]+", "-", name).strip("-")[:60] or "see-sources"}
@@ -91,7 +121,8 @@ def _by_language(run: Run, held: Licences) -> tuple[list[str], list[str]]:
     return english, [source for source in held.documents if source not in english]
 
 
-def _languages(run: Run, held: Licences) -> list[str] | None:
+def languages(run: Run, held: Licences) -> list[str] | None:
+    """The codes of the languages, for the head of a card."""
     english, undetermined = _by_language(run, held)
     return [ENGLISH] * bool(english) + [UNDETERMINED] * bool(undetermined) or None
 
@@ -129,14 +160,15 @@ def _chance(row: Figures) -> str:
     return f", chance {row['chance']:.3f}" if row["chance"] is not None else ""
 
 
-def _facts(run: Run, held: Licences) -> dict[str, Any]:
+def facts(run: Run, held: Licences) -> dict[str, Any]:
+    """What the templates of cards say of a run."""
     english, undetermined = _by_language(run, held)
     return {
         "run": run,
         "Kind": Kind,
         "composition": composition,
         "held": held,
-        "licence": _licence(held),
+        "licence": licence_of(held),
         "english": english,
         "undetermined": undetermined,
         "masked": _masked(run, held),
@@ -146,6 +178,7 @@ def _facts(run: Run, held: Licences) -> dict[str, Any]:
     }
 
 
-def _card(name: str, head: CardData, facts: dict[str, Any]) -> str:
+def card(name: str, head: CardData, facts: dict[str, Any]) -> str:
+    """A card with its head."""
     body = template.markdown("gap", ".").get_template(name).render(facts)
     return f"---\n{head.to_yaml()}\n---\n\n{body}\n"

@@ -12,6 +12,7 @@ from gap.evaluate import evaluate
 from gap.forecast import show_plan
 from gap.inspect import inspect
 from gap.protocol import protocol
+from gap.publish.command import publish
 from gap.run import run
 from gap.score import score
 from gap.shards import merge, split, verify
@@ -55,5 +56,6 @@ for command in (
     compare_models,
     inspect,
     protocol,
+    publish,
 ):
     main.add_command(command)

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from dedup.decontaminate import DecontaminateSettings
 from dedup.settings import DedupSettings
 from eval.settings import EvaluateSettings
+from gap.publish.settings import PublishSettings
 from ingest.clean import CleanSettings
 from ingest.inputs import ReadSettings
 from ingest.s2 import S2Settings
@@ -58,6 +59,8 @@ class Config(Settings):
 
     `finetune` trains the model of `pretrain`, or its base, on the answers of `instructions`. Each of `tuned` is another
     fine-tuning, with some keys of `finetune` laid over, as in `tuned: {lora: {lora: {rank: 16}}}`.
+
+    `publish` says where `gap publish` puts what, which changes no output either.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Config(Settings):
     tuned: dict[Name, FinetuneSettings] = Field(default_factory=dict)
     export: ExportSettings = Field(default_factory=ExportSettings)
     evaluate: EvaluateSettings
+    publish: PublishSettings = Field(default_factory=PublishSettings)
 
     @field_validator("lake", "disk")
     @classmethod

@@ -68,4 +68,4 @@ def _quoting(searched: Iterable[Step[Any]]) -> dict[tuple[str, str], list[Quotin
     return found
 
 
-REPORT = Body[ReportSettings](report, Kind.REPORT, "python", 8)
+REPORT = Body[ReportSettings](report, Kind.REPORT, "python", 9)
