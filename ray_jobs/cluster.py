@@ -2,17 +2,21 @@
 
 import itertools
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import ray
+from pydantic import Field, field_validator
 
 from lake.config import Settings
 from lake.progress import progress
+from lake.values import Count, Text, Workers
 
 T = TypeVar("T")
 R = TypeVar("R")
+ADDRESS = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
 
 class RaySettings(Settings):
@@ -22,9 +26,23 @@ class RaySettings(Settings):
     `ray job submit` always joins its cluster.
     """
 
-    address: str = "local"
-    cpus: int = 2
-    object_store_mb: int = 512
+    address: Text = "local"
+    cpus: Annotated[Workers, Field(le=1024)] = 2
+    object_store_mb: Annotated[Count, Field(ge=100)] = 512
+
+    @field_validator("address")
+    @classmethod
+    def _known(cls, address: str) -> str:
+        if address not in ("local", "auto") and place_of(address) is None:
+            raise ValueError(f"{address!r} is none of local, auto and HOST:PORT")
+        return address
+
+
+def place_of(address: str) -> tuple[str, int] | None:
+    """Host and port of HOST:PORT, where it is one."""
+    if (match := ADDRESS.fullmatch(address)) is None or not 0 < int(match[2]) < 2**16:
+        return None
+    return match[1].strip("[]"), int(match[2])
 
 
 def start(settings: RaySettings) -> None:

