@@ -22,6 +22,7 @@ from gap.report import FILES
 from lake.bundled import nearest
 from lake.dataset import Output
 from lake.error import UserError
+from lake.lock import Told, check_free, owns, refuse
 from lake.step import Kind, Manifest, Step, Steps, needed, of_kind
 from ray_jobs import cluster
 from ray_jobs.finetune import outline_of
@@ -33,12 +34,14 @@ from spark_jobs.watch import watch
 @click.command()
 @CONFIG
 @click.argument("words", nargs=-1, metavar="[STEP]... [KEY=VALUE]...")
+@click.option("--no-wait", is_flag=True, help="End at once where another run writes a step that this one needs.")
 @user_errors
-def run(config: str, words: tuple[str, ...]) -> None:
+def run(config: str, words: tuple[str, ...], no_wait: bool) -> None:
     """Run all steps, or each STEP named and the steps that it needs.
 
     Finished steps are not run again. If the sources seem to have fewer tokens than the mixture asks for, a warning at
-    the beginning says so, and another one after the mixture is made. `gap status CONFIG` lists the steps.
+    the beginning says so, and another one after the mixture is made. `gap status CONFIG` lists the steps. Runs may
+    share a lake: a step that another run writes is waited for, and then not run again.
 
     Exit code 0: all is done. 2: the config or an input is wrong; one line says what, before an engine starts.
     1: anything else.
@@ -55,7 +58,7 @@ def run(config: str, words: tuple[str, ...]) -> None:
     if any(step.kind is Kind.MIXTURE and not step.done for step in chosen.values()):
         expected = look_ahead(loaded, steps, frozenset())
         warn(f"{line} ({expected.origin})" for line in shortfalls(loaded.mix, expected.mixture))
-    run_steps(loaded, chosen, say)
+    run_steps(loaded, chosen, say, waits=not no_wait)
     click.echo(f"All done in {numbers.duration(time.monotonic() - started)}.")
     for step in chosen.values():
         for title, path in results(step):
@@ -154,12 +157,15 @@ Listener = Callable[[Step[Any], Manifest | None, bool], None]
 """Hears of each step before it runs (no manifest) and after, and whether it was new."""
 
 
-def run_steps(config: Config, steps: Steps, listener: Listener) -> None:
+def run_steps(config: Config, steps: Steps, listener: Listener, waits: bool = True) -> None:
     """Run the steps that are not done yet. Steps that do not read each other overlap where their engines differ.
+
+    A step that another run writes is waited for, if the run `waits`.
 
     Raises:
         UserError: an input is missing or broken, the lake cannot be written, a model does not fit its GPUs or
-            could not be evaluated here; all of this is found before any engine starts.
+            could not be evaluated here, an engine would not start, or another run writes a step and this one does not
+            wait; all of this is found before any engine starts.
     """
     waiting = {name: step for name, step in steps.items() if not step.done}
     for step in waiting.values():
@@ -168,16 +174,23 @@ def run_steps(config: Config, steps: Steps, listener: Listener) -> None:
     check_memory(config, steps)
     for folder in {step.lake for step in waiting.values()}:
         Output(folder).check_writable("disk" if folder == config.disk else "lake")
+    for step in waiting.values() if not waits else ():
+        check_free(step.output)
     for step in steps.values():
         if step.name not in waiting:
             listener(step, step.manifest(), False)
     if waiting:
         check_engines(config, set(map(_engine, waiting.values())))
         with Engines(config) as engines:
-            _overlapped(waiting, engines, listener)
+            _overlapped(waiting, engines, listener, wait_for if waits else refuse)
 
 
-def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Listener) -> None:
+def wait_for(line: str) -> None:
+    """Say who writes a step."""
+    warn([f"{line}; this run waits for it"])
+
+
+def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Listener, told: Told) -> None:
     """Run each step as soon as its inputs are done and its engine is free.
 
     After a failure no step is started; the failure is raised when the steps beside it have ended. SIGTERM is taken as
@@ -189,7 +202,8 @@ def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Liste
 
     def terminate(signal_number: int, _: object) -> None:
         nonlocal failure
-        asked = [(step, stop) for step in running if (stop := step.body.stop) is not None]
+        # Not those that it waits for: another run writes them.
+        asked = [(step, stop) for step in running if (stop := step.body.stop) is not None and owns(step.output)]
         again, failure = isinstance(failure, SystemExit), SystemExit(128 + signal_number)
         if again or not asked:
             raise failure
@@ -208,7 +222,7 @@ def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Liste
                     listener(waiting.pop(step.name), None, True)
                     running.append(step)
                     # An interrupted run ends without waiting for its threads.
-                    Thread(target=_run, args=(step, engines, ended), daemon=True).start()
+                    Thread(target=_run, args=(step, engines, told, ended), daemon=True).start()
             if "spark" not in map(_engine, (*waiting.values(), *running)):
                 engines.stop_spark()
             if not running:
@@ -233,12 +247,14 @@ def _engine(step: Step[Any]) -> str:
     return step.body.engine.partition(" ")[0]
 
 
-def _run(step: Step[Any], engines: Engines, ended: SimpleQueue[tuple[Step[Any], Manifest | BaseException]]) -> None:
+def _run(
+    step: Step[Any], engines: Engines, told: Told, ended: SimpleQueue[tuple[Step[Any], Manifest | BaseException]]
+) -> None:
     try:
         if _engine(step) == "spark":
             engines.start_spark()
         with watch(step.name) if _engine(step) == "spark" else nullcontext():
-            manifest = step.run()
+            manifest = step.run(told)
         ended.put((step, manifest))
     except BaseException as error:  # noqa: BLE001 - raised again where the run waits
         ended.put((step, error))
