@@ -1,13 +1,13 @@
 """The settings of deduplication."""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from dedup.bands import Bands, choose
 from lake.config import Settings
-from lake.values import Count, SomeShare, SourceName, Text
+from lake.paths import Folder
+from lake.values import Count, SomeShare, SourceName
 
 
 class DedupSettings(Settings):
@@ -42,17 +42,12 @@ class DedupSettings(Settings):
     prefer: tuple[SourceName, ...] = Field(default=(), max_length=250)
     titles: tuple[SourceName, ...] = ("guidelines",)
     keep_signatures: bool = False
-    earlier: tuple[Text, ...] = ()
+    earlier: tuple[Folder, ...] = ()
     bucket_limit: Annotated[Count, Field(ge=2, le=2**16)] = 64
 
     @property
     def bands(self) -> Bands:
         return choose(self.threshold, self.recall, self.slots)
-
-    @field_validator("earlier")
-    @classmethod
-    def _absolute(cls, earlier: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(folder if "://" in folder else str(Path(folder).resolve()) for folder in earlier)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

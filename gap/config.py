@@ -1,6 +1,5 @@
 """The whole config: one section for each step that has settings, and what all steps share."""
 
-from pathlib import Path
 from typing import Any, Self
 
 from pyarrow.fs import FileSystem
@@ -15,6 +14,7 @@ from ingest.s2 import S2Settings
 from ingest.web.crawl import CrawlSettings
 from lake.config import Settings, explain, laid_over
 from lake.error import UserError
+from lake.paths import Folder, HomePath
 from lake.values import Amount, Count, Name, Positive, Seed, SourceName, Text
 from mixing.instructions.settings import InstructionSettings
 from mixing.mixture import MixSettings
@@ -63,9 +63,9 @@ class Config(Settings):
     """
 
     name: Text
-    data: Text
-    lake: Text
-    disk: Text | None = None
+    data: HomePath
+    lake: Folder
+    disk: Folder | None = None
     seed: Seed = 1234
     ray: RaySettings = Field(default_factory=RaySettings)
     spark: SparkSettings = Field(default_factory=SparkSettings)
@@ -91,11 +91,9 @@ class Config(Settings):
 
     @field_validator("lake", "disk")
     @classmethod
-    def _absolute(cls, folder: str | None) -> str | None:
-        if folder is None:
-            return None
-        if "://" not in folder:
-            return str(Path(folder).resolve())
+    def _opens(cls, folder: str | None) -> str | None:
+        if folder is None or "://" not in folder:
+            return folder
         try:
             FileSystem.from_uri(folder)
         except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, field_validator
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 
 from lake.config import Settings
 from lake.dataset import Output
@@ -149,10 +149,15 @@ def spark_path(output: Output, *names: str) -> str:
     return f"file://{output.local(*names)}" if output.is_local else output.path(*names)
 
 
+def reader(spark: SparkSession) -> DataFrameReader:
+    """A reader that takes `*`, `?`, `[`, `{` and `\\` in a path as they are, as writers do, and not as a pattern."""
+    return spark.read.option("__globPaths__", "false")
+
+
 def read_table(spark: SparkSession, output: Output, table: str, columns: list[str] | None = None) -> DataFrame:
     """A step's table. `source` comes from the folders if the table is partitioned by it."""
     path = spark_path(output, table)
-    frame = spark.read.option("basePath", path).parquet(path)
+    frame = reader(spark).option("basePath", path).parquet(path)
     return frame.select(*columns) if columns else frame
 
 

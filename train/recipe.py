@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from lake.config import Settings
+from lake.paths import HomePath
 from lake.values import (
     Amount,
     Count,
@@ -227,7 +228,7 @@ class Recipe(Training):
     document_mask: bool = False
     steps: Count
     optimizer: AdamW
-    resume_from: Text | None = None
+    resume_from: HomePath | None = None
     accept_changes: tuple[Literal["mixture", "sequence", "tokenizer", "batch", "seed"], ...] = Field(
         default=(), exclude=True
     )
@@ -277,7 +278,7 @@ class BaseSettings(Settings):
     `tolerance` at most.
     """
 
-    path: Text | None = None
+    path: HomePath | None = None
     package: Text | None = None
     tolerance: Positive = 1e-3
 

@@ -19,6 +19,7 @@ from ingest.web.robots import AGENT
 from ingest.web.urls import clean_url, host_of
 from lake.config import Settings
 from lake.error import UserError
+from lake.paths import HomePath
 from lake.values import Amount, CountOrNone, Retries, Seconds, Seed, Text, Wait, Workers
 
 CHUNK = 64 * 2**10
@@ -66,7 +67,7 @@ class FetchSettings(Settings):
     max_wait_seconds: Seconds = 120
     max_redirects: Annotated[CountOrNone, Field(le=20)] = 5
     seed: Seed = 1234
-    chromium: Text = "/usr/bin/chromium"
+    chromium: HomePath = "/usr/bin/chromium"
 
     @field_validator("contact")
     @classmethod

@@ -14,6 +14,7 @@ from tokenizers import AddedToken
 from lake.config import Settings
 from lake.error import UserError
 from lake.marks import FORMAT_TOKENS
+from lake.paths import HomePath
 from lake.values import Count, Megabytes, Text
 from mixing.tokenizer.chatml import CHAT_TOKENS
 from mixing.tokenizer.plain import without_template
@@ -40,7 +41,7 @@ class TokenizerSettings(Settings):
     """
 
     train: TrainSettings | None = None
-    path: Text | None = None
+    path: HomePath | None = None
     package: Text | None = None
     eos_token: Text | None = None
 

@@ -2,8 +2,8 @@
 
     python -m tests.gap.shared_lake LAKE LR LOG [--no-wait]
 
-Each step writes a line to LOG, and a temporary file beside each part, as real ones do. While there is a file HOLD beside
-LOG, its parts do not end.
+Each step writes a line to LOG, and a temporary file beside each part, as real ones do. While there is a file HOLD
+beside LOG, its parts do not end.
 """
 
 import os
