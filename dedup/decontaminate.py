@@ -11,12 +11,13 @@ from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from lake.characters import INVISIBLE
 from lake.config import Settings
 from lake.decision import Drop, Reason
 from lake.schema import schema
+from lake.values import Count, SomeShare
 
 HIT = schema(
     "benchmark string?, question string?, id string?, source string?, rule string?, share float64?, span string?"
@@ -43,10 +44,10 @@ class DecontaminateSettings(Settings):
             (Brown et al. 2020 use 8 as well); the figures count them.
     """
 
-    run: int = Field(default=13, ge=1)
-    gram: int = Field(default=8, ge=1)
-    share: float = Field(default=0.8, gt=0, le=1)
-    shortest: int = Field(default=8, ge=1)
+    run: Count = 13
+    gram: Count = 8
+    share: SomeShare = 0.8
+    shortest: Count = 8
 
     @model_validator(mode="after")
     def _check(self) -> Self:

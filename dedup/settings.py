@@ -1,12 +1,13 @@
 """The settings of deduplication."""
 
-from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from dedup.bands import Bands, choose
 from lake.config import Settings
+from lake.paths import Folder
+from lake.values import Count, SomeShare, SourceName
 
 
 class DedupSettings(Settings):
@@ -32,26 +33,21 @@ class DedupSettings(Settings):
             compared along a linear number of edges, and each document with those that stay so far (dedup.leaders).
     """
 
-    threshold: float = Field(default=0.8, gt=0, le=1)
+    threshold: SomeShare = 0.8
     recall: float = Field(default=0.999, gt=0, lt=1)
-    ngram: int = Field(default=5, ge=1, le=64)
-    slots: int = Field(default=128, ge=1, le=4096)
+    ngram: Annotated[Count, Field(le=64)] = 5
+    slots: Annotated[Count, Field(le=4096)] = 128
     scheme: Literal["one_permutation", "datasketch"] = "one_permutation"
     policy: Literal["star", "transitive"] = "star"
-    prefer: tuple[str, ...] = Field(default=(), max_length=250)
-    titles: tuple[str, ...] = ("guidelines",)
+    prefer: tuple[SourceName, ...] = Field(default=(), max_length=250)
+    titles: tuple[SourceName, ...] = ("guidelines",)
     keep_signatures: bool = False
-    earlier: tuple[str, ...] = ()
-    bucket_limit: int = Field(default=64, ge=2, le=2**16)
+    earlier: tuple[Folder, ...] = ()
+    bucket_limit: Annotated[Count, Field(ge=2, le=2**16)] = 64
 
     @property
     def bands(self) -> Bands:
         return choose(self.threshold, self.recall, self.slots)
-
-    @field_validator("earlier")
-    @classmethod
-    def _absolute(cls, earlier: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(folder if "://" in folder else str(Path(folder).resolve()) for folder in earlier)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

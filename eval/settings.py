@@ -1,14 +1,15 @@
 """The section `evaluate`: what is asked, and how."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, field_validator
 
 from eval.protocol import protocol_file
 from eval.task import task_file
 from lake import bundled
 from lake.config import Settings
 from lake.error import UserError
+from lake.values import Count, Seconds, Seed, Text, Workers
 
 Mode = Literal["letters", "cloze", "answer", "thought", "vote"]
 """How a model answers: by the label with the largest log-probability (`letters`), by the option whose text has it
@@ -38,18 +39,18 @@ class BenchmarkSettings(Settings):
         max_tokens: The most tokens that the model may write.
     """
 
-    task: str
-    limit: PositiveInt | None = None
-    files: tuple[str, ...] = ()
-    protocol: str = "strict"
+    task: Text
+    limit: Count | None = None
+    files: tuple[Text, ...] = ()
+    protocol: Text = "strict"
     mode: Mode = "letters"
     shots: int = Field(default=0, ge=0, le=64)
-    seeds: tuple[int, ...] = Field(default=SEEDS, min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=SEEDS, min_length=1)
     chat: bool = False
     rotate: bool = False
-    branches: PositiveInt = 5
+    branches: Annotated[Count, Field(le=1024)] = 5
     temperature: float = Field(default=0.8, ge=0, le=4)
-    max_tokens: PositiveInt = 256
+    max_tokens: Count = 256
 
     @field_validator("task")
     @classmethod
@@ -101,10 +102,10 @@ class EvaluateSettings(Settings):
 
     benchmarks: tuple[BenchmarkSettings, ...] = Field(min_length=1)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    max_length: int | None = Field(default=None, ge=16)
-    replicas: PositiveInt | None = Field(default=None, exclude=True)
-    tensor: PositiveInt = 1
-    timeout: PositiveFloat = Field(default=3600, exclude=True)
+    max_length: Annotated[Count, Field(ge=16)] | None = None
+    replicas: Workers | None = Field(default=None, exclude=True)
+    tensor: Workers = 1
+    timeout: Seconds = Field(default=3600, exclude=True)
     checkpoints: bool = Field(default=False, exclude=True)
 
     @field_validator("benchmarks")

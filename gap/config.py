@@ -1,10 +1,9 @@
 """The whole config: one section for each step that has settings, and what all steps share."""
 
-from pathlib import Path
 from typing import Any, Self
 
 from pyarrow.fs import FileSystem
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from dedup.decontaminate import DecontaminateSettings
 from dedup.settings import DedupSettings
@@ -14,7 +13,10 @@ from ingest.clean import CleanSettings
 from ingest.inputs import ReadSettings
 from ingest.s2 import S2Settings
 from ingest.web.crawl import CrawlSettings
-from lake.config import Name, Settings, laid_over
+from lake.config import Settings, explain, laid_over
+from lake.error import UserError
+from lake.paths import Folder, HomePath
+from lake.values import Amount, Count, Name, Positive, Seed, SourceName, Text
 from mixing.instructions.settings import InstructionSettings
 from mixing.mixture import MixSettings
 from mixing.shards import ShardSettings
@@ -34,9 +36,9 @@ class ExpectedSource(Settings):
     out, it is estimated from the text.
     """
 
-    documents: PositiveInt
-    tokens: PositiveInt
-    raw_gb: PositiveFloat | None = None
+    documents: Amount
+    tokens: Amount
+    raw_gb: Positive | None = None
 
 
 class Config(Settings):
@@ -63,26 +65,26 @@ class Config(Settings):
     `publish` says where `gap publish` puts what, which changes no output either.
     """
 
-    name: str
-    data: str
-    lake: str
-    disk: str | None = None
-    seed: int = 1234
+    name: Text
+    data: HomePath
+    lake: Folder
+    disk: Folder | None = None
+    seed: Seed = 1234
     ray: RaySettings = Field(default_factory=RaySettings)
     spark: SparkSettings = Field(default_factory=SparkSettings)
     crawl: CrawlSettings | None = None
     s2: S2Settings = Field(default_factory=S2Settings)
     read: ReadSettings
-    expected: dict[str, ExpectedSource] = Field(default_factory=dict)
-    expected_vocabulary: PositiveInt | None = None
+    expected: dict[SourceName, ExpectedSource] = Field(default_factory=dict)
+    expected_vocabulary: Count | None = None
     clean: CleanSettings = Field(default_factory=CleanSettings)
+    base: BaseSettings | None = None
     tokenizer: TokenizerSettings
     instructions: InstructionSettings | None = None
     dedup: DedupSettings = Field(default_factory=DedupSettings)
     decontaminate: DecontaminateSettings = Field(default_factory=DecontaminateSettings)
     mix: MixSettings
     shard: ShardSettings = Field(default_factory=ShardSettings)
-    base: BaseSettings | None = None
     pretrain: Recipe
     variants: dict[Name, Recipe] = Field(default_factory=dict)
     finetune: FinetuneSettings | None = None
@@ -93,11 +95,9 @@ class Config(Settings):
 
     @field_validator("lake", "disk")
     @classmethod
-    def _absolute(cls, folder: str | None) -> str | None:
-        if folder is None:
-            return None
-        if "://" not in folder:
-            return str(Path(folder).resolve())
+    def _opens(cls, folder: str | None) -> str | None:
+        if folder is None or "://" not in folder:
+            return folder
         try:
             FileSystem.from_uri(folder)
         except (OSError, ValueError) as error:
@@ -114,7 +114,11 @@ class Config(Settings):
         for section, origin in (("variants", "pretrain"), ("tuned", "finetune")):
             if isinstance(given.get(section), dict):
                 first = given.get(origin) or {}
-                given = given | {section: {name: laid_over(first, keys or {}) for name, keys in given[section].items()}}
+                given = given | {
+                    section: {
+                        name: laid_over(first, {} if keys is None else keys) for name, keys in given[section].items()
+                    }
+                }
         return given
 
     @model_validator(mode="after")
@@ -176,6 +180,15 @@ class Config(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _shares_whole_heads(self) -> Self:
+        tensor = self.evaluate.tensor
+        for which, recipe in self.recipes.items():
+            if recipe.model.heads % tensor:
+                section = f"variants.{which.removeprefix('-')}" if which else "pretrain"
+                raise ValueError(f"evaluate.tensor: {tensor} must divide {section}.model.heads, {recipe.model.heads}")
+        return self
+
     @property
     def recipes(self) -> dict[str, Recipe]:
         """Every training by the suffix of its steps' names, which the first has none of."""
@@ -201,6 +214,9 @@ def _with_base(given: dict[str, Any]) -> dict[str, Any]:
     if isinstance(tokenizer, dict) and not tokenizer.keys() & {"train", "path", "package"}:
         given = given | {"tokenizer": tokenizer | {key: base[key] for key in ("path", "package") if key in base}}
     if isinstance(recipe, dict) and "model" not in recipe:
-        model = shape_of_base(BaseSettings.model_validate(base)).model_dump()
+        try:
+            model = shape_of_base(BaseSettings.model_validate(base)).model_dump()
+        except ValidationError as error:
+            raise UserError(f"base.{explain(error, BaseSettings)}") from None
         given = given | {"pretrain": recipe | {"model": model}}
     return given

@@ -1,10 +1,9 @@
 """`gap run`: run what is not done yet, each step as soon as those that it reads are done."""
 
-import os
 import signal
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Self
@@ -24,9 +23,11 @@ from gap.report import FILES
 from lake.bundled import nearest
 from lake.dataset import Output
 from lake.error import UserError
+from lake.lock import Told, check_free, owns, refuse
 from lake.step import Kind, Manifest, Step, Steps, needed, of_kind
 from ray_jobs import cluster
 from ray_jobs.finetune import outline_of
+from ray_jobs.machine import LOCAL
 from spark_jobs import session as spark_session
 from spark_jobs.watch import watch
 
@@ -36,12 +37,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 @click.command()
 @CONFIG
 @click.argument("words", nargs=-1, metavar="[STEP]... [KEY=VALUE]...")
+@click.option("--no-wait", is_flag=True, help="End at once where another run writes a step that this one needs.")
 @user_errors
-def run(config: str, words: tuple[str, ...]) -> None:
+def run(config: str, words: tuple[str, ...], no_wait: bool) -> None:
     """Run all steps, or each STEP named and the steps that it needs.
 
     Finished steps are not run again. If the sources seem to have fewer tokens than the mixture asks for, a warning at
-    the beginning says so, and another one after the mixture is made. `gap status CONFIG` lists the steps.
+    the beginning says so, and another one after the mixture is made. `gap status CONFIG` lists the steps. Runs may
+    share a lake: a step that another run writes is waited for, and then not run again.
 
     Ctrl-C and SIGTERM end it: training writes a checkpoint first, and a second signal ends that, too. What is done is
     kept, and the same command goes on.
@@ -62,7 +65,7 @@ def run(config: str, words: tuple[str, ...]) -> None:
         expected = look_ahead(loaded, steps, frozenset())
         warn(f"{line} ({expected.origin})" for line in shortfalls(loaded.mix, expected.mixture))
     try:
-        run_steps(loaded, chosen, say)
+        run_steps(loaded, chosen, say, waits=not no_wait)
     except SystemExit:
         done = sum(step.done for step in chosen.values())
         warn([f"ended with {done} of {len(chosen)} steps done; what is written is kept, and the same command goes on"])
@@ -99,17 +102,25 @@ class Engines:
         self._config = config
         self._spark: Any = None
         self._lock = Lock()
+        self._fault: Exception | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def prepare(self, names: Collection[str]) -> None:
-        """Start the engines named side by side."""
+        """Start the engines named side by side. What keeps one from starting is raised here, before any step runs."""
+        spark = Thread(target=self._prepare_spark, daemon=True)
         if "spark" in names:
-            Thread(target=self._prepare_spark, daemon=True).start()
+            spark.start()
         if "ray" in names:
             # Ray's processes end with the thread that started them, so it must be this one.
             cluster.start(self._config.ray)
+        if "spark" in names:
+            spark.join()
+            if self._fault is not None:
+                raise UserError(
+                    f"spark: it does not start: {_cause(self._fault)}; look at the section spark"
+                ) from self._fault
 
     def start_spark(self) -> None:
         """Start Spark unless it is up."""
@@ -117,8 +128,10 @@ class Engines:
             self._spark = spark_session.start(self._config.spark)
 
     def _prepare_spark(self) -> None:
-        with suppress(Exception):  # the first Spark step starts it again, and raises what goes wrong
+        try:
             self.start_spark()
+        except Exception as error:  # noqa: BLE001 - raised where the run begins
+            self._fault = error
 
     def stop_spark(self) -> None:
         """Free what Spark holds, if it is up."""
@@ -132,16 +145,38 @@ class Engines:
         ray.shutdown()
 
 
+def _cause(error: Exception) -> str:
+    """The line of an engine's error that says what is wrong; Java puts its causes last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith(("Caused by: ", ": "))]
+    return (causes or lines[:1])[-1].removeprefix(": ")[:300]
+
+
+def check_engines(config: Config, names: Collection[str]) -> None:
+    """Look at what the engines named need of this machine, before one starts.
+
+    Raises:
+        UserError: one would not start.
+    """
+    if "ray" in names:
+        cluster.check(config.ray)
+    if "spark" in names:
+        spark_session.check(config.spark)
+
+
 Listener = Callable[[Step[Any], Manifest | None, bool], None]
 """Hears of each step before it runs (no manifest) and after, and whether it was new."""
 
 
-def run_steps(config: Config, steps: Steps, listener: Listener) -> None:
+def run_steps(config: Config, steps: Steps, listener: Listener, waits: bool = True) -> None:
     """Run the steps that are not done yet. Steps that do not read each other overlap where their engines differ.
+
+    A step that another run writes is waited for, if the run `waits`.
 
     Raises:
         UserError: an input is missing or broken, the lake cannot be written, a model does not fit its GPUs or
-            could not be evaluated here; all of this is found before any engine starts.
+            could not be evaluated here, an engine would not start, or another run writes a step and this one does not
+            wait; all of this is found before any engine starts.
     """
     waiting = {name: step for name, step in steps.items() if not step.done}
     for step in waiting.values():
@@ -150,15 +185,23 @@ def run_steps(config: Config, steps: Steps, listener: Listener) -> None:
     check_memory(config, steps)
     for folder in {step.lake for step in waiting.values()}:
         Output(folder).check_writable("disk" if folder == config.disk else "lake")
+    for step in waiting.values() if not waits else ():
+        check_free(step.output)
     for step in steps.values():
         if step.name not in waiting:
             listener(step, step.manifest(), False)
     if waiting:
+        check_engines(config, set(map(_engine, waiting.values())))
         with no_orphans(), Engines(config) as engines:
-            _overlapped(waiting, engines, listener)
+            _overlapped(waiting, engines, listener, wait_for if waits else refuse)
 
 
-def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Listener) -> None:
+def wait_for(line: str) -> None:
+    """Say who writes a step."""
+    warn([f"{line}; this run waits for it"])
+
+
+def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Listener, told: Told) -> None:
     """Run each step as soon as its inputs are done and its engine is free.
 
     After a failure no step is started; the failure is raised when the steps beside it have ended. SIGINT and SIGTERM
@@ -170,7 +213,8 @@ def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Liste
 
     def terminate(number: int, _: object) -> None:
         nonlocal failure
-        asked = [(step, stop) for step in running if (stop := step.body.stop) is not None]
+        # Not those that it waits for: another run writes them.
+        asked = [(step, stop) for step in running if (stop := step.body.stop) is not None and owns(step.output)]
         again, failure = isinstance(failure, SystemExit), SystemExit(128 + number)
         if again or not asked:
             raise failure
@@ -190,7 +234,7 @@ def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Liste
                     listener(waiting.pop(step.name), None, True)
                     running.append(step)
                     # An interrupted run ends without waiting for its threads.
-                    Thread(target=_run, args=(step, engines, ended), daemon=True).start()
+                    Thread(target=_run, args=(step, engines, told, ended), daemon=True).start()
             if "spark" not in map(_engine, (*waiting.values(), *running)):
                 engines.stop_spark()
             if not running:
@@ -219,12 +263,14 @@ def _engine(step: Step[Any]) -> str:
     return step.body.engine.partition(" ")[0]
 
 
-def _run(step: Step[Any], engines: Engines, ended: SimpleQueue[tuple[Step[Any], Manifest | BaseException]]) -> None:
+def _run(
+    step: Step[Any], engines: Engines, told: Told, ended: SimpleQueue[tuple[Step[Any], Manifest | BaseException]]
+) -> None:
     try:
         if _engine(step) == "spark":
             engines.start_spark()
         with watch(step.name) if _engine(step) == "spark" else nullcontext():
-            manifest = step.run()
+            manifest = step.run(told)
         ended.put((step, manifest))
     except BaseException as error:  # noqa: BLE001 - raised again where the run waits
         ended.put((step, error))
@@ -236,7 +282,7 @@ def check_attention(config: Config, steps: Steps) -> None:
     Raises:
         UserError: a model's heads need a GPU, and this machine has none.
     """
-    if config.ray.address != "local" or os.environ.keys() & {"RAY_JOB_ID", "RAY_ADDRESS"}:
+    if cluster.address_of(config.ray) != LOCAL:
         return
     try:
         for step in of_kind(steps, Kind.EVALUATION):

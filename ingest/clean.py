@@ -24,6 +24,7 @@ from lake.characters import REPLACEMENT, decoded
 from lake.config import Settings
 from lake.decision import DECISION, Drop, Reason, decision
 from lake.document import DOCUMENT
+from lake.values import CountOrNone, Megabytes, Share, SourceName
 
 NOTHING = f"\n {REPLACEMENT}"
 """A text of these alone is empty."""
@@ -48,8 +49,8 @@ class LengthSettings(Settings):
     of a table counts as a line of eleven words or more, and so do eleven words of items.
     """
 
-    words: int = Field(default=50, ge=0)
-    lines: int = Field(default=0, ge=0)
+    words: CountOrNone = 50
+    lines: CountOrNone = 0
 
 
 class CleanSettings(Settings):
@@ -71,15 +72,15 @@ class CleanSettings(Settings):
     """
 
     length: LengthSettings = Field(default_factory=LengthSettings)
-    length_by_source: dict[str, LengthSettings] = Field(default_factory=dict)
-    keep_layout: tuple[str, ...] = ("replay", "code")
-    format_tokens: tuple[str, ...] = ("papers",)
-    language: dict[str, LanguageSettings | None] = Field(default={}, validate_default=True)
-    quality: dict[str, QualitySettings | None] = Field(default={}, validate_default=True)
-    mask: dict[str, tuple[pii.Kind, ...]] = Field(default_factory=dict)
+    length_by_source: dict[SourceName, LengthSettings] = Field(default_factory=dict)
+    keep_layout: tuple[SourceName, ...] = ("replay", "code")
+    format_tokens: tuple[SourceName, ...] = ("papers",)
+    language: dict[SourceName, LanguageSettings | None] = Field(default={}, validate_default=True)
+    quality: dict[SourceName, QualitySettings | None] = Field(default={}, validate_default=True)
+    mask: dict[SourceName, tuple[pii.Kind, ...]] = Field(default_factory=dict)
     join: JoinSettings = Field(default_factory=JoinSettings)
-    part_mb: float = Field(default=200, gt=0)
-    audit: float = Field(default=0.01, ge=0, le=1)
+    part_mb: Megabytes = 200
+    audit: Share = 0.01
 
     @field_validator("language", mode="before")
     @classmethod

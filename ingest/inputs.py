@@ -20,6 +20,7 @@ from ingest.sources.warc import WarcInput
 from ingest.text.legible import undecodable
 from lake.config import Settings
 from lake.document import Document
+from lake.values import Share
 
 RawFormat = Annotated[
     JsonlInput | JatsInput | RedpajamaInput | HubInput | S2Input | MedlineInput | WarcInput,
@@ -34,7 +35,7 @@ class ReadSettings(Settings):
     (ingest.fidelity). The first document of each part is always among them, unless the share is 0.
     """
 
-    audit: float = Field(default=0.01, ge=0, le=1)
+    audit: Share = 0.01
     inputs: tuple[RawFormat, ...] = Field(min_length=1)
 
 

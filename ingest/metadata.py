@@ -9,6 +9,7 @@ from lake.config import Settings
 from lake.decision import Drop, Reason
 from lake.document import DOCUMENT, META
 from lake.schema import schema
+from lake.values import SourceName
 
 PAPER = [field for field in META if field.name != "site"]
 
@@ -35,7 +36,7 @@ KNOWN = pa.schema(
 class JoinSettings(Settings):
     """In the sources `pubmed_only`, documents of Semantic Scholar without a PubMed or PubMed Central id are dropped."""
 
-    pubmed_only: tuple[str, ...] = ("abstracts", "papers")
+    pubmed_only: tuple[SourceName, ...] = ("abstracts", "papers")
 
 
 def new_metadata(origin: Literal["s2", "medline"], **fields: Any) -> dict[str, Any]:

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePath
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, field_validator
 
 from ingest.records import Records
 from lake.config import Settings
 from lake.error import UserError
 from lake.files import find
+from lake.values import Amount, SourceName, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,13 @@ class RawInput(Settings):
     package: ClassVar[str | None] = None
     """The optional package that reads the files, where one is needed."""
 
-    source: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
-    paths: tuple[str, ...] = Field(min_length=1)
-    license: str | None = None
+    source: SourceName
+    site: Text | None = None
+    paths: tuple[Text, ...] = Field(min_length=1)
+    license: Text | None = None
     redistributable: bool = False
-    site: str | None = None
-    max_bytes: int = Field(default=16 * 2**20, ge=1)
-    limit: int | None = Field(default=None, ge=1)
+    max_bytes: Amount = 16 * 2**20
+    limit: Amount | None = None
 
     @field_validator("paths")
     @classmethod

@@ -21,11 +21,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, field_validator
 
 from ingest.web.politeness import backoff, retry_after
 from lake.config import Settings
@@ -33,6 +33,7 @@ from lake.error import UserError
 from lake.files import replace
 from lake.lines import GZIP_FAULTS
 from lake.progress import progress
+from lake.values import Retries, Seconds, Text, Wait, Workers
 
 KEY = "S2_API_KEY"
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.gz")
@@ -63,13 +64,13 @@ class S2Settings(Settings):
         timeout_seconds: How long it waits for the next byte.
     """
 
-    api: str = "https://api.semanticscholar.org/datasets/v1"
+    api: Text = "https://api.semanticscholar.org/datasets/v1"
     release: str = Field(default="latest", pattern=f"^(latest|{RELEASE.pattern})$")
     datasets: tuple[Literal["papers", "s2orc", "abstracts"], ...] = ("papers", "s2orc", "abstracts")
-    connections: PositiveInt = Field(default=4, le=32)
-    retries: PositiveInt = 8
-    backoff_seconds: float = Field(default=2, ge=0)
-    timeout_seconds: PositiveFloat = 60
+    connections: Annotated[Workers, Field(le=32)] = 4
+    retries: Annotated[Retries, Field(ge=1)] = 8
+    backoff_seconds: Wait = 2
+    timeout_seconds: Seconds = 60
 
     @field_validator("api")
     @classmethod

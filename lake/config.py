@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from lake.error import UserError
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
-"""What a user calls something that becomes part of a folder's name."""
-
 
 class Settings(BaseModel):
-    """Base of every config: immutable, and an unknown key is an error."""
+    """Base of every config: immutable, numbers are finite, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def written_out(cls, given: Any) -> Any:
@@ -34,8 +31,8 @@ class Settings(BaseModel):
         """Pydantic takes true for 1."""
         for key, value in given.items() if isinstance(given, dict) else ():
             field = cls.model_fields.get(key)
-            if isinstance(value, bool) and field is not None and not _alternatives(field.annotation) & {bool, Any}:
-                raise ValueError(f"{key}: {str(value).lower()} is not a value of this key")
+            if field is not None and (wrong := _truth(value, field.annotation)) is not None:
+                raise ValueError(f"{key}: {str(wrong).lower()} is not a value of this key")
         return given
 
 
@@ -176,18 +173,38 @@ def laid_over(base: Any, keys: Any) -> Any:
     return base | {key: laid_over(base.get(key), value) for key, value in keys.items()}
 
 
+MOST_SHOWN = 400
+"""Characters of a message, which may quote a long value."""
+
+
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """The first fault in one line, with the nearest known key where one was misspelt."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(_as_written(first["loc"], model))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
+        where = ".".join([*filter(None, [where]), str(first["loc"][-1])])
         return f"{where}: unknown key; {_advice(where, model)}{more}"
     if first["type"] == "missing":
         return f"{where}: this key is required{more}"
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")[:MOST_SHOWN]
     shown = "" if first["type"] in {"value_error", "assertion_error"} else f", not {first['input']!r:.80}"
     return f"{where}: {message}{shown}{more}" if where else f"{message}{more}"
+
+
+def _as_written(loc: Sequence[int | str], model: type[BaseModel]) -> Iterator[str]:
+    """The parts of a known key as a config has them: pydantic puts the names of types between them."""
+    kinds: set[Any] = {model}
+    for part in loc:
+        maps = [kind for kind in kinds if typing.get_origin(kind) is dict]
+        lists = [kind for kind in kinds if typing.get_origin(kind) is tuple]
+        fields = [kind.model_fields for kind in kinds if inspect.isclass(kind) and issubclass(kind, BaseModel)]
+        if maps or (lists and isinstance(part, int)):
+            inner = [held for kind in maps or lists for held in _held(kind)]
+        elif not (inner := [known[str(part)].annotation for known in fields if part in known]):
+            continue
+        kinds = {kind for annotation in inner for kind in _alternatives(annotation)}
+        yield str(part)
 
 
 def _advice(where: str, model: type[BaseModel]) -> str:
@@ -223,6 +240,16 @@ def _alternatives(annotation: Any) -> set[Any]:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return {kind for argument in typing.get_args(annotation) for kind in _alternatives(argument)}
     return {annotation} - {type(None)}
+
+
+def _truth(value: Any, annotation: Any) -> bool | None:
+    """A true or false in the value of a field of this type where only others may stand."""
+    if isinstance(value, bool):
+        return None if _alternatives(annotation) & {bool, Any} else value
+    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list | tuple) else []
+    numbers = [kind for kind in _held(annotation) if _alternatives(kind) <= {int, float}]
+    found = (_truth(held, kind) for held in inner for kind in numbers)
+    return next((wrong for wrong in found if wrong is not None), None)
 
 
 def _held(annotation: Any) -> Iterator[Any]:

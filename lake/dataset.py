@@ -40,7 +40,8 @@ class Output:
 
     @cached_property
     def _place(self) -> tuple[pafs.FileSystem, str]:
-        return pafs.FileSystem.from_uri(self.root)
+        # A path is taken as it is, and not as a URI.
+        return (pafs.LocalFileSystem(), str(self.local())) if self.is_local else pafs.FileSystem.from_uri(self.root)
 
     def path(self, *names: str) -> str:
         """The path or URI of a file or folder in this folder."""

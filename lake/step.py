@@ -17,6 +17,7 @@ from pydantic import Field
 from lake.config import Settings
 from lake.dataset import MANIFEST, Output
 from lake.error import UserError
+from lake.lock import Told, owned, refuse
 
 S = TypeVar("S", bound=Settings)
 
@@ -268,18 +269,23 @@ class Step(Generic[S]):
         if self.body.check is not None:
             self.body.check(self, **self.extra)
 
-    def run(self) -> Manifest:
-        """Run the function unless the step is done. The engine must be up."""
-        return self.complete(partial(self.body.work, self, **self.extra))
+    def run(self, told: Told = refuse) -> Manifest:
+        """Run the function unless the step is done. The engine must be up. `told` hears of another run that does it."""
+        return self.complete(partial(self.body.work, self, **self.extra), told)
 
-    def complete(self, work: Callable[[], Outcome]) -> Manifest:
-        """Do the work unless it is done, check its accounts, write the manifest.
+    def complete(self, work: Callable[[], Outcome], told: Told = refuse) -> Manifest:
+        """Do the work unless it is done, check its accounts, write the manifest. Meanwhile no other run does.
 
         Raises:
             AccountError: in ≠ kept + dropped, or `in` is not what the step before kept.
+            UserError: another run does the work, and `told` does not wait for it.
         """
         if self.done:
             return self.manifest()
+        with owned(self.output, told):
+            return self.manifest() if self.done else self._completed(work)
+
+    def _completed(self, work: Callable[[], Outcome]) -> Manifest:
         self.output.sweep()
         started = time.monotonic()
         outcome = work()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from lake import bundled
 from lake.config import Settings
 from lake.error import UserError
+from lake.values import AmountOrNone, ShareBelowAll, SomeShare, SourceName
 from mixing.split import TRAIN, VALIDATION
 from mixing.upsample import Upsampling
 
@@ -35,11 +36,11 @@ class SourceMix(Settings):
     are in neither split. Budgets and `max_epochs` count these copies, and an epoch takes all of them.
     """
 
-    validation: float = Field(default=0, ge=0, lt=1)
-    keep: float | None = Field(default=None, gt=0, le=1)
-    tokens: int | None = Field(default=None, ge=0)
-    ratio: float | None = Field(default=None, gt=0, lt=1)
-    max_epochs: float = Field(default=1, ge=1, allow_inf_nan=False)
+    validation: ShareBelowAll = 0
+    keep: SomeShare | None = None
+    tokens: AmountOrNone | None = None
+    ratio: Annotated[SomeShare, Field(lt=1)] | None = None
+    max_epochs: Annotated[float, Field(ge=1, le=1e6)] = 1
     upsample: Upsampling | None = None
 
     @model_validator(mode="after")
@@ -61,7 +62,7 @@ class MixSettings(Settings):
     `mix.sources.replay.ratio=0.02` on the command line. A budget replaces the source's budget, of whatever kind.
     """
 
-    sources: dict[str, SourceMix] = Field(min_length=1)
+    sources: dict[SourceName, SourceMix] = Field(min_length=1)
 
     @classmethod
     def written_out(cls, value: Any) -> Any:
@@ -75,7 +76,10 @@ class MixSettings(Settings):
             return value
         if not isinstance(value[NAMED], str):
             raise ValueError(f"{NAMED} is a mixture's name or the path of a YAML file, not {value[NAMED]!r:.80}")
-        ready = _ready(bundled.locate(value[NAMED], MIXTURES, "mixture")).model_dump()["sources"]
+        try:
+            ready = _ready(bundled.locate(value[NAMED], MIXTURES, "mixture")).model_dump()["sources"]
+        except UserError as error:
+            raise ValueError(str(error)) from None
         sources = value.get("sources") or {}
         if isinstance(sources, dict):
             sources = ready | {name: _overridden(ready.get(name, {}), keys) for name, keys in sources.items()}

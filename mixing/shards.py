@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from pydantic import Field
 from lake.config import Settings
 from lake.dataset import Output
 from lake.error import UserError
+from lake.values import Amount, Count
 
 MAGIC = b"MMIDIDX\x00\x00"
 VERSION = 1
@@ -50,8 +51,8 @@ class ShardSettings(Settings):
     it: it packs documents itself, in random order.
     """
 
-    tokens: int = Field(default=100_000_000, ge=1)
-    pack: int | None = Field(default=None, ge=2, lt=2**31)
+    tokens: Amount = 100_000_000
+    pack: Annotated[Count, Field(ge=2)] | None = None
 
 
 def token_type(vocab_size: int) -> type[np.uint16] | type[np.int32]:

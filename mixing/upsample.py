@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, NonNegativeFloat, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lake import bundled
 from lake.config import Settings
+from lake.error import UserError
+from lake.values import Score, Share, Text
 from mixing.split import stable_hash, within
 
 JOURNALS = Path(__file__).parent / "journals"
@@ -47,9 +49,9 @@ class JournalList(Settings):
 class AgeScores(Settings):
     """Scores by a paper's age at the reference date: younger than `young` years, up to `old` years, older."""
 
-    young: NonNegativeFloat = 5.5
-    old: NonNegativeFloat = 10.0
-    scores: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = (1.0, 0.2, 0.0)
+    young: Score = 5.5
+    old: Score = 10.0
+    scores: tuple[Score, Score, Score] = (1.0, 0.2, 0.0)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -64,9 +66,9 @@ class CitationScores(Settings):
     Papers with equally many citations all get the lower score, so a paper without citations is at the bottom.
     """
 
-    top: float = Field(default=0.25, ge=0, le=0.5)
-    bottom: float = Field(default=0.25, ge=0, le=0.5)
-    scores: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = (1.0, 0.5, 0.0)
+    top: Annotated[Share, Field(le=0.5)] = 0.25
+    bottom: Annotated[Share, Field(le=0.5)] = 0.25
+    scores: tuple[Score, Score, Score] = (1.0, 0.5, 0.0)
 
 
 class Upsampling(Settings):
@@ -88,13 +90,13 @@ class Upsampling(Settings):
     """
 
     reference: str = Field(default="2023-07", pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")
-    types: dict[str, NonNegativeFloat] = Field(default_factory=lambda: dict(TYPES))
-    journals: tuple[str, ...] = Field(default="known", validate_default=True)
-    journal: NonNegativeFloat = 1.0
+    types: dict[Text, Score] = Field(default_factory=lambda: dict(TYPES))
+    journals: tuple[Text, ...] = Field(default="known", validate_default=True)
+    journal: Score = 1.0
     age: AgeScores = Field(default_factory=AgeScores)
     citations: CitationScores = Field(default_factory=CitationScores)
-    drop_types: tuple[str, ...] = ("Observational Study, Veterinary", "Retracted Publication", "Preprint")
-    drop_mesh: tuple[str, ...] = ("Animals",)
+    drop_types: tuple[Text, ...] = ("Observational Study, Veterinary", "Retracted Publication", "Preprint")
+    drop_mesh: tuple[Text, ...] = ("Animals",)
 
     @model_validator(mode="before")
     @classmethod
@@ -109,8 +111,11 @@ class Upsampling(Settings):
     @classmethod
     def _listed(cls, value: Any) -> Any:
         """The names themselves, so that they are part of the step's fingerprint."""
-        if isinstance(value, str):
-            return bundled.read(bundled.locate(value, JOURNALS, "list of journals"), JournalList).journals
+        try:
+            if isinstance(value, str):
+                return bundled.read(bundled.locate(value, JOURNALS, "list of journals"), JournalList).journals
+        except UserError as error:
+            raise ValueError(str(error)) from None
         return value
 
 

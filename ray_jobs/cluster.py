@@ -4,15 +4,19 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import ray
+from pydantic import Field, field_validator
 
 from lake.config import Settings
 from lake.progress import progress
+from lake.values import Count, Text, Workers
+from ray_jobs.machine import AUTO, LOCAL, check_cluster, check_machine, place_of
 
 T = TypeVar("T")
 R = TypeVar("R")
+VARIABLE = "RAY_ADDRESS"
 
 
 class RaySettings(Settings):
@@ -22,23 +26,53 @@ class RaySettings(Settings):
     `ray job submit` always joins its cluster.
     """
 
-    address: str = "local"
-    cpus: int = 2
-    object_store_mb: int = 512
+    address: Text = LOCAL
+    cpus: Annotated[Workers, Field(le=1024)] = 2
+    object_store_mb: Annotated[Count, Field(ge=100)] = 512
+
+    @field_validator("address")
+    @classmethod
+    def _known(cls, address: str) -> str:
+        if address not in (LOCAL, AUTO) and place_of(address) is None:
+            raise ValueError(f"{address!r} is none of local, auto and HOST:PORT")
+        return address
+
+
+def address_of(settings: RaySettings) -> str:
+    """Where Ray runs. RAY_ADDRESS, unless it is empty, goes before the config; a submitted job joins its cluster."""
+    return os.environ.get(VARIABLE, "").strip() or (AUTO if os.environ.get("RAY_JOB_ID") else settings.address)
+
+
+def check(settings: RaySettings) -> None:
+    """Look at the cluster, or at this machine where the cluster is embedded, before Ray starts.
+
+    Raises:
+        UserError: Ray would not start, or it would wait for a cluster that is not there.
+    """
+    if ray.is_initialized():
+        return
+    if (address := address_of(settings)) == LOCAL:
+        check_machine(settings.object_store_mb)
+    else:
+        check_cluster(address, VARIABLE if os.environ.get(VARIABLE, "").strip() else "ray.address")
 
 
 def start(settings: RaySettings) -> None:
-    """Connect to a running cluster or start an embedded one, quietly. Does nothing if Ray is already up."""
+    """Connect to a running cluster or start an embedded one, quietly. Does nothing if Ray is already up.
+
+    Raises:
+        UserError: as `check`.
+    """
     if ray.is_initialized():
         return
+    check(settings)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    submitted = "RAY_JOB_ID" in os.environ or "RAY_ADDRESS" in os.environ
-    if submitted or settings.address != "local":
-        ray.init(address="auto" if submitted else settings.address, log_to_driver=False, logging_level="ERROR")
+    if (address := address_of(settings)) != LOCAL:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         return
     ray.init(
-        address="local",
+        address=LOCAL,
         num_cpus=settings.cpus,
         object_store_memory=settings.object_store_mb * 2**20,
         include_dashboard=False,

@@ -24,7 +24,7 @@ from lake.decision import DECISION
 from lake.schema import schema
 from lake.step import Account, Body, Cost, Kind, Outcome, Step, account
 from spark_jobs.components import components
-from spark_jobs.session import read_table, session, spark_path, write_table
+from spark_jobs.session import read_table, reader, session, spark_path, write_table
 
 STAGING = ".staging"
 WRITTEN = "_SUCCESS"
@@ -157,7 +157,7 @@ def _stage(frame: DataFrame, output: Output, name: str) -> DataFrame:
     path = spark_path(output, STAGING, name)
     if not output.exists(STAGING, name, WRITTEN):
         frame.write.mode("overwrite").option("compression", "none").parquet(path)
-    return frame.sparkSession.read.schema(frame.schema).parquet(path)
+    return reader(frame.sparkSession).schema(frame.schema).parquet(path)
 
 
 def _copies(known: DataFrame) -> DataFrame:

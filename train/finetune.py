@@ -3,19 +3,20 @@
 import math
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from lake.config import explain
 from lake.error import UserError
+from lake.values import Count, NotNegative, Positive, ShareBelowAll
 from train.recipe import Adam, AdamW, Batch, Llama, Recipe, Training, Validation
 
 
 class FinetuneAdamW(Adam):
     """With a warm-up over this share of the steps before the decay."""
 
-    lr: float = Field(default=2e-5, gt=0)
-    min_lr: float = Field(default=2e-6, ge=0)
-    warmup: float = Field(default=0.1, ge=0, lt=1)
+    lr: Positive = 2e-5
+    min_lr: NotNegative = 2e-6
+    warmup: ShareBelowAll = 0.1
 
 
 class FinetuneSettings(Training):
@@ -25,7 +26,7 @@ class FinetuneSettings(Training):
     answers are validated, on rows that are held out. Training starts from the `continued` model or from its `base`.
     """
 
-    epochs: PositiveInt = 3
+    epochs: Count = 3
     batch: Batch = Batch(total=64, micro=1)
     optimizer: FinetuneAdamW = FinetuneAdamW()
     validation: Validation = Validation(every=100, sequences=256)
@@ -37,7 +38,7 @@ class FinetuneSettings(Training):
         """On adapters, whose B begins at zero, decay is not usual."""
         if not isinstance(given, dict) or given.get("lora") is None:
             return given
-        optimizer = given.get("optimizer") or {}
+        optimizer = {} if given.get("optimizer") is None else given["optimizer"]
         return given | {"optimizer": {"weight_decay": 0.0} | optimizer} if isinstance(optimizer, dict) else given
 
     def recipe(self, model: Llama, rows: int, sequence: int) -> Recipe:

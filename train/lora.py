@@ -7,9 +7,10 @@ targets are Hugging Face's. Megatron stacks some of them in one layer, and there
 from collections.abc import Mapping
 from typing import Literal, TypeVar, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, field_validator
 
 from lake.config import Settings
+from lake.values import Count, Positive
 
 LoraTarget = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 TARGETS: tuple[LoraTarget, ...] = get_args(LoraTarget)
@@ -37,8 +38,8 @@ class LoraSettings(Settings):
     The base model does not change. Its embeddings stay, too: a token that it does not know is not learned.
     """
 
-    rank: PositiveInt = 16
-    alpha: PositiveFloat = 32
+    rank: Count = 16
+    alpha: Positive = 32
     targets: tuple[LoraTarget, ...] = Field(default=TARGETS, min_length=1)
 
     @field_validator("targets")

@@ -1,10 +1,24 @@
 """The recipe of a training run: architecture, layout on the workers, batches, optimizer and schedule."""
 
-from typing import Any, Literal, Self
+import math
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from lake.config import Settings
+from lake.paths import HomePath
+from lake.values import (
+    Amount,
+    Count,
+    CountOrNone,
+    NotNegative,
+    Positive,
+    Retries,
+    ShareBelowAll,
+    SomeShare,
+    Text,
+    Workers,
+)
 from train.gpus import GpuName
 from train.lora import LoraSettings
 
@@ -23,18 +37,18 @@ class Llama(Settings):
     Llama 3.1 does. `window` is the number of tokens that a token attends to, where it is fewer than all before it.
     """
 
-    layers: PositiveInt
-    hidden: PositiveInt
-    heads: PositiveInt
-    kv_heads: PositiveInt
-    head_size: PositiveInt
-    ffn: PositiveInt
+    layers: Count
+    hidden: Count
+    heads: Count
+    kv_heads: Count
+    head_size: Count
+    ffn: Count
     tied: bool = False
     qkv_bias: bool = False
-    rope_base: PositiveInt = 10_000
-    rope_factor: PositiveFloat | None = None
-    window: PositiveInt | None = None
-    norm_eps: PositiveFloat = 1e-5
+    rope_base: Amount = 10_000
+    rope_factor: Positive | None = None
+    window: Count | None = None
+    norm_eps: SomeShare = 1e-5
 
     @model_validator(mode="before")
     @classmethod
@@ -74,10 +88,10 @@ class Parallel(Settings):
     `distributed_optimizer` spreads the optimizer's state over the copies.
     """
 
-    tensor: PositiveInt = 1
-    pipeline: PositiveInt = 1
-    interleave: PositiveInt = 1
-    data: PositiveInt = 1
+    tensor: Workers = 1
+    pipeline: Workers = 1
+    interleave: Workers = 1
+    data: Workers = 1
     sequence_parallel: bool = False
     distributed_optimizer: bool = False
 
@@ -95,32 +109,32 @@ class Parallel(Settings):
 class Batch(Settings):
     """Sequences in an optimizer step over all workers (`total`), and in a forward pass of one copy (`micro`)."""
 
-    total: PositiveInt
-    micro: PositiveInt = Field(exclude=True)
+    total: Count
+    micro: Count = Field(exclude=True)
 
 
 class Adam(Settings):
     """AdamW with a cosine decay from `lr` to `min_lr`. `clip` bounds the norm of the whole gradient."""
 
-    lr: PositiveFloat
-    min_lr: float = Field(default=0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.95)
-    eps: PositiveFloat = 1e-5
-    weight_decay: float = Field(default=0.1, ge=0)
-    clip: PositiveFloat = 1.0
+    lr: Positive
+    min_lr: NotNegative = 0
+    betas: tuple[ShareBelowAll, ShareBelowAll] = (0.9, 0.95)
+    eps: Positive = 1e-5
+    weight_decay: NotNegative = 0.1
+    clip: Positive = 1.0
 
 
 class AdamW(Adam):
     """With a warm-up of so many steps before the decay."""
 
-    warmup: int = Field(default=0, ge=0)
+    warmup: CountOrNone = 0
 
 
 class Validation(Settings):
     """Validate before the first step, every `every` steps and after the last, on at most `sequences` of each source."""
 
-    every: PositiveInt
-    sequences: PositiveInt = 64
+    every: Count
+    sequences: Count = 64
 
 
 class Guard(Settings):
@@ -131,9 +145,9 @@ class Guard(Settings):
     A loss or norm that is not finite stops the run at once.
     """
 
-    deviations: PositiveFloat = 8
-    window: int = Field(default=64, ge=8)
-    skips: PositiveInt = 4
+    deviations: Positive = 8
+    window: Annotated[Count, Field(ge=8, le=10_000)] = 64
+    skips: Count = 4
 
 
 class Checkpoints(Settings):
@@ -144,17 +158,18 @@ class Checkpoints(Settings):
     the result.
     """
 
-    every: PositiveInt = 50
-    keep_last: int = Field(default=2, ge=2)
-    keep_every: PositiveInt | None = None
+    every: Count = 50
+    keep_last: Annotated[Count, Field(ge=2, le=10_000)] = 2
+    keep_every: Count | None = None
     background: bool = True
-    copy_to: str | None = Field(default=None, pattern=r"^(/|[a-z0-9]+://)")
+    copy_to: Annotated[Text, Field(pattern=r"^(/|[a-z0-9]+://)")] | None = None
 
     def kept(self, steps: int) -> int:
         """How many are there after so many steps."""
-        saved = {*range(self.every, steps, self.every), steps}
-        for_good = {step for step in saved if self.keep_every and step % self.keep_every == 0}
-        return len(for_good | set(sorted(saved)[-self.keep_last :]))
+        before = (steps - 1) // self.every
+        older = max(before - self.keep_last + 1, 0)
+        for_good = older // (self.keep_every // math.gcd(self.every, self.keep_every)) if self.keep_every else 0
+        return before + 1 - older + for_good
 
 
 class Training(Settings):
@@ -176,8 +191,8 @@ class Training(Settings):
     recompute: Recompute = Field(default="none", exclude=True)
     checkpoints: Checkpoints = Field(default_factory=Checkpoints, exclude=True)
     gpu: GpuName = Field(default="A100-80GB", exclude=True)
-    max_failures: int = Field(default=2, ge=0, exclude=True)
-    wandb: str | None = Field(default=None, exclude=True)
+    max_failures: Retries = Field(default=2, exclude=True)
+    wandb: Text | None = Field(default=None, exclude=True)
     lora: LoraSettings | None = Field(default=None, exclude_if=lambda lora: lora is None)
 
     @model_validator(mode="after")
@@ -209,11 +224,11 @@ class Recipe(Training):
     """
 
     model: Llama
-    sequence: PositiveInt
+    sequence: Count
     document_mask: bool = False
-    steps: PositiveInt
+    steps: Count
     optimizer: AdamW
-    resume_from: str | None = None
+    resume_from: HomePath | None = None
     accept_changes: tuple[Literal["mixture", "sequence", "tokenizer", "batch", "seed"], ...] = Field(
         default=(), exclude=True
     )
@@ -263,9 +278,9 @@ class BaseSettings(Settings):
     `tolerance` at most.
     """
 
-    path: str | None = None
-    package: str | None = None
-    tolerance: PositiveFloat = 1e-3
+    path: HomePath | None = None
+    package: Text | None = None
+    tolerance: Positive = 1e-3
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -277,8 +292,8 @@ class BaseSettings(Settings):
 class ExportSettings(Settings):
     """The section `export`: the logits of both models may differ by `tolerance` at most, on `sequences` sequences."""
 
-    sequences: PositiveInt = 4
-    tolerance: PositiveFloat = 1e-3
+    sequences: Count = 4
+    tolerance: Positive = 1e-3
 
 
 def padded(vocab_size: int) -> int:

@@ -14,6 +14,7 @@ from ingest.sources.jsonl import MappedInput, parse_record
 from ingest.sources.sampling import SampledInput, digest, draw, sampled
 from lake.decision import Drop, Reason
 from lake.error import UserError
+from lake.values import Text, Workers
 
 BATCH_ROWS = 100
 """Rows per request."""
@@ -30,12 +31,12 @@ class HubInput(SampledInput, MappedInput):
 
     package: ClassVar[str | None] = "datasets"
     format: Literal["hub"]
-    dataset: str
-    paths: tuple[str, ...] = ()
-    config: str | None = None
-    split: str = "train"
+    dataset: Text
+    paths: tuple[Text, ...] = ()
+    config: Text | None = None
+    split: Text = "train"
     revision: str | None = Field(default=None, pattern="^[0-9a-f]{40}$")
-    parts: int = Field(default=1, ge=1)
+    parts: Workers = 1
 
     @model_validator(mode="after")
     def _fixed(self) -> Self:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from lxml import etree
-from pydantic import Field
 
 from ingest.fidelity.crude import markup_text
 from ingest.fidelity.ledger import Ledger
@@ -32,6 +31,7 @@ from ingest.sources.xml_guard import (
 from lake.decision import Reason
 from lake.document import Document, new_document
 from lake.lines import GZIP_FAULTS
+from lake.values import Count
 
 PAPERS = (".xml", ".nxml")
 TYPES = {
@@ -70,7 +70,7 @@ class JatsInput(RawInput):
     """
 
     format: Literal["jats"]
-    files_per_part: int = Field(default=500, ge=1)
+    files_per_part: Count = 500
 
     @property
     def pace(self) -> Pace:

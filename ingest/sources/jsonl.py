@@ -16,6 +16,7 @@ from lake.decision import Drop, Reason, RecordError
 from lake.document import META, Document, new_document
 from lake.jsonl import json_object, kind, value_at, whole
 from lake.lines import raw_lines
+from lake.values import Text
 
 LARGEST_WHOLE = 2**53
 """Floats from here on do not tell two neighbouring integers apart, so they are no ids and no dates."""
@@ -37,7 +38,7 @@ class MappedInput(RawInput):
     identify it. With `title_in_text` the text is title, blank line, body.
     """
 
-    fields: dict[str, str | tuple[str, ...]] = Field(default={"text": "text"})
+    fields: dict[Text, Text | tuple[Text, ...]] = Field(default={"text": "text"})
     title_in_text: bool = False
 
     @model_validator(mode="after")

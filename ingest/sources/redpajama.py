@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from lake.decision import Drop, Reason, RecordError
 from lake.document import Document, new_document
 from lake.jsonl import json_object, kind
 from lake.lines import raw_lines
+from lake.values import Share, Text
 
 COMMON_CRAWL = "common_crawl"
 UNKNOWN = "unknown"
@@ -33,8 +34,8 @@ class RedpajamaInput(SampledInput):
     """
 
     format: Literal["redpajama"]
-    shares: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
-    subset: str | None = None
+    shares: dict[Text, Share] = Field(default_factory=dict)
+    subset: Text | None = None
 
     @property
     def pace(self) -> Pace:

@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from pydantic import Field
-
 from ingest.raw_input import RawInput
 from ingest.records import Record, Records, Unsampled
+from lake.values import Seed, SomeShare
 
 SIZE = 16
 """Bytes of a record's digest."""
@@ -19,8 +18,8 @@ class SampledInput(RawInput):
     decision but are counted, as `unsampled` in the figures of `read`. `limit` counts the drawn ones.
     """
 
-    keep: float = Field(default=1.0, gt=0, le=1)
-    seed: int = 1234
+    keep: SomeShare = 1.0
+    seed: Seed = 1234
 
     @property
     def share(self) -> float:

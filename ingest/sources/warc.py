@@ -28,6 +28,7 @@ from ingest.web.warc import DOCUMENT, KIND, Broken, Record, read_records
 from lake import bundled
 from lake.decision import Drop, Reason
 from lake.document import Document, new_document
+from lake.values import Amount, Text
 
 PAGES = {"document", "chapter"}
 TYPES = {"response", "resource", "conversion", "continuation"}
@@ -46,9 +47,9 @@ class WarcInput(RawInput):
 
     command: ClassVar[str | None] = "gap crawl"
     format: Literal["warc"]
-    site: str
-    max_bytes: int = 64 * 2**20
-    grobid: str | None = None
+    site: Text
+    max_bytes: Amount = 64 * 2**20
+    grobid: Text | None = None
 
     @model_validator(mode="before")
     @classmethod

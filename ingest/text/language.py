@@ -4,11 +4,10 @@ import re
 from functools import cache
 from typing import Any, NamedTuple
 
-from pydantic import Field
-
 from ingest.text.tables import parts
 from lake.config import Settings
 from lake.decision import Drop, Reason
+from lake.values import Count, Share
 
 ENGLISH = "en"
 CORPORA = ("guidelines", "papers", "abstracts")
@@ -30,8 +29,8 @@ class LanguageSettings(Settings):
     The model sees the first `characters` of the prose. See `judge` for a text of tables and lists.
     """
 
-    min_probability: float = Field(default=0.5, ge=0, le=1)
-    characters: int = Field(default=2000, ge=1)
+    min_probability: Share = 0.5
+    characters: Count = 2000
 
 
 def by_source(settings: Any) -> Any:

@@ -11,21 +11,28 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt
+from pydantic import AfterValidator, Field
 
 from ingest.text.language import CORPORA
 from ingest.text.marks import without_marks
 from ingest.text.repetition import LONGEST, Ngrams, ngrams, repeats
 from ingest.text.tables import Parts, parts, words_of
+from lake import values
 from lake.config import Settings
 from lake.decision import Drop, Reason
 
-Count = NonNegativeInt | None
-Rate = NonNegativeFloat | None
-Proportion = Annotated[float, Field(ge=0, le=1)]
-Share = Proportion | None
-Range = tuple[float, float] | None
-SharesByLength = dict[Annotated[int, Field(ge=2, le=LONGEST)], Proportion] | None
+
+def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"the least, {bounds[0]:g}, is above the most, {bounds[1]:g}")
+    return bounds
+
+
+Count = values.CountOrNone | None
+Rate = values.NotNegative | None
+Share = values.Share | None
+Range = Annotated[tuple[values.NotNegative, values.NotNegative], AfterValidator(_in_order)] | None
+SharesByLength = dict[Annotated[int, Field(ge=2, le=LONGEST)], values.Share] | None
 """By the number of words of an n-gram."""
 
 STOP_WORDS = frozenset(("the", "be", "to", "of", "and", "that", "have", "with"))

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, field_validator
 
 from ingest.site import Site, load_site
 from ingest.web.addresses import names_private
@@ -27,6 +27,7 @@ from ingest.web.listing import Listing
 from ingest.web.urls import clean_url, domain, host_of, origin
 from lake import bundled
 from lake.error import UserError
+from lake.values import Amount, Megabytes, Text, Wait, Workers
 
 GetPage = Callable[[Ask], Awaitable[Answer]]
 
@@ -44,13 +45,13 @@ class CrawlSettings(FetchSettings):
         volume_mb: A WARC file over this size is closed after its current document.
     """
 
-    sites: tuple[str, ...] = Field(min_length=1)
-    folder: str = "crawl"
-    fetchers: PositiveInt = 2
-    concurrency: PositiveInt = 4
-    limit: PositiveInt | None = None
-    fresh_hours: NonNegativeFloat = 24
-    volume_mb: PositiveFloat = 256
+    sites: tuple[Text, ...] = Field(min_length=1)
+    folder: Text = "crawl"
+    fetchers: Workers = 2
+    concurrency: Workers = 4
+    limit: Amount | None = None
+    fresh_hours: Wait = 24
+    volume_mb: Megabytes = 256
 
     @field_validator("folder")
     @classmethod

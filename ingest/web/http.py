@@ -5,9 +5,10 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Annotated
 
 import aiohttp
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, field_validator
 
 from ingest.web.addresses import PrivateAddressError, PublicResolver, is_private
 from ingest.web.answer import Answer, Miss, Truncated, Want, missed
@@ -18,6 +19,8 @@ from ingest.web.robots import AGENT
 from ingest.web.urls import clean_url, host_of
 from lake.config import Settings
 from lake.error import UserError
+from lake.paths import HomePath
+from lake.values import Amount, CountOrNone, Retries, Seconds, Seed, Text, Wait, Workers
 
 CHUNK = 64 * 2**10
 ASIDE_BYTES = 2**20
@@ -54,17 +57,17 @@ class FetchSettings(Settings):
         chromium: The browser's executable, for sites of mode browser.
     """
 
-    contact: str | None = None
-    per_host: PositiveInt = 2
-    connect_seconds: PositiveFloat = 15
-    total_seconds: PositiveFloat = 120
-    max_bytes: PositiveInt = 64 * 2**20
-    retries: NonNegativeInt = 4
-    backoff_seconds: NonNegativeFloat = 2
-    max_wait_seconds: PositiveFloat = 120
-    max_redirects: NonNegativeInt = Field(default=5, le=20)
-    seed: int = 1234
-    chromium: str = "/usr/bin/chromium"
+    contact: Text | None = None
+    per_host: Workers = 2
+    connect_seconds: Seconds = 15
+    total_seconds: Seconds = 120
+    max_bytes: Amount = 64 * 2**20
+    retries: Retries = 4
+    backoff_seconds: Wait = 2
+    max_wait_seconds: Seconds = 120
+    max_redirects: Annotated[CountOrNone, Field(le=20)] = 5
+    seed: Seed = 1234
+    chromium: HomePath = "/usr/bin/chromium"
 
     @field_validator("contact")
     @classmethod

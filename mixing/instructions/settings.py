@@ -6,6 +6,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from lake.bundled import tag
 from lake.config import Settings
+from lake.values import Amount, Count, Prose, Share, ShareBelowAll, Text
 from mixing.instructions.packing import Overlong
 
 SOURCE = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -29,16 +30,16 @@ class RecordInput(Settings):
         max_bytes: The longest line or row. A longer one is dropped; a line is never held in memory.
     """
 
-    source: str = Field(default="instructions", pattern=SOURCE)
-    paths: tuple[str, ...] = Field(min_length=1)
-    question: str = "question"
-    answer: str = "answer"
-    explanation: str | None = None
-    ending: str = f"Answer: {ANSWER}"
-    messages: str | None = None
-    system: str | None = None
-    system_key: str | None = None
-    max_bytes: int = Field(default=2**22, ge=1)
+    source: Annotated[Text, Field(pattern=SOURCE, max_length=100)] = "instructions"
+    paths: tuple[Text, ...] = Field(min_length=1)
+    question: Text = "question"
+    answer: Text = "answer"
+    explanation: Text | None = None
+    ending: Prose = f"Answer: {ANSWER}"
+    messages: Text | None = None
+    system: Prose | None = None
+    system_key: Text | None = None
+    max_bytes: Amount = 2**22
 
     @field_validator("ending")
     @classmethod
@@ -66,11 +67,11 @@ class QuestionInput(Settings):
         source: The name of the input in accounts and at the beginning of its datasets' names.
     """
 
-    task: str
-    files: tuple[str, ...] = ()
+    task: Text
+    files: tuple[Text, ...] = ()
     mode: Literal["letters", "answer", "thought"] = "letters"
-    protocol: str = "strict"
-    source: str = Field(default="", pattern=SOURCE)
+    protocol: Text = "strict"
+    source: Annotated[Text, Field(pattern=SOURCE, max_length=100)] = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -103,11 +104,11 @@ class InstructionSettings(Settings):
     """
 
     inputs: tuple[Input, ...] = Field(min_length=1)
-    sequence: int = Field(default=2048, ge=16)
+    sequence: Annotated[Count, Field(ge=16)] = 2048
     packing: bool = True
     overlong: Overlong = "drop"
-    other_weight: float = Field(default=0.0, ge=0, le=1)
-    validation: float = Field(default=0.05, ge=0, lt=1)
+    other_weight: Share = 0.0
+    validation: ShareBelowAll = 0.05
 
     @model_validator(mode="after")
     def _sources_apart(self) -> Self:

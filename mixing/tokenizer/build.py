@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 import tokenizers
 from pydantic import Field, model_validator
@@ -14,6 +14,8 @@ from tokenizers import AddedToken
 from lake.config import Settings
 from lake.error import UserError
 from lake.marks import FORMAT_TOKENS
+from lake.paths import HomePath
+from lake.values import Count, Megabytes, Text
 from mixing.tokenizer.chatml import CHAT_TOKENS
 from mixing.tokenizer.plain import without_template
 from mixing.tokenizer.tokenizer import CONFIG, JSON, Tokenizer
@@ -26,8 +28,8 @@ SMALLEST_VOCABULARY = 256 + len(FORMAT_TOKENS) + len(CHAT_TOKENS) + 2
 class TrainSettings(Settings):
     """A byte-level BPE trained on the clean corpus. `vocab_size` counts every id, added tokens included."""
 
-    vocab_size: int = Field(ge=SMALLEST_VOCABULARY)
-    sample_mb: float = Field(default=256, gt=0)
+    vocab_size: Annotated[Count, Field(ge=SMALLEST_VOCABULARY)]
+    sample_mb: Megabytes = 256
 
 
 class TokenizerSettings(Settings):
@@ -39,9 +41,9 @@ class TokenizerSettings(Settings):
     """
 
     train: TrainSettings | None = None
-    path: str | None = None
-    package: str | None = None
-    eos_token: str | None = None
+    path: HomePath | None = None
+    package: Text | None = None
+    eos_token: Text | None = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lake.step import Manifest
-from spark_jobs.session import find_java
+from spark_jobs.machine import find_java
 
 pytestmark = pytest.mark.engine
 

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from lake.config import Name, Settings, laid_over, load, parse_yaml
+from lake.config import Settings, laid_over, load, parse_yaml
 from lake.error import UserError
+from lake.values import Name, Share, Text
 
 
 class Inner(Settings):
@@ -228,3 +229,32 @@ def test_a_name_is_fit_for_a_folder(name: str) -> None:
 def test_any_other_name_is_refused(name: str) -> None:
     with pytest.raises(ValidationError):
         Outer.model_validate({"name": "demo", "recipes": {name: {"rate": 1}}})
+
+
+class Values(Settings):
+    name: Text = "x"
+    rates: tuple[float, ...] = ()
+    shares: dict[str, Share] = Field(default_factory=dict)
+    either: str | tuple[Text, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("name= ", "name: it is blank"),
+        ("name=a\nb", r"name: it has the control character '\n'; take it out"),
+        (f"name={'x' * 5000}", "name: String should have at most 4096 characters"),
+        ("rates=[0.1, .nan]", "rates.1: Input should be a finite number"),
+        ("rates=[true]", "rates: true is not a value of this key"),
+        ("shares={a: .inf}", "shares.a: Input should be a finite number"),
+        ("shares={a: false}", "shares: false is not a value of this key"),
+        ("either=[' ']", "either: Input should be a valid string"),
+    ],
+)
+def test_values_that_nothing_could_use_are_refused_by_their_key(tmp_path: Path, override: str, message: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("{}")
+    with pytest.raises(UserError) as error:
+        load(path, [override], Values)
+    assert str(error.value).partition(".yaml: ")[2].startswith(message)
+    assert len(str(error.value).splitlines()) == 1
