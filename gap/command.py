@@ -42,7 +42,7 @@ def user_errors(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             click.echo("gap: ended by SIGINT", err=True)
             sys.exit(128 + signal.SIGINT)
-        except Exception as error:
+        except Exception as error:  # raised again unless a disk is full
             reason = next((reason for reason in FULL_DISK if reason in str(error)), None)
             if reason is None:
                 raise
