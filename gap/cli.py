@@ -14,6 +14,7 @@ from gap.inspect import inspect
 from gap.protocol import protocol
 from gap.run import run
 from gap.score import score
+from gap.serve.command import serve
 from gap.shards import merge, split, verify
 from gap.status import status
 from gap.trace import trace
@@ -55,5 +56,6 @@ for command in (
     compare_models,
     inspect,
     protocol,
+    serve,
 ):
     main.add_command(command)

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from dedup.decontaminate import DecontaminateSettings
 from dedup.settings import DedupSettings
 from eval.settings import EvaluateSettings
+from gap.serve.settings import ServeSettings
 from ingest.clean import CleanSettings
 from ingest.inputs import ReadSettings
 from ingest.s2 import S2Settings
@@ -58,6 +59,8 @@ class Config(Settings):
 
     `finetune` trains the model of `pretrain`, or its base, on the answers of `instructions`. Each of `tuned` is another
     fine-tuning, with some keys of `finetune` laid over, as in `tuned: {lora: {lora: {rank: 16}}}`.
+
+    `serve` says how `gap serve` runs the models. No step reads it.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Config(Settings):
     tuned: dict[Name, FinetuneSettings] = Field(default_factory=dict)
     export: ExportSettings = Field(default_factory=ExportSettings)
     evaluate: EvaluateSettings
+    serve: ServeSettings = Field(default_factory=ServeSettings)
 
     @field_validator("lake", "disk")
     @classmethod
