@@ -59,8 +59,8 @@ class Desk:
         """Ask in the name of a key. The block reads the events; when it ends, so does the engine's work.
 
         Raises:
-            RefusalError: a limit is reached, the request does not fit, or the engine is away or refuses. The iterator of the
-                events may raise it, too.
+            RefusalError: a limit is reached, the request does not fit, or the engine is away or refuses. That may also
+                happen while the block reads.
         """
         model = self.model(request.model)
         try:
@@ -109,9 +109,8 @@ class Desk:
             raise RefusalError(400, f"n: at most {limits.answers} answers to one request", "too_many_answers", "n")
         wanted, most = request.answer_tokens, min(limits.answer_tokens, model.context - 1)
         if wanted is not None and wanted > most:
-            raise RefusalError(
-                400, f"max_tokens: {wanted} tokens; an answer has at most {most}", "too_long", "max_tokens"
-            )
+            line = f"max_tokens: {wanted} tokens; an answer has at most {most}"
+            raise RefusalError(400, line, "too_many_tokens", "max_tokens")
         kept = wanted or min(most, model.context // KEPT_FOR_ANSWER)
         room = min(limits.prompt_tokens or model.context, model.context - kept)
         body = {**request.passed_on(), "model": model.name, "stream": request.stream}

@@ -21,7 +21,7 @@ GAUGES = {"running": "vllm:num_requests_running", "waiting": "vllm:num_requests_
 
 
 class Replica(LLMServer):
-    """One engine of a model. Requests come as plain mappings and become vLLM's own models here, where vLLM is loaded."""
+    """One engine of a model. Requests come as mappings and become vLLM's own models here, where vLLM is loaded."""
 
     async def answer(self, kind: Kind, body: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
         """The answer as vLLM gives it: texts of server-sent events, or one mapping. A refusal is a mapping `error`."""
