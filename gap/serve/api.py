@@ -38,6 +38,10 @@ def create_app(desk: Desk) -> FastAPI:
     async def not_served(_: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse(RefusalError(error.status_code, str(error.detail), "not_served").body, error.status_code)
 
+    @app.exception_handler(Exception)
+    async def broken(_: Request, __: Exception) -> JSONResponse:
+        return JSONResponse(RefusalError(500, "the server failed; its log says why", "server_error").body, 500)
+
     @app.get("/health")
     async def health() -> dict[str, str]:
         return {"status": "alive"}

@@ -74,6 +74,9 @@ class Desk:
                 except TimeoutError:
                     measured.status = 504
                     raise RefusalError(504, f"the answer took more than {self.limits.seconds:g} s", "timeout") from None
+                except Exception:
+                    measured.status = 500
+                    raise
         except RefusalError as refusal:
             if refusal.status == 429:
                 self.metrics.count(model.name, refusal.status)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -18,16 +19,16 @@ class Metrics:
     """Counters of one server. `models` are those that it serves: no client can add a label."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        of = {"registry": self.registry}
-        self._requests = Counter("gap_requests", "Requests by model and status.", ["model", "status"], **of)
-        self._tokens = Counter("gap_tokens", "Tokens of prompts and answers.", ["model", "kind"], **of)
-        self._dropped = Counter("gap_dropped_messages", "Messages cut from long histories.", ["model"], **of)
-        self._seconds = Histogram("gap_request_seconds", "Whole requests.", ["model"], buckets=SECONDS, **of)
-        self._first = Histogram("gap_first_token_seconds", "Until the first token.", ["model"], buckets=SECONDS, **of)
-        self._running = Gauge("gap_running_requests", "Requests that the ingress answers now.", ["model"], **of)
-        self._engine = Gauge("gap_engine_requests", "Requests in the engines now.", ["model", "state"], **of)
-        self._up = Gauge("gap_engine_up", "1 if a replica of the engine is up.", ["model"], **of)
+        self._registry = own = CollectorRegistry()
+        self._requests = Counter("gap_requests", "Requests by model and status.", ["model", "status"], registry=own)
+        self._tokens = Counter("gap_tokens", "Tokens of prompts and answers.", ["model", "kind"], registry=own)
+        self._dropped = Counter("gap_dropped_messages", "Messages cut from long histories.", ["model"], registry=own)
+        timed = partial(Histogram, labelnames=["model"], buckets=SECONDS, registry=own)
+        self._seconds = timed("gap_request_seconds", "Whole requests.")
+        self._first = timed("gap_first_token_seconds", "To the first token.")
+        self._running = Gauge("gap_running_requests", "Requests that the ingress answers now.", ["model"], registry=own)
+        self._engine = Gauge("gap_engine_requests", "Requests in the engines now.", ["model", "state"], registry=own)
+        self._up = Gauge("gap_engine_up", "1 if a replica of the engine is up.", ["model"], registry=own)
 
     @contextmanager
     def request(self, model: str) -> Iterator["Measured"]:
@@ -53,7 +54,7 @@ class Metrics:
     async def text(self, engines: Mapping[str, Engine]) -> bytes:
         """All metrics in the text format, with the engines' own counts."""
         await asyncio.gather(*(self._ask(model, engine) for model, engine in engines.items()))
-        return generate_latest(self.registry)
+        return generate_latest(self._registry)
 
     async def _ask(self, model: str, engine: Engine) -> None:
         self._up.labels(model).set(int(engine.ready))
