@@ -71,6 +71,10 @@ def create_app(desk: Desk) -> FastAPI:
     async def completions(request: Request) -> Response:
         return Reply(desk, request.state.key, await _parsed(CompletionRequest, request))
 
+    @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    async def nowhere(path: str) -> None:
+        raise RefusalError(404, f"/v1/{path:.80}: no such route", "not_served")
+
     return app
 
 

@@ -78,11 +78,13 @@ def serve(words: tuple[str, ...], folders: tuple[Path, ...], host: str, port: in
         # Only now, for Ray sets a handler of its own when it starts.
         signal.signal(signal.SIGTERM, _end)
         from gap.serve.deployment import deployed
+        from gap.serve.page import add_page
 
         click.echo(f"Loading {', '.join(model.name for model, _ in models)} ...")
         with deployed([folder for _, folder in models], settings.serve) as engines:
             desk = Desk({model.name: model for model, _ in models}, engines, settings.serve.limits)
             app = create_app(desk)
+            add_page(app, desk)
             loopback = host in LOOPBACK
             guarded = Guard(app, keys, settings.serve.limits.body_kb * 1000, loopback)
             _announce(desk, host, port, loopback)
