@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import ray
 from ray import serve
+from ray.serve.exceptions import RayServeException
 
 from eval.generate import ENVIRONMENT, choose_dtype
 from gap.serve.engine import AwayError, Event, Kind, Load, RejectedError
@@ -24,6 +26,10 @@ LOOK_EVERY = 0.5
 """Seconds between two looks at which replicas are up."""
 
 DONE = "[DONE]"
+DEAD = {"EngineDeadError", "EngineGenerateError"}
+"""vLLM's errors when the process of its engine is gone."""
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,9 +98,13 @@ class RayEngine:
         return Load(sum(load["running"] for load in loads), sum(load["waiting"] for load in loads))
 
     def _fault(self, error: Exception) -> Exception:
-        """A dead actor or engine is away until Serve says that a replica is up."""
-        self.ready = False
-        return AwayError()
+        """AwayError where the replica or its engine died: it is away until Serve says that one is up."""
+        cause = getattr(error, "cause", None) or error
+        LOG.error("engine of %s: %s: %s", self._name, type(cause).__name__, " ".join(str(cause).split())[:300])
+        if isinstance(cause, ray.exceptions.RayError | RayServeException) or type(cause).__name__ in DEAD:
+            self.ready = False
+            return AwayError()
+        return error
 
 
 def _check(reply: Mapping[str, Any]) -> None:
@@ -112,6 +122,7 @@ def deployed(models: list[Deployed], settings: ServeSettings) -> Iterator[dict[s
     Raises:
         RuntimeError: an engine does not start.
     """
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     quiet = {"log_level": "ERROR", "enable_access_log": False}
     serve.start(proxy_location="Disabled", logging_config=quiet)
     stop = threading.Event()

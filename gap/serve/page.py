@@ -60,12 +60,14 @@ class Chat:
         """Build the page, and fill it with what the browser kept."""
         ui.add_css(STYLE.read_text(encoding="utf-8"))
         ui.colors(primary="#1a56a8")
-        with ui.left_drawer(value=None, bordered=True).props("width=280 breakpoint=900") as drawer:
+        with ui.left_drawer(value=False, bottom_corner=True).props(
+            "show-if-above bordered width=280 breakpoint=900"
+        ) as drawer:
             self._build_side()
         with ui.header().classes("gap-head"):
             with ui.element("div").classes("gap-bar"):
                 ui.button(icon="menu", on_click=drawer.toggle).props('flat round dense aria-label="Talks and settings"')
-                self._title = ui.element("h1").classes("gap-title")
+                self._title = ui.label().classes("gap-title").props('role="heading" aria-level="1"')
                 ui.button(icon="add", on_click=self._begin).props('flat round dense aria-label="New talk"')
             with ui.element("div").classes("gap-advice").props('role="note" aria-label="Medical safety advisory"'):
                 ui.label(ADVISORY)
@@ -77,7 +79,8 @@ class Chat:
             )
             # Enter asks, Shift and Enter begin a new line, Escape stops.
             self._question.on("keydown.enter.exact.prevent", self._ask)
-            self._send = ui.button(icon="send", on_click=self._ask).props('round unelevated aria-label="Ask"')
+            self._send = ui.button(icon="send", on_click=self._ask, color=None).classes("gap-send")
+            self._send.props('round unelevated aria-label="Ask"')
             self._stop = ui.button(icon="stop", on_click=self._cancel)
             self._stop.props('round unelevated color=negative aria-label="Stop"')
         ui.keyboard(on_key=self._on_key, ignore=[])
@@ -127,9 +130,7 @@ class Chat:
         self._stop.set_visibility(busy)
 
     def _show_talk(self) -> None:
-        self._title.clear()
-        with self._title:
-            ui.label(self._talk.title)
+        self._title.set_text(self._talk.title)
         self._log.clear()
         with self._log:
             if not self._talk.said:
