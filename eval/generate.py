@@ -111,8 +111,8 @@ def choose_dtype(dtype: str) -> str:
     return "bfloat16" if fast else "float32"
 
 
-def check_heads(config: Mapping[str, Any]) -> None:
-    """Check the heads in a model's config.json before its weights are loaded onto a CPU.
+def check_heads(config: Mapping[str, Any], where: str = "pretrain.model") -> None:
+    """Check the heads in a model's config.json before its weights are loaded onto a CPU. `where` is for the message.
 
     Raises:
         UserError: on a CPU vLLM has no attention for heads of this size.
@@ -120,7 +120,7 @@ def check_heads(config: Mapping[str, Any]) -> None:
     size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     if size not in CPU_HEAD_SIZES:
         sizes = ", ".join(map(str, CPU_HEAD_SIZES))
-        raise UserError(f"pretrain.model: heads of {size} (hidden / heads): on a CPU vLLM takes {sizes}; change heads")
+        raise UserError(f"{where}: heads of {size} (hidden / heads): on a CPU vLLM takes {sizes}; change heads")
 
 
 class Engine:

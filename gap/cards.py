@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
+from markupsafe import Markup
 
 from eval import composition, curves, template
 from eval.ledger import ledger
 from eval.summary import Figures, Licences, Model, Run, layout, licences, named, validation_loss, verdict
 from eval.text import one_line
+from gap.advisory import ADVISORY
 from lake.step import Kind
 
 HUB_LICENCES = frozenset(
@@ -85,6 +87,7 @@ def model_card(run: Run, model: Model, lineage: Lineage | None = None) -> str:
         "after": validation_loss(run, model, -1),
         "measured": curves.before_and_after(model.training.figures),
         "layout": layout,
+        "advisory": Markup(ADVISORY),  # noqa: S704 - it is ours
     }
     about = {"model": model, "licence": licence, "lineage": lineage}
     about["folder"] = "model" if lineage is None else lineage.repository

@@ -15,6 +15,7 @@ from gap.protocol import protocol
 from gap.publish.command import publish
 from gap.run import run
 from gap.score import score
+from gap.serve.command import serve
 from gap.shards import merge, split, verify
 from gap.status import status
 from gap.trace import trace
@@ -57,5 +58,6 @@ for command in (
     inspect,
     protocol,
     publish,
+    serve,
 ):
     main.add_command(command)

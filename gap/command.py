@@ -16,6 +16,7 @@ from gap.config import Config
 from lake.config import load
 from lake.error import UserError
 from ray_jobs import cluster
+from ray_jobs.cluster import RaySettings
 
 BAD_USE = 2
 OTHER_ERROR = 1
@@ -58,9 +59,9 @@ def load_config(config: str, overrides: Sequence[str]) -> Config:
 
 
 @contextmanager
-def ray_up(config: Config) -> Iterator[None]:
+def ray_up(settings: RaySettings) -> Iterator[None]:
     """Run the block with Ray up."""
-    cluster.start(config.ray)
+    cluster.start(settings)
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ from dedup.decontaminate import DecontaminateSettings
 from dedup.settings import DedupSettings
 from eval.settings import EvaluateSettings
 from gap.publish.settings import PublishSettings
+from gap.serve.settings import ServeSettings
 from ingest.clean import CleanSettings
 from ingest.inputs import ReadSettings
 from ingest.s2 import S2Settings
@@ -62,7 +63,7 @@ class Config(Settings):
     `finetune` trains the model of `pretrain`, or its base, on the answers of `instructions`. Each of `tuned` is another
     fine-tuning, with some keys of `finetune` laid over, as in `tuned: {lora: {lora: {rank: 16}}}`.
 
-    `publish` says where `gap publish` puts what, which changes no output either.
+    `publish` says where `gap publish` puts what, `serve` how `gap serve` runs the models. No step reads them.
     """
 
     name: Text
@@ -92,6 +93,7 @@ class Config(Settings):
     export: ExportSettings = Field(default_factory=ExportSettings)
     evaluate: EvaluateSettings
     publish: PublishSettings = Field(default_factory=PublishSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
 
     @field_validator("lake", "disk")
     @classmethod

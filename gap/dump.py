@@ -46,7 +46,7 @@ def dump(config: str, folder: str, overrides: tuple[str, ...], redistributable_o
     (mix,) = of_kind(plan(loaded), Kind.MIXTURE)
     to = Output(folder if "://" in folder else str(Path(folder).resolve()))
     claim(to, mix, redistributable_only)
-    with ray_up(loaded):
+    with ray_up(loaded.ray):
         dumped = write(mix, to, loaded.name, redistributable_only)
     rows = [
         (part.split, part.source, f"{part.documents:,}", f"{part.copies:,}", f"{part.withheld:,}") for part in dumped

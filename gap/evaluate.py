@@ -55,7 +55,7 @@ def evaluate(config: str, words: tuple[str, ...], to: str) -> None:
 
 
 def _ask(config: Config, asked: Sequence[Sample], waiting: dict[Path, Output]) -> None:
-    with ray_up(config):
+    with ray_up(config.ray):
         for model, place in waiting.items():
             exam = Exam(_name(model), config.evaluate, config.data, asked, {})
             exam.hold(model, place, {"model": _weights(model)})

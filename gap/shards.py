@@ -76,7 +76,7 @@ def verify(
         (step,) = of_kind(plan(config), Kind.SHARDS)
         if not step.done:
             raise UserError(f"the shards have not been written yet; gap run {target} {step.name}")
-        with ray_up(config):
+        with ray_up(config.ray):
             checked, unchecked = check_step(step, sample), None
         again = shlex.join((target, step.name, *overrides))
         remedy = f"delete {step.output.root}, then: gap run {again}"

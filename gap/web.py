@@ -42,7 +42,7 @@ def crawl(config: str, words: tuple[str, ...], refresh: bool) -> None:
 
     loaded, settings, sites = _load(config, words)
     jobs.chosen(settings, sites)
-    with ray_up(loaded):
+    with ray_up(loaded.ray):
         for tag, manifest in jobs.crawl(settings, loaded.data, sites, refresh).items():
             for kind, account in manifest["accounts"].items():
                 click.echo(f"{tag:<14}{kind:<10}{_urls(Account.model_validate(account))}")
@@ -66,7 +66,7 @@ def check(config: str, words: tuple[str, ...], accept: bool) -> None:
     settings.chosen(sites)
     if accept and not sites:
         raise UserError("--accept is for the sites that truly shrank: name them, gap check CONFIG SITE --accept")
-    with ray_up(loaded):
+    with ray_up(loaded.ray):
         _show(health.check(settings, loaded.data, sites, accept=accept))
 
 

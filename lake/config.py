@@ -80,13 +80,25 @@ def load(path: str | Path, overrides: Sequence[str], model: type[S]) -> S:
     Raises:
         UserError: a file is missing, not YAML or extends itself, an override has no `=`, or a key or type is wrong.
     """
-    tree = _tree(Path(path))
+    return _laid_out(_tree(Path(path)), overrides, model, str(path))
+
+
+def default(overrides: Sequence[str], model: type[S]) -> S:
+    """The defaults of `model`, after applying overrides.
+
+    Raises:
+        UserError: an override has no `=`, or a key or type is wrong.
+    """
+    return _laid_out({}, overrides, model, "the command line")
+
+
+def _laid_out(tree: dict[str, Any], overrides: Sequence[str], model: type[S], where: str) -> S:
     for override in overrides:
         _apply(tree, override, model)
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise UserError(f"{path}: {explain(error, model)}") from None
+        raise UserError(f"{where}: {explain(error, model)}") from None
 
 
 EXTENDS = "extends"

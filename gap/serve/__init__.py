@@ -1,0 +1,1 @@
+"""`gap serve`: models behind OpenAI's API and a chat page, with keys, limits and metrics."""

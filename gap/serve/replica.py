@@ -1,0 +1,59 @@
+"""The process of an engine: Ray's LLM server with vLLM, and what the ingress asks of it."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from prometheus_client import REGISTRY
+from pydantic import ValidationError
+from ray.serve.llm import LLMServer
+from ray.serve.llm.openai_api_models import (
+    ChatCompletionRequest,
+    CompletionRequest,
+    ErrorResponse,
+)
+
+from gap.serve.engine import Kind
+
+REQUESTS = {"chat": ChatCompletionRequest, "completions": CompletionRequest}
+GAUGES = {"running": "vllm:num_requests_running", "waiting": "vllm:num_requests_waiting"}
+"""vLLM's own gauges, which are those of its scheduler."""
+
+
+class Replica(LLMServer):
+    """One engine of a model. Requests come as mappings and become vLLM's own models here, where vLLM is loaded."""
+
+    async def answer(self, kind: Kind, body: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
+        """The answer as vLLM gives it: texts of server-sent events, or one mapping. A refusal is a mapping `error`."""
+        try:
+            request = REQUESTS[kind](**body)
+        except ValidationError as error:
+            yield _error(" ".join(str(error).split()))
+            return
+        made = await (self.chat(request) if kind == "chat" else self.completions(request))
+        async with aclosing(made) as replies:
+            async for reply in replies:
+                for part in reply if isinstance(reply, list) else [reply]:
+                    yield part if isinstance(part, str) else part.model_dump()
+
+    async def count(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
+        """`count`, the tokens of a prompt as the engine itself would make them; or `error`."""
+        from vllm.entrypoints.serve.tokenize.protocol import TokenizeChatRequest, TokenizeCompletionRequest
+
+        try:
+            request = (TokenizeChatRequest if kind == "chat" else TokenizeCompletionRequest)(**body)
+        except ValidationError as error:
+            return _error(" ".join(str(error).split()))
+        replies: AsyncIterator[Any] = await self.tokenize(request)
+        async for reply in replies:
+            return reply.model_dump() if isinstance(reply, ErrorResponse) else {"count": reply.count}
+        return _error("no answer")
+
+    async def load(self) -> dict[str, int]:
+        """The requests in the engine: running and waiting."""
+        found = {sample.name: sample.value for metric in REGISTRY.collect() for sample in metric.samples}
+        return {state: int(found.get(name, 0)) for state, name in GAUGES.items()}
+
+
+def _error(message: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "code": 400}}

@@ -1,0 +1,240 @@
+"""`gap serve` as a user starts it: a real engine, the `openai` client, a browser, a crowd, a kill, and its end."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import openai
+import psutil
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from gap.advisory import ADVISORY
+from gap.serve.keys import VARIABLE
+from tests.gap.command import ROOT, command
+from tests.gap.serve.crowd import crowd
+from tests.gap.serve.folders import folder_of_model
+from tests.gap.serve.played import KEY
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
+
+CHROMIUM = "/usr/bin/chromium"
+START, SLOW = 900.0, 300.0
+ASK = {"model": "tiny", "messages": [{"role": "user", "content": "What helps?"}]}
+ON = {"ignore_eos": True}
+"""A random model ends when it likes."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """The process and its address."""
+
+    process: psutil.Process
+    url: str
+    output: Path
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", headers={"Authorization": f"Bearer {KEY}"}, timeout=SLOW)
+
+    def in_engine(self, state: str) -> float:
+        wanted = f'gap_engine_requests{{model="tiny",state="{state}"}} '
+        return next(
+            float(line.removeprefix(wanted))
+            for line in self.get("/metrics").text.splitlines()
+            if line.startswith(wanted)
+        )
+
+    def children(self, title: str) -> list[psutil.Process]:
+        named = []
+        for process in self.process.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if title in process.name() or title in " ".join(process.cmdline()):
+                    named.append(process)
+        return named
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("served")
+    model = folder_of_model(folder / "tiny")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = command("serve", "--model", str(model), "--port", str(port), "serve.limits.requests=100000")
+    output = folder / "output.txt"
+    with output.open("w") as stream:
+        environment = {**os.environ, VARIABLE: KEY}
+        process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=stream, stderr=stream)
+    server = Running(psutil.Process(process.pid), f"http://127.0.0.1:{port}", output)
+
+    def up() -> bool:
+        assert process.poll() is None, output.read_text()
+        with suppress(httpx.TransportError):
+            return server.get("/ready").status_code == 200
+        return False
+
+    until(up, START)
+    yield server
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+def until(true: Callable[[], bool], seconds: float = SLOW) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def client(running: Running) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{running.url}/v1", api_key=KEY, max_retries=0, timeout=SLOW)
+
+
+def test_the_openai_client_lists_chats_and_completes(client: openai.OpenAI) -> None:
+    (model,) = client.models.list().data
+    assert model.id == client.models.retrieve("tiny").id == "tiny"
+    assert model.model_extra is not None
+    assert model.model_extra["description"].startswith(ADVISORY)
+    answer = client.chat.completions.create(**ASK, max_tokens=7, n=2, extra_body=ON)
+    assert len(answer.choices) == 2
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 14
+    assert answer.usage.prompt_tokens > 50, "the advisory is there"
+    assert answer.model_extra is not None
+    assert answer.model_extra["gap"] == {"dropped_messages": 0, "dropped_tokens": 0}
+    greedy = {"model": "tiny", "max_tokens": 5, "temperature": 0, "logprobs": 1}
+    texts = [client.completions.create(**greedy, prompt="A patient with").choices[0] for _ in range(2)]
+    assert texts[0].text == texts[1].text
+    assert texts[0].logprobs is not None
+
+
+def test_the_openai_client_streams_two_turns(client: openai.OpenAI) -> None:
+    chunks = list(
+        client.chat.completions.create(
+            **ASK, stream=True, stream_options={"include_usage": True}, max_tokens=9, extra_body=ON
+        )
+    )
+    assert chunks[0].model_extra is not None
+    assert "gap" in chunks[0].model_extra
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens == 9
+    said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    turns = [*ASK["messages"], {"role": "assistant", "content": said}, *ASK["messages"]]
+    second = client.chat.completions.create(model="tiny", messages=turns, max_tokens=3)
+    assert second.choices[0].message.content is not None
+    assert len(list(client.completions.create(model="tiny", prompt="Rest", max_tokens=4, stream=True))) >= 1
+
+
+def test_errors_are_openais(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.AuthenticationError):
+        client.with_options(api_key="x" * 24).models.list()
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(**ASK | {"model": "other"})
+    with pytest.raises(openai.BadRequestError, match="temperature"):
+        client.chat.completions.create(**ASK, temperature=9)
+    with pytest.raises(openai.BadRequestError, match="context_length_exceeded"):
+        client.chat.completions.create(model="tiny", messages=[{"role": "user", "content": "why " * 2000}])
+    with pytest.raises(openai.BadRequestError, match="vocab"):
+        client.completions.create(model="tiny", prompt=[999_999])
+
+
+def test_a_long_talk_is_cut_to_what_the_engine_counts(client: openai.OpenAI) -> None:
+    turns = [{"role": role, "content": "why so? " * 10} for _ in range(20) for role in ("user", "assistant")]
+    raw = client.chat.completions.with_raw_response.create(
+        model="tiny", messages=[*turns, *ASK["messages"]], max_tokens=400, extra_body=ON
+    )
+    answer = raw.parse()
+    dropped = int(raw.headers["x-gap-dropped-messages"])
+    assert dropped >= 2
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 400
+    assert answer.usage.total_tokens <= 1024
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_after_a_stop_nothing_runs_in_the_engine(running: Running, client: openai.OpenAI, stream: bool) -> None:
+    long = {**ASK, "max_tokens": 850, "extra_body": ON}
+    if stream:
+        with client.chat.completions.create(**long, stream=True) as chunks:
+            next(iter(chunks))
+            until(lambda: running.in_engine("running") == 1, 30)
+    else:
+        with pytest.raises(openai.APITimeoutError):
+            client.with_options(timeout=1.5).chat.completions.create(**long)
+    until(lambda: running.in_engine("running") == 0, 30)
+    assert running.in_engine("waiting") == 0
+
+
+def test_fifty_clients_get_answers_or_429s(running: Running) -> None:
+    got = asyncio.run(crowd(running.url, KEY, "tiny", 10))
+    assert got.keys() == {"answer", "429"}, got
+    until(lambda: running.in_engine("running") == 0, 30)
+
+
+@pytest.fixture
+def page(running: Running) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        context = browser.new_context(http_credentials={"username": "anyone", "password": KEY})
+        page = context.new_page()
+        page.set_default_timeout(SLOW * 1000)
+        page.goto(running.url)
+        page.get_by_label("Question").wait_for()
+        yield page
+        browser.close()
+
+
+@pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason=f"needs {CHROMIUM}")
+def test_the_page_asks_stops_and_lives_through_the_engines_death(running: Running, page: Page) -> None:
+    expect.set_options(timeout=SLOW * 1000)
+    again = page.get_by_role("button", name="Try again")
+    for place, question in enumerate(["What helps?", "And then?"], 1):
+        page.get_by_label("Question").fill(question)
+        page.get_by_label("Question").press("Enter")
+        expect(page.locator(".gap-said")).to_have_count(2 * place)
+        expect(page.locator(".gap-said .gap-text").last).not_to_be_empty()
+        stop = page.get_by_role("button", name="Stop")
+        if stop.is_visible():
+            stop.click()
+        expect(again).to_be_visible()
+        until(lambda: running.in_engine("running") == 0, 30)
+    (core,) = running.children("VLLM::EngineCore")
+    core.kill()
+    until(lambda: running.get("/ready").status_code == 503, 60)
+    expect(page.get_by_role("alert").filter(has_text="The engine of tiny is away")).to_be_visible()
+    answer = httpx.post(
+        f"{running.url}/v1/chat/completions", json=ASK, headers={"Authorization": f"Bearer {KEY}"}, timeout=30
+    )
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    until(lambda: running.get("/ready").status_code == 200, START)
+    expect(page.locator(".gap-away")).to_be_hidden()
+    again.click()
+    expect(page.locator(".gap-said .gap-text").last).not_to_be_empty()
+
+
+def test_no_key_is_in_any_file_or_environment(running: Running) -> None:
+    assert KEY not in running.output.read_text()
+    for process in running.process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            assert KEY not in process.environ().values()
+
+
+def test_sigterm_ends_it_and_leaves_no_process(running: Running, client: openai.OpenAI) -> None:
+    below = running.process.children(recursive=True)
+    assert len(below) > 5
+    with suppress(openai.OpenAIError):
+        chunks = client.chat.completions.create(**ASK, max_tokens=850, stream=True, extra_body=ON)
+        next(iter(chunks))
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(120) == 0
+    _, alive = psutil.wait_procs(below, timeout=60)
+    assert alive == []
