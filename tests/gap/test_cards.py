@@ -104,7 +104,7 @@ def test_the_dataset_card_has_the_numbers_of_the_manifests() -> None:
         assert shown[:4] == [f"{row[name]:,}" for name in names]
     processing = table(card, "step")
     assert processing["dedup"][:2] == ["223", "199"]
-    assert processing["dedup"][2] == r"exact\_duplicate 3, id\_duplicate 14, near\_duplicate 7"
+    assert processing["dedup"][2] == "`exact_duplicate` 3, `id_duplicate` 14, `near_duplicate` 7"
     assert table(card, "benchmark")["sample-qa"] == ["41", "38", "2"]
     assert table(card, "split") == {
         "split": ["documents with copies", "tokens"],

@@ -212,7 +212,7 @@ class PlayedHub:
         if found is None or (commit := found.revision(revision)) is None:
             return missing("RepoNotFound")
         query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(request.path).query))
-        start, prefix = int(query.get("cursor", 0)), f"{below}/" if below else ""
+        start, prefix = int(query.get("cursor", 0)), f"{urllib.parse.unquote(below)}/" if below else ""
         listed = listing(found.commits[commit], prefix, query.get("recursive", "").lower() == "true")
         if not listed and below:
             return missing("EntryNotFound")

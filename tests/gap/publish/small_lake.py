@@ -74,7 +74,13 @@ class SmallLake:
         """Write a manifest like that of a made-up run."""
         made = like(step)
         inputs = {role: folder_name(of.name, of.fingerprint) for role, of in step.inputs.items()}
-        fields = {"step": step.name, "fingerprint": step.fingerprint, "inputs": inputs, "follows": step.follows}
+        fields = {
+            "step": step.name,
+            "kind": step.kind,
+            "fingerprint": step.fingerprint,
+            "inputs": inputs,
+            "follows": step.follows,
+        }
         manifest = made.model_copy(update=fields | {"figures": made.figures | figures})
         step.output.write_json(manifest.model_dump(mode="json", by_alias=True), "manifest.json")
 
@@ -118,7 +124,8 @@ class SmallLake:
 def like(step: Step[Any]) -> Any:
     """The manifest of the made-up run that is nearest to a step."""
     tuned = "finetune" in step.name
-    alike = [made for made in with_tuned_model().manifests if made.kind is step.kind]
+    kind = Kind.EXPORT if step.kind is Kind.BASE else step.kind
+    alike = [made for made in with_tuned_model().manifests if made.kind is kind]
     return next((made for made in alike if ("finetune" in made.step) == tuned), alike[0])
 
 

@@ -157,7 +157,6 @@ def test_killed_in_a_large_upload_and_published_again(models: Path, played: Play
 
 
 READER = """
-import io
 import datasets, pandas, pyarrow.parquet, torch
 from huggingface_hub import snapshot_download
 from peft import PeftModel

@@ -19,8 +19,6 @@ from tests.gap.publish.small_lake import SmallLake, document
 from tests.gap.publish.test_rows import REASON
 from tests.gap.test_cards import EVIL, plain, table
 
-SETTINGS = PublishSettings(owner="me")
-
 
 def released(small: SmallLake, name: str = "demo", **settings: Any) -> Release:
     given = PublishSettings.model_validate({"owner": "me", **settings})
