@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from lake.config import Settings
 from lake.error import UserError
+from lake.values import Name, Prose, Text
 
 PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 OWNER = "OWNER"
@@ -24,7 +25,7 @@ class Override(Settings):
     """
 
     repository: Repository
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=20, max_length=2000)]
+    reason: Annotated[Text, Field(min_length=20, max_length=2000)]
 
 
 class PublishedBase(Settings):
@@ -48,10 +49,10 @@ class PublishSettings(Settings):
 
     owner: Annotated[str, StringConstraints(pattern=f"^{PART}$")] | None = None
     dataset: Repository | None = None
-    models: dict[str, Repository] = Field(default_factory=dict)
+    models: dict[Name, Repository] = Field(default_factory=dict)
     contact: Annotated[str, StringConstraints(pattern=r"^(https://\S+|\S+@\S+\.\S+)$")] | None = None
-    citation: str | None = None
-    withheld: list[Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]] = Field(default_factory=list)
+    citation: Prose | None = None
+    withheld: tuple[Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")], ...] = ()
     base: PublishedBase | None = None
     override: Override | None = None
 

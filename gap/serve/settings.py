@@ -1,10 +1,11 @@
 """The section `serve` of a config."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from lake.config import Settings
+from lake.values import INT32, Count, Seconds, Text, Workers
 
 
 class Limits(Settings):
@@ -21,14 +22,14 @@ class Limits(Settings):
         seconds: The most that a request may take as a whole.
     """
 
-    requests: PositiveInt = 120
-    by_key: PositiveInt = 16
-    at_once: PositiveInt = 32
-    body_kb: PositiveInt = 256
-    prompt_tokens: PositiveInt | None = None
-    answer_tokens: PositiveInt = 1024
-    answers: PositiveInt = 4
-    seconds: PositiveFloat = 600
+    requests: Count = 120
+    by_key: Count = 16
+    at_once: Count = 32
+    body_kb: Count = 256
+    prompt_tokens: Count | None = None
+    answer_tokens: Count = 1024
+    answers: Workers = 4
+    seconds: Seconds = 600
 
 
 class ServeSettings(Settings):
@@ -51,13 +52,13 @@ class ServeSettings(Settings):
     limits: Limits = Field(default_factory=Limits)
     advisory: bool = True
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    context: int | None = Field(default=None, ge=64)
-    sequences: PositiveInt = 32
-    cache_gb: PositiveInt = 1
-    tensor: PositiveInt = 1
-    accelerator: str | None = None
-    replicas: PositiveInt = 1
-    most_replicas: PositiveInt | None = None
+    context: Annotated[int, Field(ge=64, le=INT32)] | None = None
+    sequences: Count = 32
+    cache_gb: Count = 1
+    tensor: Workers = 1
+    accelerator: Text | None = None
+    replicas: Workers = 1
+    most_replicas: Workers | None = None
 
     @model_validator(mode="after")
     def _grows(self) -> Self:

@@ -139,7 +139,10 @@ LEGAL: dict[str, dict[str, str]] = {
         **dict.fromkeys(("AdamW.betas[]", "FinetuneAdamW.betas[]"), "no memory of earlier gradients"),
         "BenchmarkSettings.temperature": "samples are the likeliest text",
     },
-    "line end": {"RecordInput.system": "a prompt may have several lines"},
+    "line end": {
+        "RecordInput.system": "a prompt may have several lines",
+        "PublishSettings.citation": "BibTeX has several lines",
+    },
 }
 """Values among the probes that a key takes, each with the reason."""
 
