@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from eval import browser
@@ -60,7 +61,7 @@ def _quoting(searched: Iterable[Step[Any]]) -> dict[tuple[str, str], list[Quotin
     for step in searched:
         hits = step.output.scan("hits").to_table(["benchmark", "question", "source", "id"]).to_pylist()
         documents = step.input("documents").output.scan("documents")
-        ids = pc.field("id").isin(sorted({hit["id"] for hit in hits}))
+        ids = pc.field("id").isin(pa.array(sorted({hit["id"] for hit in hits}), pa.string()))
         urls = dict(zip(*documents.to_table(["id", "url"], filter=ids).to_pydict().values(), strict=True))
         for hit in hits:
             quoting = Quoting(f"{hit['source']} {hit['id']}", urls.get(hit["id"]))

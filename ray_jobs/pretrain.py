@@ -196,7 +196,8 @@ def documents_of(shards: Output, clean: Output, spans: Sequence["Span"]) -> list
         starts = rows["offset"].to_numpy()
         inside = (starts < span.offset + span.tokens) & (starts + rows["tokens"].to_numpy() > span.offset)
         found |= dict.fromkeys(rows["id"].filter(pa.array(inside)).to_pylist())
-    known = clean.scan("documents").to_table(columns=["id", "source", "url"], filter=pc.field("id").isin(list(found)))
+    ids = pc.field("id").isin(pa.array(found, pa.string()))
+    known = clean.scan("documents").to_table(columns=["id", "source", "url"], filter=ids)
     by_id = {row["id"]: row for row in known.to_pylist()}
     return [by_id.get(id_, {"id": id_, "source": None, "url": None}) for id_ in found]
 

@@ -101,9 +101,9 @@ def save(
     return output
 
 
-def searched(step: Step[Any]) -> None:
-    """Write the hits of a decontamination, a document that quotes the first question, and that document."""
+def searched(step: Step[Any], hits: int = 1) -> None:
+    """Write the hits of a decontamination, one document that quotes the first question or none, and that document."""
     hit = {"benchmark": "quiz", "question": "1", "id": "d1", "source": "papers", "rule": "run"}
-    step.output.write_part("hits", 0, pa.table({key: [value] for key, value in hit.items()}))
+    step.output.write_part("hits", 0, pa.table({key: [value] for key, value in hit.items()}).slice(0, hits))
     document = pa.table({"id": ["d1"], "url": ["https://example.org/d1"]})
     step.input("documents").output.write_part("documents", 0, document, "papers")

@@ -85,6 +85,13 @@ def test_the_step_writes_page_and_cards_with_their_digests(tmp_path: Path) -> No
     assert b'"quoting": [["papers d1", "https://example.org/d1"]]' in steps[0].output.read_bytes("questions.html")
 
 
+def test_no_document_quotes_a_question(tmp_path: Path) -> None:
+    step = report_step(tmp_path, run())
+    searched(step.inputs["decontaminate"], hits=0)
+    step.run()
+    assert b'"quoting": []' in step.output.read_bytes("questions.html")
+
+
 def test_the_dataset_card_is_one_for_the_hub() -> None:
     card = DatasetCard(dataset_card(run()))
     assert card.data.language == ["en"]
