@@ -7,11 +7,7 @@ from typing import Any
 from prometheus_client import REGISTRY
 from pydantic import ValidationError
 from ray.serve.llm import LLMServer
-from ray.serve.llm.openai_api_models import (
-    ChatCompletionRequest,
-    CompletionRequest,
-    ErrorResponse,
-)
+from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 
 from gap.serve.engine import Kind
 
@@ -45,9 +41,8 @@ class Replica(LLMServer):
         except ValidationError as error:
             return _error(" ".join(str(error).split()))
         replies: AsyncIterator[Any] = await self.tokenize(request)
-        async for reply in replies:
-            return reply.model_dump() if isinstance(reply, ErrorResponse) else {"count": reply.count}
-        return _error("no answer")
+        told = (await anext(replies)).model_dump()
+        return told if "error" in told else {"count": told["count"]}
 
     async def load(self) -> dict[str, int]:
         """The requests in the engine: running and waiting."""
