@@ -19,6 +19,11 @@ GAUGES = {"running": "vllm:num_requests_running", "waiting": "vllm:num_requests_
 class Replica(LLMServer):
     """One engine of a model. Requests come as mappings and become vLLM's own models here, where vLLM is loaded."""
 
+    async def start(self) -> None:
+        """Ray 2.60 looks for vLLM's tokenization under a name that vLLM 0.32 no longer has."""
+        await super().start()
+        self.engine._oai_serving_tokenization = self.engine._app_state.serving_tokenization
+
     async def answer(self, kind: Kind, body: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
         """The answer as vLLM gives it: texts of server-sent events, or one mapping. A refusal is a mapping `error`."""
         try:
