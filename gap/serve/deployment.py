@@ -126,7 +126,8 @@ def deployed(models: list[Deployed], settings: ServeSettings) -> Iterator[dict[s
         RuntimeError: an engine does not start.
     """
     os.environ.update(ENVIRONMENT)
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    # Serve and vLLM tell what they load.
+    logging.disable(logging.INFO)
     serve.start(proxy_location="Disabled", logging_config=QUIET)
     stop = threading.Event()
     try:
