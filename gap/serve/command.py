@@ -1,5 +1,6 @@
 """`gap serve`: OpenAI's API and a chat page for the models of a run, or for any Hugging Face folders."""
 
+import gc
 import signal
 import socket
 from collections.abc import Iterator
@@ -89,6 +90,8 @@ def serve(words: tuple[str, ...], folders: tuple[Path, ...], host: str, port: in
             guarded = Guard(app, keys, settings.serve.limits.body_kb * 1000, loopback)
             _announce(desk, host, port, loopback)
             _Server(guarded).run([listener])
+    # The interpreter would walk through all of vLLM's objects once more, for seconds.
+    gc.freeze()
 
 
 def _announce(desk: Desk, host: str, port: int, loopback: bool) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import threading
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ LOOK_EVERY = 0.5
 DONE = "[DONE]"
 DEAD = {"EngineDeadError", "EngineGenerateError"}
 """vLLM's errors when the process of its engine is gone."""
+
+QUIET = {"log_level": "ERROR", "enable_access_log": False}
 
 LOG = logging.getLogger(__name__)
 
@@ -122,9 +125,10 @@ def deployed(models: list[Deployed], settings: ServeSettings) -> Iterator[dict[s
     Raises:
         RuntimeError: an engine does not start.
     """
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    quiet = {"log_level": "ERROR", "enable_access_log": False}
-    serve.start(proxy_location="Disabled", logging_config=quiet)
+    os.environ.update(ENVIRONMENT)
+    # Serve and vLLM tell what they load.
+    logging.disable(logging.INFO)
+    serve.start(proxy_location="Disabled", logging_config=QUIET)
     stop = threading.Event()
     try:
         engines: dict[str, RayEngine] = {}
@@ -181,6 +185,7 @@ def _application(model: Deployed, settings: ServeSettings, models: int) -> Any:
             "health_check_timeout_s": 30,
             "graceful_shutdown_timeout_s": 2,
             "graceful_shutdown_wait_loop_s": 0.5,
+            "logging_config": QUIET,
         },
         runtime_env={"env_vars": environment},
         engine_kwargs=engine,

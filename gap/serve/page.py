@@ -6,6 +6,7 @@ forgets them with the page.
 
 import asyncio
 import json
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ def add_page(app: FastAPI, desk: Desk) -> None:
 
     # With polling first, a browser sends the key with every request, and changes to a socket where it can.
     nicegui_app.config.socket_io_js_transports = ["polling", "websocket"]
+    # It looks through all objects of the process for its server, and torch has some that warn.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="nicegui")
     ui.run_with(app, title="gap serve", dark=None, language="en-US", tailwind=False, show_welcome_message=False)
 
 

@@ -7,11 +7,7 @@ from typing import Any
 from prometheus_client import REGISTRY
 from pydantic import ValidationError
 from ray.serve.llm import LLMServer
-from ray.serve.llm.openai_api_models import (
-    ChatCompletionRequest,
-    CompletionRequest,
-    ErrorResponse,
-)
+from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 
 from gap.serve.engine import Kind
 
@@ -22,6 +18,11 @@ GAUGES = {"running": "vllm:num_requests_running", "waiting": "vllm:num_requests_
 
 class Replica(LLMServer):
     """One engine of a model. Requests come as mappings and become vLLM's own models here, where vLLM is loaded."""
+
+    async def start(self) -> None:
+        """Ray 2.60 looks for vLLM's tokenization under a name that vLLM 0.32 no longer has."""
+        await super().start()
+        self.engine._oai_serving_tokenization = self.engine._app_state.serving_tokenization
 
     async def answer(self, kind: Kind, body: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
         """The answer as vLLM gives it: texts of server-sent events, or one mapping. A refusal is a mapping `error`."""
@@ -45,9 +46,8 @@ class Replica(LLMServer):
         except ValidationError as error:
             return _error(" ".join(str(error).split()))
         replies: AsyncIterator[Any] = await self.tokenize(request)
-        async for reply in replies:
-            return reply.model_dump() if isinstance(reply, ErrorResponse) else {"count": reply.count}
-        return _error("no answer")
+        told = (await anext(replies)).model_dump()
+        return told if "error" in told else {"count": told["count"]}
 
     async def load(self) -> dict[str, int]:
         """The requests in the engine: running and waiting."""
