@@ -11,7 +11,7 @@ from lake.error import UserError
 
 LOCAL, AUTO = "local", "auto"
 ADDRESS = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
-DEADLINE = 5.0
+DEADLINE = 10.0
 """Seconds within which a cluster must answer."""
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
 """What a client of HTTP/2, as Ray's gRPC is, sends first: a fixed line and empty settings. The server sends its own."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pyspark.sql import SparkSession
 
 from gap import run as application
 from gap.config import Config
@@ -16,6 +17,8 @@ from lake.config import load
 from lake.error import UserError
 from lake.step import Outcome
 from mixing.shards import FOLDER_OF_SHARDS, write
+from ray_jobs import cluster
+from tests.gap.command import called
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_VLLM_ON_CPU = "pretrain.model.heads=8"
@@ -181,3 +184,49 @@ def test_a_lake_or_disk_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_a_lake_that_no_file_system_opens_is_told(tmp_path: Path, key: str) -> None:
     with pytest.raises(UserError, match=rf"{key}: s3x://foo cannot be opened: Unrecognized filesystem"):
         demo(tmp_path, f"{key}=s3x://foo")
+
+
+@pytest.mark.usefixtures("engines")
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("ray.cpus=0", "ray.cpus=-1", "ray.object_store_mb=10", "ray.address=foo", "spark.memory=foo"),
+        *("spark.memory=10m", "spark.master=lokal", "spark.shuffle_partitions=0", "seed=4294967296", "seed=yes"),
+        *("pretrain.optimizer.betas=[2,0.9]", "pretrain.optimizer.lr=.inf", "evaluate.tensor=3"),
+    ],
+)
+def test_a_setting_that_only_an_engine_would_look_at_is_told_by_the_command(tmp_path: Path, override: str) -> None:
+    done = called("run", "configs/demo.yaml", f"lake={tmp_path}/lake", override)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"gap: configs/demo.yaml: {override.partition('=')[0]}")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "lake").exists()
+
+
+@pytest.mark.usefixtures("engines")
+@pytest.mark.parametrize(
+    ("name", "value"), [("RAY_ADDRESS", "127.0.0.1:1"), ("TMPDIR", f"/tmp/{'x' * 99}"), ("JAVA_HOME", "/nowhere")]
+)
+def test_an_environment_that_an_engine_cannot_use_is_told_by_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(SparkSession, "getActiveSession", lambda: None)
+    monkeypatch.setenv(name, value)
+    done = called("run", "configs/demo.yaml", f"lake={tmp_path}/lake")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"gap: {name}: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_spark_that_does_not_start_is_told_in_one_line_before_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Any) -> None:
+        raise RuntimeError(
+            "An error occurred while calling X.\n: java.lang.IllegalArgumentException: no such log\n\tat Y"
+        )
+
+    monkeypatch.setattr(application.spark_session, "start", fails)
+    with pytest.raises(UserError, match=r"^spark: it does not start: java\.lang\.IllegalArg.*: no such log; look at"):
+        application.Engines(demo(tmp_path)).prepare({"spark"})

@@ -171,7 +171,7 @@ def test_file_handles_are_taken_up_to_the_limit(soft: int, hard: int, right: int
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if right is None:
         assert re.fullmatch(
-            r"ulimit -n: 256 open files are too few for Ray, it needs 1024; raise the limit\n", done.stderr
+            r"ulimit -n: 256 open files are too few for Ray, which needs 1024; raise the limit\n", done.stderr
         )
     else:
         assert done.stdout == f"{right}\n"
@@ -216,7 +216,7 @@ def test_an_empty_java_home_is_none_and_an_old_java_on_the_path_is_not_taken(
 
 
 def test_memory_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^spark\.memory: 16t is more than the \d+m of this machine; set less"):
+    with pytest.raises(UserError, match=r"^spark\.memory: 16t is more than this machine has, \d+m; set it to less"):
         check(SparkSettings(memory="16t"))
     home = tmp_path / "java"
     (home / "bin").mkdir(parents=True)
