@@ -35,7 +35,7 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-soak: $(READY) ## kill training at random moments and fill its disk: half an hour
+soak: $(READY) ## kill training at random moments, fill its disk, ask a server by fifty clients: half an hour
 	$(BIN)/python -m pytest tests/soak
 
 bench: $(READY) ## print the figures of the benchmarks
