@@ -35,7 +35,7 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-soak: $(READY) ## kill the demo and training at random moments and fill their disk: an hour
+soak: $(READY) ## kill the demo and training at random moments, fill their disk, ask a server by fifty clients: an hour
 	$(BIN)/python -m pytest tests/soak
 
 bench: $(READY) ## print the figures of the benchmarks
