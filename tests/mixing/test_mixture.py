@@ -214,13 +214,13 @@ def test_the_papers_mixtures_are_ready(name: str, gives: dict[str, float], repla
 
 def test_a_ready_mixture_has_a_name_and_any_other_a_path(tmp_path: Path) -> None:
     assert len(bundled.names(MIXTURES)) == 6
-    with pytest.raises(UserError, match=r"gap-reply: no such mixture; .*did you mean gap-replay"):
+    with pytest.raises(ValidationError, match=r"gap-reply: no such mixture; .*did you mean gap-replay"):
         MixSettings.model_validate("gap-reply")
     file = tmp_path / "mine.yaml"
     file.write_text("sources: {papers: {keep: 0.5}}\n", encoding="utf-8")
     assert MixSettings.model_validate(str(file)) == mix(papers={"keep": 0.5})
     file.write_text("sources: {papers: {keep: 2}}\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"mine\.yaml: sources\.papers\.keep"):
+    with pytest.raises(ValidationError, match=r"mine\.yaml: sources\.papers\.keep"):
         MixSettings.model_validate(str(file))
 
 
@@ -232,7 +232,7 @@ def test_a_mixture_may_name_another_but_not_itself(tmp_path: Path) -> None:
     assert (sources["papers"].keep, sources["papers"].validation, sources["code"].tokens) == (0.5, 0.03, 0)
     for file in (first, other):
         other.write_text(f"mixture: {file}\n", encoding="utf-8")
-        with pytest.raises(UserError, match=f"{file}: mixture: it names itself"):
+        with pytest.raises(ValidationError, match=f"{file}: mixture: it names itself"):
             MixSettings.model_validate(str(first))
     other.write_text("mixture: pmc\n", encoding="utf-8")
     assert MixSettings.model_validate(str(first)).sources == sources, "a failed reading leaves no state"

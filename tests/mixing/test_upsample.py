@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lake.error import UserError
 from mixing.split import stable_hash
 from mixing.upsample import TYPES, Scored, Scorer, Upsampling, counts, plain, year_of
 
@@ -244,9 +243,9 @@ def test_a_file_of_journals(tmp_path: Path) -> None:
     assert scored(settings, journal="BMJ").score == 0
     assert Upsampling.model_validate(settings.model_dump(mode="json")) == settings
     file.write_text("journal: [BMJ]\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"mine\.yaml: .*journals"):
+    with pytest.raises(ValidationError, match=r"mine\.yaml: .*journals"):
         Upsampling.model_validate({"journals": str(file)})
-    with pytest.raises(UserError, match="no such list of journals"):
+    with pytest.raises(ValidationError, match="no such list of journals"):
         Upsampling.model_validate({"journals": "uptodate"})
 
 
