@@ -44,7 +44,12 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """numpy takes 32 bits."""
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Refuses control characters, line ends too, and a blank text.
+
+    Raises:
+        ValueError: it has one, or is blank.
+    """
     if character := CONTROL.search(text):
         raise ValueError(f"it has the control character {character[0]!r}; take it out")
     if not text.strip():
@@ -53,11 +58,11 @@ def _one_line(text: str) -> str:
 
 
 def _readable(text: str) -> str:
-    _one_line(text.replace("\n", " ").replace("\t", " "))
+    one_line(text.replace("\n", " ").replace("\t", " "))
     return text
 
 
-Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_one_line)]
+Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(one_line)]
 """A name, key, path or address: one line, not blank."""
 Prose = Annotated[str, Field(max_length=LONGEST_PROSE), AfterValidator(_readable)]
 """Text for a model, of one or several lines."""

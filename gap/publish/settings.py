@@ -3,11 +3,11 @@
 import re
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from lake.config import Settings
 from lake.error import UserError
-from lake.values import Name, Prose, Text
+from lake.values import Name, Prose, one_line
 
 PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 OWNER = "OWNER"
@@ -25,7 +25,9 @@ class Override(Settings):
     """
 
     repository: Repository
-    reason: Annotated[Text, Field(min_length=20, max_length=2000)]
+    reason: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=20, max_length=2000), AfterValidator(one_line)
+    ]
 
 
 class PublishedBase(Settings):
