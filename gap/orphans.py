@@ -1,68 +1,64 @@
 """Processes that a killed run leaves behind: a small process beside the run waits for its end, and ends them.
 
-Ray's agents and a JVM outlive a driver that gets SIGKILL, by minutes. They hold memory and ports, and they write. What
-the run starts inherits a mark in its environment, through sessions of their own, too.
+Ray's agents and a JVM outlive a driver that gets SIGKILL, by minutes. They hold memory and ports, and they write.
 """
 
 import os
+import select
 import subprocess
 import sys
-import time
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 
-MARK = "GAP_RUN"
-TRIES = 20
-PAUSE = 0.25
+PAUSE = 1.0
+"""Seconds between two looks at what the run has started."""
 
 
 @contextmanager
 def no_orphans() -> Iterator[None]:
-    """All that is started within the block ends with it, and with this process, however that ends."""
-    mark = uuid.uuid4().hex
+    """All that this process starts within the block ends with it, and with this process, however that ends."""
     watcher = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "gap.orphans", mark],
+        [sys.executable, "-m", "gap.orphans", str(os.getpid())],
         # The pipe closes when this process ends.
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    os.environ[MARK] = mark
+    # It has seen what was there before.
+    assert watcher.stdout is not None
+    watcher.stdout.read(1)
     try:
         yield
     finally:
-        del os.environ[MARK]
         watcher.communicate()
 
 
-def marked(mark: str) -> Iterator[psutil.Process]:
-    """The processes that were started with the mark, without this one."""
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
-                yield process
-        except psutil.Error:
-            # It has ended, or it belongs to another user.
-            continue
+def main(pid: int) -> None:
+    """Watch the process `pid`. Its end, or that of its block, closes this one's standard input."""
+    me, run = psutil.Process(), psutil.Process(pid)
+    before = {me, *run.children()}
+    os.write(1, b"-")
+    started: set[psutil.Process] = set()
+    over = False
+    while not over:
+        over = bool(select.select([sys.stdin], [], [], PAUSE)[0])
+        started = {process for process in started if process.is_running()}
+        with suppress(psutil.NoSuchProcess):  # killed; of its last second nothing is known
+            started |= set().union(*map(family, set(run.children()) - before))
+    for process in set().union(*map(family, started)):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
-def main(mark: str) -> None:
-    sys.stdin.read()
-    for _ in range(TRIES):
-        left = list(marked(mark))
-        for process in left:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        if not left:
-            return
-        time.sleep(PAUSE)
+def family(process: psutil.Process) -> set[psutil.Process]:
+    """A process and all below it."""
+    with suppress(psutil.NoSuchProcess):
+        return {process, *process.children(recursive=True)}
+    return set()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(int(sys.argv[1]))

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import click
 import psutil
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from gap.command import user_errors
+from gap.orphans import PAUSE
 from tests.gap.command import ROOT, SOON, alive, wait_until
 
 CHILD = "import subprocess, time; subprocess.Popen(['sleep', '600'], start_new_session=True); time.sleep(600)"
@@ -35,6 +37,7 @@ def test_what_a_process_starts_ends_with_it(end: str) -> None:
     if end == "input()":
         driver.communicate(b"\n")
     else:
+        time.sleep(3 * PAUSE)
         driver.kill()
         driver.wait()
     wait_until(lambda: not any(alive(child) for child in children if child != before), SOON)
