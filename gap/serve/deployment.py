@@ -90,15 +90,26 @@ class RayEngine:
             replies.cancel()
 
     async def load(self) -> Load:
-        from ray.llm._internal.serve.utils.broadcast import broadcast
-
         if not self.ready:
             raise AwayError
+        loads = await asyncio.to_thread(self._of_replicas, "load")
+        return Load(sum(load["running"] for load in loads), sum(load["waiting"] for load in loads))
+
+    def look(self) -> None:
+        """Whether the engine of a replica lives. Serve itself takes some seconds to see that one died."""
         try:
-            loads = await asyncio.to_thread(broadcast, self._handle, "load")
+            self.ready = any(self._of_replicas("alive"))
+        except AwayError:
+            self.ready = False
+
+    def _of_replicas(self, method: str) -> list[Any]:
+        """What each replica answers; it blocks. Raises AwayError if one died."""
+        from ray.llm._internal.serve.utils.broadcast import broadcast
+
+        try:
+            return list(broadcast(self._handle, method))
         except (ray.exceptions.RayError, RuntimeError, TimeoutError):
             raise AwayError from None
-        return Load(sum(load["running"] for load in loads), sum(load["waiting"] for load in loads))
 
     def _fault(self, error: Exception) -> Exception:
         """AwayError where the replica or its engine died: it is away until Serve says that one is up."""
@@ -127,7 +138,7 @@ def deployed(models: list[Deployed], settings: ServeSettings) -> Iterator[dict[s
     """
     os.environ.update(ENVIRONMENT)
     # Serve and vLLM tell what they load.
-    logging.disable(logging.INFO)
+    logging.disable(logging.WARNING)
     serve.start(proxy_location="Disabled", logging_config=QUIET)
     stop = threading.Event()
     try:
@@ -151,7 +162,10 @@ def _watch(engines: Mapping[str, RayEngine], stop: threading.Event) -> None:
             applications = {}
         for name, engine in engines.items():
             deployments = applications[name].deployments.values() if name in applications else ()
-            engine.ready = any(deployment.replica_states.get("RUNNING", 0) for deployment in deployments)
+            if any(deployment.replica_states.get("RUNNING", 0) for deployment in deployments):
+                engine.look()
+            else:
+                engine.ready = False
 
 
 def _application(model: Deployed, settings: ServeSettings, models: int) -> Any:

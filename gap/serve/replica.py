@@ -49,6 +49,10 @@ class Replica(LLMServer):
         told = (await anext(replies)).model_dump()
         return told if "error" in told else {"count": told["count"]}
 
+    async def alive(self) -> bool:
+        """Whether the process of the engine lives."""
+        return not self.engine._engine_client.errored
+
     async def load(self) -> dict[str, int]:
         """The requests in the engine: running and waiting."""
         found = {sample.name: sample.value for metric in REGISTRY.collect() for sample in metric.samples}

@@ -27,7 +27,7 @@ def folder_of_model(folder: Path, tuned: bool = True, heads: int = 4, template: 
         num_hidden_layers=2,
         num_attention_heads=heads,
         num_key_value_heads=heads // 2,
-        max_position_embeddings=1024,
+        max_position_embeddings=2048,
         bos_token_id=None,
         eos_token_id=[tokenizer.eod, end] if tuned else tokenizer.eod,
         pad_token_id=tokenizer.pad,

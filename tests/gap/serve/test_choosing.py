@@ -79,7 +79,7 @@ def test_what_is_wrong_is_found_before_an_engine_starts(folder: Path, monkeypatc
     settings = ServeSettings()
     with pytest.raises(UserError, match="two models have this name"):
         checked([Choice("a", folder), Choice("a", folder)], settings, on_cpu=True)
-    with pytest.raises(UserError, match=r"serve\.context: 4096 tokens, a takes 1024"):
+    with pytest.raises(UserError, match=r"serve\.context: 4096 tokens, a takes 2048"):
         checked([Choice("a", folder)], ServeSettings(context=4096), on_cpu=True)
     monkeypatch.setattr(choosing, "PROCESSES", 1e15)
     with pytest.raises(UserError, match=r"this model takes .* of memory, .* are free; name fewer"):

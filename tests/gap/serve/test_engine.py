@@ -78,28 +78,29 @@ def test_errors_are_openais(client: openai.OpenAI) -> None:
         client.chat.completions.create(**ASK | {"model": "other"})
     with pytest.raises(openai.BadRequestError, match="temperature"):
         client.chat.completions.create(**ASK, temperature=9)
-    with pytest.raises(openai.BadRequestError, match="context_length_exceeded"):
+    with pytest.raises(openai.BadRequestError) as error:
         client.chat.completions.create(model="tiny", messages=[{"role": "user", "content": "why " * 2000}])
+    assert error.value.code == "context_length_exceeded"
     with pytest.raises(openai.BadRequestError, match="vocab"):
         client.completions.create(model="tiny", prompt=[999_999])
 
 
 def test_a_long_talk_is_cut_to_what_the_engine_counts(client: openai.OpenAI) -> None:
-    turns = [{"role": role, "content": "why so? " * 10} for _ in range(20) for role in ("user", "assistant")]
+    turns = [{"role": role, "content": "why so? " * 10} for _ in range(40) for role in ("user", "assistant")]
     raw = client.chat.completions.with_raw_response.create(
-        model="tiny", messages=[*turns, *ASK["messages"]], max_tokens=400, extra_body=ON
+        model="tiny", messages=[*turns, *ASK["messages"]], max_tokens=40, extra_body=ON
     )
     answer = raw.parse()
     dropped = int(raw.headers["x-gap-dropped-messages"])
     assert dropped >= 2
     assert answer.usage is not None
-    assert answer.usage.completion_tokens == 400
-    assert answer.usage.total_tokens <= 1024
+    assert answer.usage.completion_tokens == 40
+    assert answer.usage.total_tokens <= 2048
 
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_after_a_stop_nothing_runs_in_the_engine(running: Running, client: openai.OpenAI, stream: bool) -> None:
-    long = {**ASK, "max_tokens": 850, "extra_body": ON}
+    long = {**ASK, "max_tokens": 1000, "extra_body": ON}
     if stream:
         with client.chat.completions.create(**long, stream=True) as chunks:
             next(iter(chunks))
@@ -139,19 +140,16 @@ def test_the_page_asks_stops_and_lives_through_the_engines_death(running: Runnin
         page.get_by_label("Question").press("Enter")
         expect(page.locator(".gap-said")).to_have_count(2 * place)
         expect(page.locator(".gap-said .gap-text").last).not_to_be_empty()
-        stop = page.get_by_role("button", name="Stop")
-        if stop.is_visible():
-            stop.click()
+        page.keyboard.press("Escape")
         expect(again).to_be_visible()
         until(lambda: running.in_engine("running") == 0, 30)
     (core,) = running.children("VLLM::EngineCore")
     core.kill()
-    until(lambda: running.get("/ready").status_code == 503, 60)
-    expect(page.get_by_role("alert").filter(has_text="The engine of tiny is away")).to_be_visible()
-    answer = httpx.post(
-        f"{running.url}/v1/chat/completions", json=ASK, headers={"Authorization": f"Bearer {KEY}"}, timeout=30
-    )
+    key = {"Authorization": f"Bearer {KEY}"}
+    answer = httpx.post(f"{running.url}/v1/chat/completions", json=ASK, headers=key, timeout=60)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    until(lambda: running.get("/ready").status_code == 503)
+    expect(page.get_by_role("alert").filter(has_text="The engine of tiny is away")).to_be_visible()
     until(lambda: running.get("/ready").status_code == 200, START)
     expect(page.locator(".gap-away")).to_be_hidden()
     again.click()
@@ -168,10 +166,9 @@ def test_no_key_is_in_any_file_or_environment(running: Running) -> None:
 def test_sigterm_ends_it_and_leaves_no_process(running: Running, client: openai.OpenAI) -> None:
     below = running.process.children(recursive=True)
     assert len(below) > 5
-    with suppress(openai.OpenAIError):
-        chunks = client.chat.completions.create(**ASK, max_tokens=850, stream=True, extra_body=ON)
-        next(iter(chunks))
-        running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(120) == 0
+    chunks = client.chat.completions.create(**ASK, max_tokens=1000, stream=True, extra_body=ON)
+    next(iter(chunks))
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(SLOW) == 0
     _, alive = psutil.wait_procs(below, timeout=60)
     assert alive == []
