@@ -64,9 +64,9 @@ def test_python_pyarrow_and_spark_find_what_each_other_wrote(
 ) -> None:
     folder = tmp_path / name
     output = Output(absolute(str(folder)))
-    write_table(frame, output, "spark", 1, source="papers")
+    write_table(frame, output, "spark", 1)
     output.write_part("arrow", 0, pa.table({"id": ["1"], "source": ["papers"]}), source="papers")
-    assert (folder / "spark" / "source=papers" / "part-00000.parquet").is_file()
+    assert (folder / "spark" / "part-00000.parquet").is_file()
     assert (folder / "arrow" / "source=papers" / "part-00000.parquet").is_file()
     assert output.scan("spark").count_rows() == read_table(spark, output, "spark").count() == 20
     assert output.scan("arrow").count_rows() == read_table(spark, output, "arrow").count() == 1
