@@ -259,5 +259,5 @@ def test_the_server_is_part_of_the_config() -> None:
     ["", "localhost:8070", "ftp://host", "http://", "http://h:99999", "http://h:x", "http://a:b@h", "http://h/?a=b"],
 )
 def test_what_is_no_server_is_refused(url: str) -> None:
-    with pytest.raises(ValidationError, match="URL|it is blank"):
+    with pytest.raises(ValidationError, match=r"URL|it is blank"):
         given_input(grobid=url)
