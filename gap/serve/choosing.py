@@ -71,7 +71,7 @@ def of_folders(folders: Sequence[Path]) -> list[Choice]:
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; give that of a Hugging Face model")
-        whole = folder.resolve()
+        whole = folder.absolute()
         choices.append(Choice(whole.parent.name if whole.name == "model" else whole.name, whole))
     return choices
 
