@@ -61,7 +61,7 @@ class RayEngine:
         except TimeoutError:
             response.cancel()
             raise AwayError from None
-        except Exception as error:
+        except Exception as error:  # any fault of an engine is told as one
             raise self._fault(error) from error
         _check(counted)
         tokens: int = counted["count"]
@@ -83,7 +83,7 @@ class RayEngine:
                         yield event
         except (RejectedError, GeneratorExit, asyncio.CancelledError):
             raise
-        except Exception as error:
+        except Exception as error:  # any fault of an engine is told as one
             raise self._fault(error) from error
         finally:
             # It reaches vLLM, which drops the request from its next step on.
