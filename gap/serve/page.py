@@ -97,6 +97,8 @@ class Chat:
 
     def _build_side(self) -> None:
         with ui.element("div").classes("gap-side"):
+            # On a phone the drawer lies over the one at the top.
+            ui.label(ADVISORY).classes("gap-advice gap-narrow")
             choose = ui.select(list(self._desk.models), value=self._model, label="Model", on_change=self._choose)
             choose.props('outlined dense options-dense aria-label="Model"')
             self._about = ui.label().classes("gap-label")
