@@ -160,7 +160,7 @@ def test_an_empty_paper_is_a_rejected_record(tmp_path: Path) -> None:
         ({"format": "csv"}, "inputs.0"),
         ({"limit": 0}, "limit"),
         ({"paths": ["/etc/*"]}, "'/etc/\\*' is not a pattern below the data folder"),
-        ({"paths": [""]}, "'' is not a pattern below the data folder"),
+        ({"paths": [""]}, "it is blank"),
         ({"paths": []}, "paths"),
         ({"source": "Papers/.."}, "source"),
         ({"files_per_part": 3}, "files_per_part"),

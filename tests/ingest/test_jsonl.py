@@ -384,7 +384,7 @@ def test_every_depth_of_nesting_ends_in_a_rejection() -> None:
         ({"fields": {"text": "text", "author": "a"}}, "no field author"),
         ({"fields": {"text": "text", "title": ["a", "b"]}}, "title takes one key"),
         ({"fields": {"text": []}}, "text is mapped to no key"),
-        ({"fields": {"text": "text", "id": ""}}, "id is mapped to no key"),
+        ({"fields": {"text": "text", "id": ""}}, "it is blank"),
         ({"title_in_text": True}, "`title` must be mapped"),
         ({"paths": []}, "at least 1 item"),
         ({"source": "Bad Name"}, "should match pattern"),

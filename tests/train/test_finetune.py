@@ -60,7 +60,7 @@ def test_what_both_trainings_have_reaches_the_recipe() -> None:
         ({"batch": {"total": 6, "micro": 4}}, "batch.total 6 must be a multiple of batch.micro 4"),
         ({"optimizer": {"lr": 1e-6}}, "min_lr 2e-06 is above"),
         ({"optimizer": {"warmup": 1}}, "less than 1"),
-        ({"epochs": 0}, "greater than 0"),
+        ({"epochs": 0}, "greater than or equal to 1"),
         ({"epochs": 1.5}, "integer"),
         ({"start": "anywhere"}, "'continued' or 'base'"),
         ({"sequence": 2048}, "Extra inputs"),
