@@ -254,7 +254,7 @@ def test_a_talk_is_exported_as_json_and_as_markdown(page: Page, tmp_path: Path) 
 
 def test_a_model_and_a_temperature_are_chosen_by_keyboard(page: Page) -> None:
     expect(page.get_by_role("slider", name="Temperature")).to_be_visible()
-    page.locator(".q-slider__thumb").focus()
+    page.locator(".q-slider__track-container").focus()
     page.keyboard.press("ArrowLeft")
     expect(page.get_by_text("Temperature 0.6")).to_be_visible()
     page.get_by_role("combobox", name="Model").focus()
