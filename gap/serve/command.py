@@ -1,30 +1,16 @@
 """`gap serve`: OpenAI's API and a chat page for the models of a run, or for any Hugging Face folders."""
 
-import gc
-import signal
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import click
-import uvicorn
 from pydantic import Field
 
-from gap.command import load_config, ray_up, user_errors
-from gap.serve import choosing
-from gap.serve.api import create_app
-from gap.serve.desk import Desk
-from gap.serve.guard import LOOPBACK, Guard
-from gap.serve.keys import VARIABLE, Keys
+from gap.command import load_config, user_errors
+from gap.serve.keys import Keys
 from gap.serve.settings import ServeSettings
 from lake.config import Settings, default
 from lake.error import UserError
 from ray_jobs.cluster import RaySettings
-
-END_SECONDS = 2
-"""How long open connections may go on after Ctrl-C or SIGTERM."""
 
 
 class Alone(Settings):
@@ -66,6 +52,10 @@ def serve(words: tuple[str, ...], folders: tuple[Path, ...], host: str, port: in
     overrides = [word for word in words if "=" in word] + ["serve.advisory=false"] * no_advisory
     if not files and not folders:
         raise UserError("name a config or a folder: gap serve CONFIG [MODEL]..., or gap serve --model FOLDER")
+    # Asked late, for these take seconds to import.
+    from gap.serve import choosing
+    from gap.serve.server import run
+
     choices = choosing.of_folders(folders)
     settings: Alone
     if files:
@@ -75,86 +65,4 @@ def serve(words: tuple[str, ...], folders: tuple[Path, ...], host: str, port: in
     else:
         settings = default(overrides, Alone)
     models = choosing.checked(choices, settings.serve, choosing.on_cpu(settings.ray.address))
-    with _listening(host, port) as listener, _ends_on_sigterm(), ray_up(settings.ray):
-        # Only now, for Ray sets a handler of its own when it starts.
-        signal.signal(signal.SIGTERM, _end)
-        from gap.serve.deployment import deployed
-        from gap.serve.page import add_page
-
-        click.echo(f"Loading {', '.join(model.name for model, _ in models)} ...")
-        with deployed([folder for _, folder in models], settings.serve) as engines:
-            desk = Desk({model.name: model for model, _ in models}, engines, settings.serve.limits)
-            app = create_app(desk)
-            add_page(app, desk)
-            loopback = host in LOOPBACK
-            guarded = Guard(app, keys, settings.serve.limits.body_kb * 1000, loopback)
-            _announce(desk, host, port, loopback)
-            _Server(guarded).run([listener])
-    # The interpreter would walk through all of vLLM's objects once more, for seconds.
-    gc.freeze()
-
-
-def _announce(desk: Desk, host: str, port: int, loopback: bool) -> None:
-    shown = f"[{host}]" if ":" in host else host
-    if not loopback:
-        warning = f"gap: {host} is open to other machines, and there is no TLS: put a proxy with TLS before it"
-        click.echo(warning, err=True)
-    click.echo(f"API      http://{shown}:{port}/v1, with a key of {VARIABLE}")
-    click.echo(f"Page     http://{shown}:{port}/, any name, and the key as the password")
-    for model in desk.models.values():
-        click.echo(f"Model    {model.name}, {model.context:,} tokens")
-    click.echo("Ctrl-C ends it.")
-
-
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """The port, taken before anything is loaded.
-
-    Raises:
-        UserError: another program has it, or it may not be taken.
-    """
-    try:
-        (family, *_, address) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.create_server(address[:2], family=family, backlog=128) as listener:
-            yield listener
-    except (OSError, OverflowError) as error:
-        raise UserError(f"{host}:{port} cannot be listened on: {error}; choose another --port") from None
-
-
-def _end(number: int, _: FrameType | None) -> None:
-    raise SystemExit(0)
-
-
-@contextmanager
-def _ends_on_sigterm() -> Iterator[None]:
-    """SIGTERM and Ctrl-C alike end the block in order."""
-    before = signal.signal(signal.SIGTERM, _end)
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise SystemExit(0) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, which ends in order on the first signal and at once on the second."""
-
-    def __init__(self, app: Guard) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                date_header=False,
-                timeout_graceful_shutdown=END_SECONDS,
-            )
-        )
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """uvicorn's own would raise a caught SIGTERM again, which would end the process before its engines."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self.handle_exit)
-        yield
+    run(models, settings.ray, settings.serve, keys, host, port)

@@ -61,7 +61,7 @@ class RayEngine:
         except TimeoutError:
             response.cancel()
             raise AwayError from None
-        except Exception as error:  # any fault of an engine is told as one
+        except Exception as error:  # a replica's errors come as they are: Ray's, Serve's and vLLM's
             raise self._fault(error) from error
         _check(counted)
         tokens: int = counted["count"]
@@ -83,7 +83,7 @@ class RayEngine:
                         yield event
         except (RejectedError, GeneratorExit, asyncio.CancelledError):
             raise
-        except Exception as error:  # any fault of an engine is told as one
+        except Exception as error:  # as above
             raise self._fault(error) from error
         finally:
             # It reaches vLLM, which drops the request from its next step on.

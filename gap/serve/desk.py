@@ -74,7 +74,7 @@ class Desk:
                 except TimeoutError:
                     measured.status = 504
                     raise RefusalError(504, f"the answer took more than {self.limits.seconds:g} s", "timeout") from None
-                except Exception:  # counted, and raised again
+                except Exception:  # a fault of ours is counted, and raised
                     measured.status = 500
                     raise
         except RefusalError as refusal:
