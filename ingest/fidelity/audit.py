@@ -7,7 +7,7 @@ short gaps.
 """
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import accumulate, islice
@@ -63,16 +63,18 @@ def audit(source: str, clean: str, ledger: Ledger) -> Audit:
     pairs = _Alignment(theirs, ours)
     missing = [place for place in range(len(theirs)) if place not in pairs.ours]
     added = [place for place in range(len(ours)) if place not in pairs.theirs]
-    left_out, lost = _explained(theirs, missing, ledger.left_out)
-    written, invented = _explained(ours, added, ledger.written)
-    pairs.pair_moved(lost, invented)
-    lost = [place for place in lost if place not in pairs.ours]
-    invented = [place for place in invented if place not in pairs.theirs]
+    left_out = _explained(theirs, missing, ledger.left_out)
+    written = _explained(ours, added, ledger.written)
+    pairs.pair_moved(_without(missing, left_out), _without(added, written))
+    _attach(theirs, left_out, pairs.ours)
+    _attach(ours, written, pairs.theirs)
+    lost = _without(missing, pairs.ours, left_out)
+    invented = _without(added, pairs.theirs, written)
     return Audit(
         len(theirs),
         len(pairs.ours),
-        left_out,
-        written,
+        Counter(left_out.values()),
+        Counter(written.values()),
         len(lost),
         len(invented),
         _findings(source, theirs, lost, clean, ours, pairs.ours),
@@ -159,13 +161,10 @@ def _anchors(theirs: Mapping[Hashable, deque[int]], ours: Mapping[Hashable, dequ
         yield from zip(theirs[key], ours[key], strict=False)
 
 
-def _explained(
-    tokens: Sequence[Token], places: Collection[int], entries: Iterable[Entry]
-) -> tuple[Counter[str], list[int]]:
-    """The unpaired tokens that the ledger names, counted by rule, and the places of the others.
+def _explained(tokens: Sequence[Token], places: Collection[int], entries: Iterable[Entry]) -> dict[int, str]:
+    """The rules of the unpaired tokens that the ledger names.
 
-    An entry's token explains one token: first one with its context, then any of its value. What is attached to a number
-    goes with its number.
+    An entry's token explains one token: first one with its context, then any of its value.
     """
     rules: dict[int, str] = {}
     named = [(token, entry.rule) for entry in entries for token in critical_tokens(readable(entry.text))]
@@ -179,13 +178,24 @@ def _explained(
         for token, rule in named:
             waiting[same(token)].append((token, rule))
         for place in sorted(chosen - rules.keys()):
-            beside = rules.get(place - 1) or rules.get(place + 1) if chosen is attached else None
-            same_value = waiting.get(same(tokens[place]))
-            entry = same_value.popleft() if same_value else None
-            if beside is not None or entry is not None:
-                rules[place] = beside or (entry[1] if entry else "")
+            if same_value := waiting.get(same(tokens[place])):
+                rules[place] = same_value.popleft()[1]
         named = [entry for left in waiting.values() for entry in left]
-    return Counter(rules.values()), [place for place in places if place not in rules]
+    return rules
+
+
+def _attach(tokens: Sequence[Token], rules: dict[int, str], paired: Collection[int]) -> None:
+    """Give what is attached to a number, and has no pair, the rule of its number."""
+    for place, rule in sorted(rules.items()):
+        for step in (1, -1):
+            beside = place + step
+            while beside in range(len(tokens)) and tokens[beside].is_attached and _without([beside], rules, paired):
+                rules[beside] = rule
+                beside += step
+
+
+def _without(places: Iterable[int], *known: Container[int]) -> list[int]:
+    return [place for place in places if not any(place in some for some in known)]
 
 
 def _findings(

@@ -91,6 +91,15 @@ def test_an_entry_of_the_ledger_explains_a_token_once() -> None:
     assert lost("5 mg now, 5 mg later, 5 mg at last", "now, later, at last", ledger) == ["5", "mg"] * 2
 
 
+def test_a_unit_beside_a_number_that_a_rule_wrote_may_have_moved() -> None:
+    ledger = Ledger()
+    for _ in range(2):
+        ledger.write("list_label", "1.")
+    source, clean = "11 ± 0.5 mmol/L 20 ± 0.5 mmol/L 13.5 mg", "11 ± 0.5 mmol/L 1. 20 ± 0.5 mmol/L 1. 13.5 mg"
+    result = audit(source, clean, ledger)
+    assert (result.lost, result.invented, result.written) == (0, 0, Counter(list_label=2))
+
+
 def test_findings_show_both_places() -> None:
     (finding,) = audit("Take one, then give 250 µg of it.", "Take one, then give 250 of it.", Ledger()).losses
     assert finding.excerpt == "Take one, then give 250 »µg« of it."
