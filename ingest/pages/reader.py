@@ -29,7 +29,7 @@ from ingest.pages.looks import (
 from ingest.pages.names import BODY, COLLAPSED, MAIN, SURE, WHOLE_ARTICLE, judged, words
 from ingest.sources.escaped import unescaped
 from ingest.text.mathml import math_text
-from ingest.text.powers import raised
+from ingest.text.powers import lowered, raised
 
 NAME_CHARS: Final = 300
 """Longer attributes are cut before they are judged."""
@@ -171,8 +171,8 @@ class _Reader:
             self._add(block, blank + text, linked)
         elif sign := underlined_sign(element):
             self._add(block, sign, linked)
-        elif is_raised(element):
-            self._raised(element, block, linked, depth)
+        elif tag == "sub" or is_raised(element):
+            self._script(element, block, linked, depth)
         elif len(element) == 0 and not element.text and (text := label(element)):
             self._label(text, element, block, linked)
         else:
@@ -184,10 +184,10 @@ class _Reader:
                 self._add(block, " ", linked)
             self._literal -= tag in LITERAL
 
-    def _raised(self, element: etree._Element, block: Block, linked: bool, depth: int) -> None:
-        """Add raised text: a sign before its own text, or another text in its place."""
-        text = "".join(element.itertext())
-        written = raised(_before(block), text, following(element, INLINE))
+    def _script(self, element: etree._Element, block: Block, linked: bool, depth: int) -> None:
+        """Add raised or lowered text: a sign before its own text, or another text in its place."""
+        before, text = _before(block), "".join(element.itertext())
+        written = lowered(before, text) if element.tag == "sub" else raised(before, text, following(element, INLINE))
         if not written.endswith(text):
             self._add(block, written, linked)
             return

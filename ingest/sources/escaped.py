@@ -6,7 +6,7 @@ from html.entities import html5, name2codepoint
 
 from ingest.fidelity.ledger import Ledger
 from ingest.sources.paper_text import foreign
-from ingest.text.powers import raised
+from ingest.text.powers import lowered, raised
 
 TIMES = 3
 """How many times the text may have been escaped too often."""
@@ -57,7 +57,9 @@ def _plain(match: re.Match[str]) -> str:
     name, inside, text = (match["name"] or "").lower(), match["inside"], match.string
     if not name:
         return " "
+    before = text[max(match.start() - NEAR, 0) : match.start()]
     if name == "sup":
-        after = ANY_TAG.sub("", text[match.end() : match.end() + NEAR])
-        return raised(text[max(match.start() - NEAR, 0) : match.start()], inside, after)
+        return raised(before, inside, ANY_TAG.sub("", text[match.end() : match.end() + NEAR]))
+    if name in ("sub", "inf"):
+        return lowered(before, inside)
     return f" {inside} " if name == "p" else inside

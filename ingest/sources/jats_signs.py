@@ -7,7 +7,7 @@ from typing import Final
 from lxml import etree
 
 from ingest.sources.jats_tree import local
-from ingest.text.powers import raised
+from ingest.text.powers import lowered, raised
 
 UNDERLINED: Final = {">": "≥", "<": "≤", "+": "±", "=": "≡", "~": "≃", "∼": "≃", "⊂": "⊆", "⊃": "⊇"}
 """What a sign means with a line below it."""
@@ -58,9 +58,6 @@ def drawn(node: etree._Element) -> str:
 def script(name: str, before: str, text: str, after: str) -> str:
     """Raised or lowered text, which must not run into the digits before and after it."""
     bare = text.strip()
-    if name == "sup":
-        shown = raised(before, bare, after)
-    else:
-        shown = f"_{bare}" if before[-1:].isdigit() and bare[:1].isdigit() else bare
+    shown = raised(before, bare, after) if name == "sup" else lowered(before, bare)
     shown = text if shown == bare else shown + text[len(text.rstrip()) :]
     return f"{shown} " if shown[-1:].isdigit() and after[:1].isdigit() else shown

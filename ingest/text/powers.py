@@ -1,4 +1,4 @@
-"""Raised text beside digits: 10⁶ must not become 106, nor 1½, set as 1¹/₂, become 11/2."""
+"""Raised and lowered text beside digits: 10⁶ must not become 106, nor 1½, set as 1¹/₂, become 11/2."""
 
 import re
 
@@ -25,3 +25,8 @@ def raised(before: str, text: str, after: str) -> str:
     if NUMERATOR.fullmatch(text.strip()) and SLASH.match(after):
         return f" {text.strip()}"
     return f"^{text}" if EXPONENT.match(text) else text
+
+
+def lowered(before: str, text: str) -> str:
+    """Lowered text as it is written after `before`: a number after a digit takes a `_`."""
+    return f"_{text}" if before[-1:].isdigit() and text[:1].isdigit() else text

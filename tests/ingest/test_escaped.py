@@ -23,6 +23,7 @@ from tests.ingest.test_s2orc import document as s2_document
         ("10&lt;sup&gt;−6&lt;/sup&gt; M", "10^−6 M"),
         ("1<sup>1</sup>/<sub>2</sub> ml", "1 1/2 ml"),
         ("<i>E. <b>coli</b></i> and CO<sub>2</sub>", "E. coli and CO2"),
+        ("10<sub>6</sub>, MSP-1<inf>42</inf>", "10_6, MSP-1_42"),
         ("5 &#177; 2, 3 &#xB1; 1, &plusmn;4", "5 ± 2, 3 ± 1, ±4"),
         ("&ge;65, &le;5, &alpha;, &beta;-blocker, 10&ndash;20", "≥65, ≤5, α, β-blocker, 10–20"),
         ("one<br/>two<BR>three", "one two three"),

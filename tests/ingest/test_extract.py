@@ -108,7 +108,7 @@ def test_recommended_articles_go(name: str) -> None:
         ("<a href=x>10<sup class=n><span>12</span></sup></a> of 2<sup>−n</sup>", "10^12 of 2^−n"),
         ("1.73 m<sup>2</sup>, the 2<sup>nd</sup> of 5<sup>*</sup>", "1.73 m2, the 2nd of 5*"),
         ("as shown.<sup>12</sup> Others<sup>3,4</sup> say 10 <sup>6</sup>", "as shown.12 Others3,4 say 10 6"),
-        ("10<sup></sup>6, 10<sub>6</sub>, 10<br><sup>6</sup>", "106, 106, 10\n6"),
+        ("10<sup></sup>6, 10<sub>6</sub>, 10<br><sup>6</sup>", "106, 10_6, 10\n6"),
     ],
 )
 def test_a_raised_number_after_a_digit_is_its_power(html: str, shown: str, content: str | None) -> None:

@@ -28,6 +28,7 @@ def test_a_number_after_a_digit_is_a_power_and_no_other_text_is(before: str, res
         ("1.73 m<sup>2</sup>, the 2<sup>nd</sup> of 5<sup>*</sup>", "1.73 m2, the 2nd of 5*"),
         ("1<sup>1</sup>/<sub>2</sub> tablets, 2<sup>3</sup> / 4 ml, 10<sup>1</sup>", "1 1/2 tablets, 2 3 / 4 ml, 10^1"),
         ("<sup>1</sup>/<sub>2</sub> tablet, 2<sup>1/2</sup> ml, 2<sup>1/2</sup>.", "1/2 tablet, 2 1/2 ml, 2^(1/2)."),
+        ("MSP-1<sub>42</sub>, CO<sub>2</sub> and 10<sub><b>6</b></sub>5", "MSP-1_42, CO2 and 10_6 5"),
         ("as shown.<sup>12,13</sup> Others<sup>3</sup> say 10 <sup>6</sup>", "as shown.12,13 Others3 say 10 6"),
     ],
 )
