@@ -137,7 +137,7 @@ class _Reader:
                 self.fill(child, _inner(child, tag, block), linked, depth + 1)
             text = child.tail
             if text:
-                if tag in RAISED_OR_LOWERED and child.text and numbers_join(_before(block), text):
+                if tag in RAISED_OR_LOWERED and next(child.itertext(), "") and numbers_join(_before(block), text):
                     block.parts.append(" ")
                 self._add(block, text, linked)
 

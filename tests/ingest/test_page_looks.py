@@ -146,7 +146,7 @@ def test_an_underlined_sign_is_another_sign(html: str, text: str, content: str |
         ("1&frasl;2 and ½ and 1½", "1/2 and ½ and 1½"),
         ("<span>10</span><span><sup>6</sup></span> cells", "10^6 cells"),
         ("10<span style='vertical-align: super; font-size: 8px'>6</span> cells", "10^6 cells"),
-        ("10<sup>6</sup>5 and log<sub>10</sub>5", "10^6 5 and log10 5"),
+        ("10<sup>6</sup>5, 10<sup><b>6</b></sup>5 and log<sub>10</sub>5", "10^6 5, 10^6 5 and log10 5"),
         ("<math><msup><mn>10</mn><mrow><mo>−</mo><mn>9</mn></mrow></msup></math> mol", "10^(−9) mol"),
         ("10<math><mo>±</mo></math>2", "10±2"),
     ],
