@@ -78,6 +78,16 @@ def test_a_dry_run_tells_why_nothing_may_leave(tmp_path: Path) -> None:
             ("--to", "me/x", "dataset", "pretrain", "--dry-run"),
             "--to: me/x is one repository, but dataset, pretrain go",
         ),
+        (("--to", "_me", "--dry-run"), "--to: '_me' is no name on the Hub; write OWNER or OWNER/NAME"),
+        (
+            ("pretrain", "--to", "me/x", "--dry-run", "publish.models={finetune: me/x}"),
+            "--to: me/x is the repository of finetune; name another one for pretrain",
+        ),
+        (
+            ("--dry-run", "publish.models={fintune: me/x}"),
+            "publish.models.fintune: no training has this name; did you mean finetune?",
+        ),
+        (("dataset", "--dry-run", "publish.dataset=me/a--b"), "publish.dataset: the Hub does not take this name"),
         (("dataset", "--dry-run", "publish.owner=no/slash"), "publish.owner: String should match pattern"),
         (("dataset", "--dry-run", "publish.withheld=[x]"), "publish.withheld.0: String should match pattern"),
         (("dataset", "--dry-run", "publish.override.repository=me/x"), "publish.override.reason: this key is required"),
