@@ -162,9 +162,12 @@ def show(which: str, release: Release, preview: Path) -> None:
     if release.kind == DATASET:
         leaving = release.state.figures["rows"]
         count = sum(int(row[-1].replace(",", "")) for row in release.staying)
-        click.echo(f"\n{leaving:,} documents leave, {count:,} stay behind{':' if count else '.'}\n")
+        click.echo(f"\n{leaving:,} documents leave, {count:,} stay behind{':' if count else '.'}")
         if count:
+            click.echo()
             click.echo(table(("why", "source", "licence", "documents"), release.staying, {3}))
+        if release.override is not None:
+            click.echo("publish.override lets documents leave that may not be redistributed; publish with --private.")
     for file in files:
         if isinstance(file.content, bytes):
             place = preview / file.path

@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
-from huggingface_hub.constants import ENDPOINT
 
 from eval.summary import Model, Run, licences, named
 from eval.text import one_line
@@ -17,7 +16,7 @@ from gap.cards import Lineage, Origin, model_card
 from gap.publish.files import File
 from gap.publish.history import State, Version, content_of
 from gap.publish.licences import licence_file
-from gap.publish.release import Release
+from gap.publish.release import Release, page
 from gap.publish.settings import PART, PublishSettings
 from lake.error import UserError
 from lake.step import Kind, Manifest, Step, Steps, needed, of_kind
@@ -160,7 +159,9 @@ class Description:
         for of_source in licences(self.run).by_source.values():
             for licence, count in of_source.items():
                 counts[licence] = counts.get(licence, 0) + count
-        return licence_file(f"the training data of {self.run.name}", dict(sorted(counts.items())))
+        base = self.lineage.base.id if self.lineage.base is not None else None
+        title = self.lineage.repository.partition("/")[2]
+        return licence_file(title, dict(sorted(counts.items())), weights=True, base=base)
 
     def _results(self) -> list[File]:
         """Scores for the Hub's leaderboards, a file for each benchmark that has a data set there.
@@ -185,7 +186,7 @@ class Description:
             task_id=one_line(row["benchmark"]),
             value=round(row["value"], 4),
             date=date,
-            source_url=f"{ENDPOINT}/{self.lineage.repository}",
+            source_url=page(self.lineage.repository),
             source_name="Model card",
             notes=f"{one_line(named(row))}: {row['metric']} as a fraction of 1, {row['questions']} questions, "
             f"95 % interval {row['low']:.4f} to {row['high']:.4f}",

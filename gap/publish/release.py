@@ -3,9 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from huggingface_hub.constants import ENDPOINT
+
+from eval.text import CREDENTIALS
 from gap.publish.files import File
 from gap.publish.history import State, Version, record
 from gap.publish.settings import Override
+
+
+def page(path: str) -> str:
+    """The address of a page of the Hub. A password in the endpoint is not part of it."""
+    return f"{CREDENTIALS.sub('', ENDPOINT)}/{path}"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from gap.publish.upload import Hub
 from tests.gap.command import ROOT, called, command
 from tests.gap.publish.played_hub import TOKEN, PlayedHub
 from tests.gap.publish.small_lake import CONFIG, SmallLake, documents
+from tests.gap.publish.test_rows import REASON
 
 SLOW = 600
 
@@ -52,6 +53,10 @@ def test_a_dry_run_shows_every_file_and_what_stays(full: SmallLake, monkeypatch:
     preview = full.folder / "publish" / "demo" / "README.md"
     assert str(preview.parent) in done.stdout
     assert preview.read_text(encoding="utf-8").startswith("---\n")
+    assert "publish.override" not in done.stdout
+    keys = ("publish.override.repository=OWNER/demo", f"publish.override.reason={REASON}")
+    lifted = called("publish", *full.words, "dataset", "--dry-run", *keys)
+    assert "30 documents leave, 0 stay behind.\npublish.override lets documents leave that may not" in lifted.stdout
     one = called("publish", *full.words, "pretrain", "--dry-run", "--to", "someone/else")
     assert "pretrain: model repository someone/else" in one.stdout
     assert "dataset repository" not in one.stdout
