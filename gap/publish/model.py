@@ -11,7 +11,7 @@ import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from eval.summary import Model, Run, licences, named
-from eval.text import one_line
+from eval.text import markdown, one_line
 from gap.cards import Lineage, Origin, model_card
 from gap.publish.files import File
 from gap.publish.history import State, Version, content_of
@@ -195,5 +195,5 @@ class Description:
 
 def changelog(versions: Sequence[Version]) -> str:
     """The end of a model's card."""
-    rows = "".join(f"- `{of.tag}` ({of.date}): {one_line(of.change)}\n" for of in reversed(versions))
+    rows = "".join(f"- `{of.tag}` ({of.date}): {markdown(of.change)}\n" for of in reversed(versions))
     return f"## Changelog\n\n{rows}"

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from gap.cli import main
 from gap.publish import command as publishing
 from gap.publish.upload import Hub
+from lake.step import Kind, of_kind
 from tests.gap.command import ROOT, called, command
 from tests.gap.publish.played_hub import TOKEN, PlayedHub
 from tests.gap.publish.small_lake import CONFIG, SmallLake, documents
@@ -71,6 +72,19 @@ def test_a_dry_run_tells_why_nothing_may_leave(tmp_path: Path) -> None:
     done = called("publish", *small.words, "dataset", "--to", "me")
     assert done.returncode == 2
     assert "no document may leave; gap publish" in done.stderr
+
+
+def test_a_run_without_a_model_is_published_as_a_data_set(tmp_path: Path) -> None:
+    small = SmallLake(tmp_path)
+    for step in of_kind(small.steps, Kind.EXPORT):
+        step.output.local("manifest.json").unlink()
+    done = called("publish", *small.words, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "dataset repository OWNER/demo" in done.stdout
+    assert "model repository" not in done.stdout
+    named = called("publish", *small.words, "pretrain", "--dry-run")
+    assert named.returncode == 2
+    assert "pretrain: the model has not been exported yet; gap run CONFIG export" in named.stderr
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,15 @@ def test_the_card_has_index_lineage_and_advisory(full: SmallLake) -> None:
     assert "- Started from random weights." in first.text
 
 
+def test_a_note_is_text_without_mark_up(full: SmallLake) -> None:
+    state = released(full).state
+    evil = state.next([], "2026-11-28", "<script>alert(1)</script>\n---\n# Heading | `x`")
+    card = texts(released(full), evil)["README.md"]
+    assert "<script" not in card
+    assert "\n# Heading" not in card
+    assert ModelCard(card).data.model_name == "demo-pretrain"
+
+
 def test_licences_are_those_of_what_it_learned(full: SmallLake) -> None:
     listed = texts(released(full, "finetune"))["LICENSE.md"]
     assert "The weights learned from documents under these licences." in listed
