@@ -18,8 +18,9 @@ from gap.publish.files import File
 from gap.publish.history import State, Version, content_of
 from gap.publish.licences import licence_file, text_of
 from gap.publish.release import Release, page
-from gap.publish.rows import FIELDS, MEANINGS, PUBLISHED, Gate
+from gap.publish.rows import FIELDS, MEANINGS, PUBLISHED, Gate, Stays
 from gap.publish.settings import PublishSettings
+from gap.run import warn
 from lake.dataset import Output
 from lake.error import UserError
 from lake.step import Kind, Step, Steps, needed, of_kind
@@ -48,6 +49,9 @@ def dataset_release(steps: Steps, name: str, settings: PublishSettings, folder: 
     before = needed(steps, [mix.name])
     run = Run(name, tuple(step.manifest() for step in before.values()))
     corpus = corpus_of(mix, Gate(frozenset(settings.withheld), override), folder)
+    withheld = sum(count for (_, _, reason), count in corpus.staying.items() if reason is Stays.WITHHELD)
+    if unknown := len(set(settings.withheld)) - withheld:
+        warn([f"publish.withheld: {unknown} of its ids are of no document in the mixture; is one misspelt?"])
     return described(run, corpus, repository, settings)
 
 

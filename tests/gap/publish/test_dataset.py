@@ -203,6 +203,16 @@ def test_versions_count_up_and_say_what_changed(shared: SmallLake) -> None:
     assert card.index("- `v1.0.1` (2026-11-28)") < card.index("- `v1.0.0` (2026-11-27): First publication.")
 
 
+def test_an_id_to_withhold_that_is_of_no_document_is_told(
+    shared: SmallLake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = shared.rows["replay"][0]["id"]
+    released(shared, withheld=[known])
+    assert "publish.withheld" not in capsys.readouterr().err
+    released(shared, withheld=[known, "0" * 32])
+    assert "publish.withheld: 1 of its ids are of no document in the mixture" in capsys.readouterr().err
+
+
 def test_equal_runs_give_equal_bytes(shared: SmallLake, tmp_path: Path) -> None:
     again = released(SmallLake(tmp_path))
     assert [file.sha256 for file in again.data] == [file.sha256 for file in released(shared).data]
