@@ -17,13 +17,13 @@ from gap.publish.croissant import croissant
 from gap.publish.files import File
 from gap.publish.history import State, Version, content_of
 from gap.publish.licences import licence_file, text_of
-from gap.publish.release import Release, page
+from gap.publish.release import Release, made, page
 from gap.publish.rows import FIELDS, MEANINGS, PUBLISHED, Gate, Stays
 from gap.publish.settings import PublishSettings
 from gap.run import warn
 from lake.dataset import Output
 from lake.error import UserError
-from lake.step import Kind, Step, Steps, needed, of_kind
+from lake.step import Kind, Step, Steps, of_kind
 from mixing.split import SPLITS
 
 KIND = "dataset"
@@ -46,8 +46,7 @@ def dataset_release(steps: Steps, name: str, settings: PublishSettings, folder: 
             f"publish.override.repository: it is {override.repository}, but the documents go to {repository}; "
             "an override holds for the one repository that it names"
         )
-    before = needed(steps, [mix.name])
-    run = Run(name, tuple(step.manifest() for step in before.values()))
+    run = Run(name, tuple(step.manifest() for step in made(steps, mix.name).values()))
     corpus = corpus_of(mix, Gate(frozenset(settings.withheld), override), folder)
     withheld = sum(count for (_, _, reason), count in corpus.staying.items() if reason is Stays.WITHHELD)
     if unknown := len(set(settings.withheld)) - withheld:

@@ -16,7 +16,7 @@ from gap.cards import Lineage, Origin, model_card
 from gap.publish.files import File
 from gap.publish.history import State, Version, content_of
 from gap.publish.licences import licence_file
-from gap.publish.release import Release, page
+from gap.publish.release import Release, made, page
 from gap.publish.settings import PART, PublishSettings
 from lake.error import UserError
 from lake.step import Kind, Manifest, Step, Steps, needed, of_kind
@@ -69,15 +69,15 @@ def model_release(steps: Steps, training: str, name: str, settings: PublishSetti
     return Release(repository, KIND, state, weights, description.files)
 
 
-def _shown(steps: Steps, export: Step[Any]) -> dict[str, Step[Any]]:
+def _shown(steps: Steps, export: Step[Any]) -> Steps:
     """What the card tells of: all that led to the export, its evaluations, and what it is compared with."""
-    readers = [
+    compared = [
         step.name
         for step in steps.values()
-        if step.done and step.kind in (Kind.EVALUATION, Kind.EXPORT) and all(of.done for of in step.inputs.values())
+        if step.kind in (Kind.EVALUATION, Kind.EXPORT) and all(of.done for of in needed(steps, [step.name]).values())
     ]
-    corpus = [step.name for step in of_kind(steps, Kind.MIXTURE)]
-    return {name: step for name, step in needed(steps, [*corpus, export.name, *readers]).items() if step.done}
+    (mix,) = of_kind(steps, Kind.MIXTURE)
+    return made(steps, mix.name, export.name, *compared)
 
 
 def _lineage(export: Step[Any], name: str, repository: str, settings: PublishSettings, revision: Revision) -> Lineage:

@@ -1,6 +1,7 @@
 """`gap publish` as a user starts it: dry runs, wrong use, a kill in the middle, and what readers then load."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +126,18 @@ def test_nothing_to_publish_says_what_to_run(tmp_path: Path) -> None:
     done = called("publish", CONFIG, f"lake={tmp_path}", "--dry-run")
     assert done.returncode == 2
     assert "the mixture has not been made yet; gap run CONFIG mix" in done.stderr
+
+
+@pytest.mark.parametrize("gone", ["read", "clean", "pretrain", "evaluate-finetune"])
+def test_a_step_whose_folder_was_deleted_is_one_line(full: SmallLake, gone: str) -> None:
+    shutil.rmtree(full.steps[gone].output.local())
+    for which in ("dataset", "pretrain", "finetune"):
+        done = called("publish", *full.words, which, "--dry-run")
+        assert "Traceback" not in done.stderr
+        told = f"the card tells of {gone}, which is not there; gap run CONFIG {gone}" in done.stderr
+        assert told == (done.returncode == 2)
+        # A model is shown without an evaluation that was not made, and the data set without a model.
+        assert told == (gone in ("read", "clean") or (gone == "pretrain" and which != "dataset"))
 
 
 def test_help_has_examples() -> None:
