@@ -66,9 +66,10 @@ def model_card(run: Run, model: Model, lineage: Lineage | None = None) -> str:
     """
     held, results = licences(run), _results(model)
     tuned = run.is_tuning(model.training)
-    licence = MIXED if tuned else licence_of(held)
+    licence = MIXED if tuned or run.bases else licence_of(held)
+    title = run.name if lineage is None else lineage.repository.partition("/")[2]
     head = ModelCardData(
-        model_name=one_line(run.name) if results else None,
+        model_name=one_line(title) if results else None,
         language=languages(run, held),
         library_name="transformers",
         pipeline_tag="text-generation",
@@ -89,7 +90,7 @@ def model_card(run: Run, model: Model, lineage: Lineage | None = None) -> str:
         "layout": layout,
         "advisory": Markup(ADVISORY),  # noqa: S704 - it is ours
     }
-    about = {"model": model, "licence": licence, "lineage": lineage}
+    about = {"title": title, "model": model, "licence": licence, "lineage": lineage}
     about["folder"] = "model" if lineage is None else lineage.repository
     return card("model_card.jinja", head, facts(run, held) | about | training)
 

@@ -69,4 +69,4 @@ def _quoting(searched: Iterable[Step[Any]]) -> dict[tuple[str, str], list[Quotin
     return found
 
 
-REPORT = Body[ReportSettings](report, Kind.REPORT, "python", 9)
+REPORT = Body[ReportSettings](report, Kind.REPORT, "python", 10)

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from pydantic import TypeAdapter, ValidationError
 
 from eval import numbers
 from gap.command import CONFIG, load_config, table, user_errors
@@ -15,7 +14,7 @@ from gap.plan import plan
 from gap.publish.dataset import dataset_release
 from gap.publish.model import model_release, models_of
 from gap.publish.release import Release
-from gap.publish.settings import OWNER, PublishSettings
+from gap.publish.settings import OWNER, Owner, PublishSettings, Repository
 from gap.publish.upload import Hub
 from lake.bundled import nearest
 from lake.dataset import Output
@@ -59,6 +58,7 @@ def publish(
     loaded = load_config(config, [word for word in words if "=" in word])
     steps = plan(loaded)
     chosen = choose(steps, [word for word in words if "=" not in word])
+    check_models(loaded.publish, steps)
     settings = addressed(loaded.publish, chosen, to, dry_run)
     hub = None if dry_run else Hub()
     for which in chosen:
@@ -90,6 +90,17 @@ def choose(steps: Steps, words: Sequence[str]) -> list[str]:
     return [name for name in (DATASET, *models) if name in (words or everything)]
 
 
+def check_models(settings: PublishSettings, steps: Steps) -> None:
+    """See that every name in `models` is that of a training: a misspelt one would send its model elsewhere.
+
+    Raises:
+        UserError: one is not.
+    """
+    models = models_of(steps)
+    for name in settings.models.keys() - models.keys():
+        raise UserError(f"publish.models.{name}: no training has this name{nearest(name, list(models))}")
+
+
 def addressed(settings: PublishSettings, chosen: Sequence[str], to: str | None, dry_run: bool) -> PublishSettings:
     """The settings with what --to says. A dry run needs no owner.
 
@@ -98,8 +109,8 @@ def addressed(settings: PublishSettings, chosen: Sequence[str], to: str | None, 
     """
     if to is not None:
         try:
-            validate_repo_id(to)
-        except HFValidationError:
+            TypeAdapter(Repository if "/" in to else Owner).validate_python(to)
+        except ValidationError:
             raise UserError(f"--to: {to!r:.80} is no name on the Hub; write OWNER or OWNER/NAME") from None
         owner, _, name = to.partition("/")
         if name and len(chosen) != 1:
@@ -108,8 +119,10 @@ def addressed(settings: PublishSettings, chosen: Sequence[str], to: str | None, 
         if name and chosen[0] == DATASET:
             given["dataset"] = to
         elif name:
+            if other := next((of for of, place in settings.models.items() if place == to and of != chosen[0]), None):
+                raise UserError(f"--to: {to} is the repository of {other}; name another one for {chosen[0]}")
             given["models"] = settings.models | {chosen[0]: to}
-        return PublishSettings.model_validate(settings.model_dump() | given)
+        return settings.model_copy(update=given)
     if dry_run and settings.owner is None:
         return settings.model_copy(update={"owner": OWNER})
     return settings
@@ -149,9 +162,12 @@ def show(which: str, release: Release, preview: Path) -> None:
     if release.kind == DATASET:
         leaving = release.state.figures["rows"]
         count = sum(int(row[-1].replace(",", "")) for row in release.staying)
-        click.echo(f"\n{leaving:,} documents leave, {count:,} stay behind{':' if count else '.'}\n")
+        click.echo(f"\n{leaving:,} documents leave, {count:,} stay behind{':' if count else '.'}")
         if count:
+            click.echo()
             click.echo(table(("why", "source", "licence", "documents"), release.staying, {3}))
+        if release.override is not None:
+            click.echo("publish.override lets documents leave that may not be redistributed; publish with --private.")
     for file in files:
         if isinstance(file.content, bytes):
             place = preview / file.path

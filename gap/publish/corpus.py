@@ -15,6 +15,7 @@ from gap.publish.files import File
 from gap.publish.rows import PUBLISHED, Gate, Stays, named, published
 from lake.dataset import Output
 from lake.error import UserError
+from lake.lock import owned, refuse
 from lake.progress import progress
 from mixing.split import SPLITS
 
@@ -120,8 +121,12 @@ class Builder:
         """Write the missing files and read all back. Equal selections give equal bytes.
 
         Raises:
-            UserError: a file is not what the gate lets through, or a document is missing.
+            UserError: a file is not what the gate lets through, a document is missing, or another process builds it.
         """
+        with owned(self.to, refuse):
+            return self._built()
+
+    def _built(self) -> Corpus:
         self.to.sweep()
         corpus = Corpus([])
         names = [name for name in self.mix.parts("selection") if Output.part_place(name)[1] in self.sources]
@@ -158,6 +163,7 @@ class Builder:
         place = self.clean.path("documents", name)
         try:
             rows = self.clean.read_part("documents", name, columns)
+            rows.validate(full=True)
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(
                 f"{place}: it cannot be read: {' '.join(str(error).split())[:200]}; run clean again"

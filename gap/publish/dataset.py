@@ -2,28 +2,28 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from huggingface_hub import DatasetCardData
-from huggingface_hub.constants import ENDPOINT
 from markupsafe import Markup
 
-from eval.summary import Run, licences
-from eval.text import one_line
+from eval.summary import Licences, Run, licences
+from eval.text import one_line, printable
 from gap import cards
 from gap.publish.corpus import Amount, Builder, Corpus
 from gap.publish.croissant import croissant
 from gap.publish.files import File
 from gap.publish.history import State, Version, content_of
 from gap.publish.licences import licence_file, text_of
-from gap.publish.release import Release
-from gap.publish.rows import FIELDS, MEANINGS, PUBLISHED, Gate
+from gap.publish.release import Release, made, page
+from gap.publish.rows import FIELDS, MEANINGS, PUBLISHED, Gate, Stays
 from gap.publish.settings import PublishSettings
+from gap.run import warn
 from lake.dataset import Output
 from lake.error import UserError
-from lake.step import Kind, Step, Steps, needed, of_kind
+from lake.step import Kind, Step, Steps, of_kind
 from mixing.split import SPLITS
 
 KIND = "dataset"
@@ -46,9 +46,11 @@ def dataset_release(steps: Steps, name: str, settings: PublishSettings, folder: 
             f"publish.override.repository: it is {override.repository}, but the documents go to {repository}; "
             "an override holds for the one repository that it names"
         )
-    before = needed(steps, [mix.name])
-    run = Run(name, tuple(step.manifest() for step in before.values()))
+    run = Run(name, tuple(step.manifest() for step in made(steps, mix.name).values()))
     corpus = corpus_of(mix, Gate(frozenset(settings.withheld), override), folder)
+    withheld = sum(count for (_, _, reason), count in corpus.staying.items() if reason is Stays.WITHHELD)
+    if unknown := len(set(settings.withheld)) - withheld:
+        warn([f"publish.withheld: {unknown} of its ids are of no document in the mixture; is one misspelt?"])
     return described(run, corpus, repository, settings)
 
 
@@ -105,8 +107,26 @@ class Description:
     settings: PublishSettings
 
     @property
+    def owner(self) -> str:
+        return self.repository.partition("/")[0]
+
+    @property
     def address(self) -> str:
-        return f"{ENDPOINT}/datasets/{self.repository}"
+        return page(f"datasets/{self.repository}")
+
+    @property
+    def discussions(self) -> str:
+        return f"{self.address}/discussions"
+
+    @property
+    def held(self) -> Licences:
+        """What the run holds of the sources that are published."""
+        held, sources = licences(self.run), self.corpus.sources
+        return Licences(
+            {source: count for source, count in held.by_source.items() if source in sources},
+            {source: count for source, count in held.redistributable.items() if source in sources},
+            {source: count for source, count in held.documents.items() if source in sources},
+        )
 
     @property
     def only(self) -> str | None:
@@ -133,7 +153,7 @@ class Description:
         ]
 
     def card(self, versions: Sequence[Version]) -> str:
-        held = licences(self.run)
+        held = self.held
         licence = cards.licence_named(self.only)
         head = DatasetCardData(
             pretty_name=one_line(self.run.name),
@@ -150,7 +170,9 @@ class Description:
         facts = {
             "repository": self.repository,
             "place": Markup(self.repository),  # noqa: S704 - a pattern has checked it
+            "owner": self.owner,
             "address": self.address,
+            "discussions": Markup(self.discussions),  # noqa: S704 - of a name that a pattern has checked
             "total": self.corpus.amount(),
             "licences": dict(list(by_licence.items())[:MOST_LICENCES]),
             "further": max(0, len(by_licence) - MOST_LICENCES),
@@ -181,7 +203,7 @@ class Description:
     def _citation(self) -> Markup | None:
         """The publisher's BibTeX, which cannot end the block of code that it stands in."""
         given = self.settings.citation
-        return None if given is None else Markup(given.replace("```", "").strip())  # noqa: S704 - in a block of code
+        return None if given is None else Markup(printable(given.replace("```", "").strip()))  # noqa: S704 - in a block of code
 
     def configs(self) -> list[dict[str, Any]]:
         """Which files `datasets` loads: by default those of all sources, and by its name those of one."""
@@ -221,66 +243,70 @@ class Description:
 
     def croissant(self, versions: Sequence[Version]) -> str:
         run, corpus = self.run, self.corpus
-        spans = corpus.dates("fetched").values()
-        held = licences(run)
         about = {
             "name": one_line(run.name),
             "description": f"{corpus.amount().rows:,} medical documents in clean text, each with source, licence and "
             "address: the part of a pretraining mixture that may be passed on.",
             "licences": [text_of(licence) or one_line(licence) for licence in corpus.licences],
-            "languages": cards.languages(run, held),
-            "creator": self.repository.partition("/")[0],
-            "creator_url": f"{ENDPOINT}/{self.repository.partition('/')[0]}",
+            "languages": cards.languages(run, self.held),
+            "creator": self.owner,
+            "creator_url": page(self.owner),
             "citation": f"{one_line(run.name)}, version {versions[-1].version}. {self.address}",
-            "rai": responsible(run, corpus, self.settings, held.documents)
-            | {"dataCollectionTimeframe": sorted({date for span in spans for date in span})},
+            "rai": self.responsible(),
         }
         return croissant(about, corpus, versions, self.address)
 
-
-def responsible(
-    run: Run, corpus: Corpus, settings: PublishSettings, sources: Mapping[str, int]
-) -> dict[str, str | list[str]]:
-    """What RAI asks about a data set, as the manifests tell it."""
-    masked = any(run.of(Kind.CLEANER).config["mask"].get(source) for source in sources)
-    steps = [
-        f"{step.step}: {step.total.kept:,} of {step.total.entered:,} kept; dropped "
-        + (", ".join(f"{reason} {count:,}" for reason, count in step.total.dropped.items()) or "none")
-        for step in run.funnel
-    ]
-    crawled = any(entry["format"] == "warc" for entry in run.of(Kind.READER).config["inputs"])
-    contact = settings.contact or f"the discussions of the repository {ENDPOINT}"
-    return {
-        "dataCollection": "Read from files and pages of "
-        + ", ".join(corpus.sources)
-        + " by gap-replay; every row has the address and the licence that its source states.",
-        "dataCollectionType": ["Web Scraping"] * crawled + ["Secondary Data Analysis"],
-        "dataCollectionMissingData": f"{sum(corpus.staying.values()):,} documents of the mixture stay behind, because "
-        "they may not be passed on, their licence is not known, or their removal was asked for.",
-        "dataCollectionRawData": "The raw files are not published.",
-        "dataPreprocessingProtocol": steps,
-        "dataBiases": [
-            "English texts say little about patients elsewhere, and studies little about groups that they leave out.",
-            "Rows were selected for training a model and by their licence. They are no sample of the literature.",
-        ],
-        "dataLimitations": [
-            "Filters are automatic: some good documents were dropped and some bad ones were kept.",
-            "Medical knowledge ages. Texts may have been withdrawn or replaced since they were read.",
-            "Decontamination finds verbatim quotations of the benchmarks that the card names, no paraphrases.",
-        ],
-        "dataUseCases": ["Training language models", "Research on medical text"],
-        "dataSocialImpact": "Models trained on these texts may give wrong or outdated medical statements. They are no "
-        "medical devices.",
-        "personalSensitiveInformation": [
-            "Texts may name authors and contain case reports of patients.",
-            "What looks like an e-mail address, a telephone number or a record's number was masked where the "
-            "configuration asks for it."
-            if masked
-            else "No step searched for or removed personal information.",
-        ],
-        "dataReleaseMaintenancePlan": f"Removals are asked for at {contact}; each leads to a version without the "
-        "document. The card has a changelog.",
-    }
+    def responsible(self) -> dict[str, str | list[str]]:
+        """What RAI asks about a data set, as the manifests tell it."""
+        run, staying = self.run, sum(self.corpus.staying.values())
+        masked = any(run.of(Kind.CLEANER).config["mask"].get(source) for source in self.corpus.sources)
+        steps = [
+            f"{step.step}: {step.total.kept:,} of {step.total.entered:,} kept; dropped "
+            + (", ".join(f"{reason} {count:,}" for reason, count in step.total.dropped.items()) or "none")
+            for step in run.funnel
+        ]
+        crawled = any(
+            entry["format"] == "warc" and entry["source"] in self.corpus.sources
+            for entry in run.of(Kind.READER).config["inputs"]
+        )
+        spans = self.corpus.dates("fetched").values()
+        return {
+            "dataCollection": "gap-replay read the documents from files and pages of "
+            + ", ".join(self.corpus.sources)
+            + ". Every row has the licence that its source states, and its address where it is known.",
+            "dataCollectionType": ["Web Scraping"] * crawled + ["Secondary Data analysis"],
+            # Start and end, as the vocabulary spells and wants it. mlcroissant 1.1 looks for `dataCollectionTimeFrame`.
+            "dataCollectionTimeframe": [min(first for first, _ in spans), max(last for _, last in spans)]
+            if spans
+            else [],
+            "dataCollectionMissingData": f"{staying:,} further documents of the mixture stay behind, because they may "
+            "not be passed on, their licence is not known, or their removal was asked for."
+            if staying
+            else "No document of the mixture stays behind.",
+            "dataCollectionRawData": "The raw files are not published.",
+            "dataPreprocessingProtocol": steps,
+            "dataBiases": [
+                "English texts say little about patients elsewhere, studies little about groups that they leave out.",
+                "Rows were selected for training a model and by their licence. They are no sample of the literature.",
+            ],
+            "dataLimitations": [
+                "Filters are automatic: some good documents were dropped and some bad ones were kept.",
+                "Medical knowledge ages. Texts may have been withdrawn or replaced since they were read.",
+                "Decontamination finds verbatim quotations of the benchmarks that the card names, no paraphrases.",
+            ],
+            "dataUseCases": ["Training language models", "Research on medical text"],
+            "dataSocialImpact": "Models trained on these texts may give wrong or outdated medical statements. They are "
+            "no medical devices.",
+            "personalSensitiveInformation": [
+                "Texts may name authors and contain case reports of patients.",
+                "What looks like an e-mail address, a telephone number or a record's number was masked where the "
+                "configuration asks for it."
+                if masked
+                else "No step searched for or removed personal information.",
+            ],
+            "dataReleaseMaintenancePlan": f"Removals are asked for at {self.settings.contact or self.discussions}. "
+            "Each leads to a version without the document. The card has a changelog.",
+        }
 
 
 def braces(text: str) -> Markup:

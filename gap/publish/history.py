@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import Field, ValidationError
 
+from eval.text import one_line, printable
 from gap.publish.files import File
 from lake.config import Settings, explain
 from lake.error import UserError
@@ -64,7 +65,7 @@ class State:
 
     def next(self, before: Sequence[Version], date: str, note: str | None) -> Version:
         """The version after those before. Where the data is the same, the last number counts up, else the second."""
-        change = " ".join(filter(None, [self._change(before[-1] if before else None), note]))
+        change = " ".join(filter(None, [self._change(before[-1] if before else None), one_line(note or "")]))
         fields = {"run": dict(self.run), "figures": dict(self.figures), "parts": dict(self.parts), "change": change}
         number = self._number(before[-1] if before else None)
         return Version(version=number, date=date, content=self.content, **fields)
@@ -103,7 +104,8 @@ def record(versions: Sequence[Version], files: Sequence[File], override: Mapping
         file.path: FileRecord(size=file.size, sha256=file.sha256) for file in sorted(files, key=lambda file: file.path)
     }
     made = Record(versions=list(versions), files=listed, override=None if override is None else dict(override))
-    return File.of(RECORD, json.dumps(made.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+    written = json.dumps(made.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    return File.of(RECORD, printable(written) + "\n")
 
 
 def parse(data: bytes, repository: str) -> Record:

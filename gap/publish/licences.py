@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from eval import template
+from gap.publish.rows import UNKNOWN
 
 CREATIVE_COMMONS = re.compile(r"cc[ -](by(?:-(?:nc|nd|sa|nc-sa|nc-nd))?)(?:[ -](\d\.\d))?")
 TEXTS = {
@@ -20,11 +21,17 @@ def text_of(licence: str) -> str | None:
     """The address of a licence's text, where its name tells."""
     name = licence.lower().strip()
     if (match := CREATIVE_COMMONS.fullmatch(name)) is not None:
-        return f"https://creativecommons.org/licenses/{match[1]}/{match[2] or '4.0'}/" if match[2] else None
+        return f"https://creativecommons.org/licenses/{match[1]}/{match[2]}/" if match[2] else None
     return TEXTS.get(name)
 
 
-def licence_file(title: str, licences: Mapping[str, int]) -> str:
-    """`licences` counts rows by licence."""
-    rows = [(licence, text_of(licence), count) for licence, count in licences.items()]
-    return template.markdown("gap", ".").get_template("publish/licences.jinja").render(title=title, rows=rows) + "\n"
+def licence_file(title: str, licences: Mapping[str, int], weights: bool = False, base: str | None = None) -> str:
+    """`licences` counts documents by licence. For weights, `base` is the model that they started from."""
+    facts = {
+        "title": title,
+        "rows": [(licence, text_of(licence), count) for licence, count in licences.items()],
+        "weights": weights,
+        "base": base,
+        "UNKNOWN": UNKNOWN,
+    }
+    return template.markdown("gap", ".").get_template("publish/licences.jinja").render(facts) + "\n"

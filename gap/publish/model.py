@@ -9,15 +9,14 @@ from typing import Any
 
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
-from huggingface_hub.constants import ENDPOINT
 
 from eval.summary import Model, Run, licences, named
-from eval.text import one_line
+from eval.text import markdown, one_line
 from gap.cards import Lineage, Origin, model_card
 from gap.publish.files import File
 from gap.publish.history import State, Version, content_of
 from gap.publish.licences import licence_file
-from gap.publish.release import Release
+from gap.publish.release import Release, made, page
 from gap.publish.settings import PART, PublishSettings
 from lake.error import UserError
 from lake.step import Kind, Manifest, Step, Steps, needed, of_kind
@@ -70,15 +69,15 @@ def model_release(steps: Steps, training: str, name: str, settings: PublishSetti
     return Release(repository, KIND, state, weights, description.files)
 
 
-def _shown(steps: Steps, export: Step[Any]) -> dict[str, Step[Any]]:
+def _shown(steps: Steps, export: Step[Any]) -> Steps:
     """What the card tells of: all that led to the export, its evaluations, and what it is compared with."""
-    readers = [
+    compared = [
         step.name
         for step in steps.values()
-        if step.done and step.kind in (Kind.EVALUATION, Kind.EXPORT) and all(of.done for of in step.inputs.values())
+        if step.kind in (Kind.EVALUATION, Kind.EXPORT) and all(of.done for of in needed(steps, [step.name]).values())
     ]
-    corpus = [step.name for step in of_kind(steps, Kind.MIXTURE)]
-    return {name: step for name, step in needed(steps, [*corpus, export.name, *readers]).items() if step.done}
+    (mix,) = of_kind(steps, Kind.MIXTURE)
+    return made(steps, mix.name, export.name, *compared)
 
 
 def _lineage(export: Step[Any], name: str, repository: str, settings: PublishSettings, revision: Revision) -> Lineage:
@@ -160,7 +159,9 @@ class Description:
         for of_source in licences(self.run).by_source.values():
             for licence, count in of_source.items():
                 counts[licence] = counts.get(licence, 0) + count
-        return licence_file(f"the training data of {self.run.name}", dict(sorted(counts.items())))
+        base = self.lineage.base.id if self.lineage.base is not None else None
+        title = self.lineage.repository.partition("/")[2]
+        return licence_file(title, dict(sorted(counts.items())), weights=True, base=base)
 
     def _results(self) -> list[File]:
         """Scores for the Hub's leaderboards, a file for each benchmark that has a data set there.
@@ -185,7 +186,7 @@ class Description:
             task_id=one_line(row["benchmark"]),
             value=round(row["value"], 4),
             date=date,
-            source_url=f"{ENDPOINT}/{self.lineage.repository}",
+            source_url=page(self.lineage.repository),
             source_name="Model card",
             notes=f"{one_line(named(row))}: {row['metric']} as a fraction of 1, {row['questions']} questions, "
             f"95 % interval {row['low']:.4f} to {row['high']:.4f}",
@@ -194,5 +195,5 @@ class Description:
 
 def changelog(versions: Sequence[Version]) -> str:
     """The end of a model's card."""
-    rows = "".join(f"- `{of.tag}` ({of.date}): {one_line(of.change)}\n" for of in reversed(versions))
+    rows = "".join(f"- `{of.tag}` ({of.date}): {markdown(of.change)}\n" for of in reversed(versions))
     return f"## Changelog\n\n{rows}"

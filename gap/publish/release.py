@@ -3,9 +3,34 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from huggingface_hub.constants import ENDPOINT
+
+from eval.text import CREDENTIALS
 from gap.publish.files import File
 from gap.publish.history import State, Version, record
 from gap.publish.settings import Override
+from lake.error import UserError
+from lake.step import Steps, needed
+
+
+def page(path: str) -> str:
+    """The address of a page of the Hub. A password in the endpoint is not part of it."""
+    return f"{CREDENTIALS.sub('', ENDPOINT)}/{path}"
+
+
+def made(steps: Steps, *names: str) -> Steps:
+    """These steps and all before them, for the card tells of each.
+
+    Raises:
+        UserError: one is not done, or its folder was deleted since.
+    """
+    before = needed(steps, names)
+    for step in before.values():
+        if not step.done:
+            raise UserError(
+                f"{step.output.root}: the card tells of {step.name}, which is not there; gap run CONFIG {step.name}"
+            )
+    return before
 
 
 @dataclass(frozen=True)

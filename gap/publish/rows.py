@@ -121,9 +121,12 @@ class Gate:
         return [reason is None for reason in verdicts], staying
 
 
+UNKNOWN = "unknown"
+
+
 def named(licence: Any) -> str:
-    """A licence for a table; "unknown" where there is none."""
-    return licence if isinstance(licence, str) and licence.strip() else "unknown"
+    """A licence for a table; UNKNOWN where there is none."""
+    return licence if isinstance(licence, str) and licence.strip() else UNKNOWN
 
 
 def fingerprint(text: str) -> str:

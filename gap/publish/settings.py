@@ -3,6 +3,8 @@
 import re
 from typing import Annotated
 
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from lake.config import Settings
@@ -13,15 +15,25 @@ PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 OWNER = "OWNER"
 """Stands for the owner in a dry run where none is named."""
 
-Repository = Annotated[str, StringConstraints(pattern=f"^{PART}/{PART}$")]
+
+def _on_the_hub(name: str) -> str:
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        raise ValueError("the Hub does not take this name") from None
+    return name
+
+
+Owner = Annotated[str, StringConstraints(pattern=f"^{PART}$"), AfterValidator(_on_the_hub)]
+Repository = Annotated[str, StringConstraints(pattern=f"^{PART}/{PART}$"), AfterValidator(_on_the_hub)]
 """OWNER/NAME on the Hub."""
 
 
 class Override(Settings):
     """Lets rows that may not be redistributed go to `repository`, for the `reason` that you give in your own words.
 
-    It holds for that data set repository only. The repository must be your own and private, and the card quotes the
-    reason.
+    It holds for that data set repository only. The repository must be private and stand under your user name, since the
+    members of an organisation are others. The card quotes the reason.
     """
 
     repository: Repository
@@ -49,7 +61,7 @@ class PublishSettings(Settings):
     is the model that training started from, as the Hub knows it.
     """
 
-    owner: Annotated[str, StringConstraints(pattern=f"^{PART}$")] | None = None
+    owner: Owner | None = None
     dataset: Repository | None = None
     models: dict[Name, Repository] = Field(default_factory=dict)
     contact: Annotated[str, StringConstraints(pattern=r"^(https://\S+|\S+@\S+\.\S+)$")] | None = None

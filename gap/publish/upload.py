@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import disable_progress_bars, logging
 
-from eval.text import one_line
+from eval.text import CREDENTIALS, one_line
 from gap.publish.files import File
 from gap.publish.history import LARGEST_RECORD, RECORD, Record, Version, parse
 from gap.publish.release import Release
@@ -83,15 +83,17 @@ class Hub:
     api: HfApi = field(default_factory=HfApi)
     wait: Callable[[float], None] = time.sleep
 
+    def __post_init__(self) -> None:
+        disable_progress_bars()
+        # The client's warnings show addresses with signatures in them.
+        logging.set_verbosity_error()
+
     def publish(self, release: Release, private: bool, today: str, note: str | None = None) -> Published:
         """Make the repository hold the release, and check it. Nothing is done where it does.
 
         Raises:
             UserError: the Hub refuses, cannot be reached, or the repository holds something else.
         """
-        disable_progress_bars()
-        # The client's warnings show addresses with signatures in them.
-        logging.set_verbosity_error()
         with one_line_errors(release.repository):
             return self._publish(release, private, today, note)
 
@@ -335,7 +337,7 @@ def _told(error: Exception) -> str:
 
 
 def scrubbed(text: str) -> str:
-    """The beginning of a message on one line, without the token and without what addresses have after their paths."""
+    """The beginning of a message on one line, without the token, and of addresses without password and query."""
     token = get_token()
-    plain = text.replace(token, "…") if token else text
+    plain = CREDENTIALS.sub("", text.replace(token, "…") if token else text)
     return one_line(re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", plain))[:200]

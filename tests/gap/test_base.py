@@ -121,9 +121,9 @@ def test_base_and_adapted_model_stand_side_by_side(tmp_path: Path, base: Path) -
             step.complete(lambda manifest=manifest: Outcome(manifest.accounts, manifest.figures, manifest.unit))
     steps["report"].run()
     page, card = (steps["report"].output.read_bytes(name).decode() for name in ("report.html", "model_card.md"))
-    for name in ("import", "pretrain"):
+    for name, shown in (("import", "base model"), ("pretrain", "pretrain")):
         assert f'<th scope="row"><a href="#{name}">{name}</a></th>' in page
-        assert f"| {name} |" in card
+        assert f"| {shown} |" in card
     assert 'id="evaluate-base"' in page
 
 

@@ -227,7 +227,7 @@ def test_the_model_card_is_one_for_the_hub_and_has_the_scores() -> None:
     scores = table(card.text, "benchmark")["MedMCQA, strict letters 0-shot"]
     assert scores[:6] == ["200", "accuracy", "24.5 %", "19.1 % to 30.9 %", "25.0 %", "34.0 %"]
     assert table(card.text, "validation")["**by tokens**"][:2] == ["8.528", "4.307"]
-    for text in ("5.3e-06", "AutoModelForCausalLM", "from vllm import LLM", "1,475,712", "betas | 0.9, 0.95"):
+    for text in ("5.3e-06", "AutoModelForCausalLM", "from vllm import LLM", "1,475,712", "`betas` | 0.9, 0.95"):
         assert text in card.text
 
 
@@ -248,7 +248,7 @@ def test_a_tuned_model_has_a_card_of_what_it_learned(tmp_path: Path) -> None:
     assert tuned.data.license == "other"
     assert {"instruct", "conversational"} < set(tuned.data.tags or [])
     text = plain(tuned.text)
-    assert "tuned to answer by adapters by gap-replay" in text
+    assert "which gap-replay tuned to answer, by LoRA adapters" in text
     assert "Training started from `pretrain`, the model that this run trained on text" in text
     assert table(tuned.text, "input")["chat"] == ["42", "40", "`no_answer` 2"]
     assert "Of 4,000 tokens, 600 are in answers" in plain(text.replace("\u00a0", " "))

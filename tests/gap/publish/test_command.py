@@ -1,6 +1,7 @@
 """`gap publish` as a user starts it: dry runs, wrong use, a kill in the middle, and what readers then load."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from click.testing import CliRunner
 from gap.cli import main
 from gap.publish import command as publishing
 from gap.publish.upload import Hub
+from lake.step import Kind, of_kind
 from tests.gap.command import ROOT, called, command
 from tests.gap.publish.played_hub import TOKEN, PlayedHub
 from tests.gap.publish.small_lake import CONFIG, SmallLake, documents
+from tests.gap.publish.test_rows import REASON
 
 SLOW = 600
 
@@ -52,6 +55,10 @@ def test_a_dry_run_shows_every_file_and_what_stays(full: SmallLake, monkeypatch:
     preview = full.folder / "publish" / "demo" / "README.md"
     assert str(preview.parent) in done.stdout
     assert preview.read_text(encoding="utf-8").startswith("---\n")
+    assert "publish.override" not in done.stdout
+    keys = ("publish.override.repository=OWNER/demo", f"publish.override.reason={REASON}")
+    lifted = called("publish", *full.words, "dataset", "--dry-run", *keys)
+    assert "30 documents leave, 0 stay behind.\npublish.override lets documents leave that may not" in lifted.stdout
     one = called("publish", *full.words, "pretrain", "--dry-run", "--to", "someone/else")
     assert "pretrain: model repository someone/else" in one.stdout
     assert "dataset repository" not in one.stdout
@@ -68,6 +75,19 @@ def test_a_dry_run_tells_why_nothing_may_leave(tmp_path: Path) -> None:
     assert "no document may leave; gap publish" in done.stderr
 
 
+def test_a_run_without_a_model_is_published_as_a_data_set(tmp_path: Path) -> None:
+    small = SmallLake(tmp_path)
+    for step in of_kind(small.steps, Kind.EXPORT):
+        step.output.local("manifest.json").unlink()
+    done = called("publish", *small.words, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "dataset repository OWNER/demo" in done.stdout
+    assert "model repository" not in done.stdout
+    named = called("publish", *small.words, "pretrain", "--dry-run")
+    assert named.returncode == 2
+    assert "pretrain: the model has not been exported yet; gap run CONFIG export" in named.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -78,6 +98,16 @@ def test_a_dry_run_tells_why_nothing_may_leave(tmp_path: Path) -> None:
             ("--to", "me/x", "dataset", "pretrain", "--dry-run"),
             "--to: me/x is one repository, but dataset, pretrain go",
         ),
+        (("--to", "_me", "--dry-run"), "--to: '_me' is no name on the Hub; write OWNER or OWNER/NAME"),
+        (
+            ("pretrain", "--to", "me/x", "--dry-run", "publish.models={finetune: me/x}"),
+            "--to: me/x is the repository of finetune; name another one for pretrain",
+        ),
+        (
+            ("--dry-run", "publish.models={fintune: me/x}"),
+            "publish.models.fintune: no training has this name; did you mean finetune?",
+        ),
+        (("dataset", "--dry-run", "publish.dataset=me/a--b"), "publish.dataset: the Hub does not take this name"),
         (("dataset", "--dry-run", "publish.owner=no/slash"), "publish.owner: String should match pattern"),
         (("dataset", "--dry-run", "publish.withheld=[x]"), "publish.withheld.0: String should match pattern"),
         (("dataset", "--dry-run", "publish.override.repository=me/x"), "publish.override.reason: this key is required"),
@@ -96,6 +126,18 @@ def test_nothing_to_publish_says_what_to_run(tmp_path: Path) -> None:
     done = called("publish", CONFIG, f"lake={tmp_path}", "--dry-run")
     assert done.returncode == 2
     assert "the mixture has not been made yet; gap run CONFIG mix" in done.stderr
+
+
+@pytest.mark.parametrize("gone", ["read", "clean", "pretrain", "evaluate-finetune"])
+def test_a_step_whose_folder_was_deleted_is_one_line(full: SmallLake, gone: str) -> None:
+    shutil.rmtree(full.steps[gone].output.local())
+    for which in ("dataset", "pretrain", "finetune"):
+        done = called("publish", *full.words, which, "--dry-run")
+        assert "Traceback" not in done.stderr
+        told = f"the card tells of {gone}, which is not there; gap run CONFIG {gone}" in done.stderr
+        assert told == (done.returncode == 2)
+        # A model is shown without an evaluation that was not made, and the data set without a model.
+        assert told == (gone in ("read", "clean") or (gone == "pretrain" and which != "dataset"))
 
 
 def test_help_has_examples() -> None:

@@ -15,7 +15,7 @@ from gap.publish.release import Release
 from gap.publish.rows import FIELDS
 from gap.publish.settings import Override, PublishSettings
 from lake.error import UserError
-from tests.gap.publish.small_lake import SmallLake, document
+from tests.gap.publish.small_lake import SmallLake, document, documents
 from tests.gap.publish.test_rows import REASON
 from tests.gap.test_cards import EVIL, plain, table
 
@@ -103,12 +103,31 @@ def test_contact_and_citation_are_the_publishers(shared: SmallLake) -> None:
     assert "@misc{mine}\n\n# out\n```" in card
 
 
+def test_the_card_tells_of_no_source_that_stays_behind(tmp_path: Path) -> None:
+    rows = documents()
+    rows["papers"] = [row | {"redistributable": False} for row in rows["papers"]]
+    made = texts(released(SmallLake(tmp_path, rows)))
+    assert "| `papers` | CC-BY-4.0 | `not_redistributable` |" in made["README.md"]
+    limits = made["README.md"].partition("\n## Limits")[2].partition("\n## Licence")[0]
+    assert "Texts are English" in limits
+    assert "papers" not in limits
+    assert "papers" not in json.loads(made["croissant.json"])["rai:dataCollection"]
+
+
+def test_addresses_have_no_password_of_the_endpoint(shared: SmallLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gap.publish.release.ENDPOINT", "https://reader:password@hub.example.org")
+    made = texts(released(shared))
+    assert "open a [discussion](https://hub.example.org/datasets/me/demo/discussions)" in made["README.md"].lower()
+    assert not [path for path, text in made.items() if "password" in text]
+
+
 def test_one_licence_of_all_rows_is_that_of_the_repository(tmp_path: Path) -> None:
     rows = {"papers": [document("papers", n, license="CC-BY-4.0", redistributable=True) for n in range(6)]}
     card = DatasetCard(texts(released(SmallLake(tmp_path, rows)))["README.md"])
     assert card.data.license == "cc-by-4.0"
     assert "All rows are under CC-BY-4.0." in card.text
-    assert "Every document of the mixture is here." in card.text
+    assert "Every document of the training mixture is here." in card.text
+    assert "All documents are under one licence" in texts(released(SmallLake(tmp_path, rows)))["LICENSE.md"]
 
 
 def test_licences_are_listed_with_their_texts(shared: SmallLake) -> None:
@@ -157,7 +176,9 @@ def test_mlcroissant_takes_the_file_and_reads_the_rows(shared: SmallLake, tmp_pa
     assert made.metadata.data_limitations
     assert made.metadata.personal_sensitive_information
     assert made.metadata.data_release_maintenance_plan
-    assert json.loads(place.read_text(encoding="utf-8"))["rai:dataCollectionTimeframe"][0] == "2026-03-01"
+    raw = json.loads(place.read_text(encoding="utf-8"))
+    assert raw["rai:dataCollectionTimeframe"] == ["2026-03-01", "2026-03-14"], "start and end of all sources"
+    assert "9 further documents of the mixture stay behind" in raw["rai:dataCollectionMissingData"]
     rows = [row for file in release.data if "/train-" in file.path for row in pq.read_table(file.content).to_pylist()]
     read = list(made.records("train"))
     assert {row["train/id"].decode() for row in read} == {row["id"] for row in rows}
@@ -180,6 +201,16 @@ def test_versions_count_up_and_say_what_changed(shared: SmallLake) -> None:
     assert second.change == f"papers {state.parts['papers']} → {parts['papers']} rows; changed steps: clean."
     card = texts(released(shared), same)["README.md"]
     assert card.index("- `v1.0.1` (2026-11-28)") < card.index("- `v1.0.0` (2026-11-27): First publication.")
+
+
+def test_an_id_to_withhold_that_is_of_no_document_is_told(
+    shared: SmallLake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = shared.rows["replay"][0]["id"]
+    released(shared, withheld=[known])
+    assert "publish.withheld" not in capsys.readouterr().err
+    released(shared, withheld=[known, "0" * 32])
+    assert "publish.withheld: 1 of its ids are of no document in the mixture" in capsys.readouterr().err
 
 
 def test_equal_runs_give_equal_bytes(shared: SmallLake, tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
+from gap.command import load_config
 from gap.publish.model import model_release, models_of
 from gap.publish.release import Release
 from gap.publish.settings import PublishSettings
 from lake.error import UserError
+from tests.gap.command import ROOT
 from tests.gap.publish.small_lake import SmallLake
 from tests.gap.publish.test_dataset import texts
 
@@ -61,8 +63,27 @@ def test_the_card_has_index_lineage_and_advisory(full: SmallLake) -> None:
     assert "- `v1.0.0` (2026-11-27): First publication." in card.text
     first = ModelCard(texts(released(full))["README.md"])
     assert first.data.base_model is None
+    assert first.text.lstrip().startswith("# demo-pretrain\n")
+    assert "`hidden_size`" in first.text
+    assert "\\_" not in first.text, "names are code, without escapes"
     assert {result.dataset_name: result.metric_value for result in first.data.eval_results}["MedMCQA"] == 0.245
     assert "- Started from random weights." in first.text
+
+
+def test_a_note_is_text_without_mark_up(full: SmallLake) -> None:
+    state = released(full).state
+    evil = state.next([], "2026-11-28", "<script>alert(1)</script>\n---\n# Heading | `x`")
+    card = texts(released(full), evil)["README.md"]
+    assert "<script" not in card
+    assert "\n# Heading" not in card
+    assert ModelCard(card).data.model_name == "demo-pretrain"
+
+
+def test_licences_are_those_of_what_it_learned(full: SmallLake) -> None:
+    listed = texts(released(full, "finetune"))["LICENSE.md"]
+    assert "The weights learned from documents under these licences." in listed
+    assert "Training started from `me/demo-pretrain`, whose licence holds for the weights, too." in listed
+    assert "Training started" not in texts(released(full))["LICENSE.md"]
 
 
 def test_scores_are_entries_of_the_hubs_format(full: SmallLake) -> None:
@@ -113,7 +134,15 @@ def test_a_base_needs_its_name_on_the_hub(tmp_path: Path, models: Path) -> None:
     card = ModelCard(texts(released(small, "finetune", base={"id": "org/base", "revision": "abc"}))["README.md"])
     assert card.data.base_model == "org/base"
     assert "revision `abc`" in card.text
+    assert (card.data.license, card.data.base_model_relation) == ("other", "finetune")
+    assert "The licence of the base model holds for these weights, too." in card.text
     assert card.data.datasets is None, "it learned answers, and no text of the run"
+
+
+@pytest.mark.parametrize("place", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda place: place.stem)
+def test_a_ready_config_with_a_base_names_it_on_the_hub(place: Path) -> None:
+    config = load_config(str(place), [])
+    assert (config.publish.base is not None) == (config.base is not None)
 
 
 def test_a_model_that_is_not_exported_says_so(full: SmallLake) -> None:

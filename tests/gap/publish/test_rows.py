@@ -13,8 +13,10 @@ from gap.publish.corpus import Corpus
 from gap.publish.dataset import corpus_of
 from gap.publish.rows import PUBLISHED, Gate, Stays, fingerprint, objection
 from gap.publish.settings import Override
+from lake.dataset import Output
 from lake.document import DOCUMENT
 from lake.error import UserError
+from lake.lock import owned, refuse
 from tests.gap.publish.small_lake import SmallLake, document
 
 REASON = "The publisher allowed me in writing to keep a copy for my group."
@@ -134,6 +136,23 @@ def test_a_flag_of_another_type_lets_nothing_leave(tmp_path: Path, kind: pa.Data
     corpus = built(small)
     assert not corpus.parts
     assert set(corpus.staying) == {("papers", "CC-BY-4.0", Stays.NO_FLAG)}
+
+
+def test_text_that_is_no_utf_8_stops_everything(tmp_path: Path) -> None:
+    small = SmallLake(tmp_path)
+    place = small.steps["clean"].output.local("documents", "source=papers", "part-00000.parquet")
+    rows = pq.read_table(place, partitioning=None)
+    half = pa.array([b"half of a pair \xed\xa0\x80"] * rows.num_rows, pa.binary()).view(pa.string())
+    pq.write_table(rows.set_column(rows.column_names.index("text"), "text", half), place)
+    with pytest.raises(UserError, match=r"it cannot be read: .*UTF8.*; run clean again"):
+        built(small)
+
+
+def test_one_process_at_a_time_writes_the_files(small: SmallLake) -> None:
+    (folder,) = {part.file.content.parents[2] for part in built(small).parts if isinstance(part.file.content, Path)}
+    with owned(Output(str(folder)), refuse), pytest.raises(UserError, match="writes it; run again when it has ended"):
+        built(small)
+    assert built(small).parts
 
 
 def test_documents_without_the_columns_of_law_stop_everything(tmp_path: Path) -> None:

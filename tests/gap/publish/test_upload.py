@@ -69,7 +69,7 @@ def test_a_second_publish_sends_nothing(small: SmallLake, hub: Hub, played: Play
 def test_a_changed_run_is_a_new_version_with_a_line(tmp_path: Path, hub: Hub, played: PlayedHub) -> None:
     first = hub.publish(released(SmallLake(tmp_path / "a")), private=False, today=TODAY)
     rows = documents({"guidelines": 12, "papers": 20})
-    done = hub.publish(released(SmallLake(tmp_path / "b", rows, "seed=7")), False, "2026-11-28", "More papers.")
+    done = hub.publish(released(SmallLake(tmp_path / "b", rows, "seed=7")), False, "2026-11-28", "More\n\udcff papers.")
     made = played["me/demo"]
     assert (first.version.version, done.version.version) == ("1.0.0", "1.1.0")
     assert set(made.tags) == {"v1.0.0", "v1.1.0"}
@@ -77,7 +77,7 @@ def test_a_changed_run_is_a_new_version_with_a_line(tmp_path: Path, hub: Hub, pl
     assert [path for path in made.commits[first.revision] if path.startswith("data/replay/")]
     card = made.files["README.md"].decode()
     assert "replay 4 → 0 rows; changed steps: mix" in card.replace("\\", "")
-    assert "More papers." in card
+    assert "More \ufffd papers." in card
     assert "- `v1.0.0` (2026-11-27): First publication." in card
     note = hub.publish(released(SmallLake(tmp_path / "b", rows, "seed=7"), contact="me@example.org"), False, TODAY)
     assert note.version.version == "1.1.1"
