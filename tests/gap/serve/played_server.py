@@ -1,6 +1,6 @@
 """A server with the page before played engines: `python -m tests.gap.serve.played_server PORT`.
 
-A line on its input changes an engine: `up`, `down`, `pause SECONDS` or `say TEXT`.
+A line on its input changes an engine: `up`, `down`, `fail`, `pause SECONDS` or `say TEXT`.
 """
 
 import socket
@@ -34,7 +34,9 @@ def obey(engine: PlayedEngine) -> None:
     for line in sys.stdin:
         word, _, rest = line.strip().partition(" ")
         if word in ("up", "down"):
-            engine.ready = word == "up"
+            engine.ready, engine.fault = word == "up", None
+        elif word == "fail":
+            engine.fault = ZeroDivisionError("broken")
         elif word == "pause":
             engine.pause = float(rest)
         elif word == "say":

@@ -5,15 +5,20 @@ import socket
 from pathlib import Path
 
 import pytest
+import yaml
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from gap.command import load_config
+from gap.plan import plan
 from gap.serve import choosing
-from gap.serve.choosing import Choice, checked, learned_template, of_folders
+from gap.serve.choosing import Choice, checked, learned_template, of_folders, of_run
 from gap.serve.keys import VARIABLE
 from gap.serve.models import QUESTION_AND_ANSWER
 from gap.serve.settings import ServeSettings
+from lake.dataset import MANIFEST
 from lake.error import UserError
-from tests.gap.command import DEMO, called
+from lake.step import Kind, of_kind
+from tests.gap.command import DEMO, ROOT, called
 from tests.gap.serve.folders import change, folder_of_model
 from tests.gap.serve.played import KEY
 from train.families import read_config
@@ -73,6 +78,28 @@ def test_a_base_model_is_asked_as_question_and_answer(folder: Path) -> None:
 def test_folders_have_their_names_and_a_run_calls_each_model(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "export-1" / "model").mkdir(parents=True)
     assert [choice.name for choice in of_folders([folder, tmp_path / "export-1" / "model"])] == ["tuned", "export-1"]
+
+
+def test_a_run_has_its_base_and_each_training_once_they_are_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    demo, tuned = (yaml.safe_load((ROOT / file).read_text("utf-8")) for file in (DEMO, "configs/demo-tuned.yaml"))
+    del demo["tokenizer"], demo["pretrain"]["model"], tuned["extends"]
+    settings = demo | tuned | {"base": {"path": str(folder)}, "lake": str(tmp_path / "lake")}
+    (file := tmp_path / "config.yaml").write_text(yaml.safe_dump(settings), "utf-8")
+    config = load_config(str(file), [])
+    with pytest.raises(UserError, match="no model yet"):
+        of_run(config, "config.yaml", [])
+    steps = plan(config)
+    (base,), (pretrained, tuned, _) = of_kind(steps, Kind.BASE), of_kind(steps, Kind.EXPORT)
+    for step in (base, pretrained, tuned):
+        step.output.local().mkdir(parents=True)
+        step.output.local(MANIFEST).touch()
+    assert [choice.name for choice in of_run(config, "config.yaml", [])] == ["base", "pretrain", "finetune"]
+    assert of_run(config, "config.yaml", ["finetune"]) == [Choice("finetune", tuned.output.local("model"))]
+    with pytest.raises(UserError, match=r"finetune-lora is not there yet; run it first: gap run config\.yaml export"):
+        of_run(config, "config.yaml", ["base", "finetune-lora"])
 
 
 def test_what_is_wrong_is_found_before_an_engine_starts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
