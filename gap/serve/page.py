@@ -77,8 +77,9 @@ class Chat:
             self._away = ui.label().classes("gap-away").props('role="alert"')
         self._log = ui.element("main").classes("gap-talk").props('role="log" aria-live="polite" aria-label="Talk"')
         with ui.footer().classes("gap-foot"), ui.element("div").classes("gap-ask"):
+            # What is written before the page is connected would be lost.
             self._question = ui.textarea(placeholder="Ask a question").props(
-                'outlined dense autogrow rows=1 aria-label="Question" autofocus'
+                'outlined dense autogrow rows=1 aria-label="Question" autofocus readonly'
             )
             # Enter asks, Shift and Enter begin a new line, Escape stops.
             self._question.on("keydown.enter.exact.prevent", self._ask)
@@ -94,6 +95,7 @@ class Chat:
         self._show_talk()
         await self._client.connected()
         await self._load_talks()
+        self._question.props(remove="readonly")
 
     def _build_side(self) -> None:
         with ui.element("div").classes("gap-side"):

@@ -22,7 +22,7 @@ from tests.gap.serve.played import KEY
 ROOT = Path(__file__).resolve().parents[3]
 CHROMIUM = "/usr/bin/chromium"
 SLOW = 60_000
-SIZES = {"phone": (360, 640), "wide": (1280, 800)}
+SIZES = {"phone": (360, 640), "wide": (1280, 800), "huge": (2560, 1300)}
 
 pytestmark = pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason=f"needs {CHROMIUM}")
 expect.set_options(timeout=SLOW)
@@ -145,6 +145,9 @@ def test_it_is_asked_by_keyboard_at_any_width_and_colour(
         answered(page, 2)
         assert said(page) == ["What helps?", "Rest and drink ."]
         expect(page.get_by_role("note").get_by_text(ADVISORY)).to_be_in_viewport(ratio=1)
+        strip = page.get_by_role("note").bounding_box()
+        assert strip is not None
+        assert strip["width"] == SIZES[size][0]
         if size == "phone":
             page.get_by_role("button", name="Talks and settings").click()
             expect(page.locator(".gap-side").get_by_text(ADVISORY)).to_be_in_viewport(ratio=1)
@@ -287,7 +290,7 @@ def test_a_talk_is_exported_as_json_and_as_markdown(page: Page, tmp_path: Path) 
         download.value.save_as(tmp_path / name)
     exported = json.loads((tmp_path / "JSON").read_text(encoding="utf-8"))
     assert exported["advisory"] == ADVISORY
-    assert [one["content"].strip() for one in exported["said"]] == ["What helps?", "Rest and drink ."]
+    assert [said["content"].strip() for said in exported["said"]] == ["What helps?", "Rest and drink ."]
     paragraphs = (tmp_path / "Markdown").read_text(encoding="utf-8").split("\n\n")
     assert paragraphs[:4] == ["# What helps?", f"> {ADVISORY}", "## Question", "What helps?"]
     assert paragraphs[4] == "## Answer of played"
