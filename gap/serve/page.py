@@ -79,7 +79,7 @@ class Chat:
         with ui.footer().classes("gap-foot"), ui.element("div").classes("gap-ask"):
             # What is written before the page is connected would be lost.
             self._question = ui.textarea(placeholder="Ask a question").props(
-                'outlined dense autogrow rows=1 aria-label="Question" autofocus readonly'
+                'outlined dense autogrow rows=1 aria-label="Question" readonly'
             )
             # Enter asks, Shift and Enter begin a new line, Escape stops.
             self._question.on("keydown.enter.exact.prevent", self._ask)
@@ -95,7 +95,7 @@ class Chat:
         self._show_talk()
         await self._client.connected()
         await self._load_talks()
-        self._question.props(remove="readonly")
+        self._question.props(remove="readonly").run_method("focus")
 
     def _build_side(self) -> None:
         with ui.element("div").classes("gap-side"):

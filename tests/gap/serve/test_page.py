@@ -141,6 +141,7 @@ def test_it_is_asked_by_keyboard_at_any_width_and_colour(
     chromium: Browser, server: Server, size: str, scheme: str
 ) -> None:
     with opened(chromium, server, size, scheme) as page:
+        expect(page.get_by_label("Question")).to_be_focused()
         ask(page, "What helps?")
         answered(page, 2)
         assert said(page) == ["What helps?", "Rest and drink ."]
