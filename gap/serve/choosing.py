@@ -52,7 +52,7 @@ def of_run(config: Config, file: str, names: Sequence[str]) -> list[Choice]:
     made = {_name(step): step for kind in (Kind.BASE, Kind.EXPORT) for step in of_kind(steps, kind)}
     if unknown := next((name for name in names if name not in made), None):
         raise UserError(f"{unknown}: no such model{nearest(unknown, made)}; the run has {', '.join(made)}")
-    chosen = {name: made[name] for name in names or made if names or made[name].done}
+    chosen = {name: made[name] for name in names} or {name: step for name, step in made.items() if step.done}
     if missing := next((name for name, step in chosen.items() if not step.done), None):
         raise UserError(f"{missing} is not there yet; run it first: gap run {file} {made[missing].name}")
     if not chosen:

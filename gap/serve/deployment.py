@@ -26,9 +26,12 @@ COUNT_SECONDS = 20.0
 LOOK_EVERY = 0.5
 """Seconds between two looks at which replicas are up."""
 
+LOOK_SECONDS = 5.0
+"""A replica that takes longer to say how it is counts as dead."""
+
 DONE = "[DONE]"
 DEAD = {"EngineDeadError", "EngineGenerateError"}
-"""vLLM's errors when the process of its engine is gone."""
+"""vLLM's errors when its engine is gone, or fails."""
 
 QUIET = {"log_level": "ERROR", "enable_access_log": False}
 
@@ -62,7 +65,7 @@ class RayEngine:
             response.cancel()
             raise AwayError from None
         except Exception as error:  # a replica's errors come as they are: Ray's, Serve's and vLLM's
-            raise self._fault(error) from error
+            raise await self._fault(error) from error
         _check(counted)
         tokens: int = counted["count"]
         return tokens
@@ -84,7 +87,7 @@ class RayEngine:
         except (RejectedError, GeneratorExit, asyncio.CancelledError):
             raise
         except Exception as error:  # as above
-            raise self._fault(error) from error
+            raise await self._fault(error) from error
         finally:
             # It reaches vLLM, which drops the request from its next step on.
             replies.cancel()
@@ -93,30 +96,28 @@ class RayEngine:
         if not self.ready:
             raise AwayError
         loads = await asyncio.to_thread(self._of_replicas, "load")
+        if not loads:
+            raise AwayError
         return Load(sum(load["running"] for load in loads), sum(load["waiting"] for load in loads))
 
     def look(self) -> None:
-        """Whether the engine of a replica lives. Serve itself takes some seconds to see that one died."""
-        try:
-            self.ready = any(self._of_replicas("alive"))
-        except AwayError:
-            self.ready = False
+        """See whether the engine of any replica lives. Serve itself takes some seconds to see that one died."""
+        self.ready = any(self._of_replicas("alive"))
 
     def _of_replicas(self, method: str) -> list[Any]:
-        """What each replica answers; it blocks. Raises AwayError if one died."""
-        from ray.llm._internal.serve.utils.broadcast import broadcast
-
+        """What each replica answers that lives; it blocks."""
         try:
-            return list(broadcast(self._handle, method))
-        except (ray.exceptions.RayError, RuntimeError, TimeoutError):
-            raise AwayError from None
+            answers = self._handle.broadcast(method).results(timeout_s=LOOK_SECONDS, return_exceptions=True)
+        except (ray.exceptions.RayError, RayServeException, TimeoutError):
+            return []
+        return [answer for answer in answers if not isinstance(answer, Exception)]
 
-    def _fault(self, error: Exception) -> Exception:
-        """AwayError where the replica or its engine died: it is away until Serve says that one is up."""
+    async def _fault(self, error: Exception) -> Exception:
+        """AwayError where the replica or its engine died."""
         cause = getattr(error, "cause", None) or error
         LOG.error("engine of %s: %s: %s", self._name, type(cause).__name__, " ".join(str(cause).split())[:300])
         if isinstance(cause, ray.exceptions.RayError | RayServeException) or type(cause).__name__ in DEAD:
-            self.ready = False
+            await asyncio.to_thread(self.look)
             return AwayError()
         return error
 

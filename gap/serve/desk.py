@@ -96,9 +96,7 @@ class Desk:
                 first = await anext(events)
                 measured.began()
                 yield Answer(_counted(first, events, measured), fitted)
-        except AwayError:
-            raise away(model.name) from None
-        except StopAsyncIteration:
+        except (AwayError, StopAsyncIteration):
             raise away(model.name) from None
         except RejectedError as error:
             raise RefusalError(error.status, str(error), "refused_by_engine") from None
@@ -127,7 +125,10 @@ class Desk:
                 return await engine.count("chat", {"model": model.name, "messages": model.rendered(messages)})
 
             opened: list[Message] = model.opened([message.plain() for message in request.messages])
-            fitted = await _within(fit(opened, room, count), room, kept, "messages")
+            try:
+                fitted = await fit(opened, room, count)
+            except TooLongError as error:
+                raise _too_long(error.tokens, room, kept, "messages") from None
             body["messages"] = model.rendered(fitted.messages)
         else:
             kind, stops = "completions", request.stops
@@ -139,14 +140,6 @@ class Desk:
             body["prompt"] = request.prompt
         body["max_tokens"] = wanted or min(most, model.context - fitted.tokens)
         return kind, body | ({"stop": stops} if stops else {}), fitted
-
-
-async def _within(fitting: Any, room: int, kept: int, param: str) -> Fitted:
-    try:
-        fitted: Fitted = await fitting
-    except TooLongError as error:
-        raise _too_long(error.tokens, room, kept, param) from None
-    return fitted
 
 
 def _too_long(tokens: int, room: int, kept: int, param: str) -> RefusalError:

@@ -4,8 +4,9 @@ import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+import uvicorn
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,6 +18,9 @@ OPEN = "/health"
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 BODY_SECONDS = 30.0
+
+END_SECONDS = 2
+"""How long open connections may go on after the server was told to end."""
 
 POLICY = "; ".join(
     [
@@ -68,12 +72,24 @@ class Guard:
             return
         await self._app(scope, receive, _with_headers(send))
 
+    def config(self, log_level: str = "warning") -> uvicorn.Config:
+        """How uvicorn serves it. h11 bounds the lines and headers of a request, httptools does not."""
+        return uvicorn.Config(
+            self,
+            http="h11",
+            log_level=log_level,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=END_SECONDS,
+        )
+
     def _check(self, scope: Scope, headers: Headers) -> None:
         host = headers.get("host", "")
-        if self._loopback and urlsplit(f"//{host}").hostname not in LOOPBACK:
+        if self._loopback and _parsed(f"//{host}").hostname not in LOOPBACK:
             raise RefusalError(403, "this server is for this machine only; ask it at 127.0.0.1", "foreign_host")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _parsed(origin).netloc != host:
             raise RefusalError(403, "another site may not ask this server", "foreign_origin")
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and headers.get("sec-fetch-mode") != "navigate":
             raise RefusalError(403, "another site may not ask this server", "foreign_origin")
@@ -109,6 +125,14 @@ class Guard:
 
     def _too_large(self) -> RefusalError:
         return RefusalError(413, f"a request may have {self._most // 1000:,} kB", "request_too_large")
+
+
+def _parsed(url: str) -> SplitResult:
+    """The URL's parts, none where it is no URL."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

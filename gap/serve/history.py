@@ -29,14 +29,14 @@ class Fitted:
 
 def turns(messages: Sequence[Message]) -> list[list[int]]:
     """The places of the messages that are no system prompt, turn by turn. A turn begins with what a user says."""
-    found: list[list[int]] = []
+    places: list[list[int]] = []
     for place, message in enumerate(messages):
         if message["role"] == "system":
             continue
-        if message["role"] == "user" or not found:
-            found.append([])
-        found[-1].append(place)
-    return found
+        if message["role"] == "user" or not places:
+            places.append([])
+        places[-1].append(place)
+    return places
 
 
 async def fit(messages: Sequence[Message], limit: int, count: Count) -> Fitted:

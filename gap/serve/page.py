@@ -77,8 +77,9 @@ class Chat:
             self._away = ui.label().classes("gap-away").props('role="alert"')
         self._log = ui.element("main").classes("gap-talk").props('role="log" aria-live="polite" aria-label="Talk"')
         with ui.footer().classes("gap-foot"), ui.element("div").classes("gap-ask"):
+            # What is written before the page is connected would be lost.
             self._question = ui.textarea(placeholder="Ask a question").props(
-                'outlined dense autogrow rows=1 aria-label="Question" autofocus'
+                'outlined dense autogrow rows=1 aria-label="Question" readonly'
             )
             # Enter asks, Shift and Enter begin a new line, Escape stops.
             self._question.on("keydown.enter.exact.prevent", self._ask)
@@ -94,6 +95,7 @@ class Chat:
         self._show_talk()
         await self._client.connected()
         await self._load_talks()
+        self._question.props(remove="readonly").run_method("focus")
 
     def _build_side(self) -> None:
         with ui.element("div").classes("gap-side"):
@@ -140,8 +142,8 @@ class Chat:
         with self._log:
             if not self._talk.said:
                 ui.label("Nothing is kept on the server: talks stay in this browser.").classes("gap-empty")
-            for one in self._talk.said:
-                self._show_said(one)
+            for said in self._talk.said:
+                self._show_said(said)
             if self._talk.said and self._task is None:
                 with ui.row():
                     ui.button("Try again", icon="refresh", on_click=self._again).props("flat dense no-caps")
@@ -153,12 +155,12 @@ class Chat:
                 button.classes(f"talk{here}")
         self._look()
 
-    def _show_said(self, one: Said) -> Any:
-        with ui.element("article").classes(f"gap-said {one.role}"):
-            ui.label("You" if one.role == "user" else one.model).classes("gap-who")
-            text = ui.label(one.content).classes("gap-text")
-            if one.note:
-                ui.label(one.note).classes("gap-note")
+    def _show_said(self, said: Said) -> Any:
+        with ui.element("article").classes(f"gap-said {said.role}"):
+            ui.label("You" if said.role == "user" else said.model).classes("gap-who")
+            text = ui.label(said.content).classes("gap-text")
+            if said.note:
+                ui.label(said.note).classes("gap-note")
         return text
 
     async def _ask(self) -> None:
@@ -170,6 +172,7 @@ class Chat:
             return
         self._question.set_value("")
         self._talk.ask(question)
+        self._keep(self._talk)
         self._start()
 
     def _again(self) -> None:
@@ -184,6 +187,12 @@ class Chat:
         """End the answer; the engine is free at once."""
         if self._task is not None:
             self._task.cancel()
+
+    async def _ended(self) -> None:
+        """End the answer, and wait until what there is of it is kept."""
+        if task := self._task:
+            task.cancel()
+            await asyncio.wait({task})
 
     async def _answered(self) -> None:
         """Ask what the talk ends with, show the answer as it comes, and keep it."""
@@ -200,13 +209,15 @@ class Chat:
                 said.note = STOPPED
             except RefusalError as refusal:
                 said.note = f"No answer: {refusal.message}."
+            except Exception:  # a fault of ours is shown, and raised
+                said.note = "No answer: the server failed."
+                raise
             finally:
                 self._task = None
-            if said.content or said.note:
                 talk.said.append(said)
-            self._keep(talk)
-            self._show_talk()
-            self._to_end()
+                self._keep(talk)
+                self._show_talk()
+                self._to_end()
 
     async def _read(self, asked: dict[str, Any], said: Said, shown: Any) -> None:
         clock = asyncio.get_running_loop().time
@@ -231,8 +242,8 @@ class Chat:
         if event.action.keydown and event.key == "Escape":
             self._cancel()
 
-    def _begin(self) -> None:
-        self._cancel()
+    async def _begin(self) -> None:
+        await self._ended()
         self._talk = Talk()
         self._show_talk()
         self._question.run_method("focus")
@@ -250,7 +261,7 @@ class Chat:
                 await self._open(next(iter(self._titles)))
 
     async def _open(self, name: str) -> None:
-        self._cancel()
+        await self._ended()
         kept = await self._client.run_javascript(f"return localStorage.getItem({json.dumps(PLACE + name)})", timeout=10)
         if talk := Talk.kept(kept):
             self._talk = talk
@@ -260,10 +271,11 @@ class Chat:
         self._titles = {talk.id: talk.title, **{name: t for name, t in self._titles.items() if name != talk.id}}
         self._store(f"localStorage.setItem({json.dumps(PLACE + talk.id)}, {json.dumps(talk.text)})")
 
-    def _delete(self) -> None:
+    async def _delete(self) -> None:
+        await self._ended()
         self._titles.pop(self._talk.id, None)
         self._store(f"localStorage.removeItem({json.dumps(PLACE + self._talk.id)})")
-        self._begin()
+        await self._begin()
 
     def _store(self, code: str) -> None:
         names = json.dumps(json.dumps(list(self._titles)))

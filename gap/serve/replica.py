@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY
 from pydantic import ValidationError
 from ray.serve.llm import LLMServer
 from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
+from vllm.exceptions import VLLMClientError
 
 from gap.serve.engine import Kind
 
@@ -28,8 +29,8 @@ class Replica(LLMServer):
         """The answer as vLLM gives it: texts of server-sent events, or one mapping. A refusal is a mapping `error`."""
         try:
             request = REQUESTS[kind](**body)
-        except ValidationError as error:
-            yield _error(" ".join(str(error).split()))
+        except (ValidationError, VLLMClientError) as error:
+            yield _error(error)
             return
         made = await (self.chat(request) if kind == "chat" else self.completions(request))
         async with aclosing(made) as replies:
@@ -43,8 +44,8 @@ class Replica(LLMServer):
 
         try:
             request = (TokenizeChatRequest if kind == "chat" else TokenizeCompletionRequest)(**body)
-        except ValidationError as error:
-            return _error(" ".join(str(error).split()))
+        except (ValidationError, VLLMClientError) as error:
+            return _error(error)
         replies: AsyncIterator[Any] = await self.tokenize(request)
         told = (await anext(replies)).model_dump()
         return told if "error" in told else {"count": told["count"]}
@@ -55,9 +56,9 @@ class Replica(LLMServer):
 
     async def load(self) -> dict[str, int]:
         """The requests in the engine: running and waiting."""
-        found = {sample.name: sample.value for metric in REGISTRY.collect() for sample in metric.samples}
-        return {state: int(found.get(name, 0)) for state, name in GAUGES.items()}
+        values = {sample.name: sample.value for metric in REGISTRY.collect() for sample in metric.samples}
+        return {state: int(values.get(name, 0)) for state, name in GAUGES.items()}
 
 
-def _error(message: str) -> dict[str, Any]:
-    return {"error": {"message": message, "type": "invalid_request_error", "code": 400}}
+def _error(error: Exception) -> dict[str, Any]:
+    return {"error": {"message": " ".join(str(error).split()), "type": "invalid_request_error", "code": 400}}

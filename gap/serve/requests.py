@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
 
+from lake.values import INT32
+
 IGNORED = {"user", "metadata", "store", "service_tier", "parallel_tool_calls"}
 """Keys of OpenAI's API that say nothing about the answer."""
 
@@ -12,7 +14,7 @@ OURS = {"model", "stream", "stream_options", "max_tokens", "max_completion_token
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class StreamOptions(Strict):
@@ -30,7 +32,7 @@ class Asked(Strict):
     n: PositiveInt | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
-    top_k: int | None = Field(default=None, ge=-1)
+    top_k: int | None = Field(default=None, ge=-1, le=INT32)
     min_p: float | None = Field(default=None, ge=0, le=1)
     repetition_penalty: float | None = Field(default=None, gt=0, le=2)
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
@@ -71,7 +73,7 @@ class Message(Strict):
     """A message of a talk, in text; parts of text are joined."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
+    content: str | Annotated[list[Part], Field(fail_fast=True)]
     name: str | None = None
 
     def plain(self) -> dict[str, str]:
@@ -80,7 +82,7 @@ class Message(Strict):
 
 
 class ChatRequest(Asked):
-    messages: list[Message] = Field(min_length=1)
+    messages: list[Message] = Field(min_length=1, fail_fast=True)
     max_completion_tokens: PositiveInt | None = None
     logprobs: bool | None = None
     top_logprobs: NonNegativeInt | None = Field(default=None, le=20)
@@ -91,13 +93,18 @@ class ChatRequest(Asked):
         return self.max_completion_tokens or self.max_tokens
 
     @model_validator(mode="after")
-    def _asks(self) -> Self:
+    def _agrees(self) -> Self:
         if not any(message.role == "user" for message in self.messages):
             raise ValueError("messages: none has the role user")
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs: set logprobs, too")
         return self
 
 
 class CompletionRequest(Asked):
-    prompt: Annotated[str, StringConstraints(min_length=1)] | Annotated[list[NonNegativeInt], Field(min_length=1)]
+    prompt: (
+        Annotated[str, StringConstraints(min_length=1)]
+        | Annotated[list[NonNegativeInt], Field(min_length=1, fail_fast=True)]
+    )
     logprobs: NonNegativeInt | None = Field(default=None, le=5)
     echo: bool | None = None

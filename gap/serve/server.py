@@ -22,9 +22,6 @@ from gap.serve.settings import ServeSettings
 from lake.error import UserError
 from ray_jobs.cluster import RaySettings
 
-END_SECONDS = 2
-"""How long open connections may go on after Ctrl-C or SIGTERM."""
-
 
 def run(
     models: Sequence[tuple[Model, Deployed]],
@@ -49,7 +46,7 @@ def run(
             add_page(app, desk)
             loopback = host in LOOPBACK
             _announce(desk, host, port, loopback)
-            _Server(Guard(app, keys, settings.limits.body_kb * 1000, loopback)).run([listener])
+            _Server(Guard(app, keys, settings.limits.body_kb * 1000, loopback).config()).run([listener])
     # The interpreter would walk through all of vLLM's objects once more, for seconds.
     gc.freeze()
 
@@ -99,18 +96,6 @@ def _ends_on_sigterm() -> Iterator[None]:
 
 class _Server(uvicorn.Server):
     """uvicorn, which ends in order on the first signal and at once on the second."""
-
-    def __init__(self, app: Guard) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                date_header=False,
-                timeout_graceful_shutdown=END_SECONDS,
-            )
-        )
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

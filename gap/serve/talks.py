@@ -65,13 +65,13 @@ class Talk(BaseModel):
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """For a request. An answer that never came is left out with its question."""
+        """For a request: the questions that were answered, with their answers, and the last question."""
         messages: list[dict[str, str]] = []
-        for one in self.said:
-            if one.role == "assistant" and not one.content:
+        for said in self.said:
+            if said.role == "user" and messages and messages[-1]["role"] == "user":
                 messages.pop()
-                continue
-            messages.append({"role": one.role, "content": one.content})
+            if said.content:
+                messages.append({"role": said.role, "content": said.content})
         return messages
 
     @property
@@ -82,7 +82,7 @@ class Talk(BaseModel):
     @property
     def as_markdown(self) -> str:
         lines = [f"# {self.title}", f"> {ADVISORY}"]
-        for one in self.said:
-            lines.append("## Question" if one.role == "user" else f"## Answer of {one.model}")
-            lines += [text for text in (one.content, f"*{one.note}*" if one.note else "") if text]
+        for said in self.said:
+            lines.append("## Question" if said.role == "user" else f"## Answer of {said.model}")
+            lines += [text for text in (said.content, f"*{said.note}*" if said.note else "") if text]
         return "\n\n".join(lines) + "\n"

@@ -14,7 +14,7 @@ async def crowd(url: str, key: str, model: str, seconds: float) -> Counter[str]:
     client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=120)
     until, got = time.monotonic() + seconds, Counter[str]()
 
-    async def one(number: int) -> None:
+    async def asking(number: int) -> None:
         while time.monotonic() < until:
             try:
                 await ask(number)
@@ -36,5 +36,5 @@ async def crowd(url: str, key: str, model: str, seconds: float) -> Counter[str]:
                 pass
 
     async with client:
-        await asyncio.gather(*map(one, range(CLIENTS)))
+        await asyncio.gather(*map(asking, range(CLIENTS)))
     return got

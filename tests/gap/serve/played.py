@@ -94,10 +94,10 @@ def guarded(desk: Desk, loopback: bool = True) -> Guard:
 
 
 @contextmanager
-def served(app: Any, log_level: str = "error") -> Iterator[str]:
+def served(guard: Guard, log_level: str = "error") -> Iterator[str]:
     """The address of a server in a thread."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level=log_level, access_log=False, timeout_graceful_shutdown=1))
+    server = uvicorn.Server(guard.config(log_level))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:

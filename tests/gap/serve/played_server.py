@@ -1,8 +1,9 @@
 """A server with the page before played engines: `python -m tests.gap.serve.played_server PORT`.
 
-A line on its input changes an engine: `up`, `down`, `pause SECONDS` or `say TEXT`.
+A line on its input changes an engine: `up`, `down`, `fail`, `pause SECONDS` or `say TEXT`.
 """
 
+import socket
 import sys
 import threading
 
@@ -25,15 +26,17 @@ def main() -> None:
     app = create_app(desk)
     add_page(app, desk)
     threading.Thread(target=obey, args=(engines["played"],), daemon=True).start()
-    guard = Guard(app, Keys([KEY]), 256_000, loopback=True)
-    uvicorn.run(guard, port=int(sys.argv[1]), log_level="warning", timeout_graceful_shutdown=1)
+    listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+    uvicorn.Server(Guard(app, Keys([KEY]), 256_000, loopback=True).config()).run([listener])
 
 
 def obey(engine: PlayedEngine) -> None:
     for line in sys.stdin:
         word, _, rest = line.strip().partition(" ")
         if word in ("up", "down"):
-            engine.ready = word == "up"
+            engine.ready, engine.fault = word == "up", None
+        elif word == "fail":
+            engine.fault = ZeroDivisionError("broken")
         elif word == "pause":
             engine.pause = float(rest)
         elif word == "say":

@@ -50,12 +50,13 @@ class Running:
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Running]:
-    """`gap serve` with a tiny model called `tiny`, its engine up."""
-    model = folder_of_model(folder / "tiny")
+def started(folder: Path, base: bool = False) -> Iterator[Running]:
+    """`gap serve` with a tiny model `tiny`, and perhaps `base`, which learned no template. Their engines are up."""
+    models = [folder_of_model(folder / "tiny")] + ([folder_of_model(folder / "base", tuned=False)] if base else [])
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    words = command("serve", "--model", str(model), "--port", str(port), "serve.limits.requests=100000")
+    named = [word for model in models for word in ("--model", str(model))]
+    words = command("serve", *named, "--port", str(port), "serve.limits.requests=100000")
     output = folder / "output.txt"
     with output.open("w") as stream:
         environment = {**os.environ, VARIABLE: KEY}

@@ -3,19 +3,26 @@
 import shutil
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from gap.serve import choosing
-from gap.serve.choosing import Choice, checked, learned_template, of_folders
+from gap.command import load_config
+from gap.plan import plan
+from gap.serve import choosing, server
+from gap.serve.choosing import Choice, checked, learned_template, of_folders, of_run
+from gap.serve.guard import LOOPBACK
 from gap.serve.keys import VARIABLE
 from gap.serve.models import QUESTION_AND_ANSWER
 from gap.serve.settings import ServeSettings
+from lake.dataset import MANIFEST
 from lake.error import UserError
-from tests.gap.command import DEMO, called
+from lake.step import Kind, of_kind
+from tests.gap.command import DEMO, ROOT, called
 from tests.gap.serve.folders import change, folder_of_model
-from tests.gap.serve.played import KEY
+from tests.gap.serve.played import KEY, PlayedEngine, desk
 from train.families import read_config
 
 USERS_ONLY = "{% for m in messages %}{{ raise_exception('no') if m.role == 'system' }}{{ m.content }}{% endfor %}"
@@ -75,6 +82,28 @@ def test_folders_have_their_names_and_a_run_calls_each_model(folder: Path, tmp_p
     assert [choice.name for choice in of_folders([folder, tmp_path / "export-1" / "model"])] == ["tuned", "export-1"]
 
 
+def test_a_run_has_its_base_and_each_training_once_they_are_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    demo, tuned = (yaml.safe_load((ROOT / file).read_text("utf-8")) for file in (DEMO, "configs/demo-tuned.yaml"))
+    del demo["tokenizer"], demo["pretrain"]["model"], tuned["extends"]
+    settings = demo | tuned | {"base": {"path": str(folder)}, "lake": str(tmp_path / "lake")}
+    (file := tmp_path / "config.yaml").write_text(yaml.safe_dump(settings), "utf-8")
+    config = load_config(str(file), [])
+    with pytest.raises(UserError, match="no model yet"):
+        of_run(config, "config.yaml", [])
+    steps = plan(config)
+    (base,), (pretrained, finetuned, _) = of_kind(steps, Kind.BASE), of_kind(steps, Kind.EXPORT)
+    for step in (base, pretrained, finetuned):
+        step.output.local().mkdir(parents=True)
+        step.output.local(MANIFEST).touch()
+    assert [choice.name for choice in of_run(config, "config.yaml", [])] == ["base", "pretrain", "finetune"]
+    assert of_run(config, "config.yaml", ["finetune"]) == [Choice("finetune", finetuned.output.local("model"))]
+    with pytest.raises(UserError, match=r"finetune-lora is not there yet; run it first: gap run config\.yaml export"):
+        of_run(config, "config.yaml", ["base", "finetune-lora"])
+
+
 def test_what_is_wrong_is_found_before_an_engine_starts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ServeSettings()
     with pytest.raises(UserError, match="two models have this name"):
@@ -119,11 +148,36 @@ def test_wrong_use_is_one_line(words: list[str], line: str, monkeypatch: pytest.
     assert line in done.stderr
 
 
+def test_it_listens_on_loopback_and_advises_unless_told_otherwise(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(server, "run", lambda *given: calls.append(given))
+    for words in ([], ["--no-advisory", "--host", "0.0.0.0", "--port", "9000", "serve.limits.at_once=3"]):
+        monkeypatch.setenv(VARIABLE, KEY)
+        assert called("serve", "--model", str(folder), *words).returncode == 0
+    (models, _, settings, _, host, port), (others, _, changed, _, elsewhere, other_port) = calls
+    assert (host, port, settings.limits.at_once) == ("127.0.0.1", 8000, 32)
+    assert (elsewhere, other_port, changed.limits.at_once) == ("0.0.0.0", 9000, 3)
+    ((model, _),), ((silent, _),) = models, others
+    assert (model.advised, silent.advised) == (True, False)
+    assert silent.description == f"{model.description} The operator switched the advisory off as a system prompt."
+
+
+def test_another_host_than_loopback_warns(capsys: pytest.CaptureFixture[str]) -> None:
+    for host in ("127.0.0.1", "0.0.0.0"):
+        server._announce(desk(PlayedEngine()), host, 8000, host in LOOPBACK)
+        shown = capsys.readouterr()
+        assert ("0.0.0.0 is open to other machines, and there is no TLS" in shown.err) == (host == "0.0.0.0")
+        assert f"API      http://{host}:8000/v1" in shown.out
+
+
 def test_without_a_key_or_with_a_taken_port_nothing_starts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
-    done = called("serve", "--model", str(folder))
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "export GAP_API_KEY=$(openssl rand -hex 24)" in done.stderr
+    for host in ("127.0.0.1", "0.0.0.0"):
+        done = called("serve", "--model", str(folder), "--host", host)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "export GAP_API_KEY=$(openssl rand -hex 24)" in done.stderr
     monkeypatch.setenv(VARIABLE, KEY)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -1,6 +1,7 @@
 """The chat page in a real browser, before played engines."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from tests.gap.serve.played import KEY
 ROOT = Path(__file__).resolve().parents[3]
 CHROMIUM = "/usr/bin/chromium"
 SLOW = 60_000
-SIZES = {"phone": (360, 640), "wide": (1280, 800)}
+SIZES = {"phone": (360, 640), "wide": (1280, 800), "huge": (2560, 1300)}
 
 pytestmark = pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason=f"needs {CHROMIUM}")
 expect.set_options(timeout=SLOW)
@@ -122,8 +123,11 @@ def answered(page: Page, number: int) -> None:
 
 
 def test_without_the_key_there_is_no_page(chromium: Browser, server: Server) -> None:
-    for path in ("/", "/_nicegui_ws/socket.io/?EIO=4&transport=polling"):
-        assert httpx.get(server.url + path).status_code == 401
+    page = httpx.get(server.url, auth=("anyone", KEY), timeout=60).text
+    statics = set(re.findall(r'(?:src|href)="(/[^"]+)"', page))
+    assert any("/_nicegui/" in path for path in statics)
+    for path in ("/", "/_nicegui_ws/socket.io/?EIO=4&transport=polling", *statics):
+        assert httpx.get(server.url + path, timeout=60).status_code == 401, path
     context = chromium.new_context(http_credentials={"username": "anyone", "password": "wrong" * 5})
     response = context.new_page().goto(server.url)
     assert response is not None
@@ -137,10 +141,14 @@ def test_it_is_asked_by_keyboard_at_any_width_and_colour(
     chromium: Browser, server: Server, size: str, scheme: str
 ) -> None:
     with opened(chromium, server, size, scheme) as page:
+        expect(page.get_by_label("Question")).to_be_focused()
         ask(page, "What helps?")
         answered(page, 2)
         assert said(page) == ["What helps?", "Rest and drink ."]
         expect(page.get_by_role("note").get_by_text(ADVISORY)).to_be_in_viewport(ratio=1)
+        strip = page.get_by_role("note").bounding_box()
+        assert strip is not None
+        assert strip["width"] == SIZES[size][0]
         if size == "phone":
             page.get_by_role("button", name="Talks and settings").click()
             expect(page.locator(".gap-side").get_by_text(ADVISORY)).to_be_in_viewport(ratio=1)
@@ -237,6 +245,43 @@ def test_talks_are_kept_opened_and_deleted(page: Page) -> None:
     expect(talks).to_have_text(["Second talk?"])
 
 
+def test_a_fault_of_the_server_is_told_and_the_page_lives(page: Page, server: Server) -> None:
+    server.tell("fail")
+    ask(page, "Are you well?")
+    answered(page, 2)
+    assert page.locator(".gap-note").inner_text() == "No answer: the server failed."
+    server.tell("up")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".gap-said.assistant .gap-text")).to_contain_text("Rest and drink")
+
+
+def test_what_is_left_while_the_model_writes_is_as_it_was(page: Page, server: Server) -> None:
+    ask(page, "First talk?")
+    answered(page, 2)
+    server.tell("pause 0.1")
+    server.tell("say " + "word " * 280)
+    talks, writing = page.get_by_role("navigation", name="Talks").get_by_role("button"), page.get_by_label("Stop")
+
+    def begin(question: str) -> None:
+        page.get_by_role("button", name="New talk").first.click()
+        ask(page, question)
+        expect(page.locator(".gap-said.assistant .gap-text")).to_contain_text("word word")
+
+    begin("Deleted talk?")
+    page.get_by_role("button", name="Delete this talk").click()
+    expect(talks).to_have_text(["First talk?"])
+    begin("Stopped talk?")
+    talks.get_by_text("Stopped talk?").click()
+    answered(page, 2)
+    assert page.locator(".gap-note").inner_text() == "Stopped."
+    ask(page, "And then?")
+    expect(writing).to_be_visible()
+    page.reload()
+    answered(page, 3)
+    assert said(page)[2] == "And then?", "a question is kept before its answer is there"
+    expect(talks).to_have_text(["Stopped talk?", "First talk?"])
+
+
 def test_a_talk_is_exported_as_json_and_as_markdown(page: Page, tmp_path: Path) -> None:
     ask(page, "What helps?")
     answered(page, 2)
@@ -246,7 +291,7 @@ def test_a_talk_is_exported_as_json_and_as_markdown(page: Page, tmp_path: Path) 
         download.value.save_as(tmp_path / name)
     exported = json.loads((tmp_path / "JSON").read_text(encoding="utf-8"))
     assert exported["advisory"] == ADVISORY
-    assert [one["content"].strip() for one in exported["said"]] == ["What helps?", "Rest and drink ."]
+    assert [said["content"].strip() for said in exported["said"]] == ["What helps?", "Rest and drink ."]
     paragraphs = (tmp_path / "Markdown").read_text(encoding="utf-8").split("\n\n")
     assert paragraphs[:4] == ["# What helps?", f"> {ADVISORY}", "## Question", "What helps?"]
     assert paragraphs[4] == "## Answer of played"
