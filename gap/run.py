@@ -118,9 +118,7 @@ class Engines:
         if "spark" in names:
             spark.join()
             if self._fault is not None:
-                raise UserError(
-                    f"spark: it does not start: {_cause(self._fault)}; look at the section spark"
-                ) from self._fault
+                raise self._fault
 
     def start_spark(self) -> None:
         """Start Spark unless it is up."""
@@ -140,16 +138,12 @@ class Engines:
                 self._spark.stop()
             self._spark = None
 
-    def __exit__(self, *_: object) -> None:
-        self.stop_spark()
-        ray.shutdown()
-
-
-def _cause(error: Exception) -> str:
-    """The line of an engine's error that says what is wrong; Java puts its causes last."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith(("Caused by: ", ": "))]
-    return (causes or lines[:1])[-1].removeprefix(": ")[:300]
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        ended = isinstance(error, SystemExit)
+        self.stop_spark(waits=not ended)
+        if not ended:
+            # Else there are steps in threads, under which Ray would end the process with a code of its own.
+            ray.shutdown()
 
 
 def check_engines(config: Config, names: Collection[str]) -> None:
@@ -225,8 +219,6 @@ def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Liste
     handlers = {number: signal.signal(number, terminate) for number in SIGNALS}
     try:
         engines.prepare(set(map(_engine, waiting.values())))
-        # Ray sets a handler of its own when it starts.
-        signal.signal(signal.SIGTERM, terminate)
         while running or (waiting and failure is None):
             for step in list(waiting.values()) if failure is None else ():
                 ready = all(before.done for before in step.inputs.values())
