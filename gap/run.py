@@ -1,6 +1,8 @@
 """`gap run`: run what is not done yet, each step as soon as those that it reads are done."""
 
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
@@ -66,10 +68,12 @@ def run(config: str, words: tuple[str, ...], no_wait: bool) -> None:
         warn(f"{line} ({expected.origin})" for line in shortfalls(loaded.mix, expected.mixture))
     try:
         run_steps(loaded, chosen, say, waits=not no_wait)
-    except SystemExit:
+    except SystemExit as end:
         done = sum(step.done for step in chosen.values())
         warn([f"ended with {done} of {len(chosen)} steps done; what is written is kept, and the same command goes on"])
-        raise
+        sys.stdout.flush()
+        # The threads of steps go on, and Python would wait for Ray's end under them.
+        os._exit(int(end.code or 0))
     click.echo(f"All done in {numbers.duration(time.monotonic() - started)}.")
     for step in chosen.values():
         for title, path in results(step):
@@ -131,12 +135,16 @@ class Engines:
         except Exception as error:  # noqa: BLE001 - raised where the run begins
             self._fault = error
 
-    def stop_spark(self) -> None:
-        """Free what Spark holds, if it is up."""
-        with self._lock:
+    def stop_spark(self, waits: bool = True) -> None:
+        """Free what Spark holds, if it is up. Whether to wait for it where it is just starting."""
+        if not self._lock.acquire(blocking=waits):
+            return
+        try:
             if self._spark is not None:
                 self._spark.stop()
             self._spark = None
+        finally:
+            self._lock.release()
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         ended = isinstance(error, SystemExit)
@@ -207,14 +215,15 @@ def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Liste
 
     def terminate(number: int, _: object) -> None:
         nonlocal failure
+        again, failure = isinstance(failure, SystemExit), SystemExit(128 + number)
+        if again:
+            raise failure
         # Not those that it waits for: another run writes them.
         asked = [(step, stop) for step in running if (stop := step.body.stop) is not None and owns(step.output)]
-        again, failure = isinstance(failure, SystemExit), SystemExit(128 + number)
-        if again or not asked:
+        saving = [step.name for step, stop in asked if stop(step)]
+        if not saving:
             raise failure
-        for step, stop in asked:
-            warn([f"{signal.Signals(number).name}: {step.name} saves what it has and ends"])
-            stop(step)
+        warn(f"{signal.Signals(number).name}: {name} saves what it has and ends" for name in saving)
 
     handlers = {number: signal.signal(number, terminate) for number in SIGNALS}
     try:

@@ -48,7 +48,7 @@ def test_what_a_process_starts_ends_with_it(end: str) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (KeyboardInterrupt(), 128 + signal.SIGINT, "gap: ended by SIGINT"),
+        (KeyboardInterrupt(), 128 + signal.SIGINT, "gap: ended by SIGINT: what is done is kept; give the same command"),
         (OSError(28, os.strerror(28), "/lake/part"), 1, "gap: No space left on device: what is done is kept; free "),
         (RuntimeError(f"a JVM: java.io.IOException: {os.strerror(122)}\n\tat x"), 1, "gap: Disk quota exceeded: what "),
     ],
