@@ -141,7 +141,7 @@ class Engines:
             return
         try:
             if self._spark is not None:
-                self._spark.stop()
+                spark_session.stop(self._spark)
             self._spark = None
         finally:
             self._lock.release()
@@ -246,12 +246,13 @@ def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Liste
                 listener(step, outcome, True)
                 continue
             if isinstance(failure, SystemExit):
-                warn([f"{step.name}: {outcome}"])
+                warn([f"{step.name}: {_in_a_line(outcome)}"])
                 continue
             failure = failure or outcome
             if running or failure is not outcome:
                 others = ", ".join(other.name for other in running)
-                warn([f"{step.name} failed: {outcome}" + (f"; the run ends after {others}" if others else "")])
+                end = f"; the run ends after {others}" if others else ""
+                warn([f"{step.name} failed: {_in_a_line(outcome)}{end}"])
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -264,6 +265,12 @@ def _engine(step: Step[Any]) -> str:
     return step.body.engine.partition(" ")[0]
 
 
+def _in_a_line(error: BaseException) -> str:
+    """What an error says last, below where it happened. The whole is raised at the end of the run."""
+    lines = [line for line in str(getattr(error, "cause", error)).splitlines() if line and not line[0].isspace()]
+    return lines[-1] if lines else type(error).__name__
+
+
 def _run(
     step: Step[Any], engines: Engines, told: Told, ended: SimpleQueue[tuple[Step[Any], Manifest | BaseException]]
 ) -> None:
@@ -274,7 +281,7 @@ def _run(
             manifest = step.run(told)
         ended.put((step, manifest))
     except BaseException as error:  # noqa: BLE001 - raised again where the run waits
-        ended.put((step, error))
+        ended.put((step, spark_session.lasting(error)))
 
 
 def check_attention(config: Config, steps: Steps) -> None:

@@ -1,8 +1,12 @@
-"""Spark's JVM, as PySpark starts it. What it says until Spark is up is kept, to be told in one line where it fails."""
+"""Spark's JVM, as PySpark starts it. What it says until Spark is up is kept, to be told in one line where it fails.
+
+What it says while Spark ends is kept, too: it complains of each task that ends in the middle.
+"""
 
 import os
 import sys
 from collections.abc import Mapping
+from functools import cache
 from threading import Lock, Thread
 
 from py4j.protocol import Py4JError, Py4JJavaError
@@ -16,11 +20,11 @@ MOST_TOLD = 300
 
 
 class Words:
-    """What a JVM writes to its standard error. It is kept until `passed_on`, and from then on shown as it comes."""
+    """What a JVM writes to its standard error. It is kept, or shown as it comes while it is `passed_on`."""
 
     def __init__(self) -> None:
+        self.passed_on = False
         self._kept: list[str] = []
-        self._shown = False
         self._lock = Lock()
         self._end, self.stream = os.pipe()
         self._thread = Thread(target=self._listen, daemon=True)
@@ -30,15 +34,10 @@ class Words:
         with os.fdopen(self._end, encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 with self._lock:
-                    if not self._shown:
+                    if not self.passed_on:
                         self._kept.append(line)
                         continue
                 sys.stderr.write(line)
-
-    def passed_on(self) -> None:
-        """From now on, what the JVM says is for the user."""
-        with self._lock:
-            self._shown = True
 
     def last(self) -> str:
         """The line that names the cause, of a JVM that has ended: the last error of Spark's log, else the first."""
@@ -49,28 +48,35 @@ class Words:
         return (logged or lines[:1] or [""])[-1]
 
 
-def launch(options: Mapping[str, str]) -> Words:
+@cache
+def words() -> Words:
+    """Those of this process's JVM."""
+    return Words()
+
+
+def launch(options: Mapping[str, str]) -> None:
     """Start the JVM with Spark's options, unless it is up.
 
     Raises:
         RuntimeError: it does not start; the message is the cause.
     """
-    words = Words()
+    if SparkContext._gateway is not None:
+        return
+    heard = words()
     try:
-        if SparkContext._gateway is None:
-            conf = SparkConf().setAll(list(options.items()))
-            SparkContext._ensure_initialized(gateway=launch_gateway(conf, {"stderr": words.stream}))
+        conf = SparkConf().setAll(list(options.items()))
+        SparkContext._ensure_initialized(gateway=launch_gateway(conf, {"stderr": heard.stream}))
     except PySparkRuntimeError as error:
-        raise RuntimeError(words.last() or str(error)) from error
-    finally:
-        os.close(words.stream)
-    return words
+        os.close(heard.stream)
+        words.cache_clear()
+        raise RuntimeError(heard.last() or str(error)) from error
+    os.close(heard.stream)
 
 
-def cause(error: Exception, words: Words | None) -> str:
+def cause(error: Exception) -> str:
     """What kept Spark from starting. Java puts its causes last; a JVM that ended in the middle has said why."""
     ended = isinstance(error, OSError) or (isinstance(error, Py4JError) and not isinstance(error, Py4JJavaError))
-    if ended and words is not None and (said := words.last()):
+    if ended and (said := words().last()):
         return said[:MOST_TOLD]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith(("Caused by: ", ": "))]

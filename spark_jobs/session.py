@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Annotated
 
 import pyarrow as pa
+from py4j.protocol import Py4JError
 from pydantic import Field, StringConstraints, field_validator
 from pyspark import TaskContext
+from pyspark.errors.exceptions.captured import CapturedException
 from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
@@ -19,7 +21,7 @@ from lake.config import Settings
 from lake.dataset import ROW_GROUP, Output
 from lake.error import UserError
 from lake.values import Count, Text
-from spark_jobs.gateway import Words, cause, launch
+from spark_jobs.gateway import cause, launch, words
 from spark_jobs.machine import check_machine, check_masters
 
 _LOG = """rootLogger.level = error
@@ -27,9 +29,17 @@ rootLogger.appenderRef.stderr.ref = stderr
 # Spark prints a notice if this class's level differs from the root's.
 logger.gateway.name = org.apache.spark.api.python.PythonGatewayServer
 logger.gateway.level = error
-# What keeps Spark from starting reaches Python as an exception, which is told in one line.
+# What keeps Spark from starting, and what ends a task, reaches Python as an exception, which is told in one line.
 logger.context.name = org.apache.spark.SparkContext
 logger.context.level = off
+logger.task.name = org.apache.spark.executor.Executor
+logger.task.level = off
+logger.tasks.name = org.apache.spark.scheduler.TaskSetManager
+logger.tasks.level = off
+logger.writer.name = org.apache.spark.sql.execution.datasources.FileFormatWriter
+logger.writer.level = off
+logger.abort.name = org.apache.spark.util.Utils
+logger.abort.level = off
 appender.stderr.type = Console
 appender.stderr.name = stderr
 appender.stderr.target = SYSTEM_ERR
@@ -119,9 +129,9 @@ def start(settings: SparkSettings) -> SparkSession:
         check(settings)
         _prepare_environment()
         options = _embedded(settings) | options
-    words: Words | None = None
     try:
-        words = launch(options) if embedded else None
+        if embedded:
+            launch(options)
         builder = SparkSession.builder.appName("gap-replay")
         for key, value in options.items():
             builder = builder.config(key, value)
@@ -131,10 +141,22 @@ def start(settings: SparkSettings) -> SparkSession:
             if started.conf.isModifiable(key):
                 started.conf.set(key, value)
     except Exception as error:  # whatever Java or PySpark raises
-        raise UserError(f"spark: it does not start: {cause(error, words)}; look at the section spark") from error
-    if words is not None:
-        words.passed_on()
+        raise UserError(f"spark: it does not start: {cause(error)}; look at the section spark") from error
+    words().passed_on = True
     return started
+
+
+def lasting(error: BaseException) -> BaseException:
+    """The error of a step. One of Spark asks the JVM for its text whenever it is shown, and the JVM ends before."""
+    if isinstance(error, CapturedException | Py4JError):
+        return RuntimeError(str(error)).with_traceback(error.__traceback__)
+    return error
+
+
+def stop(session: SparkSession) -> None:
+    """End the session."""
+    words().passed_on = False
+    session.stop()
 
 
 def session() -> SparkSession:

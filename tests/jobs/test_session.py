@@ -1,5 +1,6 @@
 """Spark reads and writes tables where pyarrow does, whatever Spark's default file system is."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,13 +11,15 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyspark import SparkContext
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from lake.dataset import ROW_GROUP, Output
 from lake.error import UserError
 from lake.paths import absolute
 from spark_jobs.dedup import STAGING, WRITTEN, _stage
-from spark_jobs.session import SparkSettings, _row_groups, read_table, spark_path, start, write_table
+from spark_jobs.session import SparkSettings, _row_groups, lasting, read_table, spark_path, start, write_table
 
 pytestmark = pytest.mark.engine
 
@@ -79,6 +82,21 @@ def test_python_pyarrow_and_spark_find_what_each_other_wrote(
 def test_an_option_of_a_wrong_type_is_told_before_a_query_fails_on_it(spark: SparkSession) -> None:
     with pytest.raises(UserError, match=r"^spark: it does not start: .*'x' in the config \"spark\.sql\.autoBroadcast"):
         start(SparkSettings(options={"spark.sql.autoBroadcastJoinThreshold": "x"}))
+
+
+def test_an_error_of_a_task_is_known_when_its_jvm_has_ended(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(_: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(PySparkException) as raised:
+        spark.range(1).mapInArrow(fill, "id long").collect()
+    error = lasting(raised.value)
+    monkeypatch.setattr(SparkContext, "_gateway", None)
+    assert os.strerror(errno.ENOSPC) in str(error)
+    other = ValueError("of no JVM")
+    assert lasting(other) is other
 
 
 IN_A_FOREIGN_LOCALE = """
