@@ -66,14 +66,15 @@ def run(config: str, words: tuple[str, ...], no_wait: bool) -> None:
     if any(step.kind is Kind.MIXTURE and not step.done for step in chosen.values()):
         expected = look_ahead(loaded, steps, frozenset())
         warn(f"{line} ({expected.origin})" for line in shortfalls(loaded.mix, expected.mixture))
-    try:
-        run_steps(loaded, chosen, say, waits=not no_wait)
-    except SystemExit as end:
+
+    def leave(code: int) -> None:
         done = sum(step.done for step in chosen.values())
         warn([f"ended with {done} of {len(chosen)} steps done; what is written is kept, and the same command goes on"])
         sys.stdout.flush()
-        # The threads of steps go on, and Python would wait for Ray's end under them.
-        os._exit(int(end.code or 0))
+        # Steps go on in threads. Ray, if it ended under them, would end the process with a code of its own.
+        os._exit(code)
+
+    run_steps(loaded, chosen, say, leave, waits=not no_wait)
     click.echo(f"All done in {numbers.duration(time.monotonic() - started)}.")
     for step in chosen.values():
         for title, path in results(step):
@@ -146,12 +147,9 @@ class Engines:
         finally:
             self._lock.release()
 
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        ended = isinstance(error, SystemExit)
-        self.stop_spark(waits=not ended)
-        if not ended:
-            # Else there are steps in threads, under which Ray would end the process with a code of its own.
-            ray.shutdown()
+    def __exit__(self, *_: object) -> None:
+        self.stop_spark()
+        ray.shutdown()
 
 
 def check_engines(config: Config, names: Collection[str]) -> None:
@@ -170,10 +168,13 @@ Listener = Callable[[Step[Any], Manifest | None, bool], None]
 """Hears of each step before it runs (no manifest) and after, and whether it was new."""
 
 
-def run_steps(config: Config, steps: Steps, listener: Listener, waits: bool = True) -> None:
+def run_steps(
+    config: Config, steps: Steps, listener: Listener, leave: Callable[[int], None] = sys.exit, waits: bool = True
+) -> None:
     """Run the steps that are not done yet. Steps that do not read each other overlap where their engines differ.
 
-    A step that another run writes is waited for, if the run `waits`.
+    A step that another run writes is waited for, if the run `waits`. After SIGINT or SIGTERM, `leave` is called with
+    the exit code; what still runs ends with the process.
 
     Raises:
         UserError: an input is missing or broken, the lake cannot be written, a model does not fit its GPUs or
@@ -195,7 +196,11 @@ def run_steps(config: Config, steps: Steps, listener: Listener, waits: bool = Tr
     if waiting:
         check_engines(config, set(map(_engine, waiting.values())))
         with no_orphans(), Engines(config) as engines:
-            _overlapped(waiting, engines, listener, wait_for if waits else refuse)
+            try:
+                _overlapped(waiting, engines, listener, wait_for if waits else refuse)
+            except SystemExit as end:
+                engines.stop_spark(waits=False)
+                leave(int(end.code or 0))
 
 
 def wait_for(line: str) -> None:
@@ -260,15 +265,15 @@ def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Liste
         raise failure
 
 
-def _engine(step: Step[Any]) -> str:
-    """Steps of one engine run one after the other: its cores are for one step."""
-    return step.body.engine.partition(" ")[0]
-
-
 def _in_a_line(error: BaseException) -> str:
     """What an error says last, below where it happened. The whole is raised at the end of the run."""
     lines = [line for line in str(getattr(error, "cause", error)).splitlines() if line and not line[0].isspace()]
     return lines[-1] if lines else type(error).__name__
+
+
+def _engine(step: Step[Any]) -> str:
+    """Steps of one engine run one after the other: its cores are for one step."""
+    return step.body.engine.partition(" ")[0]
 
 
 def _run(
