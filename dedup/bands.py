@@ -34,6 +34,9 @@ def choose(threshold: float, recall: float, slots: int) -> Bands:
     """
     best: Bands | None = None
     for rows in range(1, slots + 1):
+        if threshold**rows * slots < recall:
+            # With so few agreeing, no number of bands up to `slots` suffices, nor does one with more rows.
+            break
         bands = _enough(threshold**rows, recall)
         if bands * rows <= slots:
             best = Bands(bands, rows)

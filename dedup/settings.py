@@ -33,7 +33,7 @@ class DedupSettings(Settings):
             compared along a linear number of edges, and each document with those that stay so far (dedup.leaders).
     """
 
-    threshold: SomeShare = 0.8
+    threshold: Annotated[SomeShare, Field(ge=0.01)] = 0.8
     recall: float = Field(default=0.999, gt=0, lt=1)
     ngram: Annotated[Count, Field(le=64)] = 5
     slots: Annotated[Count, Field(le=4096)] = 128

@@ -94,8 +94,9 @@ class EvaluateSettings(Settings):
         benchmarks: In the order of the report. One may be named several times, if it is asked in several ways.
         dtype: The type of weights and arithmetic. `auto` is bfloat16 on a GPU or a CPU with AVX-512, else float32.
         max_length: The most tokens of a prompt with its answer. The default is the limit of the model's config.
-        replicas: Engines side by side. The default is one for each group of `tensor` GPUs of the cluster, else one.
-        tensor: GPUs that share the matrices of one engine.
+        replicas: The most engines side by side, as far as the cluster has room for them. The default is one for each
+            group of `tensor` GPUs, else one.
+        tensor: GPUs that share the matrices of one engine, all in one machine. Without a GPU, it does not count.
         timeout: The most seconds that an engine may take for some questions before it is replaced.
         checkpoints: Ask every kept checkpoint of a training, not only the last.
     """

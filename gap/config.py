@@ -186,9 +186,15 @@ class Config(Settings):
     def _shares_whole_heads(self) -> Self:
         tensor = self.evaluate.tensor
         for which, recipe in self.recipes.items():
-            if recipe.model.heads % tensor:
-                section = f"variants.{which.removeprefix('-')}" if which else "pretrain"
-                raise ValueError(f"evaluate.tensor: {tensor} must divide {section}.model.heads, {recipe.model.heads}")
+            section = f"variants.{which.removeprefix('-')}" if which else "pretrain"
+            for key in ("heads", "ffn"):
+                if (size := getattr(recipe.model, key)) % tensor:
+                    raise ValueError(f"evaluate.tensor: {tensor} must divide {section}.model.{key}, {size}")
+            # Where there are more GPUs than key-value heads, several share one.
+            if (heads := recipe.model.kv_heads) % tensor and tensor % heads:
+                raise ValueError(
+                    f"evaluate.tensor: {tensor} must divide {section}.model.kv_heads, {heads}, or be a multiple of it"
+                )
         return self
 
     @property

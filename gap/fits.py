@@ -1,5 +1,6 @@
-"""Whether the trainings fit the memory of their GPUs, and what would help."""
+"""Whether the trainings fit the memory of their GPUs or of this machine, and what would help."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import reduce
@@ -13,7 +14,9 @@ from gap.estimates import on_gpu, vocabulary
 from lake.config import Settings, laid_over
 from lake.error import UserError
 from lake.step import Kind, Steps, of_kind
+from ray_jobs import cluster
 from ray_jobs.finetune import outline_of
+from ray_jobs.machine import LOCAL
 from train.gpus import GPUS
 from train.memory import Memory
 from train.recipe import Recipe
@@ -26,17 +29,21 @@ MOST_TENSOR = 8
 
 
 def check_memory(config: Config, steps: Steps) -> None:
-    """Check the trainings on GPUs that are still to be done.
+    """Check the trainings that are still to be done.
 
     Raises:
-        UserError: one does not fit its GPU; the line says which term is the largest, and which overrides would help.
+        UserError: one does not fit its GPU; the line says which term is the largest, and which overrides would help. Or
+            the state of one that is meant for CPUs does not fit this machine, where it would run.
     """
     for step in of_kind(steps, Kind.TRAINING):
         recipe = outline_of(step)
-        if step.done or not on_gpu(recipe):
+        if step.done:
             continue
         ids = vocabulary(config, steps)
-        if not fits(recipe, ids):
+        if not on_gpu(recipe):
+            if cluster.address_of(config.ray) == LOCAL:
+                _check_machine(step.name, recipe, ids)
+        elif not fits(recipe, ids):
             memory = Memory.of(recipe, ids)
             section = step.name.replace("pretrain-", "variants.", 1).replace("finetune-", "tuned.", 1)
             terms = asdict(memory)
@@ -47,6 +54,27 @@ def check_memory(config: Config, steps: Steps) -> None:
                 f"{_advice(recipe, ids, section)}"
             )
             raise UserError(line.replace(SPACE, " "))
+
+
+def _check_machine(name: str, recipe: Recipe, ids: int) -> None:
+    """Raises UserError where the workers keep more than this machine without GPUs has. Activations are not counted."""
+    stages = [Memory.of_stage(recipe, ids, stage) for stage in range(recipe.parallel.pipeline)]
+    copies = recipe.parallel.tensor * recipe.parallel.data
+    state = copies * sum(stage.weights + stage.gradients + stage.optimizer for stage in stages)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if state > there and not _has_gpu():
+        line = (
+            f"{name}: weights, gradients and optimizer take {size(state)}, and this machine has {size(there)}; take a "
+            "smaller model or fewer workers, or set ray.address to a cluster"
+        )
+        raise UserError(line.replace(SPACE, " "))
+
+
+def _has_gpu() -> bool:
+    # Asked last, for it takes seconds to import.
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def fits(recipe: Recipe, ids: int) -> bool:

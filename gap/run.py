@@ -1,6 +1,8 @@
 """`gap run`: run what is not done yet, each step as soon as those that it reads are done."""
 
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
@@ -64,12 +66,15 @@ def run(config: str, words: tuple[str, ...], no_wait: bool) -> None:
     if any(step.kind is Kind.MIXTURE and not step.done for step in chosen.values()):
         expected = look_ahead(loaded, steps, frozenset())
         warn(f"{line} ({expected.origin})" for line in shortfalls(loaded.mix, expected.mixture))
-    try:
-        run_steps(loaded, chosen, say, waits=not no_wait)
-    except SystemExit:
+
+    def leave(code: int) -> None:
         done = sum(step.done for step in chosen.values())
         warn([f"ended with {done} of {len(chosen)} steps done; what is written is kept, and the same command goes on"])
-        raise
+        sys.stdout.flush()
+        # Steps go on in threads. Ray, if it ended under them, would end the process with a code of its own.
+        os._exit(code)
+
+    run_steps(loaded, chosen, say, leave, waits=not no_wait)
     click.echo(f"All done in {numbers.duration(time.monotonic() - started)}.")
     for step in chosen.values():
         for title, path in results(step):
@@ -118,9 +123,7 @@ class Engines:
         if "spark" in names:
             spark.join()
             if self._fault is not None:
-                raise UserError(
-                    f"spark: it does not start: {_cause(self._fault)}; look at the section spark"
-                ) from self._fault
+                raise self._fault
 
     def start_spark(self) -> None:
         """Start Spark unless it is up."""
@@ -133,23 +136,20 @@ class Engines:
         except Exception as error:  # noqa: BLE001 - raised where the run begins
             self._fault = error
 
-    def stop_spark(self) -> None:
-        """Free what Spark holds, if it is up."""
-        with self._lock:
+    def stop_spark(self, waits: bool = True) -> None:
+        """Free what Spark holds, if it is up. Whether to wait for it where it is just starting."""
+        if not self._lock.acquire(blocking=waits):
+            return
+        try:
             if self._spark is not None:
-                self._spark.stop()
+                spark_session.stop(self._spark)
             self._spark = None
+        finally:
+            self._lock.release()
 
     def __exit__(self, *_: object) -> None:
         self.stop_spark()
         ray.shutdown()
-
-
-def _cause(error: Exception) -> str:
-    """The line of an engine's error that says what is wrong; Java puts its causes last."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith(("Caused by: ", ": "))]
-    return (causes or lines[:1])[-1].removeprefix(": ")[:300]
 
 
 def check_engines(config: Config, names: Collection[str]) -> None:
@@ -168,10 +168,13 @@ Listener = Callable[[Step[Any], Manifest | None, bool], None]
 """Hears of each step before it runs (no manifest) and after, and whether it was new."""
 
 
-def run_steps(config: Config, steps: Steps, listener: Listener, waits: bool = True) -> None:
+def run_steps(
+    config: Config, steps: Steps, listener: Listener, leave: Callable[[int], None] = sys.exit, waits: bool = True
+) -> None:
     """Run the steps that are not done yet. Steps that do not read each other overlap where their engines differ.
 
-    A step that another run writes is waited for, if the run `waits`.
+    A step that another run writes is waited for, if the run `waits`. After SIGINT or SIGTERM, `leave` is called with
+    the exit code; what still runs ends with the process.
 
     Raises:
         UserError: an input is missing or broken, the lake cannot be written, a model does not fit its GPUs or
@@ -193,7 +196,11 @@ def run_steps(config: Config, steps: Steps, listener: Listener, waits: bool = Tr
     if waiting:
         check_engines(config, set(map(_engine, waiting.values())))
         with no_orphans(), Engines(config) as engines:
-            _overlapped(waiting, engines, listener, wait_for if waits else refuse)
+            try:
+                _overlapped(waiting, engines, listener, wait_for if waits else refuse)
+            except SystemExit as end:
+                engines.stop_spark(waits=False)
+                leave(int(end.code or 0))
 
 
 def wait_for(line: str) -> None:
@@ -213,20 +220,19 @@ def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Liste
 
     def terminate(number: int, _: object) -> None:
         nonlocal failure
+        again, failure = isinstance(failure, SystemExit), SystemExit(128 + number)
+        if again:
+            raise failure
         # Not those that it waits for: another run writes them.
         asked = [(step, stop) for step in running if (stop := step.body.stop) is not None and owns(step.output)]
-        again, failure = isinstance(failure, SystemExit), SystemExit(128 + number)
-        if again or not asked:
+        saving = [step.name for step, stop in asked if stop(step)]
+        if not saving:
             raise failure
-        for step, stop in asked:
-            warn([f"{signal.Signals(number).name}: {step.name} saves what it has and ends"])
-            stop(step)
+        warn(f"{signal.Signals(number).name}: {name} saves what it has and ends" for name in saving)
 
     handlers = {number: signal.signal(number, terminate) for number in SIGNALS}
     try:
         engines.prepare(set(map(_engine, waiting.values())))
-        # Ray sets a handler of its own when it starts.
-        signal.signal(signal.SIGTERM, terminate)
         while running or (waiting and failure is None):
             for step in list(waiting.values()) if failure is None else ():
                 ready = all(before.done for before in step.inputs.values())
@@ -245,17 +251,24 @@ def _overlapped(waiting: dict[str, Step[Any]], engines: Engines, listener: Liste
                 listener(step, outcome, True)
                 continue
             if isinstance(failure, SystemExit):
-                warn([f"{step.name}: {outcome}"])
+                warn([f"{step.name}: {_in_a_line(outcome)}"])
                 continue
             failure = failure or outcome
             if running or failure is not outcome:
                 others = ", ".join(other.name for other in running)
-                warn([f"{step.name} failed: {outcome}" + (f"; the run ends after {others}" if others else "")])
+                end = f"; the run ends after {others}" if others else ""
+                warn([f"{step.name} failed: {_in_a_line(outcome)}{end}"])
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
     if failure is not None:
         raise failure
+
+
+def _in_a_line(error: BaseException) -> str:
+    """What an error says last, below where it happened. The whole is raised at the end of the run."""
+    lines = [line for line in str(getattr(error, "cause", error)).splitlines() if line and not line[0].isspace()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _engine(step: Step[Any]) -> str:
@@ -273,7 +286,7 @@ def _run(
             manifest = step.run(told)
         ended.put((step, manifest))
     except BaseException as error:  # noqa: BLE001 - raised again where the run waits
-        ended.put((step, error))
+        ended.put((step, spark_session.lasting(error)))
 
 
 def check_attention(config: Config, steps: Steps) -> None:

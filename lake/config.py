@@ -185,8 +185,8 @@ def laid_over(base: Any, keys: Any) -> Any:
     return base | {key: laid_over(base.get(key), value) for key, value in keys.items()}
 
 
-MOST_SHOWN = 400
-"""Characters of a message, which may quote a long value."""
+MOST_SHOWN, MOST_NAMED = 400, 100
+"""Characters of a message, which may quote a long value, and of the name of a key."""
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -195,7 +195,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     where = ".".join(_as_written(first["loc"], model))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        where = ".".join([*filter(None, [where]), str(first["loc"][-1])])
+        where = ".".join([*filter(None, [where]), str(first["loc"][-1])[:MOST_NAMED]])
         return f"{where}: unknown key; {_advice(where, model)}{more}"
     if first["type"] == "missing":
         return f"{where}: this key is required{more}"
@@ -216,7 +216,7 @@ def _as_written(loc: Sequence[int | str], model: type[BaseModel]) -> Iterator[st
         elif not (inner := [known[str(part)].annotation for known in fields if part in known]):
             continue
         kinds = {kind for annotation in inner for kind in _alternatives(annotation)}
-        yield str(part)
+        yield str(part)[:MOST_NAMED]
 
 
 def _advice(where: str, model: type[BaseModel]) -> str:

@@ -28,7 +28,7 @@ COPIED_AT_ONCE = 1 << 22
 ROW_GROUP = 65_536
 """The most rows of a row group in a part that is written whole."""
 TEMPORARY = re.compile(r"\.[^/]+\.[0-9a-f]{8}$")
-PART = re.compile(r"part-(\d{5})\.parquet$")
+PART = re.compile(r"part-(\d{5,})\.parquet$")
 PARTITIONING = ds.partitioning(pa.schema([("source", pa.string())]), flavor="hive")
 
 

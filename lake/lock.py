@@ -20,6 +20,8 @@ from lake.error import UserError
 
 LOOKS = 0.2
 """Seconds between two looks whether a lock is free."""
+AFTERMATH = 2.0
+"""Seconds for which what a killed owner has started may still write; whoever ends it takes one (gap/orphans.py)."""
 LONGEST_COMMAND = 200
 WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 """What a disk says that knows no locks."""
@@ -57,6 +59,9 @@ def owned(folder: Output, told: Told) -> Iterator[None]:
     _OWNED.add(folder.root)
     try:
         with lock:
+            if lock.tell():
+                # Its last owner did not come to its end.
+                time.sleep(AFTERMATH)
             lock.truncate(0)
             json.dump(_self(), lock)
             lock.flush()

@@ -124,7 +124,8 @@ class Body(Generic[S]):
     """What all steps of one function share.
 
     Raise `version` when you change what the function writes. `check` looks at what a step needs before any engine
-    starts, and raises UserError. `stop` asks a running step to save what it has and end soon, with a UserError.
+    starts, and raises UserError. `stop` asks a running step to save what it has and end soon, with a UserError; it says
+    whether there is something to save.
     """
 
     work: Callable[..., Outcome]
@@ -133,7 +134,7 @@ class Body(Generic[S]):
     version: int
     cost: Cost = Cost()
     check: Callable[..., None] | None = None
-    stop: Callable[..., None] | None = None
+    stop: Callable[..., bool] | None = None
 
 
 class Manifest(Settings):

@@ -37,7 +37,8 @@ Seconds = Annotated[float, Field(gt=0, le=1e8)]
 """A time limit. 1e8 seconds are three years; some engines take no longer one."""
 Wait = Annotated[float, Field(ge=0, le=1e8)]
 """Seconds or hours, or 0."""
-Megabytes = Annotated[float, Field(gt=0, le=1e9)]
+Megabytes = Annotated[float, Field(ge=1e-3, le=1e9)]
+"""Of a file or part. With less, there would be millions of them."""
 Score = Annotated[float, Field(ge=0, le=1000)]
 """So many more copies of a document, or a share of one."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

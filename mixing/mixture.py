@@ -40,7 +40,7 @@ class SourceMix(Settings):
     keep: SomeShare | None = None
     tokens: AmountOrNone | None = None
     ratio: Annotated[SomeShare, Field(lt=1)] | None = None
-    max_epochs: Annotated[float, Field(ge=1, le=1e6)] = 1
+    max_epochs: Annotated[float, Field(ge=1, le=1e5)] = 1
     upsample: Upsampling | None = None
 
     @model_validator(mode="after")

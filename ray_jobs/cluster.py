@@ -2,14 +2,19 @@
 
 import itertools
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, TypeVar
+from contextlib import contextmanager
+from typing import Annotated, Any, TypeVar
 
 import ray
 from pydantic import Field, field_validator
+from ray._private import auto_init_hook
 
 from lake.config import Settings
+from lake.error import UserError
 from lake.progress import progress
 from lake.values import Count, Text, Workers
 from ray_jobs.machine import AUTO, LOCAL, check_cluster, check_machine, place_of
@@ -17,6 +22,7 @@ from ray_jobs.machine import AUTO, LOCAL, check_cluster, check_machine, place_of
 T = TypeVar("T")
 R = TypeVar("R")
 VARIABLE = "RAY_ADDRESS"
+TRIES = 2
 
 
 class RaySettings(Settings):
@@ -61,25 +67,51 @@ def start(settings: RaySettings) -> None:
     """Connect to a running cluster or start an embedded one, quietly. Does nothing if Ray is already up.
 
     Raises:
-        UserError: as `check`.
+        UserError: as `check`, or Ray does not start.
     """
     if ray.is_initialized():
         return
     check(settings)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    if (address := address_of(settings)) != LOCAL:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        return
-    ray.init(
-        address=LOCAL,
-        num_cpus=settings.cpus,
-        object_store_memory=settings.object_store_mb * 2**20,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        _node_ip_address="127.0.0.1",
-    )
+    # A step's thread that outlives the cluster for a moment would start another.
+    auto_init_hook.enable_auto_connect = False
+    address = address_of(settings)
+    embedded: dict[str, Any] = {
+        "num_cpus": settings.cpus,
+        "object_store_memory": settings.object_store_mb * 2**20,
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+    }
+    with _own_sigterm():
+        _initialise(address=address, **embedded if address == LOCAL else {})
+
+
+def _initialise(**settings: Any) -> None:
+    """Start Ray, at the second try if need be: it gives its processes 30 seconds, and a loaded machine takes longer."""
+    for left in reversed(range(TRIES)):
+        try:
+            ray.init(log_to_driver=False, logging_level="ERROR", **settings)
+            return
+        except Exception as error:  # Ray raises bare ones
+            ray.shutdown()
+            if not left:
+                cause = " ".join(str(error).split())[:300]
+                raise UserError(
+                    f"ray: it does not start: {cause}; look at the section ray, at the load of the machine and at the "
+                    "logs in ray/session_latest/logs below TMPDIR"
+                ) from error
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the process's handler of SIGTERM, in whose place Ray sets its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def each(work: Callable[[T], R], items: Sequence[T], step: str, unit: str) -> Iterator[R]:

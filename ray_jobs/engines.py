@@ -26,21 +26,36 @@ class Model:
     tensor: int
 
     def start(self) -> Any:
-        """An engine in an actor, with its GPUs if the cluster has any, else with all CPUs of a node."""
-        cpus = max(1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]))
-        on_gpus = gpus() >= self.tensor
+        """An engine in an actor, with its GPUs if a node has them, else with all CPUs of a node."""
+        cpus = max(1, *_of_each_node("CPU"))
+        tensor = self.tensor if on_gpus(self.tensor) else 0
         # Libraries read the number of threads when they load, so it is set before the process starts.
         environment = {**ENVIRONMENT, "OMP_NUM_THREADS": str(cpus)}
         actor = ray.remote(Engine).options(
-            num_cpus=1 if on_gpus else cpus,
-            num_gpus=self.tensor if on_gpus else 0,
+            num_cpus=1 if tensor else cpus,
+            num_gpus=tensor,
             runtime_env={"env_vars": environment},
         )
-        return actor.remote(str(self.folder), self.dtype, self.max_length, self.tensor)
+        return actor.remote(str(self.folder), self.dtype, self.max_length, tensor or 1)
 
 
 def gpus() -> int:
     return int(ray.cluster_resources().get("GPU", 0))
+
+
+def room(tensor: int) -> int:
+    """How many engines the cluster has room for at a time; one more would wait for ever."""
+    cpus = _of_each_node("CPU")
+    return on_gpus(tensor) or max(1, cpus.count(max(1, *cpus)))
+
+
+def on_gpus(tensor: int) -> int:
+    """How many engines fit its GPUs. Those of one engine are in one node."""
+    return sum(there // tensor for there in _of_each_node("GPU"))
+
+
+def _of_each_node(resource: str) -> list[int]:
+    return [int(node["Resources"].get(resource, 0)) for node in ray.nodes() if node["Alive"]]
 
 
 @dataclass

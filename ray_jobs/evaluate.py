@@ -26,7 +26,7 @@ from lake.files import digest
 from lake.progress import progress
 from lake.step import Body, Kind, Outcome, Step, account, versions
 from mixing.tokenizer.build import of_model
-from ray_jobs.engines import Engines, Model, gpus
+from ray_jobs.engines import Engines, Model, gpus, on_gpus, room
 
 SEQUENCES = {"cpu": 32, "gpu": 256}
 """About so many sequences go to an engine at once, and make a part of `answers`."""
@@ -103,8 +103,9 @@ class Exam:
         # A run that was killed goes on with the parts that it began with, on another machine too.
         at_once = output.read_json(ASKED)["at_once"] if output.exists(ASKED) else SEQUENCES["gpu" if gpus() else "cpu"]
         output.write_json({**about, "versions": versions(), "at_once": at_once, "scores": self._ways()}, ASKED)
-        model = Model(folder, self.settings.dtype, length, self.settings.tensor)
-        replicas = self.settings.replicas or max(1, gpus() // self.settings.tensor)
+        tensor = self.settings.tensor
+        model = Model(folder, self.settings.dtype, length, tensor)
+        replicas = min(self.settings.replicas or max(1, on_gpus(tensor)), room(tensor))
         _ask(self.name, output, _parts(asked, at_once), Engines(model.start, replicas, self.settings.timeout))
         parts = output.parts("answers")
         files = [ASKED, QUOTED, *(f"answers/{name}" for name in parts)]

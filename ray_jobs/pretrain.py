@@ -112,9 +112,12 @@ def check_training(step: Step[Any]) -> None:
             Copies(url, step.output.local(), step.settings.checkpoints.keep_last).check()
 
 
-def stop(step: Step[Any]) -> None:
-    """Ask for a checkpoint and the end after the step that is running."""
+def stop(step: Step[Any]) -> bool:
+    """Ask for a checkpoint and the end after the step that is running; False if this run has not done a step yet."""
+    if not step.output.local(PROGRESS).is_file():
+        return False
     step.output.local(STOP).touch()
+    return True
 
 
 PRETRAIN = Body[Recipe](pretrain, Kind.TRAINING, "ray train", 3, Cost(start=30), check, stop)

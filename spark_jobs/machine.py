@@ -5,6 +5,7 @@ import os
 import pwd
 import re
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -26,6 +27,9 @@ exec "{java}" "$@"
 OLDEST_JAVA = 17
 STARTS = 60
 """Seconds within which a Java must start."""
+ANSWERS = 10.0
+"""Seconds within which a master must answer."""
+STANDALONE = "spark://"
 
 
 def check_machine(memory: str) -> None:
@@ -41,6 +45,27 @@ def check_machine(memory: str) -> None:
     java = Path(os.environ["JAVA_HOME"], "bin", "java") if "JAVA_HOME" in os.environ else shutil.which("java")
     if fault := started(str(java), f"-Xmx{memory}").fault:
         raise UserError(f"spark.memory: {java} does not start with {memory}: {fault}; set spark.memory= to less")
+
+
+def check_masters(master: str) -> None:
+    """Ask whether one of Spark's own masters is there, where `master` names some. Spark would ask for a minute.
+
+    Raises:
+        UserError: none answers.
+    """
+    fault: Exception | None = None
+    for place in master.removeprefix(STANDALONE).split(",") if master.startswith(STANDALONE) else ():
+        host, _, port = place.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), ANSWERS).close()
+            return
+        except (OSError, OverflowError) as error:
+            fault = error
+    if fault is not None:
+        why = getattr(fault, "strerror", None) or fault
+        raise UserError(
+            f"spark.master: nobody answers at {master}: {why}; start the master, or set spark.master=local[*]"
+        )
 
 
 def _check_user() -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Annotated
 
 import pyarrow as pa
+from py4j.protocol import Py4JError
 from pydantic import Field, StringConstraints, field_validator
 from pyspark import TaskContext
+from pyspark.errors.exceptions.captured import CapturedException
 from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
@@ -19,16 +21,25 @@ from lake.config import Settings
 from lake.dataset import ROW_GROUP, Output
 from lake.error import UserError
 from lake.values import Count, Text
-from spark_jobs.machine import check_machine
+from spark_jobs.gateway import cause, launch, words
+from spark_jobs.machine import check_machine, check_masters
 
 _LOG = """rootLogger.level = error
 rootLogger.appenderRef.stderr.ref = stderr
 # Spark prints a notice if this class's level differs from the root's.
 logger.gateway.name = org.apache.spark.api.python.PythonGatewayServer
 logger.gateway.level = error
-# What keeps Spark from starting reaches Python as an exception, which is told in one line.
+# What keeps Spark from starting, and what ends a task, reaches Python as an exception, which is told in one line.
 logger.context.name = org.apache.spark.SparkContext
 logger.context.level = off
+logger.task.name = org.apache.spark.executor.Executor
+logger.task.level = off
+logger.tasks.name = org.apache.spark.scheduler.TaskSetManager
+logger.tasks.level = off
+logger.writer.name = org.apache.spark.sql.execution.datasources.FileFormatWriter
+logger.writer.level = off
+logger.abort.name = org.apache.spark.util.Utils
+logger.abort.level = off
 appender.stderr.type = Console
 appender.stderr.name = stderr
 appender.stderr.target = SYSTEM_ERR
@@ -43,6 +54,22 @@ MEMORY = re.compile("([0-9]{1,12})([kmgtKMGT])")
 LEAST_MEMORY, MOST_MEMORY = 512 * 2**20, 16 * 2**40
 """Spark needs one and a half times the 300 MiB that it keeps for itself."""
 Option = Annotated[str, StringConstraints(max_length=200, pattern=r"^spark\.[A-Za-z0-9_.-]+$")]
+KEYS = {
+    "spark.master": "master",
+    "spark.driver.memory": "memory",
+    "spark.sql.shuffle.partitions": "shuffle_partitions",
+}
+"""Options of Spark that have keys of their own."""
+
+RELIED_ON = {
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.parquet.compression.codec": "zstd",
+    # A batch of rows in a Python worker, small enough for the processor's cache.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
+}
+"""The steps rely on these options wherever they run."""
 
 
 class SparkSettings(Settings):
@@ -72,6 +99,16 @@ class SparkSettings(Settings):
             raise ValueError(f"{memory!r} is no size from 512m to 16t, such as 2g")
         return memory
 
+    @field_validator("options")
+    @classmethod
+    def _of_no_key(cls, options: dict[str, str]) -> dict[str, str]:
+        for option in options:
+            if option in KEYS:
+                raise ValueError(f"{option}: the key for it is spark.{KEYS[option]}, and of spark-submit --conf")
+            if option in RELIED_ON:
+                raise ValueError(f"{option}: the steps rely on {RELIED_ON[option]}; take it out")
+        return options
+
 
 def bytes_of(memory: str) -> int | None:
     """The bytes of a size as Java takes it, such as 900m; None where it is none."""
@@ -79,30 +116,47 @@ def bytes_of(memory: str) -> int | None:
     return None if match is None else int(match[1]) << 10 * (1 + "kmgt".index(match[2].lower()))
 
 
-RELIED_ON = {
-    "spark.ui.showConsoleProgress": "false",
-    "spark.sql.session.timeZone": "UTC",
-    "spark.sql.execution.arrow.pyspark.enabled": "true",
-    "spark.sql.parquet.compression.codec": "zstd",
-    # A batch of rows in a Python worker, small enough for the processor's cache.
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
-}
-"""The steps rely on these options wherever they run."""
-
-
 def start(settings: SparkSettings) -> SparkSession:
-    """Start a session on this machine, or take the one of spark-submit. Embedded, it listens only on loopback."""
-    builder = SparkSession.builder.appName("gap-replay")
-    options = RELIED_ON
-    # The variable points to the JVM that spark-submit has started. Embedded, PySpark starts a JVM later.
-    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+    """Start a session on this machine, or take the one of spark-submit. Embedded, it listens only on loopback.
+
+    Raises:
+        UserError: as `check`, or Spark does not start.
+    """
+    options = RELIED_ON | settings.options
+    # The variable points to the JVM that spark-submit has started.
+    embedded = "PYSPARK_GATEWAY_PORT" not in os.environ
+    if embedded:
         check(settings)
         _prepare_environment()
-        builder = builder.master(settings.master)
-        options = options | _embedded(settings)
-    for key, value in (options | settings.options).items():
-        builder = builder.config(key, value)
-    return builder.getOrCreate()
+        options = _embedded(settings) | options
+    try:
+        if embedded:
+            launch(options)
+        builder = SparkSession.builder.appName("gap-replay")
+        for key, value in options.items():
+            builder = builder.config(key, value)
+        started = builder.getOrCreate()
+        for key, value in options.items():
+            # A session begins with any value; set later, it is looked at, and not in the middle of a step.
+            if started.conf.isModifiable(key):
+                started.conf.set(key, value)
+    except Exception as error:  # whatever Java or PySpark raises
+        raise UserError(f"spark: it does not start: {cause(error)}; look at the section spark") from error
+    words().passed_on = True
+    return started
+
+
+def lasting(error: BaseException) -> BaseException:
+    """The error of a step. One of Spark asks the JVM for its text whenever it is shown, and the JVM ends before."""
+    if isinstance(error, CapturedException | Py4JError):
+        return RuntimeError(str(error)).with_traceback(error.__traceback__)
+    return error
+
+
+def stop(session: SparkSession) -> None:
+    """End the session."""
+    words().passed_on = False
+    session.stop()
 
 
 def session() -> SparkSession:
@@ -123,16 +177,16 @@ def check(settings: SparkSettings) -> None:
         raise UserError(
             f"spark.memory: {settings.memory} is more than this machine has, {there // 2**20}m; set it to less"
         )
+    check_masters(settings.master)
     check_machine(settings.memory)
 
 
 def _embedded(settings: SparkSettings) -> dict[str, str]:
-    return {
-        "spark.driver.memory": settings.memory,
+    of_keys = {option: str(getattr(settings, key)) for option, key in KEYS.items()}
+    return of_keys | {
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.ui.enabled": "false",
-        "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
         # Small tasks, so that few cores finish at about the same time.
         "spark.sql.files.maxPartitionBytes": "32m",
         "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir(), "gap-spark-warehouse")),

@@ -23,12 +23,14 @@ from mixing.tokenizer.tokenizer import CONFIG, JSON, Tokenizer
 END, PAD = "<|endoftext|>", "<|pad|>"
 MODEL, SPECIAL, GGUF = "tokenizer.model", "special_tokens_map.json", ".gguf"
 SMALLEST_VOCABULARY = 256 + len(FORMAT_TOKENS) + len(CHAT_TOKENS) + 2
+LARGEST_VOCABULARY = 2**20
+"""Models have up to 262,144 ids. Training reserves memory for all of them before it begins."""
 
 
 class TrainSettings(Settings):
     """A byte-level BPE trained on the clean corpus. `vocab_size` counts every id, added tokens included."""
 
-    vocab_size: Annotated[Count, Field(ge=SMALLEST_VOCABULARY)]
+    vocab_size: Annotated[Count, Field(ge=SMALLEST_VOCABULARY, le=LARGEST_VOCABULARY)]
     sample_mb: Megabytes = 256
 
 

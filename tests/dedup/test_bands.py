@@ -20,6 +20,11 @@ def test_the_recall_is_reached_with_the_most_rows_that_the_slots_allow(
     assert steeper.bands == 0 or steeper.recall(threshold) < recall
 
 
+def test_rows_of_which_hardly_any_agree_are_no_cut() -> None:
+    assert choose(0.5, 0.999, 4096) == choose(0.5, 0.999, 4095)
+    assert choose(0.01, 0.999, 4096).rows == 1
+
+
 def test_the_curve() -> None:
     cut = choose(0.8, 0.999, 128)
     assert (cut.bands, cut.rows) == (18, 5)

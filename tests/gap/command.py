@@ -1,5 +1,6 @@
 """`gap` as a user starts it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import psutil
 from click.testing import CliRunner
@@ -33,12 +35,14 @@ def ended(
     words: tuple[str, ...], number: signal.Signals, reached: Callable[[], bool], delay: float = 0.0
 ) -> subprocess.CompletedProcess[str]:
     """Run `gap` and send it a signal `delay` seconds after `reached()`. All that it started is gone soon after it."""
-    process = subprocess.Popen(command(*words), cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command(*words), cwd=ROOT, text=True, start_new_session=True, **pipes)
     wait_until(lambda: process.poll() is not None or reached(), SLOW)
     time.sleep(delay)
     assert process.poll() is None, "the run ended before it could be ended"
     children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(number)
+    # A terminal sends Ctrl-C to all processes that it sees.
+    (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
     _, errors = process.communicate(timeout=SOON)
     wait_until(lambda: not any(map(alive, children)), SOON)
     return subprocess.CompletedProcess(words, process.returncode, "", errors)

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
+from gap.__main__ import start
 from gap.command import user_errors
 from gap.orphans import PAUSE
 from tests.gap.command import ROOT, SOON, alive, wait_until
@@ -48,7 +49,7 @@ def test_what_a_process_starts_ends_with_it(end: str) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (KeyboardInterrupt(), 128 + signal.SIGINT, "gap: ended by SIGINT"),
+        (KeyboardInterrupt(), 128 + signal.SIGINT, "gap: ended by SIGINT: what is done is kept; give the same command"),
         (OSError(28, os.strerror(28), "/lake/part"), 1, "gap: No space left on device: what is done is kept; free "),
         (RuntimeError(f"a JVM: java.io.IOException: {os.strerror(122)}\n\tat x"), 1, "gap: Disk quota exceeded: what "),
     ],
@@ -63,3 +64,28 @@ def test_an_end_that_a_user_can_mend_is_one_line(error: BaseException, code: int
     assert done.exit_code == code
     assert done.stderr.startswith(line)
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does() -> None:
+    @click.command()
+    @user_errors
+    def command() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(SOON)
+
+    before = signal.getsignal(signal.SIGTERM)
+    done = CliRunner().invoke(command, [])
+    assert done.exit_code == 128 + signal.SIGTERM
+    assert done.stderr == "gap: ended by SIGTERM: what is done is kept; give the same command again to go on\n"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_ctrl_c_while_it_is_imported_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted:
+        def __getattr__(self, name: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "gap.cli", Interrupted())
+    with pytest.raises(SystemExit) as ended:
+        start()
+    assert ended.value.code == 128 + signal.SIGINT

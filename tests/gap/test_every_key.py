@@ -143,6 +143,7 @@ LEGAL: dict[str, dict[str, str]] = {
         "RecordInput.system": "a prompt may have several lines",
         "PublishSettings.citation": "BibTeX has several lines",
     },
+    "path": dict.fromkeys(("Upsampling.types", "RedpajamaInput.shares"), "names in the data, of no folder"),
 }
 """Values among the probes that a key takes, each with the reason."""
 
@@ -251,6 +252,13 @@ def put(given: dict[str, Any], whole: Any, path: tuple[Any, ...], value: Any) ->
     return changed
 
 
+def at(whole: Any, path: tuple[Any, ...]) -> Any:
+    """The value at a place."""
+    for part in path:
+        whole = getattr(whole, part) if isinstance(whole, BaseModel) else whole[part]
+    return whole
+
+
 def fault(given: dict[str, Any]) -> str | None:
     """What `load` says of the settings, if it refuses them."""
     try:
@@ -268,6 +276,18 @@ def outside(bound: Any, kind: Any) -> list[float]:
     # A float has no value beyond a large limit that so small a step would reach.
     return [
         limit + edges[name] for name, limit in limits.items() if name in ("gt", "lt") or limit + edges[name] != limit
+    ]
+
+
+def at_the_edge(bound: Any, kind: Any) -> list[float]:
+    """The values next to a bound that are in the range."""
+    limits = {name: getattr(bound, name, None) for name in ("ge", "le", "gt", "lt")}
+    toward = {"gt": math.inf, "lt": -math.inf}
+    step = 1 if kind is int else None
+    return [
+        limit if name in ("ge", "le") else math.nextafter(limit, toward[name]) if step is None else limit - step
+        for name, limit in limits.items()
+        if limit is not None
     ]
 
 
@@ -289,5 +309,32 @@ def test_a_key_takes_no_value_out_of_its_range(which: str) -> None:
         assert said is not None, f"{'.'.join(map(str, key.path))} takes {value!r:.40} ({name})"
         assert str(key.path[0]) in said, said
         assert key.field in said, said
+        assert len(said.splitlines()) == 1, said
+        assert len(said) < 600, said
+
+
+@pytest.mark.parametrize("which", [which for which, (_, _, key) in KEYS.items() if key.bounds])
+def test_the_largest_and_least_values_are_taken_or_refused_in_one_line(which: str) -> None:
+    given, whole, key = KEYS[which]
+    for value in (value for bound in key.bounds for value in at_the_edge(bound, key.kind)):
+        said = fault(put(given, whole, key.path, value))
+        assert said is None or len(said.splitlines()) == 1, said
+
+
+NAMES = {"empty": "", "line end": "a\nb", "huge": "x" * 10**6, "path": "../a"}
+
+
+@pytest.mark.parametrize("which", [which for which, (_, _, key) in KEYS.items() if key.kind is dict])
+def test_a_mapping_takes_no_name_out_of_its_range(which: str) -> None:
+    given, whole, key = KEYS[which]
+    held = next(iter(at(whole, key.path).values()))
+    value = held.model_dump(mode="json") if isinstance(held, BaseModel) else held
+    for name, text in NAMES.items():
+        said = fault(put(given, whole, key.path, {text: value}))
+        if key.label in LEGAL.get(name, {}):
+            assert said is None, said
+            continue
+        assert said is not None, f"{'.'.join(map(str, key.path))} takes the name {text!r:.40} ({name})"
+        assert str(key.path[0]) in said, said
         assert len(said.splitlines()) == 1, said
         assert len(said) < 600, said

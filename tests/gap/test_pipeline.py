@@ -1,6 +1,7 @@
 """The demo, end to end, once; every other question is asked of that run."""
 
 import json
+import shutil
 import signal
 import time
 from functools import partial
@@ -10,14 +11,17 @@ from typing import Any
 
 import pytest
 
+from eval.answers import ASKED
 from gap.config import Config
 from gap.plan import plan
 from lake.config import load
+from lake.dataset import MANIFEST
 from lake.decision import Reason
 from lake.document import document_id
 from lake.step import Manifest
 from tests.gap.command import ROOT, ended, gap
 from tests.gap.files import files, has_begun
+from train.history import CHECKPOINTS, PROGRESS, checkpoints, step_of
 
 PIPELINE = "tests/gap/pipeline.yaml"
 
@@ -213,6 +217,29 @@ def test_ended_and_resumed_with_one_worker_it_gives_the_same_bytes(lake: Path, t
     assert len(steps) == len(("read", "clean", "tokenizer", "dedup", "decontaminate", "mix", "shard"))
     for step in steps:
         assert files(tmp_path / step) == files(lake / step)
+
+
+@pytest.mark.parametrize(
+    ("step", "begun", "number", "last"),
+    [
+        ("pretrain", PROGRESS, signal.SIGINT, "ended with 7 of 8 steps done; "),
+        ("evaluate", ASKED, signal.SIGTERM, "ended with 9 of 10 steps done; "),
+    ],
+)
+def test_training_and_evaluation_end_as_asked(
+    lake: Path, tmp_path: Path, step: str, begun: str, number: signal.Signals, last: str
+) -> None:
+    whole = folder(lake, step)
+    shutil.copytree(lake, tmp_path, dirs_exist_ok=True, ignore=lambda _, names: {whole.name} & set(names))
+    begins = (tmp_path / whole.name / begun).is_file
+    done = ended(("run", PIPELINE, step, f"lake={tmp_path}"), number, begins)
+    assert done.returncode == 128 + number, done.stderr[-4000:]
+    assert done.stderr.splitlines()[-1].startswith(f"gap: {last}")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / whole.name / MANIFEST).exists()
+    if step == "pretrain":
+        (saved,) = checkpoints(tmp_path / whole.name / CHECKPOINTS)
+        assert f"stopped as asked after step {step_of(saved.name)}; a new run goes on from there" in done.stderr
 
 
 def test_a_corrupt_shard_is_told_before_training(lake: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class Room:
         self.steps: dict[str, Step[Any]] = {}
         self.lines: list[tuple[str, bool]] = []
 
-    def add(self, name: str, engine: str, work: Work, *inputs: str, stop: Callable[..., None] | None = None) -> None:
+    def add(self, name: str, engine: str, work: Work, *inputs: str, stop: Callable[..., bool] | None = None) -> None:
         read = {role: self.steps[role] for role in inputs}
         body = Body[Settings](work, Kind.READER, engine, 1, stop=stop)
         self.steps[name] = Step(name, body, Settings(), str(self.lake), read)
@@ -75,7 +75,7 @@ def test_a_failure_is_told_at_once_and_raised_when_the_step_beside_it_is_done(
         told.set()
 
     def fail(_: Step[Any]) -> Outcome:
-        raise UserError("the disk is full")
+        raise OSError("Traceback\n  File x, line 1\nthe disk is full")
 
     def outlive(_: Step[Any]) -> Outcome:
         assert told.wait(20)
@@ -86,7 +86,7 @@ def test_a_failure_is_told_at_once_and_raised_when_the_step_beside_it_is_done(
     room.add("beside", "two", outlive)
     room.add("after", "one", lambda _: Outcome(), "broken")
     room.add("later", "two", lambda _: Outcome(), "beside")
-    with pytest.raises(UserError, match="the disk is full"):
+    with pytest.raises(OSError, match="the disk is full"):
         room.run()
     assert warnings == ["broken failed: the disk is full; the run ends after beside"]
     assert [name for name, step in room.steps.items() if step.done] == ["beside"]
@@ -117,7 +117,11 @@ def test_a_signal_lets_a_step_save_what_it_has_and_starts_no_other(
         assert asked.wait(20)
         raise UserError("stopped as asked after step 3")
 
-    room.add("train", "one", work, stop=lambda step: asked.set())
+    def stop(_: Step[Any]) -> bool:
+        asked.set()
+        return True
+
+    room.add("train", "one", work, stop=stop)
     room.add("export", "one", lambda _: Outcome(), "train")
     with pytest.raises(SystemExit) as ended:
         room.run()
@@ -129,8 +133,12 @@ def test_a_signal_lets_a_step_save_what_it_has_and_starts_no_other(
     ]
 
 
-@pytest.mark.parametrize(("stop", "signals"), [(None, 1), (lambda step: None, 2)], ids=["cannot save", "asked twice"])
-def test_a_signal_ends_a_run_that_waits_for_nothing(room: Room, stop: Callable[..., None] | None, signals: int) -> None:
+@pytest.mark.parametrize(
+    ("stop", "signals"),
+    [(None, 1), (lambda step: False, 1), (lambda step: True, 2)],
+    ids=["cannot save", "nothing to save", "asked twice"],
+)
+def test_a_signal_ends_a_run_that_waits_for_nothing(room: Room, stop: Callable[..., bool] | None, signals: int) -> None:
     over = Event()
 
     def work(_: Step[Any]) -> Outcome:

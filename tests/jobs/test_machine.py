@@ -5,13 +5,14 @@ import pwd
 import re
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,29 @@ def test_a_server_that_is_not_rays_is_told(listener: Any, monkeypatch: pytest.Mo
         with pytest.raises(UserError, match=said):
             cluster.check(RaySettings(address=listener(answer)))
     cluster.check(RaySettings(address=listener(b"\0\0\0\x04\0\0\0\0\0")))
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2])
+def test_a_ray_that_does_not_come_up_in_time_is_started_once_more(
+    monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    tries: list[dict[str, Any]] = []
+
+    def init(**settings: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        tries.append(settings)
+        if len(tries) <= failures:
+            raise Exception("The current node timed out during startup.\nThis could happen")
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(cluster.ray, "init", init)
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: None)
+    said = r"^ray: it does not start: The current node timed out during startup\. This could happen; look at .* load"
+    with pytest.raises(UserError, match=said) if failures == cluster.TRIES else nullcontext():
+        cluster.start(RaySettings())
+    assert len(tries) == min(failures + 1, cluster.TRIES)
+    assert tries[0] == tries[-1]
+    assert signal.getsignal(signal.SIGTERM) == before, "Ray's handler would end the process with another exit code"
 
 
 # Where Ray is embedded -----------------------------------------------------------------------------------------------
@@ -269,6 +293,46 @@ def test_a_master_that_spark_does_not_know_is_refused(master: str) -> None:
 @pytest.mark.parametrize("master", ["local", "local[4]", "local[*]", "local[2,3]", "yarn", "spark://a:7077,b:7077"])
 def test_a_master_that_spark_knows_is_taken(master: str) -> None:
     assert SparkSettings(master=master).master == master
+
+
+def test_a_master_that_is_not_there_is_told_within_seconds() -> None:
+    master = f"spark://127.0.0.1:{free_port()},127.0.0.1:99999"
+    with pytest.raises(UserError, match=rf"^spark\.master: nobody answers at {master}: .*; start the master, or set "):
+        check(SparkSettings(master=master))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        check(SparkSettings(master=f"spark://127.0.0.1:{free_port()},127.0.0.1:{server.getsockname()[1]}"))
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("spark.driver.memory", r"the key for it is spark\.memory, and of spark-submit --conf"),
+        ("spark.sql.session.timeZone", "the steps rely on UTC; take it out"),
+    ],
+)
+def test_an_option_that_is_not_for_the_user_is_refused(option: str, said: str) -> None:
+    with pytest.raises(ValueError, match=rf"{option}: {said}"):
+        SparkSettings(options={option: "x"})
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("spark.driver.cores=x", "Driver cores must be a positive number"),
+        ("spark.local.dir=/proc/none", "Failed to create any local dir"),
+    ],
+)
+@pytest.mark.engine
+def test_a_jvm_that_ends_is_told_in_one_line(option: str, said: str) -> None:
+    code = (
+        "from spark_jobs.session import SparkSettings, start\n"
+        "from lake.error import UserError\n"
+        f"try: start(SparkSettings(master='local[1]', options=dict([{option!r}.split('=')])))\n"
+        "except UserError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert re.fullmatch(rf"spark: it does not start: .*{said}.*; look at the section spark\n", done.stdout), done
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("memory", ["foo", "10m", "2", "2gb", "-1g", "99999999t", "1.5g", "0g"])

@@ -1,5 +1,9 @@
 """Spark reads and writes tables where pyarrow does, whatever Spark's default file system is."""
 
+import errno
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,12 +11,15 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyspark import SparkContext
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from lake.dataset import ROW_GROUP, Output
+from lake.error import UserError
 from lake.paths import absolute
 from spark_jobs.dedup import STAGING, WRITTEN, _stage
-from spark_jobs.session import _row_groups, read_table, spark_path, write_table
+from spark_jobs.session import SparkSettings, _row_groups, lasting, read_table, spark_path, start, write_table
 
 pytestmark = pytest.mark.engine
 
@@ -70,6 +77,49 @@ def test_python_pyarrow_and_spark_find_what_each_other_wrote(
     assert (folder / "arrow" / "source=papers" / "part-00000.parquet").is_file()
     assert output.scan("spark").count_rows() == read_table(spark, output, "spark").count() == 20
     assert output.scan("arrow").count_rows() == read_table(spark, output, "arrow").count() == 1
+
+
+def test_an_option_of_a_wrong_type_is_told_before_a_query_fails_on_it(spark: SparkSession) -> None:
+    with pytest.raises(UserError, match=r"^spark: it does not start: .*'x' in the config \"spark\.sql\.autoBroadcast"):
+        start(SparkSettings(options={"spark.sql.autoBroadcastJoinThreshold": "x"}))
+
+
+def test_an_error_of_a_task_is_known_when_its_jvm_has_ended(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(_: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(PySparkException) as raised:
+        spark.range(1).mapInArrow(fill, "id long").collect()
+    error = lasting(raised.value)
+    monkeypatch.setattr(SparkContext, "_gateway", None)
+    assert os.strerror(errno.ENOSPC) in str(error)
+    other = ValueError("of no JVM")
+    assert lasting(other) is other
+
+
+IN_A_FOREIGN_LOCALE = """
+import sys
+from lake.dataset import Output
+from spark_jobs.session import SparkSettings, read_table, start, write_table
+spark = start(SparkSettings(master="local[1]", shuffle_partitions=1))
+output = Output(sys.argv[1])
+write_table(spark.range(3).selectExpr("concat('ö', id) id"), output, "rows", 1)
+print([row.id for row in read_table(spark, output, "rows").sort("id").collect()] == ["ö0", "ö1", "ö2"])
+"""
+
+
+def test_a_locale_that_is_not_installed_knows_umlauts(tmp_path: Path) -> None:
+    folder = tmp_path / "Ärzte größer"
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_FOREIGN_LOCALE, str(folder)],
+        env={**os.environ, "LC_ALL": "xx_XX.UTF-8"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "True\n", done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
 def test_a_stage_is_local_where_the_output_is(elsewhere: None, frame: DataFrame, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_what_a_killed_run_left_is_swept_and_nothing_else(tmp_path: Path) -> Non
 
 
 def test_a_parts_name_tells_its_place() -> None:
-    for place in ((3, None), (12, "papers")):
+    for place in ((3, None), (12, "papers"), (123_456, "papers")):
         assert Output.part_place(Output.part_name(*place)) == place
     with pytest.raises(ValueError):
         Output.part_place("source=papers/other.parquet")
