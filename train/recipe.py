@@ -106,11 +106,15 @@ class Parallel(Settings):
         return self
 
 
+MOST_SEQUENCES = 2**20
+"""In a step. A worker reads all that are its own ahead."""
+
+
 class Batch(Settings):
     """Sequences in an optimizer step over all workers (`total`), and in a forward pass of one copy (`micro`)."""
 
-    total: Count
-    micro: Count = Field(exclude=True)
+    total: Annotated[Count, Field(le=MOST_SEQUENCES)]
+    micro: Annotated[Count, Field(le=MOST_SEQUENCES)] = Field(exclude=True)
 
 
 class Adam(Settings):
