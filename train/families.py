@@ -14,7 +14,9 @@ from pydantic import ValidationError
 from lake.error import UserError
 from train.recipe import Llama
 
-CONFIG = "config.json"
+CONFIG, GENERATION = "config.json", "generation_config.json"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""What a folder of a model holds, and one of adapters."""
 
 LAYER = "decoder.layers.{}."
 """The prefix of a layer's weights in Megatron."""

@@ -14,12 +14,11 @@ import torch
 
 from lake.error import UserError
 from lake.files import replace
-from train.families import CONFIG, KEYS, read_config, shape_of, sizes
+from train.families import CONFIG, GENERATION, KEYS, read_config, shape_of, sizes
 from train.recipe import Llama
 from train.weights import Weights
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-GENERATION = "generation_config.json"
 SHARD_BYTES = 5 * 10**9
 TYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 STACKED = re.compile(r"(?<=\.)([qkv]|gate|up)_proj(?=\.)")

@@ -6,14 +6,12 @@ from typing import Any
 
 import torch
 
-from train.families import names
+from train.families import ADAPTER_CONFIG, ADAPTER_WEIGHTS, names
 from train.hf import write_json
 from train.lora import LAYERS, A, B, LoraSettings
 from train.recipe import Llama
 from train.store import Stored, alone, skeleton
 from train.weights import AsHf, Finite, Weights
-
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 Adapters = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 """A [rank, in] and B [out, rank] of each target, by the Hugging Face name of the weight that they are added to."""
@@ -78,8 +76,8 @@ def to_peft(checkpoint: Path, shape: Llama, lora: LoraSettings, folder: Path, ba
         for kind, matrix in zip((A, B), pair, strict=True)
     }
     folder.mkdir(parents=True)
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    write_json(folder / CONFIG, config(lora, base))
+    save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    write_json(folder / ADAPTER_CONFIG, config(lora, base))
     return {"adapters": len(adapters), "parameters": sum(matrix.numel() for matrix in tensors.values())}
 
 

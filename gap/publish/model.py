@@ -21,9 +21,7 @@ from gap.publish.settings import PART, PublishSettings
 from lake.error import UserError
 from lake.step import Kind, Manifest, Step, Steps, needed, of_kind
 from ray_jobs.export import ADAPTERS
-from train.hf import GENERATION
-from train.peft import CONFIG as ADAPTER_CONFIG
-from train.peft import WEIGHTS as ADAPTER_WEIGHTS
+from train.families import ADAPTER_CONFIG, ADAPTER_WEIGHTS, GENERATION
 
 KIND = "model"
 FOLDER = "model"

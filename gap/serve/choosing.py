@@ -22,8 +22,8 @@ from lake.error import UserError
 from lake.step import Kind, Step, of_kind
 from mixing.tokenizer.chatml import CHAT_TEMPLATE, CHAT_TOKENS
 from mixing.tokenizer.kept import TEMPLATE, settings_of
-from train.families import read_config
-from train.hf import GENERATION, HfFolder, weight_files
+from train.families import GENERATION, read_config
+from train.hf import HfFolder, weight_files
 
 MOST_CONTEXT = 8192
 """The default where a model would take more."""

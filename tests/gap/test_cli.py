@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,12 @@ def test_help_teaches() -> None:
         done = called(*words, "--help")
         assert done.returncode == 0
         assert len(done.stdout.split()) > 15
+
+
+def test_the_command_line_loads_no_library_that_takes_seconds() -> None:
+    slow = ["megatron", "nicegui", "torch", "transformers", "vllm"]
+    code = f"import gap.cli, sys; print([name for name in {slow} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "[]\n"
 
 
 def test_the_lake_may_have_any_name(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from train.checkpoint import OPTIMIZER
 from train.convert import Gate, Tuned, to_hf, to_megatron
 from train.convert import Target as Folder
 from train.data import Sample, Shards, Vocabulary
+from train.families import ADAPTER_WEIGHTS
 from train.flops import trained_weights
 from train.gate import megatron_logits
 from train.hf import open_folder
@@ -31,7 +32,7 @@ from train.history import CHECKPOINTS, folder_of
 from train.loop import Job, Worker
 from train.lora import TARGETS, A, B, LoraSettings, LoraTarget, is_adapter
 from train.memory import adapters_of
-from train.peft import WEIGHTS, Merged, by_target, to_peft
+from train.peft import Merged, by_target, to_peft
 from train.recipe import Llama, Recipe
 from train.store import Stored, alone, skeleton
 from train.weights import ParityError, Rows
@@ -190,8 +191,8 @@ def test_loss_and_gradients_are_those_of_peft(
         assert result["weights"] == adapters_of(shape, lora, settings.parallel)
     if targets == TARGETS:
         # B starts from 0, so A has no gradient in the first step and is still what was drawn.
-        started = load_file(tuned[name]["folder"] / "peft" / WEIGHTS)
-        for key, matrix in load_file(tmp_path / "peft" / WEIGHTS).items():
+        started = load_file(tuned[name]["folder"] / "peft" / ADAPTER_WEIGHTS)
+        for key, matrix in load_file(tmp_path / "peft" / ADAPTER_WEIGHTS).items():
             assert f".{B}." in key or torch.equal(matrix, started[key]), key
 
 
