@@ -222,11 +222,12 @@ class Output:
             yield lambda rows: writer.write_table(rows.select(schema.names).cast(schema))
 
     def parts(self, table: str, source: str | None = None) -> list[str]:
-        """Paths of a table's parts, relative to the table and sorted; empty if there is no such table."""
+        """Paths of a table's parts, relative to the table, by source and number; empty if there is no such table."""
         fs, base = self._place
         folder = f"{base}/{table}" + (f"/source={source}" if source is not None else "")
         infos = fs.get_file_info(pafs.FileSelector(folder, recursive=True, allow_not_found=True))
-        return sorted(info.path.removeprefix(f"{base}/{table}/") for info in infos if PART.search(info.path))
+        names = (info.path.removeprefix(f"{base}/{table}/") for info in infos if PART.search(info.path))
+        return sorted(names, key=lambda name: (PART.split(name)[0], len(name), name))
 
     def sources(self, table: str) -> list[str]:
         """The sources a partitioned table holds, sorted."""

@@ -16,7 +16,7 @@ from mixing.split import SPLITS, Hashes, stable_hash
 Numbers = npt.NDArray[np.int64]
 
 MOST_SHARDS = 100_000
-"""The most shards of a source: the name of a part has five digits."""
+"""The most shards of a source: the name of a shard has five digits."""
 
 
 @dataclass(frozen=True)

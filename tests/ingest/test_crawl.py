@@ -915,9 +915,9 @@ def test_a_kill_while_a_page_vanishes_leaves_changed_files(
 
 def test_a_file_that_was_removed_is_fetched_again(web: Any, tmp_path: Path) -> None:
     guide = chaptered(web, 4)
-    crawl(tmp_path, guide, concurrency=1, volume_mb=0.0001)
+    crawl(tmp_path, guide, concurrency=1, volume_mb=0.001)
     sorted(tmp_path.glob("lane*.warc.gz"))[1].unlink()
     web.asked.clear()
-    crawl(tmp_path, guide, concurrency=1, volume_mb=0.0001)
+    crawl(tmp_path, guide, concurrency=1, volume_mb=0.001)
     assert len(web.paths()) == 3
     whole(web, tmp_path, 4)

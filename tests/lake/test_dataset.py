@@ -53,6 +53,14 @@ def test_a_parts_name_tells_its_place() -> None:
         Output.part_place("source=papers/other.parquet")
 
 
+def test_parts_come_by_source_and_number(tmp_path: Path) -> None:
+    output = Output(str(tmp_path))
+    places = [(number, source) for source in ("papers-2", "papers") for number in (3, 99_999, 100_000)]
+    for number, source in reversed(places):
+        output.write_part("t", number, pa.table({"x": [1]}), source)
+    assert [output.part_place(name) for name in output.parts("t")] == places
+
+
 def test_missing_table_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such table"):
         Output(str(tmp_path)).scan("t")

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lake.dataset import PART, Output
 from lake.error import UserError
+from mixing.shards import shard_name
 from mixing.shuffle import MOST_SHARDS, Layout, order
 from mixing.split import SPLITS, TRAIN, VALIDATION
 
@@ -38,9 +38,9 @@ def test_shards_are_equal_stretches_of_a_uniform_order() -> None:
     assert abs(np.bincount(numbers) - 5_000).max() < 300
 
 
-def test_more_shards_than_parts_can_be_named_are_refused() -> None:
-    assert PART.search(Output.part_name(MOST_SHARDS - 1))
-    assert not PART.search(Output.part_name(MOST_SHARDS))
+def test_more_shards_than_can_be_named_are_refused() -> None:
+    first, last, beyond = (shard_name(TRAIN, "papers", number) for number in (0, MOST_SHARDS - 1, MOST_SHARDS))
+    assert len(first) == len(last) < len(beyond)
     assert Layout.of({TRAIN: 99_999, VALIDATION: 1}, 1).total == MOST_SHARDS
     with pytest.raises(UserError, match=r"shard\.tokens: 1 makes 100,001 shards .* set it to 2 or more"):
         Layout.of({TRAIN: 100_000, VALIDATION: 1}, 1)

@@ -108,7 +108,7 @@ def test_tunings_fit_and_are_those_of_the_paper(name: str, workers: int, epochs:
 @pytest.mark.parametrize("name", ["meditron-7b", "meditron-70b", "llama-3-8b"])
 def test_all_train_on_the_corpus_of_gap_replay(name: str) -> None:
     whole, config = (load(ROOT / "configs" / f"{file}.yaml", [], Config) for file in ("gap-replay", name))
-    own = {"name", "base", "tokenizer", "expected_vocabulary", "pretrain"}
+    own = {"name", "base", "tokenizer", "expected_vocabulary", "pretrain", "publish"}
     assert config.model_dump(exclude=own) == whole.model_dump(exclude=own)
     assert config.base is not None
     assert config.tokenizer.path == config.base.path
