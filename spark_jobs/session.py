@@ -156,6 +156,8 @@ def lasting(error: BaseException) -> BaseException:
 def stop(session: SparkSession) -> None:
     """End the session."""
     words().passed_on = False
+    # PySpark prints a traceback if the JVM closes its connection for accumulators first. No step uses these.
+    session.sparkContext._accumulatorServer.handle_error = lambda request, address: None
     session.stop()
 
 

@@ -2,22 +2,29 @@
 
 import errno
 import os
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark import SparkContext
+from pyspark.accumulators import AccumulatorTCPServer, UpdateRequestHandler
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from lake.dataset import ROW_GROUP, Output
 from lake.error import UserError
 from lake.paths import absolute
+from spark_jobs import session
 from spark_jobs.dedup import STAGING, WRITTEN, _stage
 from spark_jobs.session import SparkSettings, _row_groups, lasting, read_table, spark_path, start, write_table
 
@@ -158,3 +165,27 @@ def test_a_table_has_all_its_parts_and_equal_bytes_whatever_arrives_first(spark:
     write_table(few, output, "rows", 4)
     assert output.parts("rows") == [Output.part_name(index) for index in range(4)]
     assert output.scan("rows").to_table(["id"]).to_pylist() == [{"id": "0"}]
+
+
+def test_a_jvm_that_ends_first_prints_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = "token"
+    server = AccumulatorTCPServer(("127.0.0.1", 0), UpdateRequestHandler, token)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    jvm = socket.create_connection(server.server_address, 60)
+    jvm.sendall(token.encode() + struct.pack("!i", 0))
+    assert jvm.recv(1), "it listens"
+
+    def end() -> None:
+        jvm.shutdown(socket.SHUT_WR)
+        assert jvm.recv(1) == b"", "its handler has ended"
+        server.shutdown()
+        thread.join()
+
+    running: Any = SimpleNamespace(sparkContext=SimpleNamespace(_accumulatorServer=server), stop=end)
+    monkeypatch.setattr(session, "words", lambda: SimpleNamespace())
+    session.stop(running)
+    jvm.close()
+    assert capsys.readouterr().err == ""

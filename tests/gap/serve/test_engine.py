@@ -158,17 +158,25 @@ def test_a_long_talk_is_cut_to_what_the_engine_counts(client: openai.OpenAI) -> 
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_after_a_stop_nothing_runs_in_the_engine(running: Running, client: openai.OpenAI, stream: bool) -> None:
-    long = {**ASK, "max_tokens": 1000, "extra_body": ON}
-    if stream:
-        with client.chat.completions.create(**long, stream=True) as chunks:
-            next(iter(chunks))
-            until(lambda: running.in_engine("running") == 1, 30)
-    else:
-        with pytest.raises(openai.APITimeoutError):
-            client.with_options(timeout=1.5).chat.completions.create(**long)
+def test_after_a_stop_nothing_runs_in_the_engine(running: Running, stream: bool) -> None:
+    async def stopped() -> None:
+        async with openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key=KEY, max_retries=0) as client:
+            asked = asyncio.create_task(_read(client, stream))
+            await asyncio.to_thread(until, lambda: running.in_engine("running") == 1, 30)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+
+    asyncio.run(stopped())
     until(lambda: running.in_engine("running") == 0, 30)
     assert running.in_engine("waiting") == 0
+
+
+async def _read(client: openai.AsyncOpenAI, stream: bool) -> None:
+    answer = await client.chat.completions.create(**ASK, max_tokens=1000, extra_body=ON, stream=stream)
+    if stream:
+        async for _ in answer:
+            pass
 
 
 def test_fifty_clients_get_answers_or_429s(running: Running) -> None:
