@@ -61,6 +61,8 @@ def train_to_the_end(step: Step[Any], recipe: Recipe, job: Callable[[], "Job"]) 
     last = newest(checkpoints(folder / CHECKPOINTS)).checkpoint
     assert last is not None, "training ends with a checkpoint"
     history = read_state(last)
+    # It tells of a run that goes on. One that was killed after its last step, and resumed, has none.
+    (folder / PROGRESS).unlink(missing_ok=True)
     seconds = sum(row["seconds"] for row in history["losses"])
     return Outcome(
         figures={
