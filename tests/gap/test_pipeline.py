@@ -206,11 +206,13 @@ def test_ended_and_resumed_with_one_worker_it_gives_the_same_bytes(lake: Path, t
     ):
         done = ended(words, number, partial(has_begun, tmp_path, step))
         assert done.returncode == code, done.stderr[-4000:]
-        assert not any(tmp_path.glob(f"{step}-*/manifest.json"))
         if code > 0:
+            # A short step may come to its end while Spark is ended in order.
             told = "steps done; what is written is kept, and the same command goes on"
             assert told in done.stderr.splitlines()[-1]
             assert "Traceback" not in done.stderr
+        else:
+            assert not any(tmp_path.glob(f"{step}-*/manifest.json"))
     done = gap(*words)
     assert done.returncode == 0, done.stderr[-4000:]
     steps = [path.name for path in sorted(tmp_path.iterdir())]
